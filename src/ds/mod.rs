@@ -1,0 +1,1 @@
+//! Data structures that know bytes and nothing of keys or commands.

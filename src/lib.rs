@@ -1,0 +1,21 @@
+//! Redkeep: an embedded Redis-protocol server.
+//!
+//! The crate is laid out in layers; a file imports only from layers below its own.
+//!
+//! | layer | modules | knows |
+//! |---|---|---|
+//! | 0 | [`util`] | nothing |
+//! | 1 | [`resp`], [`ds`], [`spec`] | bytes and data structures |
+//! | 2 | [`types`] | the value types and their encodings |
+//! | 3 | [`keyspace`] | databases, the edit guard, expiry |
+//! | 4 | [`service`] | state machines beside the data: configuration, statistics |
+//! | 5 | [`exec`] | the pipeline that every command takes |
+//! | 6 | `script`, [`commands`] | Lua; the command families |
+//! | 7 | [`engine`], [`embed`] | the assembled core; the in-process API |
+//! | 8 | `server` | tokio, sockets, signals |
+
+pub mod ds;
+pub mod resp;
+pub mod spec;
+pub mod types;
+pub mod util;

@@ -1,0 +1,3 @@
+//! The `redkeep` binary.
+
+fn main() {}

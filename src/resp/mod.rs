@@ -1,0 +1,1 @@
+//! The wire protocol: RESP2 and RESP3, decoded and encoded without I/O.

@@ -1,0 +1,1 @@
+//! What is declared about a command, as pure data.

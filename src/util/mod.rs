@@ -1,0 +1,1 @@
+//! Numbers, globs, digests, clocks and randomness.
