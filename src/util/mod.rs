@@ -1,1 +1,8 @@
 //! Numbers, globs, digests, clocks and randomness.
+
+pub mod clock;
+pub mod digest;
+pub mod ext80;
+pub mod glob;
+pub mod num;
+pub mod rng;

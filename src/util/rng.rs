@@ -1,0 +1,111 @@
+//! Randomness from a seed, so that a run can be repeated.
+
+use rand::rngs::SmallRng;
+use rand::{Rng as _, RngCore as _, SeedableRng as _};
+
+/// A small, fast generator. Not for secrets.
+#[derive(Debug, Clone)]
+pub struct Rng(SmallRng);
+
+impl Rng {
+    /// The generator of a seed: equal seeds give equal sequences.
+    pub fn seed_from_u64(seed: u64) -> Self {
+        Self(SmallRng::seed_from_u64(seed))
+    }
+
+    /// A generator seeded by the operating system.
+    pub fn from_entropy() -> Self {
+        Self(SmallRng::from_os_rng())
+    }
+
+    /// The next 64 bits.
+    pub fn next_u64(&mut self) -> u64 {
+        self.0.next_u64()
+    }
+
+    /// A number in `0..n`, evenly distributed; 0 when `n` is 0.
+    pub fn below(&mut self, n: u64) -> u64 {
+        if n == 0 {
+            return 0;
+        }
+        self.0.random_range(0..n)
+    }
+
+    /// An index into something of `len` elements; 0 when it is empty.
+    pub fn index(&mut self, len: usize) -> usize {
+        if len == 0 {
+            return 0;
+        }
+        self.0.random_range(0..len)
+    }
+
+    /// A number in `0.0..1.0`.
+    pub fn unit_f64(&mut self) -> f64 {
+        self.0.random()
+    }
+
+    /// True with probability `p`, which is clamped to 0.0..=1.0.
+    pub fn chance(&mut self, p: f64) -> bool {
+        self.unit_f64() < p
+    }
+
+    /// Fills a buffer.
+    pub fn fill(&mut self, buf: &mut [u8]) {
+        self.0.fill_bytes(buf);
+    }
+
+    /// Forty lower-case hex digits, as in run ids and replication ids.
+    pub fn hex_id(&mut self) -> [u8; 40] {
+        let mut raw = [0; 20];
+        self.fill(&mut raw);
+        super::digest::hex(&raw)
+    }
+
+    /// The same as a string.
+    pub fn hex_id_string(&mut self) -> String {
+        self.hex_id().iter().copied().map(char::from).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_seeds_give_equal_sequences() {
+        let (mut a, mut b) = (Rng::seed_from_u64(7), Rng::seed_from_u64(7));
+        for _ in 0..100 {
+            assert_eq!(a.next_u64(), b.next_u64());
+        }
+        assert_eq!(a.hex_id(), b.hex_id());
+        assert_ne!(
+            Rng::seed_from_u64(8).next_u64(),
+            Rng::seed_from_u64(9).next_u64()
+        );
+    }
+
+    #[test]
+    fn draws_stay_below_their_bound_and_reach_every_value() {
+        let mut rng = Rng::seed_from_u64(1);
+        let mut seen = [0u32; 5];
+        for _ in 0..1000 {
+            seen[rng.index(5)] += 1;
+            assert!(rng.below(3) < 3);
+        }
+        assert!(seen.iter().all(|&n| n > 100), "{seen:?}");
+        assert_eq!((rng.below(0), rng.index(0), rng.below(1)), (0, 0, 0));
+    }
+
+    #[test]
+    fn ids_are_forty_lower_hex_digits() {
+        let id = Rng::from_entropy().hex_id_string();
+        assert_eq!(id.len(), 40);
+        assert!(id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')));
+    }
+
+    #[test]
+    fn certain_and_impossible_chances_hold() {
+        let mut rng = Rng::seed_from_u64(3);
+        assert!((0..100).all(|_| rng.chance(1.0) && !rng.chance(0.0)));
+    }
+}
