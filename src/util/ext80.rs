@@ -11,7 +11,10 @@ pub struct Ext80 {
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Kind {
     /// `mantissa * 2^exponent`: the mantissa has its top bit set unless the exponent is `MIN_EXP`; 0 only with `MIN_EXP`.
-    Finite { mantissa: u64, exponent: i32 },
+    Finite {
+        mantissa: u64,
+        exponent: i32,
+    },
     Infinite,
     Nan,
 }
@@ -36,7 +39,10 @@ impl Ext80 {
         let _ = value;
         Self {
             negative: false,
-            kind: Kind::Finite { mantissa: 0, exponent: MIN_EXP },
+            kind: Kind::Finite {
+                mantissa: 0,
+                exponent: MIN_EXP,
+            },
         }
     }
 

@@ -29,7 +29,11 @@ pub fn parse_u64_lenient(text: &[u8]) -> Option<u64> {
         rest => (false, rest),
     };
     let value = decimal(digits)?;
-    Some(if negative { value.wrapping_neg() } else { value })
+    Some(if negative {
+        value.wrapping_neg()
+    } else {
+        value
+    })
 }
 
 /// C's `isspace` in the C locale.
@@ -189,7 +193,11 @@ pub(super) fn shift_round(wide: u128, by: u64) -> u64 {
     }
     let kept = wide.checked_shr(by).unwrap_or(0);
     let half = 1u128 << (by - 1).min(127);
-    let rest = if by == 128 { wide } else { wide & ((1u128 << by) - 1) };
+    let rest = if by == 128 {
+        wide
+    } else {
+        wide & ((1u128 << by) - 1)
+    };
     let up = rest > half || (rest == half && kept & 1 == 1);
     (kept + u128::from(up)) as u64
 }
@@ -241,7 +249,11 @@ fn write_special(out: &mut Vec<u8>, value: f64) -> bool {
     } else if value.is_infinite() {
         if value > 0.0 { b"inf" } else { b"-inf" }
     } else if value == 0.0 {
-        if value.is_sign_negative() { b"-0" } else { b"0" }
+        if value.is_sign_negative() {
+            b"-0"
+        } else {
+            b"0"
+        }
     } else {
         return false;
     };
