@@ -152,6 +152,11 @@ impl ReplyBuf {
         self.line(b'+', text.as_bytes());
     }
 
+    /// A simple string of any bytes; line breaks in it become spaces.
+    pub fn simple_bytes(&mut self, text: &[u8]) {
+        self.line(b'+', text);
+    }
+
     /// An error, given without its leading `-`; line breaks in it become spaces.
     pub fn error(&mut self, text: &str) {
         self.line(b'-', text.as_bytes());

@@ -1,5 +1,14 @@
 //! The wire protocol: RESP2 and RESP3, decoded and encoded without I/O.
 
+mod decode;
 mod encode;
+mod inline;
+mod value;
 
+pub use decode::{ArgVec, Batch, Decoder, Limits, ProtocolError};
 pub use encode::{Deferred, Mark, Proto, ReplyBuf};
+pub use inline::{Unbalanced, split_line};
+pub use value::{ParseError, Value, parse_reply};
+
+#[cfg(test)]
+mod tests;
