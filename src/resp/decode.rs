@@ -10,6 +10,7 @@
 use smallvec::SmallVec;
 
 use super::inline::{self, Unbalanced};
+use crate::util::num;
 
 /// The longest line: an inline request, or the header of a multibulk request or of one of its arguments.
 const MAX_LINE: usize = 64 * 1024;
@@ -425,7 +426,7 @@ impl Decoder {
             Some(len) if len > MAX_LINE => Err(too_big),
             Some(len) if at + len + 1 < buf.len() => {
                 let digits = buf.get(at + 1..at + len).unwrap_or_default();
-                Ok(Some((parse_len(digits), at + len + 2)))
+                Ok(Some((num::parse_i64(digits), at + len + 2)))
             }
             None if buf.len() - at > MAX_LINE => Err(too_big),
             _ => Ok(None),
@@ -493,29 +494,4 @@ fn bulk_len(len: Option<i64>, limits: &Limits) -> Result<usize, ProtocolError> {
         .ok()
         .filter(|&len| len <= limits.max_bulk)
         .ok_or(ProtocolError::BulkLength)
-}
-
-/// A length as Redis reads integers: decimal, in canonical form, without `+`, `-0` or leading zeros.
-pub(super) fn parse_len(digits: &[u8]) -> Option<i64> {
-    let (negative, digits) = match digits {
-        [b'-', rest @ ..] => (true, rest),
-        _ => (false, digits),
-    };
-    match digits {
-        [b'0'] if !negative => return Some(0),
-        [b'1'..=b'9', ..] if digits.len() <= 19 => {}
-        _ => return None,
-    }
-    let mut value: u64 = 0;
-    for &digit in digits {
-        if !digit.is_ascii_digit() {
-            return None;
-        }
-        value = value * 10 + u64::from(digit - b'0');
-    }
-    if negative {
-        0i64.checked_sub_unsigned(value)
-    } else {
-        i64::try_from(value).ok()
-    }
 }

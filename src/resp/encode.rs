@@ -3,6 +3,8 @@
 //! [`ReplyBuf`] knows the protocol version of its client, so that a handler says *what* it answers
 //! (`map(3)`, `double(1.5)`, `null()`) and never how RESP2 or RESP3 spells it.
 
+use crate::util::num;
+
 /// The protocol version a client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Proto {
@@ -248,11 +250,13 @@ impl ReplyBuf {
 
     /// A double: `,` in RESP3, a bulk string in RESP2.
     pub fn double(&mut self, value: f64) {
-        let mut text = Vec::with_capacity(32);
-        write_f64(&mut text, value);
         if self.is_resp3() {
-            self.line(b',', &text);
+            self.buf.push(b',');
+            num::write_f64(&mut self.buf, value);
+            self.buf.extend_from_slice(CRLF);
         } else {
+            let mut text = Vec::with_capacity(32);
+            num::write_f64(&mut text, value);
             self.bulk(&text);
         }
     }
@@ -386,17 +390,5 @@ impl ReplyBuf {
             }
         }
         self.buf.extend_from_slice(CRLF);
-    }
-}
-
-fn write_f64(out: &mut Vec<u8>, value: f64) {
-    if value.fract() == 0.0 && value.abs() < 1e15 {
-        out.extend_from_slice(itoa::Buffer::new().format(value as i64).as_bytes());
-    } else if value.is_nan() {
-        out.extend_from_slice(b"nan");
-    } else if value.is_infinite() {
-        out.extend_from_slice(if value > 0.0 { b"inf" } else { b"-inf" });
-    } else {
-        out.extend_from_slice(ryu::Buffer::new().format_finite(value).as_bytes());
     }
 }

@@ -3,6 +3,8 @@
 //! Words are separated by white space. A double-quoted section knows `\n \r \t \b \a`, `\xHH`, and `\` before any other
 //! byte for that byte; a single-quoted one knows only `\'`. A closing quote must end its word. A NUL byte ends the line.
 
+use crate::util::num::is_space;
+
 /// Quotes that do not close, or that close in the middle of a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("unbalanced quotes")]
@@ -117,11 +119,6 @@ fn ends_word(rest: &[u8]) -> Result<&[u8], Unbalanced> {
         [byte, ..] if is_space(*byte) => Ok(rest),
         _ => Err(Unbalanced),
     }
-}
-
-/// White space as C's `isspace` has it.
-const fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
 }
 
 fn hex(digit: u8) -> u8 {

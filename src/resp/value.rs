@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::ReplyBuf;
-use super::decode::parse_len;
+use crate::util::num::parse_i64;
 
 /// How deep a reply may nest.
 const MAX_DEPTH: usize = 128;
@@ -189,7 +189,7 @@ impl<'a> Parser<'a> {
         let value = match tag {
             b'+' => Value::Simple(line.to_vec()),
             b'-' => Value::Error(line.to_vec()),
-            b':' => Value::Int(parse_len(line).ok_or(ParseError::Scalar)?),
+            b':' => Value::Int(parse_i64(line).ok_or(ParseError::Scalar)?),
             b',' => Value::Double(parse_double(line)?),
             b'(' => Value::BigNumber(line.to_vec()),
             b'#' => Value::Bool(match line {
@@ -234,7 +234,7 @@ impl<'a> Parser<'a> {
     }
 
     fn string(&mut self, len: &[u8]) -> Parsed<&'a [u8]> {
-        let len = parse_len(len)
+        let len = parse_i64(len)
             .filter(|n| (0..=MAX_STRING).contains(n))
             .ok_or(ParseError::Length)? as usize;
         let rest = self.input.get(self.at..).unwrap_or_default();
@@ -251,7 +251,7 @@ impl<'a> Parser<'a> {
 
     /// A number of elements, and how many to make room for on the bytes at hand.
     fn count(&self, len: &[u8]) -> Result<(usize, usize), ParseError> {
-        let n = parse_len(len)
+        let n = parse_i64(len)
             .and_then(|n| u32::try_from(n).ok())
             .ok_or(ParseError::Length)? as usize;
         Ok((n, n.min((self.input.len() - self.at) / 3).min(1024)))
