@@ -1,0 +1,182 @@
+//! Servers and tools that tests talk to: how they are found, installed where that is possible, started and stopped.
+
+use super::Client;
+use std::fs;
+use std::io::{self, Write};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// A server process of our own, killed when dropped.
+pub struct Server {
+    child: Child,
+    pub port: u16,
+    pub dir: tempfile::TempDir,
+    name: &'static str,
+}
+
+impl Server {
+    /// The binary under test.
+    pub fn redkeep(args: &[&str]) -> Server {
+        Server::start("redkeep", Path::new(env!("CARGO_BIN_EXE_redkeep")), args)
+    }
+
+    /// A real redis-server, or `None` after having said that it is missing.
+    pub fn redis(args: &[&str]) -> Option<Server> {
+        let path = tool("redis-server")?;
+        Some(Server::start("redis-server", &path, args))
+    }
+
+    fn start(name: &'static str, program: &Path, args: &[&str]) -> Server {
+        for _ in 0..5 {
+            let port = free_port();
+            let dir = tempfile::tempdir().expect("a temporary directory");
+            let log = fs::File::create(dir.path().join("log")).expect("a log file");
+            let child = Command::new(program)
+                .args(["--port", &port.to_string(), "--save", "", "--dir"])
+                .arg(dir.path())
+                .args(args)
+                .stdin(Stdio::null())
+                .stdout(log.try_clone().expect("a second handle"))
+                .stderr(log)
+                .spawn()
+                .unwrap_or_else(|e| panic!("{}: {e}", program.display()));
+            let mut server = Server { child, port, dir, name };
+            if server.answers() {
+                return server;
+            }
+            eprintln!("{name} did not start:\n{}", server.log());
+        }
+        panic!("{name} did not start");
+    }
+
+    fn answers(&mut self) -> bool {
+        let until = Instant::now() + Duration::from_secs(20);
+        while Instant::now() < until {
+            if self.child.try_wait().ok().flatten().is_some() {
+                return false;
+            }
+            if let Ok(mut c) = Client::connect(self.port)
+                && c.call(&["PING"]).is_ok()
+            {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        false
+    }
+
+    pub fn client(&self) -> Client {
+        Client::connect(self.port).unwrap_or_else(|e| panic!("connecting to {}: {e}\n{}", self.name, self.log()))
+    }
+
+    /// Whether the process still runs.
+    pub fn alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// What the server has printed, its last lines.
+    pub fn log(&self) -> String {
+        let text = fs::read(self.dir.path().join("log")).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<_> = text.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A port nobody listens on at this moment.
+pub fn free_port() -> u16 {
+    let l = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    l.local_addr().expect("its address").port()
+}
+
+/// Where `cargo` puts what tests leave behind.
+pub fn scratch() -> PathBuf {
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    fs::create_dir_all(&dir).expect("the scratch directory");
+    dir
+}
+
+/// The Debian package that has a tool.
+fn package_of(tool: &str) -> Option<&'static str> {
+    Some(match tool {
+        "redis-server" => "redis-server",
+        "redis-cli" => "redis-tools",
+        "python3" => "python3",
+        "node" | "npm" => "npm",
+        _ => return None,
+    })
+}
+
+/// Finds a program, installing its package first where that is possible. When it stays missing, says so.
+pub fn tool(name: &str) -> Option<PathBuf> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(|e| e.into_inner());
+    if let Some(p) = in_path(name) {
+        return Some(p);
+    }
+    if let Some(package) = package_of(name) {
+        apt_install(package);
+        if let Some(p) = in_path(name) {
+            return Some(p);
+        }
+    }
+    missing(name, "not found and not installable");
+    None
+}
+
+fn in_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|d| d.join(name)).find(|p| p.is_file())
+}
+
+/// Installs a Debian package when this machine allows that: root, with apt-get.
+pub fn apt_install(package: &str) -> bool {
+    let root = Command::new("id").arg("-u").output().is_ok_and(|o| o.stdout.trim_ascii() == b"0");
+    if !root || in_path("apt-get").is_none() {
+        return false;
+    }
+    let apt = |args: &[&str]| {
+        Command::new("apt-get")
+            .args(args)
+            // A package's own service must not start on the machine that runs the tests.
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .env("RUNLEVEL", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|s| s.success())
+    };
+    let install = ["install", "-y", "--no-install-recommends", package];
+    apt(&install) || (apt(&["update"]) && apt(&install))
+}
+
+/// Says, past the test harness's capture, that a test could not meet its peer, and counts it for the closing line of
+/// `zz_peers`. With `CI=true` a missing peer is a failure.
+pub fn missing(peer: &str, why: &str) {
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    let _ = writeln!(io::stderr(), "SKIPPED {test}: {peer}: {why}");
+    if let Ok(mut f) = fs::OpenOptions::new().create(true).append(true).open(skips_file()) {
+        let _ = writeln!(f, "{test}: {peer}");
+    }
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "{peer} is missing ({why}), and CI=true forbids to skip");
+}
+
+/// One file per run of `cargo test`: all test binaries of a run have the same parent.
+pub fn skips_file() -> PathBuf {
+    scratch().join(format!("skipped-{}", std::os::unix::process::parent_id()))
+}

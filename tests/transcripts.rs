@@ -1,0 +1,569 @@
+//! The corpus of conversations in `tests/transcripts`, replayed against the server.
+//!
+//! Each file is a list of sections; a section is a conversation of one or more clients with an empty server.
+//!
+//! ```text
+//! # a comment
+//! ! server --proto-max-bulk-len 2mb      (before the first section: how to start the server)
+//! == what the section shows              (may end in marks: {direct} {since 7.2})
+//! c1> SET k "a value"                    a command of client c1 and its reply
+//! +OK
+//! c1> XREAD BLOCK 0 STREAMS s $          a command that blocks …
+//! (waiting)
+//! c2> XADD s 1-1 a 1
+//! "1-1"
+//! c1<                                    … and the reply that comes later
+//! [["s" [["1-1" ["a" "1"]]]]]
+//! c1>> "*1\r\n$4\r\nQUIT\r\n"            raw bytes; any number of replies
+//! +OK
+//! (closed)
+//! ! sleep 20                             milliseconds
+//! ```
+//! The notation of replies is that of `common/notation.rs`. In arguments `$c1` stands for the id of client c1, `$ms+50`
+//! and `$s-10` for the Unix time in milliseconds and seconds plus an offset. `{direct}` sections make sense only as they
+//! stand, not through a script or a transaction, `{noscript}` ones not through a script. `{since …}` sections show what redis-server 7.0.15 does not know; they
+//! are written by hand. All others are recorded: `RECORD=1 cargo test --test transcripts` runs them against a real
+//! redis-server and writes its replies into the files (where a pattern already matches, the pattern stays).
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test may stop at the first surprise"
+)]
+
+mod common;
+
+use common::client::Got;
+use common::notation::{self, Kind, Pattern};
+use common::{Client, Reply, Server};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// How the commands of a section reach the server.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Way {
+    /// As they stand.
+    Plain,
+    /// Each through `redis.pcall` in a script.
+    Script,
+    /// Each as the only command of a transaction.
+    Multi,
+}
+
+const WAYS_OF_REDKEEP: &[Way] = &[Way::Plain, Way::Script];
+const WAYS_OF_REDIS: &[Way] = &[Way::Plain, Way::Script, Way::Multi];
+
+#[test]
+fn redkeep_gives_the_recorded_replies() {
+    run_corpus(|file| {
+        let mut server = Server::redkeep(&file.server_args());
+        let mut report = String::new();
+        for way in WAYS_OF_REDKEEP {
+            for section in file.sections.iter().filter(|s| s.goes(*way)) {
+                report += &replay(&server, section, *way, None);
+                if !server.alive() {
+                    _ = writeln!(report, "the server died in {:?}:\n{}", section.title, server.log());
+                    server = Server::redkeep(&file.server_args());
+                }
+            }
+        }
+        report
+    });
+}
+
+#[test]
+fn the_corpus_is_what_a_real_redis_says() {
+    let record = std::env::var_os("RECORD").is_some();
+    run_corpus(|file| {
+        let Some(server) = Server::redis(&file.server_args()) else { return String::new() };
+        let mut report = String::new();
+        let mut fixes = Vec::new();
+        for way in if record { &[Way::Plain] } else { WAYS_OF_REDIS } {
+            for section in file.sections.iter().filter(|s| s.goes(*way) && s.since.is_none()) {
+                let fix = if record { Some(&mut fixes) } else { None };
+                report += &replay(&server, section, *way, fix);
+            }
+        }
+        if !fixes.is_empty() {
+            file.rewrite(&fixes);
+        }
+        report
+    });
+}
+
+#[test]
+fn the_notation_reads_what_it_writes() {
+    let reply = Reply::Array(vec![
+        Reply::Int(-3),
+        Reply::bulk(b"a \"b\"\n\xff"),
+        Reply::Error(b"ERR some text".to_vec()),
+        Reply::ok(),
+        Reply::Map(vec![(Reply::bulk("k"), Reply::Set(vec![Reply::Null, Reply::Bool(true)]))]),
+        Reply::Array(vec![Reply::NullBulk, Reply::NullArray, Reply::Double("1.5".into())]),
+        Reply::Verbatim("txt".into(), b"x".to_vec()),
+    ]);
+    let text = notation::render(&reply);
+    let pattern = notation::parse(&text).unwrap();
+    assert!(pattern.matches(&reply), "{text}");
+    let loose = notation::parse("[~:-5..0 ~\"a *\\n*\" ~-ERR* ...]").unwrap();
+    assert!(loose.matches(&reply));
+    assert!(notation::parse("~[:2 :1]").unwrap().matches(&Reply::Array(vec![Reply::Int(1), Reply::Int(2)])));
+    assert!(!notation::parse("~[:2 :2]").unwrap().matches(&Reply::Array(vec![Reply::Int(1), Reply::Int(2)])));
+}
+
+// ---- Files -----------------------------------------------------------------------------------------------------------
+
+struct File {
+    path: PathBuf,
+    lines: Vec<String>,
+    server: Vec<String>,
+    sections: Vec<Section>,
+}
+
+struct Section {
+    place: String,
+    title: String,
+    direct: bool,
+    noscript: bool,
+    since: Option<String>,
+    steps: Vec<Step>,
+}
+
+struct Step {
+    line: usize,
+    client: String,
+    act: Act,
+    expect: Vec<Expect>,
+    /// The lines that hold the expectation, and their text.
+    span: std::ops::Range<usize>,
+    text: String,
+}
+
+#[derive(PartialEq)]
+enum Act {
+    Command(Vec<Vec<u8>>),
+    Raw(Vec<u8>),
+    Receive,
+    Sleep(u64),
+}
+
+#[derive(Clone, PartialEq, Debug)]
+enum Expect {
+    Reply(Pattern),
+    Waiting,
+    Closed,
+}
+
+impl Section {
+    fn goes(&self, way: Way) -> bool {
+        match way {
+            Way::Plain => true,
+            Way::Script => !self.direct && !self.noscript,
+            Way::Multi => !self.direct,
+        }
+    }
+}
+
+impl File {
+    fn load(path: &Path) -> File {
+        let text = fs::read_to_string(path).unwrap();
+        let mut file = File {
+            path: path.to_owned(),
+            lines: text.lines().map(str::to_owned).collect(),
+            server: Vec::new(),
+            sections: Vec::new(),
+        };
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let mut i = 0;
+        while i < file.lines.len() {
+            let line = file.lines[i].clone();
+            let place = format!("{name}:{}", i + 1);
+            i += 1;
+            if let Some(title) = line.strip_prefix("== ") {
+                file.sections.push(Section::titled(&place, title));
+                continue;
+            }
+            if let Some(args) = line.strip_prefix("! server ") {
+                file.server = args.split(' ').map(str::to_owned).collect();
+                continue;
+            }
+            if is_pause(&line) {
+                continue;
+            }
+            let mut step = Step::read(&line, i).unwrap_or_else(|e| panic!("{place}: {e}"));
+            let from = i;
+            while i < file.lines.len() && !is_pause(&file.lines[i]) && !is_head(&file.lines[i]) {
+                i += 1;
+            }
+            step.span = from..i;
+            step.text = file.lines[from..i].join("\n");
+            step.expect = expectations(&file.lines[from..i]).unwrap_or_else(|e| panic!("{place}: {e}"));
+            file.sections.last_mut().unwrap_or_else(|| panic!("{place}: no section")).steps.push(step);
+        }
+        for s in &mut file.sections {
+            s.direct |= s.steps.iter().any(Step::only_direct);
+        }
+        file
+    }
+
+    fn server_args(&self) -> Vec<&str> {
+        self.server.iter().map(String::as_str).collect()
+    }
+
+    fn rewrite(&self, fixes: &[(std::ops::Range<usize>, String)]) {
+        let by_start: BTreeMap<usize, _> = fixes.iter().map(|(r, t)| (r.start, (r.end, t))).collect();
+        let mut out = String::new();
+        let mut i = 0;
+        while i <= self.lines.len() {
+            if let Some((end, text)) = by_start.get(&i) {
+                out += text;
+                if *end > i {
+                    i = *end;
+                    continue;
+                }
+            }
+            if let Some(line) = self.lines.get(i) {
+                out += line;
+                out.push('\n');
+            }
+            i += 1;
+        }
+        fs::write(&self.path, out).unwrap();
+        println!("recorded {} replies in {}", fixes.len(), self.path.display());
+    }
+}
+
+fn is_pause(line: &str) -> bool {
+    line.is_empty() || line == "#" || line.starts_with("# ")
+}
+
+fn is_head(line: &str) -> bool {
+    let name = line.bytes().take_while(u8::is_ascii_alphanumeric).count();
+    line.starts_with("== ") || line.starts_with("! ") || (name > 0 && line[name..].starts_with(['>', '<']))
+}
+
+impl Section {
+    fn titled(place: &str, text: &str) -> Section {
+        let (title, marks) = text.split_once('{').unwrap_or((text, ""));
+        Section {
+            place: place.to_owned(),
+            title: title.trim().to_owned(),
+            direct: marks.contains("direct"),
+            noscript: marks.contains("noscript"),
+            since: marks.split_once("since ").map(|(_, v)| v.trim_end_matches('}').to_owned()),
+            steps: Vec::new(),
+        }
+    }
+}
+
+impl Step {
+    fn read(line: &str, number: usize) -> Result<Step, String> {
+        let step = |client: &str, act| Step { line: number, client: client.into(), act, expect: Vec::new(), span: 0..0, text: String::new() };
+        if let Some(ms) = line.strip_prefix("! sleep ") {
+            return Ok(step("", Act::Sleep(ms.parse().map_err(|e| format!("{e}"))?)));
+        }
+        if let Some((client, text)) = line.split_once(">> ") {
+            return Ok(step(client, Act::Raw(notation::words(text)?.concat())));
+        }
+        if let Some((client, text)) = line.split_once("> ") {
+            return Ok(step(client, Act::Command(notation::words(text)?)));
+        }
+        match line.strip_suffix('<') {
+            Some(client) => Ok(step(client, Act::Receive)),
+            None => Err(format!("what is {line:?}?")),
+        }
+    }
+
+    fn only_direct(&self) -> bool {
+        let resp3 = |args: &[Vec<u8>]| args.first().is_some_and(|a| a.eq_ignore_ascii_case(b"HELLO"));
+        match &self.act {
+            Act::Raw(_) | Act::Receive => true,
+            Act::Command(args) => resp3(args) || self.expect.contains(&Expect::Waiting),
+            Act::Sleep(_) => false,
+        }
+    }
+}
+
+fn expectations(lines: &[String]) -> Result<Vec<Expect>, String> {
+    let mut out = Vec::new();
+    let mut pending = String::new();
+    for line in lines {
+        match line.as_str() {
+            "(waiting)" => out.push(Expect::Waiting),
+            "(closed)" => out.push(Expect::Closed),
+            _ => {
+                pending += line;
+                pending.push('\n');
+                if balanced(&pending) {
+                    out.push(Expect::Reply(notation::parse(&pending)?));
+                    pending.clear();
+                }
+            }
+        }
+    }
+    if pending.is_empty() { Ok(out) } else { notation::parse(&pending).map(|_| out) }
+}
+
+/// Whether all brackets outside of quotes are closed.
+fn balanced(text: &str) -> bool {
+    if text.starts_with(['+', '-']) || text.starts_with("~+") || text.starts_with("~-") {
+        return true;
+    }
+    let (mut depth, mut quoted, mut escaped) = (0i32, false, false);
+    for b in text.bytes() {
+        match b {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => quoted = !quoted,
+            b'[' | b'{' if !quoted => depth += 1,
+            b']' | b'}' if !quoted => depth -= 1,
+            _ => {}
+        }
+    }
+    depth <= 0 && !quoted
+}
+
+/// Runs every file of the corpus, two at a time, and fails with all of their reports.
+fn run_corpus(run: impl Fn(&File) -> String + Sync) {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts");
+    let only = std::env::var("TRANSCRIPT").ok();
+    let mut paths: Vec<_> = fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
+    paths.retain(|p| p.extension().is_some_and(|e| e == "resp"));
+    paths.retain(|p| only.as_deref().is_none_or(|o| p.to_string_lossy().contains(o)));
+    paths.sort();
+    assert!(!paths.is_empty());
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let reports = std::sync::Mutex::new(Vec::new());
+    std::thread::scope(|s| {
+        for _ in 0..4 {
+            let name = std::thread::current().name().unwrap_or("").to_owned();
+            let work = || {
+                while let Some(p) = paths.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
+                    let report = run(&File::load(p));
+                    if !report.is_empty() {
+                        reports.lock().unwrap().push((p.clone(), report));
+                    }
+                }
+            };
+            std::thread::Builder::new().name(name).spawn_scoped(s, work).unwrap();
+        }
+    });
+    let mut reports = reports.into_inner().unwrap();
+    reports.sort();
+    let text: String = reports.into_iter().map(|(_, r)| r).collect();
+    assert!(text.is_empty(), "{} differences\n\n{text}", text.matches("\n  expected").count());
+}
+
+// ---- Replay ----------------------------------------------------------------------------------------------------------
+
+type Fixes = Vec<(std::ops::Range<usize>, String)>;
+
+struct Stage<'a> {
+    server: &'a Server,
+    clients: BTreeMap<String, (Client, i64)>,
+}
+
+impl Stage<'_> {
+    fn client(&mut self, name: &str) -> &mut (Client, i64) {
+        self.clients.entry(name.to_owned()).or_insert_with(|| {
+            let mut c = self.server.client();
+            let id = c.run("CLIENT ID").int().unwrap_or(-1);
+            (c, id)
+        })
+    }
+
+    /// Fills `$c1`, `$ms+n` and `$s+n` in.
+    fn fill(&mut self, arg: &[u8]) -> Vec<u8> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let Some(text) = std::str::from_utf8(arg).ok().and_then(|t| t.strip_prefix('$')) else { return arg.to_vec() };
+        let plus = |base: u128, off: &str| off.parse::<i128>().ok().map(|o| (base as i128 + o).to_string().into_bytes());
+        let time = text
+            .strip_prefix("ms")
+            .and_then(|off| plus(now.as_millis(), off))
+            .or_else(|| text.strip_prefix('s').and_then(|off| plus(now.as_secs().into(), off)));
+        match time {
+            Some(t) => t,
+            None if text.len() > 1 && text.starts_with('c') && text[1..].bytes().all(|b| b.is_ascii_digit()) => {
+                self.client(text).1.to_string().into_bytes()
+            }
+            None => arg.to_vec(),
+        }
+    }
+}
+
+/// Plays one section and reports what differs. With `fixes` it takes the replies for granted and notes them instead.
+fn replay(server: &Server, section: &Section, way: Way, mut fixes: Option<&mut Fixes>) -> String {
+    let mut report = String::new();
+    let mut admin = server.client();
+    for line in ["FLUSHALL", "SCRIPT FLUSH", "CONFIG RESETSTAT"] {
+        admin.run(line);
+    }
+    let mut stage = Stage { server, clients: BTreeMap::new() };
+    for step in &section.steps {
+        let got = match play(&mut stage, step, way) {
+            Ok(got) => got,
+            Err(e) => {
+                _ = writeln!(report, "{} line {} ({:?}): {e}", section.place, step.line, way);
+                break;
+            }
+        };
+        if agrees(&step.expect, &got, way) {
+            continue;
+        }
+        if let Some(fixes) = fixes.as_deref_mut() {
+            fixes.push((step.span.clone(), got.iter().map(|g| show(g) + "\n").collect()));
+            continue;
+        }
+        let got: Vec<_> = got.iter().map(show).collect();
+        _ = writeln!(
+            report,
+            "{} {:?} line {} ({way:?})\n  command  {}\n  expected {}\n  got      {}",
+            section.place,
+            section.title,
+            step.line,
+            describe(&step.act),
+            step.text.replace('\n', "\n           "),
+            got.join("\n").replace('\n', "\n           ")
+        );
+        if got.iter().any(|g| g == "(closed)" || g == "(waiting)") {
+            break;
+        }
+    }
+    report
+}
+
+fn describe(act: &Act) -> String {
+    match act {
+        Act::Command(args) => args.iter().map(|a| notation::quote(a)).collect::<Vec<_>>().join(" "),
+        Act::Raw(bytes) => notation::quote(bytes),
+        Act::Receive => "(the reply that was waited for)".into(),
+        Act::Sleep(ms) => format!("sleep {ms}"),
+    }
+}
+
+fn show(got: &Got) -> String {
+    match got {
+        Got::Reply(r) => notation::render(r),
+        Got::Nothing => "(waiting)".into(),
+        Got::Closed => "(closed)".into(),
+    }
+}
+
+fn play(stage: &mut Stage<'_>, step: &Step, way: Way) -> std::io::Result<Vec<Got>> {
+    // How long a reply may take; how long silence must last to count as waiting.
+    let (patience, silence) = (Duration::from_secs(5), Duration::from_millis(60));
+    let first = if step.expect.is_empty() || step.expect == [Expect::Waiting] { silence } else { patience };
+    match &step.act {
+        Act::Sleep(ms) => {
+            std::thread::sleep(Duration::from_millis(*ms));
+            Ok(Vec::new())
+        }
+        Act::Command(args) => {
+            let args: Vec<_> = args.iter().map(|a| stage.fill(a)).collect();
+            let (client, _) = stage.client(&step.client);
+            match way {
+                Way::Plain => client.send(&args)?,
+                // A database selected inside a script lasts only as long as the script.
+                Way::Script if args[0].eq_ignore_ascii_case(b"SELECT") => client.send(&args)?,
+                Way::Script => {
+                    let mut wrapped: Vec<Vec<u8>> =
+                        vec![b"EVAL".into(), b"return redis.pcall(unpack(ARGV))".into(), b"0".into()];
+                    wrapped.extend(args);
+                    client.send(&wrapped)?;
+                }
+                Way::Multi => return in_transaction(client, &args),
+            }
+            receive(client, first, step)
+        }
+        Act::Raw(bytes) => {
+            let (client, _) = stage.client(&step.client);
+            // The server may close before it has read everything.
+            let _ = client.send_raw(bytes);
+            if step.expect.is_empty() {
+                let mut got = Vec::new();
+                loop {
+                    got.push(client.receive(silence)?);
+                    match got.last() {
+                        Some(Got::Nothing) if got.len() > 1 => {
+                            got.pop();
+                            return Ok(got);
+                        }
+                        Some(Got::Nothing | Got::Closed) => return Ok(got),
+                        _ => {}
+                    }
+                }
+            }
+            receive(client, first, step)
+        }
+        Act::Receive => {
+            let (client, _) = stage.client(&step.client);
+            receive(client, patience, step)
+        }
+    }
+}
+
+/// As many replies as the step expects, one at least.
+fn receive(client: &mut Client, first: Duration, step: &Step) -> std::io::Result<Vec<Got>> {
+    let mut got = vec![client.receive(first)?];
+    while got.len() < step.expect.len() && matches!(got.last(), Some(Got::Reply(_))) {
+        let silence = step.expect[got.len()] == Expect::Waiting;
+        got.push(client.receive(Duration::from_millis(if silence { 60 } else { 5000 }))?);
+    }
+    Ok(got)
+}
+
+fn in_transaction(client: &mut Client, args: &[Vec<u8>]) -> std::io::Result<Vec<Got>> {
+    client.call(&["MULTI"])?;
+    let queued = client.call(args)?;
+    let mut result = client.call(&["EXEC"])?;
+    if queued.is_error() {
+        return Ok(vec![Got::Reply(queued)]);
+    }
+    if let Reply::Array(items) = &mut result
+        && items.len() == 1
+    {
+        result = items.remove(0);
+    }
+    Ok(vec![Got::Reply(result)])
+}
+
+fn agrees(expect: &[Expect], got: &[Got], way: Way) -> bool {
+    expect.len() == got.len()
+        && expect.iter().zip(got).all(|(e, g)| match (e, g) {
+            (Expect::Reply(p), Got::Reply(r)) => match way {
+                Way::Script => through_lua(p).matches(r),
+                _ => p.matches(r),
+            },
+            (Expect::Waiting, Got::Nothing) | (Expect::Closed, Got::Closed) => true,
+            _ => false,
+        })
+}
+
+/// What becomes of a RESP2 reply on its way through Lua: every null is `false` and comes back as a null bulk string, and
+/// integers are doubles.
+fn through_lua(p: &Pattern) -> Pattern {
+    const EXACT: i64 = 1 << 53;
+    match p {
+        Pattern::Exact(Reply::NullArray) => Pattern::Exact(Reply::NullBulk),
+        Pattern::Exact(Reply::Int(n)) if !(-EXACT..=EXACT).contains(n) => Pattern::Int(i64::MIN, i64::MAX),
+        Pattern::Exact(Reply::Error(e)) if e.starts_with(b"ERR wrong number of arguments") => {
+            let text = b"ERR Wrong number of args calling Redis command from script".to_vec();
+            let here = Pattern::Exact(Reply::Error(text));
+            Pattern::Either(Box::new(p.clone()), Box::new(here))
+        }
+        Pattern::Exact(Reply::Error(e)) if e.starts_with(b"ERR unknown ") => {
+            Pattern::Exact(Reply::Error(b"ERR Unknown Redis command called from script".to_vec()))
+        }
+        Pattern::Seq { kind: Kind::Array, items, any_order, open } => Pattern::Seq {
+            kind: Kind::Array,
+            items: items.iter().map(through_lua).collect(),
+            any_order: *any_order,
+            open: *open,
+        },
+        other => other.clone(),
+    }
+}
