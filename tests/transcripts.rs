@@ -66,7 +66,12 @@ fn redkeep_gives_the_recorded_replies() {
             for section in file.sections.iter().filter(|s| s.goes(*way)) {
                 report += &replay(&server, section, *way, None);
                 if !server.alive() {
-                    _ = writeln!(report, "the server died in {:?}:\n{}", section.title, server.log());
+                    _ = writeln!(
+                        report,
+                        "the server died in {:?}:\n{}",
+                        section.title,
+                        server.log()
+                    );
                     server = Server::redkeep(&file.server_args());
                 }
             }
@@ -79,11 +84,17 @@ fn redkeep_gives_the_recorded_replies() {
 fn the_corpus_is_what_a_real_redis_says() {
     let record = std::env::var_os("RECORD").is_some();
     run_corpus(|file| {
-        let Some(server) = Server::redis(&file.server_args()) else { return String::new() };
+        let Some(server) = Server::redis(&file.server_args()) else {
+            return String::new();
+        };
         let mut report = String::new();
         let mut fixes = Vec::new();
         for way in if record { &[Way::Plain] } else { WAYS_OF_REDIS } {
-            for section in file.sections.iter().filter(|s| s.goes(*way) && s.since.is_none()) {
+            for section in file
+                .sections
+                .iter()
+                .filter(|s| s.goes(*way) && s.since.is_none())
+            {
                 let fix = if record { Some(&mut fixes) } else { None };
                 report += &replay(&server, section, *way, fix);
             }
@@ -102,8 +113,15 @@ fn the_notation_reads_what_it_writes() {
         Reply::bulk(b"a \"b\"\n\xff"),
         Reply::Error(b"ERR some text".to_vec()),
         Reply::ok(),
-        Reply::Map(vec![(Reply::bulk("k"), Reply::Set(vec![Reply::Null, Reply::Bool(true)]))]),
-        Reply::Array(vec![Reply::NullBulk, Reply::NullArray, Reply::Double("1.5".into())]),
+        Reply::Map(vec![(
+            Reply::bulk("k"),
+            Reply::Set(vec![Reply::Null, Reply::Bool(true)]),
+        )]),
+        Reply::Array(vec![
+            Reply::NullBulk,
+            Reply::NullArray,
+            Reply::Double("1.5".into()),
+        ]),
         Reply::Verbatim("txt".into(), b"x".to_vec()),
     ]);
     let text = notation::render(&reply);
@@ -111,8 +129,16 @@ fn the_notation_reads_what_it_writes() {
     assert!(pattern.matches(&reply), "{text}");
     let loose = notation::parse("[~:-5..0 ~\"a *\\n*\" ~-ERR* ...]").unwrap();
     assert!(loose.matches(&reply));
-    assert!(notation::parse("~[:2 :1]").unwrap().matches(&Reply::Array(vec![Reply::Int(1), Reply::Int(2)])));
-    assert!(!notation::parse("~[:2 :2]").unwrap().matches(&Reply::Array(vec![Reply::Int(1), Reply::Int(2)])));
+    assert!(
+        notation::parse("~[:2 :1]")
+            .unwrap()
+            .matches(&Reply::Array(vec![Reply::Int(1), Reply::Int(2)]))
+    );
+    assert!(
+        !notation::parse("~[:2 :2]")
+            .unwrap()
+            .matches(&Reply::Array(vec![Reply::Int(1), Reply::Int(2)]))
+    );
 }
 
 // ---- Files -----------------------------------------------------------------------------------------------------------
@@ -201,8 +227,13 @@ impl File {
             }
             step.span = from..i;
             step.text = file.lines[from..i].join("\n");
-            step.expect = expectations(&file.lines[from..i]).unwrap_or_else(|e| panic!("{place}: {e}"));
-            file.sections.last_mut().unwrap_or_else(|| panic!("{place}: no section")).steps.push(step);
+            step.expect =
+                expectations(&file.lines[from..i]).unwrap_or_else(|e| panic!("{place}: {e}"));
+            file.sections
+                .last_mut()
+                .unwrap_or_else(|| panic!("{place}: no section"))
+                .steps
+                .push(step);
         }
         for s in &mut file.sections {
             s.direct |= s.steps.iter().any(Step::only_direct);
@@ -215,7 +246,8 @@ impl File {
     }
 
     fn rewrite(&self, fixes: &[(std::ops::Range<usize>, String)]) {
-        let by_start: BTreeMap<usize, _> = fixes.iter().map(|(r, t)| (r.start, (r.end, t))).collect();
+        let by_start: BTreeMap<usize, _> =
+            fixes.iter().map(|(r, t)| (r.start, (r.end, t))).collect();
         let mut out = String::new();
         let mut i = 0;
         while i <= self.lines.len() {
@@ -233,7 +265,11 @@ impl File {
             i += 1;
         }
         fs::write(&self.path, out).unwrap();
-        println!("recorded {} replies in {}", fixes.len(), self.path.display());
+        println!(
+            "recorded {} replies in {}",
+            fixes.len(),
+            self.path.display()
+        );
     }
 }
 
@@ -243,7 +279,9 @@ fn is_pause(line: &str) -> bool {
 
 fn is_head(line: &str) -> bool {
     let name = line.bytes().take_while(u8::is_ascii_alphanumeric).count();
-    line.starts_with("== ") || line.starts_with("! ") || (name > 0 && line[name..].starts_with(['>', '<']))
+    line.starts_with("== ")
+        || line.starts_with("! ")
+        || (name > 0 && line[name..].starts_with(['>', '<']))
 }
 
 impl Section {
@@ -254,7 +292,9 @@ impl Section {
             title: title.trim().to_owned(),
             direct: marks.contains("direct"),
             noscript: marks.contains("noscript"),
-            since: marks.split_once("since ").map(|(_, v)| v.trim_end_matches('}').to_owned()),
+            since: marks
+                .split_once("since ")
+                .map(|(_, v)| v.trim_end_matches('}').to_owned()),
             steps: Vec::new(),
         }
     }
@@ -262,9 +302,19 @@ impl Section {
 
 impl Step {
     fn read(line: &str, number: usize) -> Result<Step, String> {
-        let step = |client: &str, act| Step { line: number, client: client.into(), act, expect: Vec::new(), span: 0..0, text: String::new() };
+        let step = |client: &str, act| Step {
+            line: number,
+            client: client.into(),
+            act,
+            expect: Vec::new(),
+            span: 0..0,
+            text: String::new(),
+        };
         if let Some(ms) = line.strip_prefix("! sleep ") {
-            return Ok(step("", Act::Sleep(ms.parse().map_err(|e| format!("{e}"))?)));
+            return Ok(step(
+                "",
+                Act::Sleep(ms.parse().map_err(|e| format!("{e}"))?),
+            ));
         }
         if let Some((client, text)) = line.split_once(">> ") {
             return Ok(step(client, Act::Raw(notation::words(text)?.concat())));
@@ -279,7 +329,10 @@ impl Step {
     }
 
     fn only_direct(&self) -> bool {
-        let resp3 = |args: &[Vec<u8>]| args.first().is_some_and(|a| a.eq_ignore_ascii_case(b"HELLO"));
+        let resp3 = |args: &[Vec<u8>]| {
+            args.first()
+                .is_some_and(|a| a.eq_ignore_ascii_case(b"HELLO"))
+        };
         match &self.act {
             Act::Raw(_) | Act::Receive => true,
             Act::Command(args) => resp3(args) || self.expect.contains(&Expect::Waiting),
@@ -305,7 +358,11 @@ fn expectations(lines: &[String]) -> Result<Vec<Expect>, String> {
             }
         }
     }
-    if pending.is_empty() { Ok(out) } else { notation::parse(&pending).map(|_| out) }
+    if pending.is_empty() {
+        Ok(out)
+    } else {
+        notation::parse(&pending).map(|_| out)
+    }
 }
 
 /// Whether all brackets outside of quotes are closed.
@@ -331,9 +388,15 @@ fn balanced(text: &str) -> bool {
 fn run_corpus(run: impl Fn(&File) -> String + Sync) {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts");
     let only = std::env::var("TRANSCRIPT").ok();
-    let mut paths: Vec<_> = fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
+    let mut paths: Vec<_> = fs::read_dir(dir)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .collect();
     paths.retain(|p| p.extension().is_some_and(|e| e == "resp"));
-    paths.retain(|p| only.as_deref().is_none_or(|o| p.to_string_lossy().contains(o)));
+    paths.retain(|p| {
+        only.as_deref()
+            .is_none_or(|o| p.to_string_lossy().contains(o))
+    });
     paths.sort();
     assert!(!paths.is_empty());
     let next = std::sync::atomic::AtomicUsize::new(0);
@@ -342,20 +405,29 @@ fn run_corpus(run: impl Fn(&File) -> String + Sync) {
         for _ in 0..4 {
             let name = std::thread::current().name().unwrap_or("").to_owned();
             let work = || {
-                while let Some(p) = paths.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
+                while let Some(p) =
+                    paths.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+                {
                     let report = run(&File::load(p));
                     if !report.is_empty() {
                         reports.lock().unwrap().push((p.clone(), report));
                     }
                 }
             };
-            std::thread::Builder::new().name(name).spawn_scoped(s, work).unwrap();
+            std::thread::Builder::new()
+                .name(name)
+                .spawn_scoped(s, work)
+                .unwrap();
         }
     });
     let mut reports = reports.into_inner().unwrap();
     reports.sort();
     let text: String = reports.into_iter().map(|(_, r)| r).collect();
-    assert!(text.is_empty(), "{} differences\n\n{text}", text.matches("\n  expected").count());
+    assert!(
+        text.is_empty(),
+        "{} differences\n\n{text}",
+        text.matches("\n  expected").count()
+    );
 }
 
 // ---- Replay ----------------------------------------------------------------------------------------------------------
@@ -379,15 +451,30 @@ impl Stage<'_> {
     /// Fills `$c1`, `$ms+n` and `$s+n` in.
     fn fill(&mut self, arg: &[u8]) -> Vec<u8> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        let Some(text) = std::str::from_utf8(arg).ok().and_then(|t| t.strip_prefix('$')) else { return arg.to_vec() };
-        let plus = |base: u128, off: &str| off.parse::<i128>().ok().map(|o| (base as i128 + o).to_string().into_bytes());
+        let Some(text) = std::str::from_utf8(arg)
+            .ok()
+            .and_then(|t| t.strip_prefix('$'))
+        else {
+            return arg.to_vec();
+        };
+        let plus = |base: u128, off: &str| {
+            off.parse::<i128>()
+                .ok()
+                .map(|o| (base as i128 + o).to_string().into_bytes())
+        };
         let time = text
             .strip_prefix("ms")
             .and_then(|off| plus(now.as_millis(), off))
-            .or_else(|| text.strip_prefix('s').and_then(|off| plus(now.as_secs().into(), off)));
+            .or_else(|| {
+                text.strip_prefix('s')
+                    .and_then(|off| plus(now.as_secs().into(), off))
+            });
         match time {
             Some(t) => t,
-            None if text.len() > 1 && text.starts_with('c') && text[1..].bytes().all(|b| b.is_ascii_digit()) => {
+            None if text.len() > 1
+                && text.starts_with('c')
+                && text[1..].bytes().all(|b| b.is_ascii_digit()) =>
+            {
                 self.client(text).1.to_string().into_bytes()
             }
             None => arg.to_vec(),
@@ -402,12 +489,19 @@ fn replay(server: &Server, section: &Section, way: Way, mut fixes: Option<&mut F
     for line in ["FLUSHALL", "SCRIPT FLUSH", "CONFIG RESETSTAT"] {
         admin.run(line);
     }
-    let mut stage = Stage { server, clients: BTreeMap::new() };
+    let mut stage = Stage {
+        server,
+        clients: BTreeMap::new(),
+    };
     for step in &section.steps {
         let got = match play(&mut stage, step, way) {
             Ok(got) => got,
             Err(e) => {
-                _ = writeln!(report, "{} line {} ({:?}): {e}", section.place, step.line, way);
+                _ = writeln!(
+                    report,
+                    "{} line {} ({:?}): {e}",
+                    section.place, step.line, way
+                );
                 break;
             }
         };
@@ -415,7 +509,10 @@ fn replay(server: &Server, section: &Section, way: Way, mut fixes: Option<&mut F
             continue;
         }
         if let Some(fixes) = fixes.as_deref_mut() {
-            fixes.push((step.span.clone(), got.iter().map(|g| show(g) + "\n").collect()));
+            fixes.push((
+                step.span.clone(),
+                got.iter().map(|g| show(g) + "\n").collect(),
+            ));
             continue;
         }
         let got: Vec<_> = got.iter().map(show).collect();
@@ -438,7 +535,11 @@ fn replay(server: &Server, section: &Section, way: Way, mut fixes: Option<&mut F
 
 fn describe(act: &Act) -> String {
     match act {
-        Act::Command(args) => args.iter().map(|a| notation::quote(a)).collect::<Vec<_>>().join(" "),
+        Act::Command(args) => args
+            .iter()
+            .map(|a| notation::quote(a))
+            .collect::<Vec<_>>()
+            .join(" "),
         Act::Raw(bytes) => notation::quote(bytes),
         Act::Receive => "(the reply that was waited for)".into(),
         Act::Sleep(ms) => format!("sleep {ms}"),
@@ -456,7 +557,11 @@ fn show(got: &Got) -> String {
 fn play(stage: &mut Stage<'_>, step: &Step, way: Way) -> std::io::Result<Vec<Got>> {
     // How long a reply may take; how long silence must last to count as waiting.
     let (patience, silence) = (Duration::from_secs(5), Duration::from_millis(60));
-    let first = if step.expect.is_empty() || step.expect == [Expect::Waiting] { silence } else { patience };
+    let first = if step.expect.is_empty() || step.expect == [Expect::Waiting] {
+        silence
+    } else {
+        patience
+    };
     match &step.act {
         Act::Sleep(ms) => {
             std::thread::sleep(Duration::from_millis(*ms));
@@ -470,8 +575,11 @@ fn play(stage: &mut Stage<'_>, step: &Step, way: Way) -> std::io::Result<Vec<Got
                 // A database selected inside a script lasts only as long as the script.
                 Way::Script if args[0].eq_ignore_ascii_case(b"SELECT") => client.send(&args)?,
                 Way::Script => {
-                    let mut wrapped: Vec<Vec<u8>> =
-                        vec![b"EVAL".into(), b"return redis.pcall(unpack(ARGV))".into(), b"0".into()];
+                    let mut wrapped: Vec<Vec<u8>> = vec![
+                        b"EVAL".into(),
+                        b"return redis.pcall(unpack(ARGV))".into(),
+                        b"0".into(),
+                    ];
                     wrapped.extend(args);
                     client.send(&wrapped)?;
                 }
@@ -549,16 +657,23 @@ fn through_lua(p: &Pattern) -> Pattern {
     const EXACT: i64 = 1 << 53;
     match p {
         Pattern::Exact(Reply::NullArray) => Pattern::Exact(Reply::NullBulk),
-        Pattern::Exact(Reply::Int(n)) if !(-EXACT..=EXACT).contains(n) => Pattern::Int(i64::MIN, i64::MAX),
+        Pattern::Exact(Reply::Int(n)) if !(-EXACT..=EXACT).contains(n) => {
+            Pattern::Int(i64::MIN, i64::MAX)
+        }
         Pattern::Exact(Reply::Error(e)) if e.starts_with(b"ERR wrong number of arguments") => {
             let text = b"ERR Wrong number of args calling Redis command from script".to_vec();
             let here = Pattern::Exact(Reply::Error(text));
             Pattern::Either(Box::new(p.clone()), Box::new(here))
         }
-        Pattern::Exact(Reply::Error(e)) if e.starts_with(b"ERR unknown ") => {
-            Pattern::Exact(Reply::Error(b"ERR Unknown Redis command called from script".to_vec()))
-        }
-        Pattern::Seq { kind: Kind::Array, items, any_order, open } => Pattern::Seq {
+        Pattern::Exact(Reply::Error(e)) if e.starts_with(b"ERR unknown ") => Pattern::Exact(
+            Reply::Error(b"ERR Unknown Redis command called from script".to_vec()),
+        ),
+        Pattern::Seq {
+            kind: Kind::Array,
+            items,
+            any_order,
+            open,
+        } => Pattern::Seq {
             kind: Kind::Array,
             items: items.iter().map(through_lua).collect(),
             any_order: *any_order,

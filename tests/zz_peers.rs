@@ -16,7 +16,10 @@ fn skipped_tests_are_counted() {
     lines.sort_unstable();
     lines.dedup();
     let line = match lines.len() {
-        0 => "Every peer (redis-server, redis-cli, redis-py, ioredis) was met: no test was skipped.".to_owned(),
+        0 => {
+            "Every peer (redis-server, redis-cli, redis-py, ioredis) was met: no test was skipped."
+                .to_owned()
+        }
         n => format!("{n} SKIPPED for want of a peer: {}", lines.join("; ")),
     };
     writeln!(io::stderr(), "{line}").expect("standard error");

@@ -36,7 +36,11 @@ impl Client {
     pub fn connect(port: u16) -> io::Result<Client> {
         let sock = TcpStream::connect(("127.0.0.1", port))?;
         sock.set_nodelay(true)?;
-        Ok(Client { sock, buf: Vec::new(), at: 0 })
+        Ok(Client {
+            sock,
+            buf: Vec::new(),
+            at: 0,
+        })
     }
 
     pub fn send_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -72,9 +76,15 @@ impl Client {
                     match self.sock.read(&mut chunk) {
                         Ok(0) => return Ok(Got::Closed),
                         Ok(n) => self.buf.extend_from_slice(&chunk[..n]),
-                        Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
+                        Err(e)
+                            if matches!(
+                                e.kind(),
+                                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                            ) => {}
                         Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                        Err(e) if e.kind() == io::ErrorKind::ConnectionReset => return Ok(Got::Closed),
+                        Err(e) if e.kind() == io::ErrorKind::ConnectionReset => {
+                            return Ok(Got::Closed);
+                        }
                         Err(e) => return Err(e),
                     }
                 }
@@ -86,8 +96,14 @@ impl Client {
     pub fn reply(&mut self) -> io::Result<Reply> {
         match self.receive(Duration::from_secs(30))? {
             Got::Reply(r) => Ok(r),
-            Got::Nothing => Err(io::Error::new(io::ErrorKind::TimedOut, "no reply within 30 s")),
-            Got::Closed => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection")),
+            Got::Nothing => Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "no reply within 30 s",
+            )),
+            Got::Closed => Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the server closed the connection",
+            )),
         }
     }
 
@@ -98,7 +114,8 @@ impl Client {
 
     /// A command written as words separated by single spaces.
     pub fn run(&mut self, line: &str) -> Reply {
-        self.call(&super::argv(line)).unwrap_or_else(|e| panic!("{line}: {e}"))
+        self.call(&super::argv(line))
+            .unwrap_or_else(|e| panic!("{line}: {e}"))
     }
 
     /// Sends all commands at once and collects their replies, reading while writing so that neither side waits for the

@@ -26,7 +26,12 @@ pub enum Pattern {
     /// A string-like reply (`"`, `+` or `-`) matched against a text with `*`.
     Like(u8, Vec<u8>),
     Either(Box<Pattern>, Box<Pattern>),
-    Seq { kind: Kind, items: Vec<Pattern>, any_order: bool, open: bool },
+    Seq {
+        kind: Kind,
+        items: Vec<Pattern>,
+        any_order: bool,
+        open: bool,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,25 +128,36 @@ fn nested(r: &Reply, indent: usize) -> String {
 }
 
 fn write_map(out: &mut String, pairs: &[(Reply, Reply)], indent: usize) {
-    let parts: Vec<_> =
-        pairs.iter().map(|(k, v)| format!("{} => {}", nested(k, indent), nested(v, indent))).collect();
+    let parts: Vec<_> = pairs
+        .iter()
+        .map(|(k, v)| format!("{} => {}", nested(k, indent), nested(v, indent)))
+        .collect();
     close(out, "{", '}', &parts, indent);
 }
 
 /// Reads one pattern; the text must hold nothing else.
 pub fn parse(text: &str) -> Result<Pattern, String> {
-    let mut p = Reader { s: text.trim().as_bytes(), at: 0 };
+    let mut p = Reader {
+        s: text.trim().as_bytes(),
+        at: 0,
+    };
     let pattern = p.pattern(true)?;
     p.space();
     if p.at < p.s.len() {
-        return Err(format!("left over: {}", String::from_utf8_lossy(&p.s[p.at..])));
+        return Err(format!(
+            "left over: {}",
+            String::from_utf8_lossy(&p.s[p.at..])
+        ));
     }
     Ok(pattern)
 }
 
 /// Splits a command line as redis-cli does: words, "escaped" and 'plain' strings.
 pub fn words(line: &str) -> Result<Vec<Vec<u8>>, String> {
-    let mut r = Reader { s: line.as_bytes(), at: 0 };
+    let mut r = Reader {
+        s: line.as_bytes(),
+        at: 0,
+    };
     let mut out = Vec::new();
     loop {
         r.space();
@@ -150,7 +166,10 @@ pub fn words(line: &str) -> Result<Vec<Vec<u8>>, String> {
             Some(b'"') => out.push(r.quoted()?),
             Some(b'\'') => {
                 let rest = &r.s[r.at + 1..];
-                let end = rest.iter().position(|&b| b == b'\'').ok_or("an open ' quote")?;
+                let end = rest
+                    .iter()
+                    .position(|&b| b == b'\'')
+                    .ok_or("an open ' quote")?;
                 out.push(rest[..end].to_vec());
                 r.at += end + 2;
             }
@@ -212,7 +231,10 @@ impl<'a> Reader<'a> {
                         b'r' => b'\r',
                         b't' => b'\t',
                         b'x' => {
-                            let hex = self.s.get(self.at..self.at + 2).ok_or("a short \\x escape")?;
+                            let hex = self
+                                .s
+                                .get(self.at..self.at + 2)
+                                .ok_or("a short \\x escape")?;
                             self.at += 2;
                             let hex = std::str::from_utf8(hex).map_err(|e| e.to_string())?;
                             u8::from_str_radix(hex, 16).map_err(|e| e.to_string())?
@@ -252,7 +274,12 @@ impl<'a> Reader<'a> {
         if self.eat("~") {
             return self.loose(top);
         }
-        for (open, kind) in [("[", Kind::Array), ("set[", Kind::Set), ("push[", Kind::Push), ("{", Kind::Map)] {
+        for (open, kind) in [
+            ("[", Kind::Array),
+            ("set[", Kind::Set),
+            ("push[", Kind::Push),
+            ("{", Kind::Map),
+        ] {
             if self.eat(open) {
                 return self.seq(kind, false);
             }
@@ -327,7 +354,12 @@ impl<'a> Reader<'a> {
         loop {
             self.space();
             if self.eat(end) {
-                return Ok(Pattern::Seq { kind, items, any_order, open });
+                return Ok(Pattern::Seq {
+                    kind,
+                    items,
+                    any_order,
+                    open,
+                });
             }
             if self.eat("...") {
                 open = true;
@@ -355,16 +387,27 @@ impl Pattern {
             Pattern::Like(tag, text) => {
                 let kind = matches!(
                     (tag, r),
-                    (b'"', Reply::Bulk(_)) | (b'+', Reply::Simple(_)) | (b'-', Reply::Error(_)) | (b'=', Reply::Verbatim(..))
+                    (b'"', Reply::Bulk(_))
+                        | (b'+', Reply::Simple(_))
+                        | (b'-', Reply::Error(_))
+                        | (b'=', Reply::Verbatim(..))
                 );
                 kind && like(text, r.bytes())
             }
-            Pattern::Seq { kind, items, any_order, open } => {
+            Pattern::Seq {
+                kind,
+                items,
+                any_order,
+                open,
+            } => {
                 let (theirs, width) = match (kind, r) {
-                    (Kind::Array, Reply::Array(v)) | (Kind::Set, Reply::Set(v)) | (Kind::Push, Reply::Push(v)) => {
-                        (v.clone(), 1)
-                    }
-                    (Kind::Map, Reply::Map(p)) => (p.iter().flat_map(|(k, v)| [k.clone(), v.clone()]).collect(), 2),
+                    (Kind::Array, Reply::Array(v))
+                    | (Kind::Set, Reply::Set(v))
+                    | (Kind::Push, Reply::Push(v)) => (v.clone(), 1),
+                    (Kind::Map, Reply::Map(p)) => (
+                        p.iter().flat_map(|(k, v)| [k.clone(), v.clone()]).collect(),
+                        2,
+                    ),
                     _ => return false,
                 };
                 if theirs.len() < items.len() || (!open && theirs.len() != items.len()) {

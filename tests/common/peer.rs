@@ -43,7 +43,12 @@ impl Server {
                 .stderr(log)
                 .spawn()
                 .unwrap_or_else(|e| panic!("{}: {e}", program.display()));
-            let mut server = Server { child, port, dir, name };
+            let mut server = Server {
+                child,
+                port,
+                dir,
+                name,
+            };
             if server.answers() {
                 return server;
             }
@@ -69,7 +74,8 @@ impl Server {
     }
 
     pub fn client(&self) -> Client {
-        Client::connect(self.port).unwrap_or_else(|e| panic!("connecting to {}: {e}\n{}", self.name, self.log()))
+        Client::connect(self.port)
+            .unwrap_or_else(|e| panic!("connecting to {}: {e}\n{}", self.name, self.log()))
     }
 
     /// Whether the process still runs.
@@ -140,12 +146,17 @@ pub fn tool(name: &str) -> Option<PathBuf> {
 
 fn in_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|d| d.join(name)).find(|p| p.is_file())
+    std::env::split_paths(&path)
+        .map(|d| d.join(name))
+        .find(|p| p.is_file())
 }
 
 /// Installs a Debian package when this machine allows that: root, with apt-get.
 pub fn apt_install(package: &str) -> bool {
-    let root = Command::new("id").arg("-u").output().is_ok_and(|o| o.stdout.trim_ascii() == b"0");
+    let root = Command::new("id")
+        .arg("-u")
+        .output()
+        .is_ok_and(|o| o.stdout.trim_ascii() == b"0");
     if !root || in_path("apt-get").is_none() {
         return false;
     }
@@ -170,10 +181,17 @@ pub fn apt_install(package: &str) -> bool {
 pub fn missing(peer: &str, why: &str) {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     let _ = writeln!(io::stderr(), "SKIPPED {test}: {peer}: {why}");
-    if let Ok(mut f) = fs::OpenOptions::new().create(true).append(true).open(skips_file()) {
+    if let Ok(mut f) = fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(skips_file())
+    {
         let _ = writeln!(f, "{test}: {peer}");
     }
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "{peer} is missing ({why}), and CI=true forbids to skip");
+    assert!(
+        std::env::var("CI").as_deref() != Ok("true"),
+        "{peer} is missing ({why}), and CI=true forbids to skip"
+    );
 }
 
 /// One file per run of `cargo test`: all test binaries of a run have the same parent.

@@ -67,8 +67,14 @@ impl Reply {
     /// The value beside `name` in a map, or in an array that alternates names and values.
     pub fn field(&self, name: &str) -> Option<&Reply> {
         match self {
-            Reply::Map(pairs) => pairs.iter().find(|(k, _)| k.bytes() == name.as_bytes()).map(|(_, v)| v),
-            Reply::Array(v) => v.chunks_exact(2).find(|p| p[0].bytes() == name.as_bytes()).map(|p| &p[1]),
+            Reply::Map(pairs) => pairs
+                .iter()
+                .find(|(k, _)| k.bytes() == name.as_bytes())
+                .map(|(_, v)| v),
+            Reply::Array(v) => v
+                .chunks_exact(2)
+                .find(|p| p[0].bytes() == name.as_bytes())
+                .map(|p| &p[1]),
             _ => None,
         }
     }
@@ -97,16 +103,24 @@ struct Parser<'a> {
 impl<'a> Parser<'a> {
     fn line(&mut self) -> Result<&'a [u8], Stop> {
         let rest = &self.buf[self.at..];
-        let end = rest.windows(2).position(|w| w == b"\r\n").ok_or(Stop::More)?;
+        let end = rest
+            .windows(2)
+            .position(|w| w == b"\r\n")
+            .ok_or(Stop::More)?;
         self.at += end + 2;
         Ok(&rest[..end])
     }
 
     fn value(&mut self) -> Result<Reply, Stop> {
         let line = self.line()?;
-        let (&tag, rest) = line.split_first().ok_or_else(|| Stop::Bad("empty reply line".into()))?;
+        let (&tag, rest) = line
+            .split_first()
+            .ok_or_else(|| Stop::Bad("empty reply line".into()))?;
         let text = String::from_utf8_lossy(rest).into_owned();
-        let number = || text.parse::<i64>().map_err(|_| Stop::Bad(format!("bad number {text:?} after {}", tag as char)));
+        let number = || {
+            text.parse::<i64>()
+                .map_err(|_| Stop::Bad(format!("bad number {text:?} after {}", tag as char)))
+        };
         Ok(match tag {
             b'+' => Reply::Simple(rest.to_vec()),
             b'-' => Reply::Error(rest.to_vec()),
@@ -120,15 +134,24 @@ impl<'a> Parser<'a> {
             b'$' => Reply::Bulk(self.body(number()?)?),
             b'=' => {
                 let body = self.body(number()?)?;
-                let (format, text) = body.split_at_checked(4).ok_or_else(|| Stop::Bad("short verbatim".into()))?;
-                Reply::Verbatim(String::from_utf8_lossy(&format[..3]).into_owned(), text.to_vec())
+                let (format, text) = body
+                    .split_at_checked(4)
+                    .ok_or_else(|| Stop::Bad("short verbatim".into()))?;
+                Reply::Verbatim(
+                    String::from_utf8_lossy(&format[..3]).into_owned(),
+                    text.to_vec(),
+                )
             }
             b'*' => Reply::Array(self.many(number()?)?),
             b'~' => Reply::Set(self.many(number()?)?),
             b'>' => Reply::Push(self.many(number()?)?),
             b'%' => {
                 let flat = self.many(number()? * 2)?;
-                Reply::Map(flat.chunks_exact(2).map(|p| (p[0].clone(), p[1].clone())).collect())
+                Reply::Map(
+                    flat.chunks_exact(2)
+                        .map(|p| (p[0].clone(), p[1].clone()))
+                        .collect(),
+                )
             }
             other => return Err(Stop::Bad(format!("unknown reply type {:?}", other as char))),
         })
