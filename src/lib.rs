@@ -16,6 +16,7 @@
 
 pub mod ds;
 pub mod resp;
+pub mod service;
 pub mod spec;
 pub mod types;
 pub mod util;

@@ -1,0 +1,571 @@
+//! The parameters: one row each. A row declares the field, its type, default, codec and flags; everything else
+//! (`CONFIG`, the file, `CONFIG REWRITE`, conf/redkeep.conf) is derived from it.
+
+use super::codec::{
+    Choice, Clamped, Codec, FileName, Int, Mem, MemOrPercent, Octal, Origin, Secret, Share, Text,
+    TitleTemplate, Word, YesNo,
+};
+use super::lists::{
+    Addresses, BufferLimits, ClientLimits, Leader, NotifyClasses, OomScores, Percentiles,
+    SavePoint, SavePoints, ShutdownFlags, ShutdownWords,
+};
+use super::row::{Access, Row};
+
+const INT: i64 = i32::MAX as i64;
+const UINT: i64 = u32::MAX as i64;
+const LONG: i64 = i64::MAX;
+const BYTES: u64 = i64::MAX as u64;
+
+const NO_TLS: &str = "TLS is not part of this version";
+const NO_CPU_LISTS: &str = "threads are not bound to processors";
+
+/// How `oom-score-adj-values` are applied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OomScoreAdj {
+    /// Not at all.
+    #[default]
+    No,
+    /// Added to the score that the process started with.
+    Relative,
+    /// Written as they are.
+    Absolute,
+}
+
+const OOM_SCORE_ADJ: Choice<OomScoreAdj> = Choice(&[
+    ("no", OomScoreAdj::No),
+    ("yes", OomScoreAdj::Relative),
+    ("relative", OomScoreAdj::Relative),
+    ("absolute", OomScoreAdj::Absolute),
+]);
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Everything.
+    Debug,
+    /// What is rarely useful.
+    Verbose,
+    /// What one wants to know in production.
+    #[default]
+    Notice,
+    /// Only what needs attention.
+    Warning,
+    /// Nothing.
+    Nothing,
+}
+
+const LOG_LEVELS: Choice<LogLevel> = Choice(&[
+    ("debug", LogLevel::Debug),
+    ("verbose", LogLevel::Verbose),
+    ("notice", LogLevel::Notice),
+    ("warning", LogLevel::Warning),
+    ("nothing", LogLevel::Nothing),
+]);
+
+/// Who may use something dangerous.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Allow {
+    /// Nobody.
+    #[default]
+    No,
+    /// Every client.
+    Yes,
+    /// Clients from this machine.
+    Local,
+}
+
+const ALLOW: Choice<Allow> = Choice(&[
+    ("no", Allow::No),
+    ("yes", Allow::Yes),
+    ("local", Allow::Local),
+]);
+
+/// Which keys give way when `maxmemory` is reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Eviction {
+    /// The least recently used of those that expire.
+    VolatileLru,
+    /// The least frequently used of those that expire.
+    VolatileLfu,
+    /// Any of those that expire.
+    VolatileRandom,
+    /// The next to expire.
+    VolatileTtl,
+    /// The least recently used.
+    AllKeysLru,
+    /// The least frequently used.
+    AllKeysLfu,
+    /// Any.
+    AllKeysRandom,
+    /// None: commands that need memory fail.
+    #[default]
+    NoEviction,
+}
+
+const EVICTION: Choice<Eviction> = Choice(&[
+    ("volatile-lru", Eviction::VolatileLru),
+    ("volatile-lfu", Eviction::VolatileLfu),
+    ("volatile-random", Eviction::VolatileRandom),
+    ("volatile-ttl", Eviction::VolatileTtl),
+    ("allkeys-lru", Eviction::AllKeysLru),
+    ("allkeys-lfu", Eviction::AllKeysLfu),
+    ("allkeys-random", Eviction::AllKeysRandom),
+    ("noeviction", Eviction::NoEviction),
+]);
+
+macro_rules! params {
+    ($(
+        section $section:literal {
+            $(
+                $(#[doc = $doc:literal])+
+                $name:literal => $field:ident: $ty:ty = $default:literal, $codec:expr
+                $(, $attr:ident $(($($arg:tt)*))?)*;
+            )*
+        }
+    )*) => {
+        /// The value of every parameter.
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct Config {
+            $($(
+                $(#[doc = $doc])+
+                pub $field: $ty,
+            )*)*
+        }
+
+        impl Config {
+            fn blank() -> Self {
+                Self { $($($field: <$ty>::default(),)*)* }
+            }
+        }
+
+        /// The parameters by section, in the order of conf/redkeep.conf.
+        pub static SECTIONS: &[(&str, &[Row])] = &[
+            $(($section, &[
+                $(
+                    Row::new($name, $default, &[$($doc),+], Access {
+                        assign: |config, words, origin| {
+                            Codec::<$ty>::assign(&$codec, &mut config.$field, words, origin)
+                        },
+                        show: |config| Codec::<$ty>::show(&$codec, &config.$field),
+                        lines: |config| Codec::<$ty>::lines(&$codec, &config.$field),
+                        accepts: || Codec::<$ty>::accepts(&$codec),
+                    })
+                    $(.$attr($($($arg)*)?))*,
+                )*
+            ]),)*
+        ];
+    };
+}
+
+params! {
+    section "Network" {
+        /// Addresses to listen on. A leading `-` makes an address optional: no error where the system lacks it.
+        /// `*` and `::*` are all IPv4 and all IPv6 addresses. A configuration file that names no address at all
+        /// means `* -::*`, as it does to Redis; without a file only this machine can connect.
+        "bind" => bind: Vec<String> = "127.0.0.1 -::1", Addresses, multi;
+        /// The source address of outgoing connections.
+        "bind-source-addr" => bind_source_addr: String = "", Text, later;
+        /// The TCP port; 0 for none.
+        "port" => port: u16 = "6379", Int(0, 65535);
+        /// While the default user needs no password, accept clients from this machine only.
+        "protected-mode" => protected_mode: bool = "yes", YesNo;
+        /// Connections that the system may queue before they are accepted.
+        "tcp-backlog" => tcp_backlog: u32 = "511", Int(0, INT), immutable;
+        /// Path of a unix socket to listen on.
+        "unixsocket" => unixsocket: String = "", Text, immutable;
+        /// Its permissions; 0 leaves them to the umask.
+        "unixsocketperm" => unixsocketperm: u32 = "0", Octal(0o777), immutable;
+        /// Close a client that was idle for this many seconds; 0 never.
+        "timeout" => timeout: u64 = "0", Int(0, INT);
+        /// Seconds after which the system probes a silent peer; 0 never.
+        "tcp-keepalive" => tcp_keepalive: u64 = "300", Int(0, INT);
+        /// Clients at a time. One more is told so and closed.
+        "maxclients" => maxclients: u32 = "10000", Int(1, UINT);
+        /// A packet mark for sockets, on systems that have one.
+        "socket-mark-id" => socket_mark_id: u32 = "0", Int(0, UINT), immutable,
+            only(&["0"], "sockets are not marked");
+        /// Threads for input and output.
+        "io-threads" => io_threads: u32 = "1", Int(1, 128), immutable, hint;
+        /// Whether those threads also read.
+        "io-threads-do-reads" => io_threads_do_reads: bool = "no", YesNo, immutable, hint;
+        /// The port for TLS; 0 for none.
+        "tls-port" => tls_port: u16 = "0", Int(0, 65535), only(&["0"], NO_TLS);
+        /// Use TLS towards the leader.
+        "tls-replication" => tls_replication: bool = "no", YesNo, only(&["no"], NO_TLS);
+        /// Use TLS between nodes of a cluster.
+        "tls-cluster" => tls_cluster: bool = "no", YesNo, only(&["no"], NO_TLS);
+    }
+
+    section "General" {
+        /// Run in the background. Redkeep stays in the foreground: a service manager does this better.
+        "daemonize" => daemonize: bool = "no", YesNo, immutable, only(&["no"], "start it from a service manager");
+        /// The service manager to report to.
+        "supervised" => supervised: &'static str = "no", Word(&["no", "systemd", "upstart", "auto"]), immutable,
+            only(&["no"], "start-up is not reported to a service manager");
+        /// A file to write the process id to while running.
+        "pidfile" => pidfile: String = "", Text, immutable;
+        /// How much to log.
+        "loglevel" => loglevel: LogLevel = "notice", LOG_LEVELS;
+        /// The file to log to; empty for standard output.
+        "logfile" => logfile: String = "", Text, immutable;
+        /// Log to syslog.
+        "syslog-enabled" => syslog_enabled: bool = "no", YesNo, immutable, only(&["no"], "there is no syslog output");
+        /// The name to log under.
+        "syslog-ident" => syslog_ident: String = "redis", Text, immutable, hint;
+        /// The facility to log to.
+        "syslog-facility" => syslog_facility: &'static str = "local0", Word(&[
+            "user", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
+        ]), immutable, hint;
+        /// How many databases there are.
+        "databases" => databases: u32 = "16", Int(1, INT), immutable;
+        /// Show a logo in the log.
+        "always-show-logo" => always_show_logo: bool = "no", YesNo, immutable, hint;
+        /// Put the state of the server into the title of the process.
+        "set-proc-title" => set_proc_title: bool = "yes", YesNo, immutable, hint;
+        /// That title.
+        "proc-title-template" => proc_title_template: String = "{title} {listen-addr} {server-mode}",
+            TitleTemplate, hint;
+        /// The locale that SORT ALPHA compares by; empty for the environment's.
+        "locale-collate" => locale_collate: String = "", Text, later;
+        /// Warnings of the host not to fail on.
+        "ignore-warnings" => ignore_warnings: String = "", Text, hint;
+        /// Housekeeping rounds per second.
+        "hz" => hz: i32 = "10", Clamped(1, 500), hint;
+        /// More rounds while many clients are connected.
+        "dynamic-hz" => dynamic_hz: bool = "yes", YesNo, hint;
+        /// How hard to look for expired keys. Expiry is exact here, whatever the effort.
+        "active-expire-effort" => active_expire_effort: i32 = "1", Int(1, 10), hint;
+        /// Dump registers and stacks on a crash.
+        "crash-log-enabled" => crash_log_enabled: bool = "yes", YesNo, hint;
+        /// Test the memory on a crash.
+        "crash-memcheck-enabled" => crash_memcheck_enabled: bool = "yes", YesNo, hint;
+        /// Leave by exit instead of abort on a panic.
+        "use-exit-on-panic" => use_exit_on_panic: bool = "no", YesNo, hidden, hint;
+        /// What to do about a command that fails while it is replicated.
+        "propagation-error-behavior" => propagation_error_behavior: &'static str = "ignore",
+            Word(&["ignore", "panic", "panic-on-replicas"]), hint;
+        /// Log where the time goes when nothing moves for this many milliseconds.
+        "watchdog-period" => watchdog_period: i32 = "0", Int(0, INT), hidden, hint;
+        /// Keep transparent huge pages out.
+        "disable-thp" => disable_thp: bool = "yes", YesNo, immutable, hint;
+        /// Let the system choose this process first when memory runs out.
+        "oom-score-adj" => oom_score_adj: OomScoreAdj = "no", OOM_SCORE_ADJ, later;
+        /// The scores for a leader, a replica and a saving child.
+        "oom-score-adj-values" => oom_score_adj_values: [i32; 3] = "0 200 800", OomScores, multi, later;
+        /// The processors that clients are served on.
+        "server_cpulist" => server_cpulist: String = "", Text, immutable, only(&[""], NO_CPU_LISTS);
+        /// The processors for background threads.
+        "bio_cpulist" => bio_cpulist: String = "", Text, immutable, only(&[""], NO_CPU_LISTS);
+        /// The processors for rewriting the log.
+        "aof_rewrite_cpulist" => aof_rewrite_cpulist: String = "", Text, immutable, only(&[""], NO_CPU_LISTS);
+        /// The processors for saving.
+        "bgsave_cpulist" => bgsave_cpulist: String = "", Text, immutable, only(&[""], NO_CPU_LISTS);
+        /// Flags of SHUTDOWN that SIGTERM implies.
+        "shutdown-on-sigterm" => shutdown_on_sigterm: ShutdownFlags = "default", ShutdownWords, multi;
+        /// Flags of SHUTDOWN that SIGINT implies.
+        "shutdown-on-sigint" => shutdown_on_sigint: ShutdownFlags = "default", ShutdownWords, multi;
+        /// Seconds to wait for replicas on shutdown.
+        "shutdown-timeout" => shutdown_timeout: u32 = "10", Int(0, INT), later;
+    }
+
+    section "Security" {
+        /// The password of the default user; empty for none.
+        "requirepass" => requirepass: Vec<u8> = "", Secret, sensitive;
+        /// A file of users.
+        "aclfile" => aclfile: String = "", Text, immutable, only(&[""], "there are no users but the default one");
+        /// What a new user may do to channels.
+        "acl-pubsub-default" => acl_pubsub_default: &'static str = "resetchannels",
+            Word(&["allchannels", "resetchannels"]), later;
+        /// Refusals that ACL LOG remembers.
+        "acllog-max-len" => acllog_max_len: u64 = "128", Int(0, LONG), later;
+        /// Who may change parameters that say where files are.
+        "enable-protected-configs" => enable_protected_configs: Allow = "no", ALLOW, immutable;
+        /// Who may use DEBUG.
+        "enable-debug-command" => enable_debug_command: Allow = "no", ALLOW, immutable;
+        /// Who may use MODULE. There are no modules to load.
+        "enable-module-command" => enable_module_command: Allow = "no", ALLOW, immutable, hint;
+    }
+
+    section "Limits of clients" {
+        /// The longest string that a client may send.
+        "proto-max-bulk-len" => proto_max_bulk_len: u64 = "512mb", Mem(1 << 20, BYTES);
+        /// How much unprocessed input a client may pile up before it is closed.
+        "client-query-buffer-limit" => client_query_buffer_limit: u64 = "1gb", Mem(1 << 20, BYTES);
+        /// How much output may wait for a client: class, hard limit, soft limit, seconds above the soft limit.
+        "client-output-buffer-limit" => client_output_buffer_limit: BufferLimits =
+            "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60", ClientLimits, multi;
+        /// Keys that are remembered for clients with a cache of their own.
+        "tracking-table-max-keys" => tracking_table_max_keys: u64 = "1000000", Int(0, LONG), later;
+        /// Milliseconds after which a script makes other clients get BUSY; 0 or less: never.
+        "busy-reply-threshold" => busy_reply_threshold: i64 = "5000", Int(0, LONG), alias("lua-time-limit");
+    }
+
+    section "Memory" {
+        /// Memory to stay below; 0 for no limit.
+        "maxmemory" => maxmemory: u64 = "0", Mem(0, u64::MAX), later;
+        /// Which keys give way.
+        "maxmemory-policy" => maxmemory_policy: Eviction = "noeviction", EVICTION, later;
+        /// Keys to compare per eviction.
+        "maxmemory-samples" => maxmemory_samples: i32 = "5", Int(1, INT), later;
+        /// How much time eviction may take.
+        "maxmemory-eviction-tenacity" => maxmemory_eviction_tenacity: i32 = "10", Int(0, 100), later;
+        /// Memory that all clients together may use; the largest are closed.
+        "maxmemory-clients" => maxmemory_clients: Share = "0", MemOrPercent, later;
+        /// How fast counts of use saturate.
+        "lfu-log-factor" => lfu_log_factor: i32 = "10", Int(0, INT), later;
+        /// Minutes after which counts of use halve.
+        "lfu-decay-time" => lfu_decay_time: i32 = "1", Int(0, INT), later;
+        /// Free evicted values in the background.
+        "lazyfree-lazy-eviction" => lazyfree_lazy_eviction: bool = "no", YesNo, hint;
+        /// Free expired values in the background.
+        "lazyfree-lazy-expire" => lazyfree_lazy_expire: bool = "no", YesNo, hint;
+        /// Free overwritten values in the background.
+        "lazyfree-lazy-server-del" => lazyfree_lazy_server_del: bool = "no", YesNo, hint;
+        /// DEL behaves as UNLINK.
+        "lazyfree-lazy-user-del" => lazyfree_lazy_user_del: bool = "no", YesNo, hint;
+        /// FLUSHALL and FLUSHDB behave as with ASYNC.
+        "lazyfree-lazy-user-flush" => lazyfree_lazy_user_flush: bool = "no", YesNo, hint;
+        /// Move entries to a grown table in idle time.
+        "activerehashing" => activerehashing: bool = "yes", YesNo, hint;
+        /// Let the allocator clean up in a thread.
+        "jemalloc-bg-thread" => jemalloc_bg_thread: bool = "yes", YesNo, hint;
+        /// Defragment while running.
+        "activedefrag" => activedefrag: bool = "no", YesNo, only(&["no"], "there is no active defragmentation");
+        /// The rest are limits of it.
+        "active-defrag-cycle-min" => active_defrag_cycle_min: i32 = "1", Int(1, 99), hint;
+        /// See above.
+        "active-defrag-cycle-max" => active_defrag_cycle_max: i32 = "25", Int(1, 99), hint;
+        /// See above.
+        "active-defrag-threshold-lower" => active_defrag_threshold_lower: i32 = "10", Int(0, 1000), hint;
+        /// See above.
+        "active-defrag-threshold-upper" => active_defrag_threshold_upper: i32 = "100", Int(0, 1000), hint;
+        /// See above.
+        "active-defrag-ignore-bytes" => active_defrag_ignore_bytes: u64 = "100mb", Mem(1, BYTES), hint;
+        /// See above.
+        "active-defrag-max-scan-fields" => active_defrag_max_scan_fields: u64 = "1000", Int(1, LONG), hint;
+    }
+
+    section "Encodings" {
+        /// Bytes of a node of a stream; 0 for no limit.
+        "stream-node-max-bytes" => stream_node_max_bytes: usize = "4kb", Mem(0, BYTES);
+        /// Entries of a node of a stream; 0 for no limit.
+        "stream-node-max-entries" => stream_node_max_entries: usize = "100", Int(0, LONG);
+        /// Fields of a hash that is a listpack.
+        "hash-max-listpack-entries" => hash_max_listpack_entries: usize = "512", Int(0, LONG),
+            alias("hash-max-ziplist-entries"), later;
+        /// Bytes of a field or value in it.
+        "hash-max-listpack-value" => hash_max_listpack_value: usize = "64", Mem(0, BYTES),
+            alias("hash-max-ziplist-value"), later;
+        /// Elements (or, negative, 4 to 64 kb) of a node of a list.
+        "list-max-listpack-size" => list_max_listpack_size: i32 = "-2", Int(-INT - 1, INT),
+            alias("list-max-ziplist-size"), later;
+        /// Nodes at either end of a list that stay uncompressed; 0 compresses none.
+        "list-compress-depth" => list_compress_depth: i32 = "0", Int(0, INT), later;
+        /// Members of a set of integers.
+        "set-max-intset-entries" => set_max_intset_entries: usize = "512", Int(0, LONG), later;
+        /// Members of a set that is a listpack.
+        "set-max-listpack-entries" => set_max_listpack_entries: usize = "128", Int(0, LONG), later;
+        /// Bytes of a member in it.
+        "set-max-listpack-value" => set_max_listpack_value: usize = "64", Mem(0, BYTES), later;
+        /// Members of a sorted set that is a listpack.
+        "zset-max-listpack-entries" => zset_max_listpack_entries: usize = "128", Int(0, LONG),
+            alias("zset-max-ziplist-entries"), later;
+        /// Bytes of a member in it.
+        "zset-max-listpack-value" => zset_max_listpack_value: usize = "64", Mem(0, BYTES),
+            alias("zset-max-ziplist-value"), later;
+        /// Bytes of a sparse HyperLogLog.
+        "hll-sparse-max-bytes" => hll_sparse_max_bytes: usize = "3000", Mem(0, BYTES), later;
+    }
+
+    section "Observation" {
+        /// Which changes of keys are published: K and E choose the channels, the others the classes of events.
+        "notify-keyspace-events" => notify_keyspace_events: u32 = "", NotifyClasses, later;
+        /// Microseconds from which a command enters the slow log; 0 for all, -1 for none.
+        "slowlog-log-slower-than" => slowlog_log_slower_than: i64 = "10000", Int(-1, LONG);
+        /// Entries that the slow log keeps.
+        "slowlog-max-len" => slowlog_max_len: u64 = "128", Int(0, LONG);
+        /// Milliseconds from which LATENCY records an event; 0 for none.
+        "latency-monitor-threshold" => latency_monitor_threshold: i64 = "0", Int(0, LONG), later;
+        /// Keep a histogram of the time that each command takes.
+        "latency-tracking" => latency_tracking: bool = "yes", YesNo, later;
+        /// Percentiles of it that INFO prints.
+        "latency-tracking-info-percentiles" => latency_tracking_info_percentiles: Vec<f64> = "50 99 99.9",
+            Percentiles, multi, later;
+    }
+
+    section "Persistence" {
+        /// The directory for every file that the server writes.
+        "dir" => dir: String = ".", Text, protected, not_loading;
+        /// Save when so many changes are so many seconds old: pairs of seconds and changes.
+        "save" => save: Vec<SavePoint> = "", SavePoints, multi, later;
+        /// The file to save to.
+        "dbfilename" => dbfilename: String = "dump.rdb", FileName, protected, later;
+        /// Compress strings in it.
+        "rdbcompression" => rdbcompression: bool = "yes", YesNo, later;
+        /// End it with a checksum.
+        "rdbchecksum" => rdbchecksum: bool = "yes", YesNo, immutable, later;
+        /// Sync it every few megabytes.
+        "rdb-save-incremental-fsync" => rdb_save_incremental_fsync: bool = "yes", YesNo, later;
+        /// Delete what was written only for replicas.
+        "rdb-del-sync-files" => rdb_del_sync_files: bool = "no", YesNo, later;
+        /// Refuse writes while saving fails.
+        "stop-writes-on-bgsave-error" => stop_writes_on_bgsave_error: bool = "yes", YesNo, later;
+        /// Check encodings deeply when they are loaded.
+        "sanitize-dump-payload" => sanitize_dump_payload: &'static str = "no",
+            Word(&["no", "yes", "clients"]), later;
+        /// Microseconds to wait after each key saved, for tests.
+        "rdb-key-save-delay" => rdb_key_save_delay: i64 = "0", Int(-INT - 1, INT), hidden, later;
+        /// Microseconds to wait after each key loaded, for tests.
+        "key-load-delay" => key_load_delay: i64 = "0", Int(-INT - 1, INT), hidden, later;
+        /// Bytes to load between looks at clients.
+        "loading-process-events-interval-bytes" => loading_process_events_interval_bytes: u64 = "2mb",
+            Mem(1024, INT as u64), hidden, immutable, later;
+        /// Log every write.
+        "appendonly" => appendonly: bool = "no", YesNo, not_loading, only(&["no"], "there is no persistence yet");
+        /// The name that the files of the log begin with.
+        "appendfilename" => appendfilename: String = "appendonly.aof", FileName, immutable, later;
+        /// The directory for them, inside `dir`.
+        "appenddirname" => appenddirname: String = "appendonlydir", FileName, immutable, later;
+        /// When the log is synced.
+        "appendfsync" => appendfsync: &'static str = "everysec", Word(&["everysec", "always", "no"]), later;
+        /// Do not sync while the log is rewritten.
+        "no-appendfsync-on-rewrite" => no_appendfsync_on_rewrite: bool = "no", YesNo, later;
+        /// Rewrite the log when it grew by this many per cent; 0 never.
+        "auto-aof-rewrite-percentage" => auto_aof_rewrite_percentage: u32 = "100", Int(0, INT), later;
+        /// But not below this size.
+        "auto-aof-rewrite-min-size" => auto_aof_rewrite_min_size: u64 = "64mb", Mem(0, BYTES), later;
+        /// Load a log whose end is missing.
+        "aof-load-truncated" => aof_load_truncated: bool = "yes", YesNo, later;
+        /// Begin a rewritten log with a snapshot.
+        "aof-use-rdb-preamble" => aof_use_rdb_preamble: bool = "yes", YesNo, later;
+        /// Sync a rewritten log every few megabytes.
+        "aof-rewrite-incremental-fsync" => aof_rewrite_incremental_fsync: bool = "yes", YesNo, later;
+        /// Note the time of writes in the log.
+        "aof-timestamp-enabled" => aof_timestamp_enabled: bool = "no", YesNo, later;
+        /// Keep files that the log no longer needs, for tests.
+        "aof-disable-auto-gc" => aof_disable_auto_gc: bool = "no", YesNo, hidden, later;
+    }
+
+    section "Replication" {
+        /// The leader to follow: host and port.
+        "replicaof" => replicaof: Option<(String, u16)> = "no one", Leader, immutable, multi, alias("slaveof"),
+            only(&[""], "there is no replication yet");
+        /// The password for the leader.
+        "masterauth" => masterauth: Vec<u8> = "", Secret, sensitive, later;
+        /// The user to log in as.
+        "masteruser" => masteruser: Vec<u8> = "", Secret, later;
+        /// Answer reads while the leader is out of reach.
+        "replica-serve-stale-data" => replica_serve_stale_data: bool = "yes", YesNo,
+            alias("slave-serve-stale-data"), later;
+        /// Refuse writes of clients on a replica.
+        "replica-read-only" => replica_read_only: bool = "yes", YesNo, alias("slave-read-only"), later;
+        /// Free the old data in the background.
+        "replica-lazy-flush" => replica_lazy_flush: bool = "no", YesNo, alias("slave-lazy-flush"), hint;
+        /// Leave eviction to the leader.
+        "replica-ignore-maxmemory" => replica_ignore_maxmemory: bool = "yes", YesNo,
+            alias("slave-ignore-maxmemory"), later;
+        /// Keep following when the log cannot be written.
+        "replica-ignore-disk-write-errors" => replica_ignore_disk_write_errors: bool = "no", YesNo, later;
+        /// Rank in a failover, lowest first; 0 is never chosen.
+        "replica-priority" => replica_priority: u32 = "100", Int(0, INT), alias("slave-priority"), later;
+        /// Let sentinels know about this replica.
+        "replica-announced" => replica_announced: bool = "yes", YesNo, later;
+        /// The address to announce.
+        "replica-announce-ip" => replica_announce_ip: String = "", Text, alias("slave-announce-ip"), later;
+        /// The port to announce.
+        "replica-announce-port" => replica_announce_port: u16 = "0", Int(0, 65535),
+            alias("slave-announce-port"), later;
+        /// Replicas that must be near, else writes are refused; 0 asks for none.
+        "min-replicas-to-write" => min_replicas_to_write: u32 = "0", Int(0, INT), alias("min-slaves-to-write"),
+            only(&["0"], "there is no replication yet, so that every write would be refused");
+        /// How many seconds near is.
+        "min-replicas-max-lag" => min_replicas_max_lag: u32 = "10", Int(0, INT), alias("min-slaves-max-lag"), later;
+        /// Seconds between signs of life.
+        "repl-ping-replica-period" => repl_ping_replica_period: u32 = "10", Int(1, INT),
+            alias("repl-ping-slave-period"), later;
+        /// Seconds of silence that end a link.
+        "repl-timeout" => repl_timeout: u32 = "60", Int(1, INT), later;
+        /// Bytes of writes that a returning replica can catch up on.
+        "repl-backlog-size" => repl_backlog_size: u64 = "1mb", Mem(1, BYTES), later;
+        /// Seconds to keep them without a replica; 0 for ever.
+        "repl-backlog-ttl" => repl_backlog_ttl: u64 = "3600", Int(0, LONG), later;
+        /// Gather small packets on the way to replicas.
+        "repl-disable-tcp-nodelay" => repl_disable_tcp_nodelay: bool = "no", YesNo, later;
+        /// Send a full synchronisation without writing a file.
+        "repl-diskless-sync" => repl_diskless_sync: bool = "yes", YesNo, later;
+        /// Seconds to wait for more replicas before it.
+        "repl-diskless-sync-delay" => repl_diskless_sync_delay: u32 = "5", Int(0, INT), later;
+        /// How many to wait for; 0 for no such number.
+        "repl-diskless-sync-max-replicas" => repl_diskless_sync_max_replicas: u32 = "0", Int(0, INT), later;
+        /// Load a full synchronisation from the socket.
+        "repl-diskless-load" => repl_diskless_load: &'static str = "disabled",
+            Word(&["disabled", "on-empty-db", "swapdb"]), later;
+    }
+
+    section "Cluster" {
+        /// Cluster mode. Without it the directives below say nothing.
+        "cluster-enabled" => cluster_enabled: bool = "no", YesNo, immutable,
+            only(&["no"], "cluster mode is not part of Redkeep");
+        /// See cluster-enabled.
+        "cluster-config-file" => cluster_config_file: String = "nodes.conf", Text, immutable, hint;
+        /// See cluster-enabled.
+        "cluster-node-timeout" => cluster_node_timeout: i64 = "15000", Int(0, LONG), hint;
+        /// See cluster-enabled.
+        "cluster-port" => cluster_port: u16 = "0", Int(0, 65535), immutable, hint;
+        /// See cluster-enabled.
+        "cluster-announce-ip" => cluster_announce_ip: String = "", Text, hint;
+        /// See cluster-enabled.
+        "cluster-announce-hostname" => cluster_announce_hostname: String = "", Text, hint;
+        /// See cluster-enabled.
+        "cluster-announce-human-nodename" => cluster_announce_human_nodename: String = "", Text, hint;
+        /// See cluster-enabled.
+        "cluster-announce-port" => cluster_announce_port: u16 = "0", Int(0, 65535), hint;
+        /// See cluster-enabled.
+        "cluster-announce-bus-port" => cluster_announce_bus_port: u16 = "0", Int(0, 65535), hint;
+        /// See cluster-enabled.
+        "cluster-announce-tls-port" => cluster_announce_tls_port: u16 = "0", Int(0, 65535), hint;
+        /// See cluster-enabled.
+        "cluster-preferred-endpoint-type" => cluster_preferred_endpoint_type: &'static str = "ip",
+            Word(&["ip", "hostname", "unknown-endpoint"]), hint;
+        /// See cluster-enabled.
+        "cluster-require-full-coverage" => cluster_require_full_coverage: bool = "yes", YesNo, hint;
+        /// See cluster-enabled.
+        "cluster-migration-barrier" => cluster_migration_barrier: i32 = "1", Int(0, INT), hint;
+        /// See cluster-enabled.
+        "cluster-allow-replica-migration" => cluster_allow_replica_migration: bool = "yes", YesNo, hint;
+        /// See cluster-enabled.
+        "cluster-replica-validity-factor" => cluster_replica_validity_factor: i32 = "10", Int(0, INT),
+            alias("cluster-slave-validity-factor"), hint;
+        /// See cluster-enabled.
+        "cluster-replica-no-failover" => cluster_replica_no_failover: bool = "no", YesNo,
+            alias("cluster-slave-no-failover"), hint;
+        /// See cluster-enabled.
+        "cluster-allow-reads-when-down" => cluster_allow_reads_when_down: bool = "no", YesNo, hint;
+        /// See cluster-enabled.
+        "cluster-allow-pubsubshard-when-down" => cluster_allow_pubsubshard_when_down: bool = "yes", YesNo, hint;
+        /// See cluster-enabled.
+        "cluster-link-sendbuf-limit" => cluster_link_sendbuf_limit: u64 = "0", Mem(0, BYTES), hint;
+    }
+}
+
+impl Default for Config {
+    /// Every parameter at the default that its row declares.
+    fn default() -> Self {
+        let mut config = Self::blank();
+        for row in rows() {
+            let assigned = row.assign(&mut config, &[row.default.as_bytes()], Origin::Command);
+            debug_assert!(assigned.is_ok(), "default of {}: {assigned:?}", row.name);
+        }
+        config
+    }
+}
+
+/// Every row.
+pub fn rows() -> impl Iterator<Item = &'static Row> {
+    SECTIONS.iter().flat_map(|(_, rows)| rows.iter())
+}
+
+/// The row known under this name or alias, in any case.
+pub fn find(name: &[u8]) -> Option<&'static Row> {
+    rows().find(|row| row.is(name))
+}

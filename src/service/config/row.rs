@@ -1,0 +1,206 @@
+//! What is declared about one parameter.
+
+use super::codec::{Fault, Origin};
+use super::params::Config;
+use super::words;
+
+/// What a parameter does in this version of the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// It does what its documentation says.
+    Live,
+    /// A hint about the insides of Redis that has no counterpart here. Any value is as good as another.
+    Hint,
+    /// Kept and reported, but without effect in this version: a value other than the default draws a warning.
+    Later,
+    /// Only these values are accepted; the text says why no other is.
+    Only(&'static [&'static str], &'static str),
+}
+
+/// One parameter: everything that its syntax, `CONFIG`, the configuration file and the reference derive from.
+#[derive(Debug)]
+pub struct Row {
+    /// Its name.
+    pub name: &'static str,
+    /// An older name, still accepted and still listed by `CONFIG GET`.
+    pub alias: Option<&'static str>,
+    /// Its default, as a configuration file would spell it.
+    pub default: &'static str,
+    /// What it does, for the reference.
+    pub doc: &'static [&'static str],
+    /// What it does in this version.
+    pub effect: Effect,
+    /// `CONFIG SET` refuses it.
+    pub immutable: bool,
+    /// `CONFIG SET` needs `enable-protected-configs`.
+    pub protected: bool,
+    /// Its value must not be logged.
+    pub sensitive: bool,
+    /// `CONFIG GET` lists it only under its full name.
+    pub hidden: bool,
+    /// It takes several words.
+    pub multi: bool,
+    /// `CONFIG SET` refuses it while a data set is loading.
+    pub not_loading: bool,
+    pub(super) access: Access,
+}
+
+/// Typed access to the field behind a row.
+#[derive(Debug)]
+pub(super) struct Access {
+    pub(super) assign: fn(&mut Config, &[&[u8]], Origin) -> Result<(), Fault>,
+    pub(super) show: fn(&Config) -> Vec<u8>,
+    pub(super) lines: fn(&Config) -> Vec<Vec<u8>>,
+    pub(super) accepts: fn() -> String,
+}
+
+impl Row {
+    pub(super) const fn new(
+        name: &'static str,
+        default: &'static str,
+        doc: &'static [&'static str],
+        access: Access,
+    ) -> Self {
+        Self {
+            name,
+            alias: None,
+            default,
+            doc,
+            effect: Effect::Live,
+            immutable: false,
+            protected: false,
+            sensitive: false,
+            hidden: false,
+            multi: false,
+            not_loading: false,
+            access,
+        }
+    }
+
+    pub(super) const fn alias(self, alias: &'static str) -> Self {
+        Self {
+            alias: Some(alias),
+            ..self
+        }
+    }
+
+    pub(super) const fn hint(self) -> Self {
+        Self {
+            effect: Effect::Hint,
+            ..self
+        }
+    }
+
+    pub(super) const fn later(self) -> Self {
+        Self {
+            effect: Effect::Later,
+            ..self
+        }
+    }
+
+    pub(super) const fn only(self, values: &'static [&'static str], why: &'static str) -> Self {
+        Self {
+            effect: Effect::Only(values, why),
+            ..self
+        }
+    }
+
+    pub(super) const fn immutable(self) -> Self {
+        Self {
+            immutable: true,
+            ..self
+        }
+    }
+
+    pub(super) const fn protected(self) -> Self {
+        Self {
+            protected: true,
+            ..self
+        }
+    }
+
+    pub(super) const fn sensitive(self) -> Self {
+        Self {
+            sensitive: true,
+            ..self
+        }
+    }
+
+    pub(super) const fn hidden(self) -> Self {
+        Self {
+            hidden: true,
+            ..self
+        }
+    }
+
+    pub(super) const fn multi(self) -> Self {
+        Self {
+            multi: true,
+            ..self
+        }
+    }
+
+    pub(super) const fn not_loading(self) -> Self {
+        Self {
+            not_loading: true,
+            ..self
+        }
+    }
+
+    /// The names under which it is known.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        std::iter::once(self.name).chain(self.alias)
+    }
+
+    /// Whether `name` is one of its names, in any case.
+    pub fn is(&self, name: &[u8]) -> bool {
+        self.names()
+            .any(|known| known.as_bytes().eq_ignore_ascii_case(name))
+    }
+
+    /// Its value as `CONFIG GET` answers it.
+    pub fn show(&self, config: &Config) -> Vec<u8> {
+        (self.access.show)(config)
+    }
+
+    /// The argument part of each line that a configuration file needs for its value.
+    pub fn lines(&self, config: &Config) -> Vec<Vec<u8>> {
+        (self.access.lines)(config)
+    }
+
+    /// The values it takes, in words; empty where the documentation says all.
+    pub fn accepts(&self) -> String {
+        (self.access.accepts)()
+    }
+
+    /// Replaces the value by what `words` say. A parameter of several words takes them also as one word with spaces.
+    pub(super) fn assign(
+        &self,
+        config: &mut Config,
+        words: &[&[u8]],
+        origin: Origin,
+    ) -> Result<(), Fault> {
+        match words {
+            [word] if self.multi && !word.is_empty() => {
+                let split = words::split(word).ok_or("Unbalanced quotes in configuration line")?;
+                let words: Vec<_> = split.iter().map(Vec::as_slice).collect();
+                (self.access.assign)(config, &words, origin)?;
+            }
+            _ => (self.access.assign)(config, words, origin)?,
+        }
+        self.check_effect(config)
+    }
+
+    /// Refuses values that would have to do something that this version cannot do.
+    fn check_effect(&self, config: &Config) -> Result<(), Fault> {
+        let Effect::Only(values, why) = self.effect else {
+            return Ok(());
+        };
+        let shown = self.show(config);
+        if values.iter().any(|value| value.as_bytes() == shown) {
+            return Ok(());
+        }
+        let name = self.name;
+        Err(format!("this value of '{name}' is not supported: {why}").into())
+    }
+}

@@ -1,0 +1,3 @@
+//! State machines beside the data: configuration and statistics.
+
+pub mod config;
