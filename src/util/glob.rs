@@ -111,6 +111,39 @@ mod tests {
     }
 
     #[test]
+    fn classes_ranges_and_escapes() {
+        assert!(m("h[ae]llo", "hallo") && !m("h[ae]llo", "hillo"));
+        assert!(m("h[^e]llo", "hallo") && !m("h[^e]llo", "hello"));
+        assert!(m("[a-c]", "b") && m("[c-a]", "b") && !m("[a-c]", "d"));
+        assert!(m(r"\*", "*") && !m(r"\*", "x") && m(r"[\]]", "]") && m(r"[\-]", "-"));
+        assert!(!m("[]]", "]") && m("[^]", "z"));
+    }
+
+    #[test]
+    fn unfinished_patterns() {
+        assert!(m("[abc", "b") && !m("[abc", "d") && m("[^", "x") && !m("[", "["));
+        assert!(m(r"a\", r"a\") && !m(r"a\", "a"));
+        // The range swallows the bracket, and the class never ends.
+        assert!(m("[a-]", "_") && !m("[a-]b", "ab"));
+    }
+
+    #[test]
+    fn an_empty_text_is_matched_by_the_empty_pattern_alone() {
+        assert!(m("", "") && !m("*", "") && !m("**", ""));
+    }
+
+    #[test]
+    fn case_is_folded_on_request() {
+        assert!(matches(b"HeL*", b"hello", true) && !matches(b"HeL*", b"hello", false));
+        assert!(matches(b"[A-C]x", b"bX", true) && matches(b"[AB]", b"b", true));
+    }
+
+    #[test]
+    fn bytes_need_not_be_text() {
+        assert!(matches(b"\xff?[\x80-\xfe]", b"\xff\x00\x90", false));
+    }
+
+    #[test]
     fn bounded_time_on_nested_stars() {
         let pattern = "a*".repeat(500) + "b";
         assert!(!m(&pattern, &"a".repeat(50_000)));

@@ -6,3 +6,4 @@ pub mod ext80;
 pub mod glob;
 pub mod num;
 pub mod rng;
+mod wide;

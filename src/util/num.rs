@@ -1,5 +1,7 @@
 //! Numbers as Redis reads and prints them.
 
+use super::wide::Wide;
+
 /// Reads a decimal integer of 64 bits in its one canonical spelling: no plus, no leading zeros, no space, no `-0`.
 pub fn parse_i64(text: &[u8]) -> Option<i64> {
     match *text {
@@ -104,11 +106,11 @@ fn parse_decimal(body: &[u8]) -> Option<f64> {
 }
 
 fn parse_hex(body: &[u8]) -> Option<f64> {
-    let hex = HexFloat::parse(body)?;
-    // A double keeps 53 bits, fewer below its smallest normal exponent.
-    let Some((mantissa, exponent)) = hex.round(53, -1074) else {
+    let Some(wide) = Wide::parse_hex(body)? else {
         return Some(0.0);
     };
+    // A double keeps 53 bits, fewer below its smallest normal exponent.
+    let (mantissa, exponent) = wide.round(53, -1074);
     if mantissa == 0 {
         return None;
     }
@@ -124,99 +126,6 @@ fn pow2(exponent: i64) -> Option<f64> {
         .ok()
         .filter(|b| (1..=2046).contains(b))?;
     Some(f64::from_bits(biased << 52))
-}
-
-/// The digits of a hexadecimal float: `mantissa * 2^exponent`, with whether anything nonzero was cut off below.
-pub(super) struct HexFloat {
-    mantissa: u64,
-    exponent: i64,
-    sticky: bool,
-}
-
-impl HexFloat {
-    /// Reads what follows `0x`: digits with an optional dot, then an optional binary exponent.
-    pub(super) fn parse(body: &[u8]) -> Option<Self> {
-        let end = body
-            .iter()
-            .position(|b| matches!(b, b'p' | b'P'))
-            .unwrap_or(body.len());
-        let (digits, tail) = body.split_at(end);
-        let mut out = Self {
-            mantissa: 0,
-            exponent: 0,
-            sticky: false,
-        };
-        let (mut dot, mut any) = (false, false);
-        for &byte in digits {
-            if byte == b'.' && !dot {
-                dot = true;
-                continue;
-            }
-            let digit = u64::from(char::from(byte).to_digit(16)?);
-            any = true;
-            if out.mantissa >> 60 == 0 {
-                out.mantissa = out.mantissa << 4 | digit;
-                out.exponent -= if dot { 4 } else { 0 };
-            } else {
-                out.sticky |= digit != 0;
-                out.exponent += if dot { 0 } else { 4 };
-            }
-        }
-        if let [_, power @ ..] = tail {
-            out.exponent = out.exponent.saturating_add(parse_exponent(power)?);
-        }
-        any.then_some(out)
-    }
-
-    /// Rounds to `bits` of mantissa, to nearest and ties to even, with no exponent below `floor`.
-    /// None for a true zero; a mantissa of 0 for what vanished.
-    pub(super) fn round(&self, bits: u32, floor: i64) -> Option<(u64, i64)> {
-        if self.mantissa == 0 {
-            return None;
-        }
-        let width = i64::from(64 - self.mantissa.leading_zeros());
-        // Left-aligned in 128 bits, so that a sticky bit below never matters to the 64 above.
-        let wide = u128::from(self.mantissa) << (128 - width) | u128::from(self.sticky);
-        let low = self.exponent + width - 128;
-        let drop = (128 - i64::from(bits)).max(floor.saturating_sub(low));
-        let mantissa = shift_round(wide, u64::try_from(drop).unwrap_or(u64::MAX));
-        Some((mantissa, low.saturating_add(drop)))
-    }
-}
-
-/// `wide >> by`, rounded to nearest and ties to even. The result must fit 64 bits but for a carry,
-/// which the caller sees as 0 with the bits above gone only when `by` is 64.
-pub(super) fn shift_round(wide: u128, by: u64) -> u64 {
-    let Ok(by) = u32::try_from(by) else { return 0 };
-    if by > 128 {
-        return 0;
-    }
-    let kept = wide.checked_shr(by).unwrap_or(0);
-    let half = 1u128 << (by - 1).min(127);
-    let rest = if by == 128 {
-        wide
-    } else {
-        wide & ((1u128 << by) - 1)
-    };
-    let up = rest > half || (rest == half && kept & 1 == 1);
-    (kept + u128::from(up)) as u64
-}
-
-/// A signed decimal exponent, saturated far outside of any float's range.
-pub(super) fn parse_exponent(text: &[u8]) -> Option<i64> {
-    let (negative, digits) = match *text {
-        [b'-', ref rest @ ..] => (true, rest),
-        [b'+', ref rest @ ..] => (false, rest),
-        ref rest => (false, rest),
-    };
-    if digits.is_empty() {
-        return None;
-    }
-    let value = digits.iter().try_fold(0i64, |value, &byte| {
-        let digit = byte.wrapping_sub(b'0');
-        (digit <= 9).then(|| (value * 10 + i64::from(digit)).min(1 << 40))
-    })?;
-    Some(if negative { -value } else { value })
 }
 
 /// Appends a double as Redis 7.2 prints it: the shortest digits that read back as the same double; whole numbers
@@ -362,7 +271,7 @@ impl Decimal {
 }
 
 /// Reads an amount of memory as redis.conf spells it: digits, then nothing or `b`, or `k` `m` `g` for powers of 1000,
-/// `kb` `mb` `gb` for powers of 1024, in any case.
+/// `kb` `mb` `gb` for powers of 1024, in any case. No digits at all are 0, as in Redis.
 pub fn parse_memory(text: &[u8]) -> Option<u64> {
     let end = text
         .iter()
@@ -379,5 +288,218 @@ pub fn parse_memory(text: &[u8]) -> Option<u64> {
         b"gb" => 1 << 30,
         _ => return None,
     };
+    if digits.is_empty() {
+        return Some(0);
+    }
     decimal(digits)?.checked_mul(factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn shortest(value: f64) -> String {
+        let mut out = Vec::new();
+        write_f64(&mut out, value);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn g17(value: f64) -> String {
+        let mut out = Vec::new();
+        write_f64_g17(&mut out, value);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn integers_have_one_spelling() {
+        for text in [
+            "",
+            "-",
+            "+1",
+            " 1",
+            "1 ",
+            "01",
+            "-01",
+            "-0",
+            "00",
+            "1.0",
+            "0x1",
+            "1\x002",
+            "9223372036854775808",
+            "-9223372036854775809",
+            "99999999999999999999999",
+            "18446744073709551617",
+        ] {
+            assert_eq!(parse_i64(text.as_bytes()), None, "{text}");
+        }
+        assert_eq!(parse_i64(b"0"), Some(0));
+        assert_eq!(parse_i64(b"-9223372036854775808"), Some(i64::MIN));
+        assert_eq!(parse_i64(b"9223372036854775807"), Some(i64::MAX));
+        assert_eq!(parse_u64(b"18446744073709551615"), Some(u64::MAX));
+        assert_eq!(parse_u64(b"18446744073709551616"), None);
+        assert_eq!(parse_u64(b"-1"), None);
+    }
+
+    #[test]
+    fn stream_id_parts_are_read_as_strtoull_reads_them() {
+        assert_eq!(parse_u64_lenient(b"05"), Some(5));
+        assert_eq!(parse_u64_lenient(b" +5"), Some(5));
+        assert_eq!(parse_u64_lenient(b"-05"), Some(5u64.wrapping_neg()));
+        assert_eq!(parse_u64_lenient(b"18446744073709551615"), Some(u64::MAX));
+        for text in ["-5", "", " ", "+", "5 ", "18446744073709551616", "5a"] {
+            assert_eq!(parse_u64_lenient(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn doubles_are_read_as_scores_are() {
+        for (text, value) in [
+            ("+5", 5.0),
+            (".5", 0.5),
+            ("5.", 5.0),
+            ("1E3", 1000.0),
+            ("0x10", 16.0),
+            ("0X1P-2", 0.25),
+            ("-0x.8p1", -1.0),
+            ("inf", f64::INFINITY),
+            ("-Infinity", f64::NEG_INFINITY),
+            ("4.9e-324", 5e-324),
+            ("0x1.fffffffffffffp1023", f64::MAX),
+            ("0x1p-1074", 5e-324),
+            ("0e9999", 0.0),
+            ("0x0.80001p-1074", 5e-324),
+            ("0x10000000000000.8p0", 4503599627370496.0),
+            ("0x0.00000000000000000000000000000000008p140", 8.0),
+        ] {
+            assert_eq!(parse_f64(text.as_bytes()), Some(value), "{text}");
+        }
+        for text in [
+            "",
+            " 1",
+            "1 ",
+            "nan",
+            "-nan",
+            "nan(1)",
+            "1e",
+            "0x",
+            "0x.",
+            "0x1p",
+            ".",
+            "1\x002",
+            "1e400",
+            "-1e400",
+            "1e-400",
+            "2e-324",
+            "0x0.8p-1074",
+            "0x1p1024",
+            "infi",
+            "1_0",
+            "--1",
+        ] {
+            assert_eq!(parse_f64(text.as_bytes()), None, "{text}");
+        }
+        assert!(parse_f64(b"-0").unwrap().is_sign_negative());
+    }
+
+    #[test]
+    fn doubles_are_printed_as_by_redis_7_2() {
+        for (value, text) in [
+            (3.0, "3"),
+            (-3.5, "-3.5"),
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (0.1, "0.1"),
+            (1e17, "100000000000000000"),
+            (1e20, "1e+20"),
+            (1.5e19, "1.5e+19"),
+            (123456.789, "123456.789"),
+            (1e-5, "0.00001"),
+            (1.5e-7, "1.5e-7"),
+            (1e-100, "1e-100"),
+            (1.2345678e300, "1.2345678e+300"),
+            (f64::INFINITY, "inf"),
+            (f64::NEG_INFINITY, "-inf"),
+            (f64::NAN, "nan"),
+            (f64::MAX, "1.7976931348623157e+308"),
+        ] {
+            assert_eq!(shortest(value), text);
+        }
+    }
+
+    #[test]
+    fn seventeen_digits_are_those_of_printf() {
+        for (value, text) in [
+            (3.0, "3"),
+            (0.1, "0.10000000000000001"),
+            (1e17, "1e+17"),
+            (1e16, "10000000000000000"),
+            (1e-5, "1.0000000000000001e-05"),
+            (0.0001, "0.0001"),
+            (1e100, "1e+100"),
+            (-2.5, "-2.5"),
+            (5e-324, "4.9406564584124654e-324"),
+            (f64::INFINITY, "inf"),
+            (f64::NAN, "nan"),
+        ] {
+            assert_eq!(g17(value), text);
+        }
+    }
+
+    #[test]
+    fn memory_has_decimal_and_binary_units() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("100", 100),
+            ("7b", 7),
+            ("1k", 1000),
+            ("1Kb", 1024),
+            ("100mb", 100 << 20),
+            ("2m", 2_000_000),
+            ("1GB", 1 << 30),
+            ("3g", 3_000_000_000),
+            ("", 0),
+            ("kb", 0),
+        ] {
+            assert_eq!(parse_memory(text.as_bytes()), Some(bytes), "{text}");
+        }
+        for text in [
+            "1.5k",
+            "-1",
+            "12t",
+            " 1",
+            "1 kb",
+            "0x10",
+            "18446744073709551616",
+            "18446744073709551615k",
+        ] {
+            assert_eq!(parse_memory(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn integers_survive_printing(value in any::<i64>()) {
+            let mut out = Vec::new();
+            write_i64(&mut out, value);
+            prop_assert_eq!(parse_i64(&out), Some(value));
+        }
+
+        #[test]
+        fn doubles_survive_printing(bits in any::<u64>()) {
+            let value = f64::from_bits(bits);
+            if !value.is_nan() {
+                prop_assert_eq!(parse_f64(shortest(value).as_bytes()).map(f64::to_bits), Some(bits));
+                prop_assert_eq!(parse_f64(g17(value).as_bytes()).map(f64::to_bits), Some(bits));
+            }
+        }
+
+        #[test]
+        fn any_text_is_read_without_panic(text in "[-+ ]?[0-9a-fxn.]{0,30}([ep][-+]?[0-9]{0,6})?") {
+            parse_f64(text.as_bytes());
+            parse_i64(text.as_bytes());
+            parse_u64_lenient(text.as_bytes());
+            parse_memory(text.as_bytes());
+        }
+    }
 }
