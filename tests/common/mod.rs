@@ -2,6 +2,7 @@
 //! and a readable notation for replies.
 #![allow(
     dead_code,
+    unused_imports,
     unreachable_pub,
     clippy::unwrap_used,
     clippy::expect_used,

@@ -70,7 +70,8 @@ pub fn quote(bytes: &[u8]) -> String {
 fn line_text(tag: char, b: &[u8], top: bool) -> String {
     let word = |c: &u8| c.is_ascii_alphanumeric() || b"@_-|".contains(c);
     let printable = b.iter().all(|c| (0x20..0x7f).contains(c));
-    if (top && printable && !b.starts_with(b"\"")) || (!b.is_empty() && b.iter().all(word)) {
+    let plain = printable && !b.starts_with(b"\"") && b.trim_ascii() == b;
+    if (top && plain) || (!b.is_empty() && b.iter().all(word)) {
         format!("{tag}{}", String::from_utf8_lossy(b))
     } else {
         format!("{tag}{}", quote(b))
