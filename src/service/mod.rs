@@ -1,3 +1,6 @@
 //! State machines beside the data: configuration and statistics.
 
 pub mod config;
+pub mod histogram;
+pub mod slowlog;
+pub mod stats;
