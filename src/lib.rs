@@ -14,7 +14,11 @@
 //! | 7 | [`engine`], [`embed`] | the assembled core; the in-process API |
 //! | 8 | `server` | tokio, sockets, signals |
 
+pub mod commands;
 pub mod ds;
+pub mod engine;
+pub mod exec;
+pub mod keyspace;
 pub mod resp;
 pub mod service;
 pub mod spec;

@@ -1,0 +1,17 @@
+//! The command families: one file each, one row per command beside its handler.
+
+mod string;
+
+use std::sync::OnceLock;
+
+use crate::exec::{Command, Handler};
+use crate::spec::Registry;
+
+/// Every family. A new command is a row in one of these; a new family is a line here.
+const FAMILIES: &[&[Command]] = &[string::COMMANDS];
+
+/// All commands.
+pub fn registry() -> &'static Registry<Handler> {
+    static REGISTRY: OnceLock<Registry<Handler>> = OnceLock::new();
+    REGISTRY.get_or_init(|| Registry::new(FAMILIES))
+}

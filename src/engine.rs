@@ -1,0 +1,353 @@
+//! The assembled core: bytes and time in, bytes and actions out. No socket, no thread, no runtime.
+//!
+//! ```
+//! use redkeep::engine::{Engine, Options};
+//! use redkeep::exec::{session::Peer, Args};
+//! use redkeep::resp::{Proto, ReplyBuf};
+//!
+//! let mut engine = Engine::new(Options::default());
+//! let client = engine.connect(Peer::default());
+//! let mut reply = ReplyBuf::new(Proto::Resp2);
+//! engine.refresh_time();
+//! engine.execute(client, Args::new(&[b"SET", b"lock", b"token", b"NX"]), &mut reply);
+//! assert_eq!(reply.as_slice(), b"+OK\r\n");
+//! ```
+
+use std::sync::Arc;
+
+use crate::commands;
+use crate::exec::busy::{BusyGate, BusyRequest};
+use crate::exec::call::{self, Step};
+use crate::exec::session::{Peer, SessionId};
+use crate::exec::{
+    Action, Args, Effects, Origin, ScriptCall, ScriptHost, ScriptOrigin, Sessions, SharedClock,
+    State, System, Waiters,
+};
+use crate::keyspace::Keyspace;
+use crate::resp::ReplyBuf;
+use crate::service::config::Settings;
+use crate::service::stats::Stats;
+use crate::util::clock::{Clock, SystemClock};
+use crate::util::rng::Rng;
+
+/// How many expired keys one tick deletes before others get their turn.
+const EXPIRE_BATCH: usize = 1000;
+
+/// What an engine is made of.
+pub struct Options {
+    /// Configuration.
+    pub settings: Settings,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Seed of all randomness; `None` takes it from the operating system.
+    pub seed: Option<u64>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            settings: Settings::default(),
+            clock: Arc::new(SystemClock::new()),
+            seed: None,
+        }
+    }
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options")
+            .field("settings", &self.settings)
+            .field("seed", &self.seed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a client's command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Answered: go on with the next.
+    Done,
+    /// The client waits: run nothing more for it until its outbox is filled.
+    Blocked,
+    /// The connection ends after what is to be sent has been sent.
+    Close,
+}
+
+/// The interpreter of scripts.
+fn script_host() -> Box<dyn ScriptHost> {
+    Box::new(crate::exec::NoScripts)
+}
+
+/// A whole server without its sockets.
+pub struct Engine {
+    /// Out while a script has it.
+    state: Option<Box<State>>,
+    host: Box<dyn ScriptHost>,
+    gate: Arc<BusyGate>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// An engine with empty databases.
+    pub fn new(options: Options) -> Engine {
+        let mut rng = options
+            .seed
+            .map_or_else(Rng::from_entropy, Rng::seed_from_u64);
+        let gate = Arc::new(BusyGate::default());
+        let databases = usize::try_from(options.settings.databases).unwrap_or(16);
+        let ks = Keyspace::new(databases, || rng.next_u64());
+        let now_us = options.clock.now_us();
+        let registry = commands::registry();
+        let state = State {
+            ks,
+            sessions: Sessions::default(),
+            fx: Effects::default(),
+            sys: System {
+                registry,
+                stats: Stats::new(registry.len()),
+                cfg: options.settings,
+                clock: SharedClock(options.clock),
+                now_us,
+                started_ms: now_us / 1000,
+                run_id: rng.hex_id_string(),
+                rng,
+                waiters: Waiters::default(),
+                actions: Vec::new(),
+                scripts: Default::default(),
+                running: None,
+                gate: Arc::clone(&gate),
+            },
+        };
+        Engine {
+            state: Some(Box::new(state)),
+            host: script_host(),
+            gate,
+        }
+    }
+
+    /// The state. It is out only while a script runs, during which nobody else can call the engine.
+    #[expect(
+        clippy::expect_used,
+        reason = "the host gives the state back in every case"
+    )]
+    pub fn state(&mut self) -> &mut State {
+        self.state.as_mut().expect("no script runs")
+    }
+
+    /// The gate that connections look at while they cannot get the lock.
+    pub fn gate(&self) -> Arc<BusyGate> {
+        Arc::clone(&self.gate)
+    }
+
+    /// Reads the clock: once per batch of commands. After each command it is read again by the pipeline.
+    pub fn refresh_time(&mut self) {
+        let state = self.state();
+        let now = state.sys.clock.0.now_us();
+        state.sys.now_us = now;
+    }
+
+    /// A client connects.
+    pub fn connect(&mut self, peer: Peer) -> SessionId {
+        let state = self.state();
+        let open = state.sys.cfg.requirepass.is_empty();
+        let now = state.sys.now_us / 1000;
+        state.sys.stats.connection();
+        state.sessions.connect(peer, open, now)
+    }
+
+    /// A client is gone.
+    pub fn disconnect(&mut self, sid: SessionId) {
+        call::forget(self.state(), sid);
+    }
+
+    /// Runs one command of a client to its end and writes its reply.
+    pub fn execute(&mut self, sid: SessionId, args: Args<'_>, reply: &mut ReplyBuf) -> Outcome {
+        let step = call::start(self.state(), sid, args, reply, Origin::Client);
+        let blocked = match step {
+            Step::Settled => false,
+            Step::Blocked => true,
+            Step::Script(call, pending) => {
+                self.run_script(sid, &call, &pending, args, reply);
+                false
+            }
+        };
+        let state = self.state();
+        call::end_unit(state);
+        match state.sessions.get_mut(sid) {
+            None => Outcome::Close,
+            Some(session) => {
+                if !session.outbox.is_empty() && !blocked {
+                    reply.raw(session.outbox.as_slice());
+                    session.outbox.clear();
+                }
+                if session.closing {
+                    Outcome::Close
+                } else if blocked && session.blocked.is_some() {
+                    Outcome::Blocked
+                } else {
+                    Outcome::Done
+                }
+            }
+        }
+    }
+
+    fn run_script(
+        &mut self,
+        sid: SessionId,
+        call: &ScriptCall,
+        pending: &call::Pending,
+        args: Args<'_>,
+        reply: &mut ReplyBuf,
+    ) {
+        let Some(state) = self.state.take() else {
+            return;
+        };
+        let db = state.ks.current();
+        let (state, result) = self
+            .host
+            .run(state, ScriptOrigin { sid, db }, call, args, reply);
+        let state = self.state.insert(state);
+        state.ks.select(db);
+        call::finish(state, pending, args, result, reply);
+        if state.sys.running.take().is_some_and(|r| r.busy) {
+            for request in self.gate.open() {
+                self.serve_late(request);
+            }
+        }
+    }
+
+    /// A request that was posted while a script was busy and which it did not serve any more.
+    fn serve_late(&mut self, request: BusyRequest) {
+        let mut reply = ReplyBuf::new(self.proto_of(request.sid));
+        for argv in &request.requests {
+            let args: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
+            if !args.is_empty() {
+                self.execute(request.sid, Args::new(&args), &mut reply);
+            }
+        }
+        (request.done)(reply.take());
+    }
+
+    fn proto_of(&mut self, sid: SessionId) -> crate::resp::Proto {
+        self.state()
+            .sessions
+            .get(sid)
+            .map_or(crate::resp::Proto::Resp2, |s| s.proto)
+    }
+
+    /// Moves what waits in a client's outbox to `out`; returns the outcome its connection must act on.
+    pub fn take_output(&mut self, sid: SessionId, out: &mut Vec<u8>) -> Outcome {
+        let Some(session) = self.state().sessions.get_mut(sid) else {
+            return Outcome::Close;
+        };
+        if !session.outbox.is_empty() {
+            out.extend_from_slice(session.outbox.as_slice());
+            session.outbox.clear();
+        }
+        if session.closing {
+            Outcome::Close
+        } else if session.blocked.is_some() {
+            Outcome::Blocked
+        } else {
+            Outcome::Done
+        }
+    }
+
+    /// Takes what the outside must do.
+    pub fn take_actions(&mut self) -> Vec<Action> {
+        std::mem::take(&mut self.state().sys.actions)
+    }
+
+    /// Does what is due: expires keys, ends waits, takes samples. Call it at [`next_deadline`](Self::next_deadline).
+    pub fn tick(&mut self) {
+        self.refresh_time();
+        let state = self.state();
+        call::expire_keys(state, EXPIRE_BATCH);
+        call::expire_waits(state);
+        let now = state.sys.now_us / 1000;
+        state.sys.stats.tick(now);
+    }
+
+    /// When [`tick`](Self::tick) has something to do next, in unix milliseconds.
+    pub fn next_deadline(&mut self) -> Option<i64> {
+        let state = self.state();
+        [
+            state.ks.next_expiry(),
+            state.sys.waiters.next_deadline(),
+            state.sys.stats.next_tick(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Starts or stops collecting the log of effects; see [`take_effects`](Self::take_effects).
+    pub fn collect_effects(&mut self, on: bool) {
+        self.state().fx.set_wanted(on);
+    }
+
+    /// The effects logged since the last call: commands in RESP that bring an equal engine to the same state.
+    pub fn take_effects(&mut self) -> Vec<u8> {
+        self.state().fx.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resp::Proto;
+    use crate::util::clock::ManualClock;
+
+    fn engine() -> (Engine, SessionId, Arc<ManualClock>) {
+        let clock = Arc::new(ManualClock::at_ms(1_000_000));
+        let options = Options {
+            clock: clock.clone(),
+            seed: Some(1),
+            ..Options::default()
+        };
+        let mut engine = Engine::new(options);
+        let sid = engine.connect(Peer::default());
+        (engine, sid, clock)
+    }
+
+    fn run(engine: &mut Engine, sid: SessionId, line: &str) -> String {
+        let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        let mut reply = ReplyBuf::new(Proto::Resp2);
+        engine.refresh_time();
+        engine.execute(sid, Args::new(&args), &mut reply);
+        String::from_utf8_lossy(reply.as_slice()).into_owned()
+    }
+
+    #[test]
+    fn a_command_is_answered() {
+        let (mut e, c, _) = engine();
+        assert_eq!(run(&mut e, c, "SET k v"), "+OK\r\n");
+        assert_eq!(run(&mut e, c, "get k"), "$1\r\nv\r\n");
+        assert_eq!(
+            run(&mut e, c, "nosuch a b"),
+            "-ERR unknown command 'nosuch', with args beginning with: 'a' 'b' \r\n"
+        );
+        assert_eq!(
+            run(&mut e, c, "get"),
+            "-ERR wrong number of arguments for 'get' command\r\n"
+        );
+    }
+
+    #[test]
+    fn what_changed_is_logged_once() {
+        let (mut e, c, _) = engine();
+        e.collect_effects(true);
+        run(&mut e, c, "SET k v");
+        run(&mut e, c, "GET k");
+        let log = e.take_effects();
+        assert_eq!(
+            String::from_utf8_lossy(&log),
+            "*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n"
+        );
+    }
+}

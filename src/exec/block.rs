@@ -1,0 +1,209 @@
+//! Clients that wait for a key.
+//!
+//! A blocking command that finds nothing returns [`Flow::Block`](super::Flow). The client is queued on its keys,
+//! and whenever one of them changes, the same argv runs again, in arrival order, each as its own unit of work,
+//! until it has something to answer or its time is over.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::args::Argv;
+use super::error::CmdError;
+use super::session::{SessionId, Sessions};
+use crate::ds::bytes::SmallBytes;
+use crate::resp::ReplyBuf;
+
+/// What a handler asks for when it has nothing to answer yet.
+#[derive(Debug)]
+pub struct Block {
+    /// The keys to wait for, in the selected database.
+    pub keys: Vec<Vec<u8>>,
+    /// Until when, in unix milliseconds; `None` is for ever.
+    pub deadline: Option<i64>,
+    /// What to run again. Anything relative (`$`) is resolved in it.
+    pub argv: Argv,
+    /// Which changes of a key are worth running it again.
+    pub wake: Wake,
+    /// The reply when time is over, and inside MULTI and scripts, where nothing blocks.
+    pub timeout_reply: TimeoutReply,
+}
+
+/// Which changes of a key wake a waiter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wake {
+    /// The key holds this type afterwards.
+    Type(&'static str),
+    /// Any: also that the key is gone or holds another type, which is an error to report.
+    TypeOrGone(&'static str),
+}
+
+/// What a blocked client gets when nothing came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeoutReply {
+    /// A null array.
+    NullArray,
+    /// A null.
+    Null,
+    /// Zero.
+    Zero,
+}
+
+impl TimeoutReply {
+    /// Writes it.
+    pub fn write(self, reply: &mut ReplyBuf) {
+        match self {
+            TimeoutReply::NullArray => reply.null_array(),
+            TimeoutReply::Null => reply.null(),
+            TimeoutReply::Zero => reply.int(0),
+        }
+    }
+}
+
+/// A client that waits.
+#[derive(Debug)]
+pub struct Blocked {
+    /// What it asked for.
+    pub block: Block,
+    /// The database of its keys.
+    pub db: usize,
+    /// Since when, unix milliseconds.
+    pub since: i64,
+}
+
+/// Who waits for what.
+#[derive(Debug, Default)]
+pub struct Waiters {
+    /// Clients in arrival order, per key.
+    by_key: HashMap<(usize, SmallBytes), Vec<SessionId>>,
+    /// Deadlines, ordered.
+    deadlines: BTreeSet<(i64, SessionId)>,
+    /// Keys that changed since waiters were last served, in order and without repetition.
+    ready: Vec<(usize, SmallBytes)>,
+    count: usize,
+}
+
+impl Waiters {
+    /// Number of clients that wait.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Number of keys waited for.
+    pub fn keys(&self) -> usize {
+        self.by_key.len()
+    }
+
+    /// The earliest deadline.
+    pub fn next_deadline(&self) -> Option<i64> {
+        self.deadlines.first().map(|&(at, _)| at)
+    }
+
+    /// Queues a client.
+    pub(crate) fn add(&mut self, sid: SessionId, db: usize, block: &Block) {
+        for key in &block.keys {
+            let queue = self
+                .by_key
+                .entry((db, SmallBytes::from(&key[..])))
+                .or_default();
+            // One place in the queue, also for a key named twice.
+            if !queue.contains(&sid) {
+                queue.push(sid);
+            }
+        }
+        if let Some(at) = block.deadline {
+            self.deadlines.insert((at, sid));
+        }
+        self.count += 1;
+    }
+
+    /// Takes a client out of all queues.
+    pub(crate) fn remove(&mut self, sid: SessionId, blocked: &Blocked) {
+        for key in &blocked.block.keys {
+            let at = (blocked.db, SmallBytes::from(&key[..]));
+            if let Some(queue) = self.by_key.get_mut(&at) {
+                queue.retain(|&s| s != sid);
+                if queue.is_empty() {
+                    self.by_key.remove(&at);
+                }
+            }
+        }
+        if let Some(at) = blocked.block.deadline {
+            self.deadlines.remove(&(at, sid));
+        }
+        self.count -= 1;
+    }
+
+    /// A key changed.
+    pub(crate) fn signal(&mut self, db: usize, key: &SmallBytes) {
+        let at = (db, key.clone());
+        if self.by_key.contains_key(&at) && !self.ready.contains(&at) {
+            self.ready.push(at);
+        }
+    }
+
+    /// Every key of a database changed.
+    pub(crate) fn signal_all(&mut self, db: usize) {
+        let mut keys: Vec<_> = self
+            .by_key
+            .keys()
+            .filter(|(d, _)| *d == db)
+            .cloned()
+            .collect();
+        keys.sort();
+        for (db, key) in keys {
+            self.signal(db, &key);
+        }
+    }
+
+    /// Takes the keys that changed.
+    pub(crate) fn take_ready(&mut self) -> Vec<(usize, SmallBytes)> {
+        std::mem::take(&mut self.ready)
+    }
+
+    /// The clients that wait for a key, in arrival order.
+    pub(crate) fn queue(&self, at: &(usize, SmallBytes)) -> Vec<SessionId> {
+        self.by_key.get(at).cloned().unwrap_or_default()
+    }
+
+    /// A client whose time is over at `now`.
+    pub(crate) fn due(&self, now: i64) -> Option<SessionId> {
+        let &(at, sid) = self.deadlines.first()?;
+        (at <= now).then_some(sid)
+    }
+}
+
+/// How a wait ends without the key: time is over, or CLIENT UNBLOCK.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unblock {
+    /// As if time were over.
+    Timeout,
+    /// With an error.
+    Error,
+}
+
+/// Ends the wait of a client; returns whether it waited. The caller wakes its connection.
+pub fn unblock(
+    waiters: &mut Waiters,
+    sessions: &mut Sessions,
+    sid: SessionId,
+    how: Unblock,
+) -> bool {
+    let Some(session) = sessions.get_mut(sid) else {
+        return false;
+    };
+    let Some(blocked) = session.blocked.take() else {
+        return false;
+    };
+    waiters.remove(sid, &blocked);
+    match how {
+        Unblock::Timeout => blocked.block.timeout_reply.write(&mut session.outbox),
+        Unblock::Error => session.outbox.error(UNBLOCKED.text()),
+    }
+    true
+}
+
+const UNBLOCKED: CmdError = CmdError::fixed("UNBLOCKED client unblocked via CLIENT UNBLOCK");

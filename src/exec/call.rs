@@ -1,0 +1,434 @@
+//! One command: look up, gate, handler, settle. And the end of a unit of work.
+
+use super::block::{self, Blocked, Unblock};
+use super::error::{CmdError, CmdResult};
+use super::session::{ReplyMode, SessionId};
+use super::{Action, Args, Block, Ctx, Entry, Flow, Origin, ScriptCall, State};
+use crate::keyspace::{Interest, What};
+use crate::resp::{Mark, ReplyBuf};
+use crate::spec::{Lookup, Propagate, flag};
+
+/// What is left to do after a command was started.
+#[derive(Debug)]
+pub enum Step {
+    /// Nothing: it settled.
+    Settled,
+    /// It waits for a key.
+    Blocked,
+    /// A script is to be run by the host, then [`finish`] called.
+    Script(ScriptCall, Pending),
+}
+
+/// A command whose handler has returned and which has not settled yet.
+#[derive(Debug)]
+pub struct Pending {
+    row: &'static Entry,
+    mark: Mark,
+    origin: Origin,
+    sid: SessionId,
+    began_us: i64,
+}
+
+/// Starts a command for a client: the client's database is selected and the time frozen at `now_us`.
+pub fn start(
+    state: &mut State,
+    sid: SessionId,
+    args: Args<'_>,
+    reply: &mut ReplyBuf,
+    origin: Origin,
+) -> Step {
+    let now_us = state.sys.now_us;
+    let mark = reply.mark();
+    let Some(session) = state.sessions.get_mut(sid) else {
+        return Step::Settled;
+    };
+    let db = session.db;
+    state.ks.touch = !session.no_touch;
+    state.ks.begin(db, now_us / 1000);
+    session.seen = now_us / 1000;
+    let row = match gate(state, sid, args, origin) {
+        Ok(row) => row,
+        Err(e) => {
+            reject(state, args, &e, reply);
+            return Step::Settled;
+        }
+    };
+    if let Some(session) = state.sessions.get_mut(sid) {
+        session.last_cmd = &row.name;
+    }
+    dispatch(state, sid, db, row, args, mark, reply, origin)
+}
+
+/// Runs a command that a script calls, in the database `db`. Time stays frozen as the script began.
+pub fn nested(
+    state: &mut State,
+    sid: SessionId,
+    db: usize,
+    args: Args<'_>,
+    reply: &mut ReplyBuf,
+    read_only: bool,
+) {
+    let origin = Origin::Script { read_only };
+    let mark = reply.mark();
+    let row = match gate(state, sid, args, origin) {
+        Ok(row) => row,
+        Err(e) => {
+            reject(state, args, &e, reply);
+            return;
+        }
+    };
+    state.ks.select(db);
+    // A script may call nothing that needs the host or waits: the gate refuses the first, `dispatch` answers
+    // the second as if time were over.
+    dispatch(state, sid, db, row, args, mark, reply, origin);
+}
+
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the parts of one call, split for borrowing"
+)]
+fn dispatch(
+    state: &mut State,
+    sid: SessionId,
+    db: usize,
+    row: &'static Entry,
+    args: Args<'_>,
+    mark: Mark,
+    reply: &mut ReplyBuf,
+    origin: Origin,
+) -> Step {
+    state.fx.begin(db);
+    let now_us = state.sys.now_us;
+    let Some(run) = row.row.run else {
+        // A container called bare does not get past the arity check.
+        return Step::Settled;
+    };
+    let result = run(
+        &mut Ctx {
+            ks: &mut state.ks,
+            reply,
+            fx: &mut state.fx,
+            sessions: &mut state.sessions,
+            sys: &mut state.sys,
+            sid,
+            origin,
+            row,
+            now: now_us / 1000,
+        },
+        args,
+    );
+    let pending = Pending {
+        row,
+        mark,
+        origin,
+        sid,
+        began_us: now_us,
+    };
+    match result {
+        Ok(Flow::Script(call)) => Step::Script(call, pending),
+        Ok(Flow::Block(block)) if origin == Origin::Client => {
+            finish(state, &pending, args, Ok(()), reply);
+            wait(state, sid, *block);
+            Step::Blocked
+        }
+        Ok(Flow::Block(_)) if origin == Origin::Woken => {
+            // Nothing for it yet: it keeps its place in the queues.
+            settle(state, row, args);
+            Step::Blocked
+        }
+        Ok(Flow::Block(block)) => {
+            block.timeout_reply.write(reply);
+            finish(state, &pending, args, Ok(()), reply);
+            Step::Settled
+        }
+        Ok(Flow::Done) => {
+            finish(state, &pending, args, Ok(()), reply);
+            Step::Settled
+        }
+        Err(e) => {
+            finish(state, &pending, args, Err(e), reply);
+            Step::Settled
+        }
+    }
+}
+
+/// Which row, and whether it may run now. The order of checks is Redis's.
+fn gate(
+    state: &State,
+    sid: SessionId,
+    args: Args<'_>,
+    origin: Origin,
+) -> Result<&'static Entry, CmdError> {
+    let row = find(state, args)?;
+    let flags = row.flags;
+    if let Origin::Script { read_only } = origin {
+        if flags.has(flag::NOSCRIPT) {
+            return Err(CmdError::fixed(
+                "ERR This Redis command is not allowed from script",
+            ));
+        }
+        if read_only && flags.has(flag::WRITE) {
+            return Err(CmdError::fixed(
+                "ERR Write commands are not allowed from read-only scripts.",
+            ));
+        }
+        return Ok(row);
+    }
+    let Some(session) = state.sessions.get(sid) else {
+        return Ok(row);
+    };
+    if !session.authenticated && !flags.has(flag::NO_AUTH) {
+        return Err(CmdError::fixed("NOAUTH Authentication required."));
+    }
+    if let Some(running) = &state.sys.running
+        && running.busy
+        && !flags.has(flag::ALLOW_BUSY)
+    {
+        return Err(CmdError::fixed(
+            "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
+        ));
+    }
+    Ok(row)
+}
+
+/// The row of a command or subcommand, its arity checked.
+pub fn find(state: &State, args: Args<'_>) -> Result<&'static Entry, CmdError> {
+    match state.sys.registry.find(args.at(0), args.get(1)) {
+        Lookup::Found(row) if accepts(row, args.len()) => Ok(row),
+        Lookup::Found(row) => Err(CmdError::arity(&row.name)),
+        Lookup::Unknown => Err(CmdError::unknown_command(args.all())),
+        Lookup::UnknownSub(row) => Err(CmdError::unknown_subcommand(&row.name, args.at(1))),
+    }
+}
+
+fn accepts(row: &Entry, given: usize) -> bool {
+    let arity = row.row.arity;
+    let wanted = usize::from(arity.unsigned_abs());
+    if arity >= 0 {
+        given == wanted
+    } else {
+        given >= wanted
+    }
+}
+
+/// Answers a command that did not get past the gate.
+fn reject(state: &mut State, args: Args<'_>, e: &CmdError, reply: &mut ReplyBuf) {
+    if let Lookup::Found(row) = state.sys.registry.find(args.at(0), args.get(1)) {
+        state.sys.stats.rejected(row.id);
+    }
+    state.sys.stats.error(e.code());
+    reply.error(e.text());
+}
+
+/// Settles a command and counts it. For scripts the host's result comes in here.
+pub fn finish(
+    state: &mut State,
+    pending: &Pending,
+    args: Args<'_>,
+    result: Result<(), CmdError>,
+    reply: &mut ReplyBuf,
+) {
+    let failed = result.is_err();
+    if let Err(e) = result {
+        reply.rollback(pending.mark);
+        reply.error(e.text());
+        state.sys.stats.error(e.code());
+    }
+    settle(state, pending.row, args);
+    if matches!(pending.origin, Origin::Script { .. }) {
+        // One clock per script: its commands are counted, the time is the script's.
+        state.sys.stats.called(pending.row.id, 0, failed);
+        return;
+    }
+    let now_us = state.sys.clock.0.now_us();
+    let usec = u64::try_from(now_us - pending.began_us).unwrap_or(0);
+    state.sys.stats.called(pending.row.id, usec, failed);
+    // The next command of the batch begins when this one ends.
+    state.sys.now_us = now_us.max(state.sys.now_us);
+    if let Some(session) = state.sessions.get_mut(pending.sid) {
+        match session.reply_mode {
+            ReplyMode::On => {}
+            ReplyMode::Off => reply.rollback(pending.mark),
+            ReplyMode::SkipNext => {
+                reply.rollback(pending.mark);
+                session.reply_mode = ReplyMode::Skip;
+            }
+            ReplyMode::Skip => {
+                reply.rollback(pending.mark);
+                session.reply_mode = ReplyMode::On;
+            }
+        }
+    }
+}
+
+/// Acts on what the command did: expired keys, emptied keys, waiters, effects.
+fn settle(state: &mut State, row: &'static Entry, args: Args<'_>) {
+    let State { ks, fx, sys, .. } = state;
+    let dirty = std::mem::take(&mut ks.log.dirty);
+    debug_assert!(
+        dirty == 0 || row.flags.has(flag::WRITE) || row.flags.has(flag::MAY_REPLICATE),
+        "{} changed something and is no write command",
+        &row.name
+    );
+    if dirty > 0 {
+        sys.stats.changed(dirty);
+    }
+    if fx.wanted() {
+        let as_sent = match row.row.propagate {
+            Propagate::Never | Propagate::Explicit => false,
+            Propagate::Verbatim => dirty > 0,
+            Propagate::MayRewrite => dirty > 0 && !fx.pushed(),
+        };
+        debug_assert!(
+            dirty == 0 || row.row.propagate != Propagate::Explicit || fx.pushed(),
+            "{} changed something and propagated nothing",
+            row.name
+        );
+        if as_sent {
+            fx.push(args.all());
+        }
+    }
+    if !ks.log_is_quiet() {
+        settle_changes(state);
+    }
+}
+
+#[cold]
+fn settle_changes(state: &mut State) {
+    let State { ks, fx, sys, .. } = state;
+    ks.reap();
+    let mut changes = std::mem::take(&mut ks.log.changes);
+    for change in &changes {
+        if change.what == What::Vanished {
+            ks.vanish(change.db, &change.key);
+        }
+    }
+    changes.append(&mut ks.log.changes);
+    let expired = std::mem::take(&mut ks.log.expired);
+    fx.insert_expired(expired.iter().map(|(db, key)| (*db, &key[..])));
+    for change in changes {
+        match change.what {
+            What::Modified => sys.waiters.signal(change.db, &change.key),
+            What::AllModified => sys.waiters.signal_all(change.db),
+            What::Event(_) | What::Vanished => {}
+        }
+    }
+    ks.log.dirty = 0;
+}
+
+/// Queues a client on the keys of `block`.
+fn wait(state: &mut State, sid: SessionId, block: Block) {
+    let Some(session) = state.sessions.get_mut(sid) else {
+        return;
+    };
+    state.sys.waiters.add(sid, session.db, &block);
+    session.blocked = Some(Box::new(Blocked {
+        block,
+        db: session.db,
+        since: state.sys.now_us / 1000,
+    }));
+    state.ks.log.interest.set(Interest::BLOCKED, true);
+}
+
+/// The end of a unit of work: its effects are logged, and clients that waited for what it changed are served,
+/// each as a unit of its own, until no key is ready.
+pub fn end_unit(state: &mut State) {
+    state.fx.end_unit();
+    loop {
+        let ready = state.sys.waiters.take_ready();
+        if ready.is_empty() {
+            break;
+        }
+        for at in ready {
+            for sid in state.sys.waiters.queue(&at) {
+                if wakes(state, sid, &at.1, at.0) {
+                    wake(state, sid);
+                }
+            }
+        }
+    }
+    let waiting = !state.sys.waiters.is_empty();
+    state.ks.log.interest.set(Interest::BLOCKED, waiting);
+}
+
+fn wakes(state: &State, sid: SessionId, key: &[u8], db: usize) -> bool {
+    let Some(blocked) = state.sessions.get(sid).and_then(|s| s.blocked.as_ref()) else {
+        return false;
+    };
+    match blocked.block.wake {
+        block::Wake::TypeOrGone(_) => true,
+        block::Wake::Type(name) => state
+            .ks
+            .peek_in(db, key)
+            .is_some_and(|r| r.value().type_name() == name),
+    }
+}
+
+/// Runs the command of a waiting client again.
+fn wake(state: &mut State, sid: SessionId) {
+    let Some(session) = state.sessions.get_mut(sid) else {
+        return;
+    };
+    let Some(blocked) = session.blocked.take() else {
+        return;
+    };
+    let mut outbox = std::mem::replace(&mut session.outbox, ReplyBuf::new(session.proto));
+    let argv: Vec<&[u8]> = blocked.block.argv.iter().map(Vec::as_slice).collect();
+    let step = start(state, sid, Args::new(&argv), &mut outbox, Origin::Woken);
+    state.fx.end_unit();
+    let Some(session) = state.sessions.get_mut(sid) else {
+        return;
+    };
+    session.outbox = outbox;
+    if matches!(step, Step::Blocked) {
+        session.blocked = Some(blocked);
+    } else {
+        state.sys.waiters.remove(sid, &blocked);
+        state.sys.actions.push(Action::Wake(sid));
+    }
+}
+
+/// Ends the wait of every client whose time is over.
+pub fn expire_waits(state: &mut State) {
+    let now = state.sys.now_us / 1000;
+    while let Some(sid) = state.sys.waiters.due(now) {
+        if !unblock(state, sid, Unblock::Timeout) {
+            break;
+        }
+    }
+}
+
+/// Ends the wait of a client.
+pub fn unblock(state: &mut State, sid: SessionId, how: Unblock) -> bool {
+    let done = block::unblock(&mut state.sys.waiters, &mut state.sessions, sid, how);
+    if done {
+        state.sys.actions.push(Action::Wake(sid));
+    }
+    done
+}
+
+/// Takes a client out of everything that knows it.
+pub fn forget(state: &mut State, sid: SessionId) {
+    if let Some(session) = state.sessions.remove(sid)
+        && let Some(blocked) = session.blocked
+    {
+        state.sys.waiters.remove(sid, &blocked);
+    }
+}
+
+/// Deletes keys whose time is over, up to `limit`, as a unit of its own; returns how many.
+pub fn expire_keys(state: &mut State, limit: usize) -> usize {
+    let now = state.sys.now_us / 1000;
+    state.fx.begin(0);
+    let n = state.ks.expire_due(now, limit);
+    if n > 0 {
+        settle_changes(state);
+        end_unit(state);
+    }
+    n
+}
+
+/// A handler's result for a reply that is already written.
+pub fn done() -> CmdResult {
+    Ok(Flow::Done)
+}

@@ -1,0 +1,134 @@
+//! The log of effects: what a unit of work did, as commands in RESP that do the same again.
+//!
+//! One run of effects feeds the append-only file and the replicas alike. While nobody consumes it, nothing is
+//! encoded. Order within a unit: deletions of expired keys before the effects of the command that found them.
+
+use crate::util::num;
+
+/// Collects the effects of one unit of work.
+#[derive(Debug, Default)]
+pub struct Effects {
+    on: bool,
+    db: usize,
+    /// Encoded commands of this unit.
+    ops: Vec<u8>,
+    /// (database, end in `ops`) of each command.
+    bounds: Vec<(usize, usize)>,
+    /// Index in `bounds` where the current command's effects begin.
+    mark: usize,
+    /// The database that the log's reader has selected.
+    selected: Option<usize>,
+    /// Finished units, for the consumer.
+    log: Vec<u8>,
+}
+
+impl Effects {
+    /// Whether anybody consumes effects: handlers may skip building them otherwise.
+    pub fn wanted(&self) -> bool {
+        self.on
+    }
+
+    /// Starts or stops collecting.
+    pub fn set_wanted(&mut self, on: bool) {
+        self.on = on;
+        self.selected = None;
+    }
+
+    /// Adds an effect of the current command. With [`Propagate::MayRewrite`](crate::spec::Propagate) this
+    /// replaces the command as it was sent; with `Explicit` it is all there is.
+    pub fn push(&mut self, args: &[&[u8]]) {
+        if self.on {
+            encode(&mut self.ops, args);
+            self.bounds.push((self.db, self.ops.len()));
+        }
+    }
+
+    /// A command begins, in database `db`.
+    pub(crate) fn begin(&mut self, db: usize) {
+        self.db = db;
+        self.mark = self.bounds.len();
+    }
+
+    /// The database of what is pushed from here on.
+    pub fn select(&mut self, db: usize) {
+        self.db = db;
+    }
+
+    /// Whether the current command has pushed anything.
+    pub(crate) fn pushed(&self) -> bool {
+        self.bounds.len() > self.mark
+    }
+
+    /// Puts DELs of expired keys before the effects of the current command.
+    pub(crate) fn insert_expired<'a>(&mut self, keys: impl Iterator<Item = (usize, &'a [u8])>) {
+        if !self.on {
+            return;
+        }
+        let at = self.end_of(self.mark);
+        let tail_ops = self.ops.split_off(at);
+        let tail_bounds = self.bounds.split_off(self.mark);
+        for (db, key) in keys {
+            encode(&mut self.ops, &[b"DEL", key]);
+            self.bounds.push((db, self.ops.len()));
+        }
+        self.mark = self.bounds.len();
+        let shift = self.ops.len() - at;
+        self.ops.extend_from_slice(&tail_ops);
+        self.bounds
+            .extend(tail_bounds.into_iter().map(|(db, end)| (db, end + shift)));
+    }
+
+    fn end_of(&self, n: usize) -> usize {
+        match n.checked_sub(1).and_then(|i| self.bounds.get(i)) {
+            Some(&(_, end)) => end,
+            None => 0,
+        }
+    }
+
+    /// The unit is over: moves its effects to the log, in MULTI and EXEC if there is more than one.
+    pub(crate) fn end_unit(&mut self) {
+        if self.bounds.is_empty() {
+            return;
+        }
+        let wrap = self.bounds.len() > 1;
+        let mut start = 0;
+        for (i, &(db, end)) in self.bounds.iter().enumerate() {
+            if self.selected != Some(db) {
+                let mut n = itoa::Buffer::new();
+                encode(&mut self.log, &[b"SELECT", n.format(db).as_bytes()]);
+                self.selected = Some(db);
+            }
+            if wrap && i == 0 {
+                encode(&mut self.log, &[b"MULTI"]);
+            }
+            if let Some(op) = self.ops.get(start..end) {
+                self.log.extend_from_slice(op);
+            }
+            start = end;
+        }
+        if wrap {
+            encode(&mut self.log, &[b"EXEC"]);
+        }
+        self.ops.clear();
+        self.bounds.clear();
+        self.mark = 0;
+    }
+
+    /// Takes what was logged since the last call.
+    pub fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.log)
+    }
+}
+
+fn encode(out: &mut Vec<u8>, args: &[&[u8]]) {
+    out.push(b'*');
+    num::write_u64(out, args.len() as u64);
+    out.extend_from_slice(b"\r\n");
+    for arg in args {
+        out.push(b'$');
+        num::write_u64(out, arg.len() as u64);
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(arg);
+        out.extend_from_slice(b"\r\n");
+    }
+}

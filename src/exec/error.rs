@@ -1,0 +1,119 @@
+//! Every wire error text that more than one command can answer with, worded once.
+
+use std::borrow::Cow;
+
+use crate::keyspace::WrongType;
+
+/// An error reply: the text without the leading `-`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CmdError(Cow<'static, str>);
+
+/// What a handler returns.
+pub type CmdResult = Result<super::Flow, CmdError>;
+
+impl CmdError {
+    /// `-WRONGTYPE`.
+    pub const WRONG_TYPE: CmdError =
+        CmdError::fixed("WRONGTYPE Operation against a key holding the wrong kind of value");
+    /// A word of the command is out of place.
+    pub const SYNTAX: CmdError = CmdError::fixed("ERR syntax error");
+    /// An argument should have been a 64-bit integer.
+    pub const NOT_INTEGER: CmdError =
+        CmdError::fixed("ERR value is not an integer or out of range");
+    /// An argument should have been a number.
+    pub const NOT_FLOAT: CmdError = CmdError::fixed("ERR value is not a valid float");
+    /// An argument should have been at least zero.
+    pub const NOT_POSITIVE: CmdError =
+        CmdError::fixed("ERR value is out of range, must be positive");
+    /// The key must exist.
+    pub const NO_SUCH_KEY: CmdError = CmdError::fixed("ERR no such key");
+    /// SELECT and the like: no database of that number.
+    pub const DB_RANGE: CmdError = CmdError::fixed("ERR DB index is out of range");
+    /// Two keys or databases must differ.
+    pub const SAME_OBJECT: CmdError =
+        CmdError::fixed("ERR source and destination objects are the same");
+    /// An index outside of the value.
+    pub const OUT_OF_RANGE: CmdError = CmdError::fixed("ERR index out of range");
+    /// INCR and DECR.
+    pub const OVERFLOW: CmdError = CmdError::fixed("ERR increment or decrement would overflow");
+    /// A string would become longer than `proto-max-bulk-len`.
+    pub const STRING_TOO_LONG: CmdError =
+        CmdError::fixed("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+    /// The timeout of a blocking command is no number.
+    pub const TIMEOUT_NOT_FLOAT: CmdError =
+        CmdError::fixed("ERR timeout is not a float or out of range");
+    /// The timeout of a blocking command is no integer.
+    pub const TIMEOUT_NOT_INTEGER: CmdError =
+        CmdError::fixed("ERR timeout is not an integer or out of range");
+    /// The timeout of a blocking command is negative.
+    pub const TIMEOUT_NEGATIVE: CmdError = CmdError::fixed("ERR timeout is negative");
+    /// The timeout of a blocking command overflows the clock.
+    pub const TIMEOUT_RANGE: CmdError = CmdError::fixed("ERR timeout is out of range");
+
+    /// An error whose text is known when compiling.
+    pub const fn fixed(text: &'static str) -> CmdError {
+        CmdError(Cow::Borrowed(text))
+    }
+
+    /// An error with a text made now.
+    pub fn new(text: impl Into<String>) -> CmdError {
+        CmdError(Cow::Owned(text.into()))
+    }
+
+    /// Wrong number of arguments for `name` (its full name, `config|get` say).
+    pub fn arity(name: &str) -> CmdError {
+        CmdError::new(format!(
+            "ERR wrong number of arguments for '{name}' command"
+        ))
+    }
+
+    /// A TTL that overflows, is zero or negative, for the command `name`.
+    pub fn invalid_expire(name: &str) -> CmdError {
+        CmdError::new(format!("ERR invalid expire time in '{name}' command"))
+    }
+
+    /// A container command without such a subcommand.
+    pub fn unknown_subcommand(container: &str, given: &[u8]) -> CmdError {
+        let given = String::from_utf8_lossy(&given[..given.len().min(128)]).into_owned();
+        CmdError::new(format!(
+            "ERR unknown subcommand '{given}'. Try {} HELP.",
+            container.to_ascii_uppercase()
+        ))
+    }
+
+    /// No command of that name; Redis shows the first arguments, up to 128 bytes of them.
+    pub fn unknown_command(args: &[&[u8]]) -> CmdError {
+        const SHOWN: usize = 128;
+        let name = args.first().copied().unwrap_or_default();
+        let mut shown = String::new();
+        for arg in args.iter().skip(1) {
+            if shown.len() >= SHOWN {
+                break;
+            }
+            let room = SHOWN - shown.len();
+            shown.push('\'');
+            shown.push_str(&String::from_utf8_lossy(&arg[..arg.len().min(room)]));
+            shown.push_str("' ");
+        }
+        let name = String::from_utf8_lossy(&name[..name.len().min(SHOWN)]).into_owned();
+        CmdError::new(format!(
+            "ERR unknown command '{name}', with args beginning with: {shown}"
+        ))
+    }
+
+    /// The text.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
+    /// The first word, by which errorstats count.
+    pub fn code(&self) -> &str {
+        self.0.split(' ').next().unwrap_or_default()
+    }
+}
+
+impl From<WrongType> for CmdError {
+    fn from(_: WrongType) -> CmdError {
+        CmdError::WRONG_TYPE
+    }
+}

@@ -1,0 +1,336 @@
+//! The pipeline that every command takes, whoever sends it.
+//!
+//! ```text
+//! look up ─ gate ─ handler ─ settle ─ (next command of the unit) ─ end of unit: log, wake waiters
+//! ```
+//! The gate works from the command's row alone; a handler changes values only through edits; settle acts on
+//! what the edits logged. See `call.rs`.
+
+pub mod args;
+pub mod block;
+pub mod busy;
+pub mod call;
+pub mod effects;
+pub mod error;
+pub mod session;
+
+use std::sync::Arc;
+
+pub use args::{Args, Argv, Cursor};
+pub use block::{Block, TimeoutReply, Unblock, Wake};
+pub use effects::Effects;
+pub use error::{CmdError, CmdResult};
+pub use session::{Session, SessionId, Sessions};
+
+use crate::keyspace::Keyspace;
+use crate::resp::ReplyBuf;
+use crate::service::config::Settings;
+use crate::service::stats::Stats;
+use crate::spec::{Registry, Row};
+use crate::util::clock::Clock;
+use crate::util::rng::Rng;
+
+/// A function that runs a command.
+pub type Handler = fn(&mut Ctx<'_>, Args<'_>) -> CmdResult;
+
+/// A command: its declaration and its handler.
+pub type Command = Row<Handler>;
+
+/// A command in the registry, with what is derived from its row.
+pub type Entry = crate::spec::Entry<Handler>;
+
+/// How a handler ended.
+#[derive(Debug)]
+pub enum Flow {
+    /// The reply is written.
+    Done,
+    /// Nothing to answer yet.
+    Block(Box<Block>),
+    /// A script is to be run; the pipeline hands the state to the script host.
+    Script(ScriptCall),
+}
+
+/// What the script host is asked to do, with the arguments of the command at hand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ScriptCall {
+    /// EVAL and EVALSHA, also read-only: argument 1 is the body or the SHA, the keys follow argument 2.
+    Eval {
+        /// Whether argument 1 is a SHA1.
+        sha: bool,
+        /// How many of the arguments are keys.
+        numkeys: usize,
+        /// Whether writing is refused.
+        read_only: bool,
+    },
+    /// SCRIPT LOAD: compiles argument 2 and answers with its SHA1.
+    Load,
+}
+
+/// The interpreter of scripts. It gets the state by value, so that commands called by a script run through the
+/// same pipeline on the same state, and gives it back in every case.
+pub trait ScriptHost: Send {
+    /// Does what is asked and writes the reply.
+    fn run(
+        &mut self,
+        state: Box<State>,
+        origin: ScriptOrigin,
+        call: &ScriptCall,
+        args: Args<'_>,
+        reply: &mut ReplyBuf,
+    ) -> (Box<State>, Result<(), CmdError>);
+
+    /// Bytes that the interpreter uses.
+    fn memory(&self) -> usize;
+}
+
+/// The host of a build without Lua.
+#[derive(Debug, Clone, Copy)]
+pub struct NoScripts;
+
+impl ScriptHost for NoScripts {
+    fn run(
+        &mut self,
+        state: Box<State>,
+        _origin: ScriptOrigin,
+        _call: &ScriptCall,
+        _args: Args<'_>,
+        _reply: &mut ReplyBuf,
+    ) -> (Box<State>, Result<(), CmdError>) {
+        let e = CmdError::fixed(
+            "ERR this build has no scripting: it was made without the feature 'lua'",
+        );
+        (state, Err(e))
+    }
+
+    fn memory(&self) -> usize {
+        0
+    }
+}
+
+/// Who runs a script.
+#[derive(Debug, Clone, Copy)]
+pub struct ScriptOrigin {
+    /// The client.
+    pub sid: SessionId,
+    /// Its selected database; a SELECT inside the script does not outlast it.
+    pub db: usize,
+}
+
+/// Who runs a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// A client, by its own request.
+    Client,
+    /// A client whose blocked command runs again.
+    Woken,
+    /// A script: `read_only` if it must not write.
+    Script {
+        /// Whether writing is refused.
+        read_only: bool,
+    },
+}
+
+/// What the outside must do after the lock is released.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// The session's outbox has something to send.
+    Wake(SessionId),
+    /// The session must end once its output is sent.
+    Close(SessionId),
+    /// The server must stop.
+    Shutdown,
+    /// Parameters changed that the outside acts on, by name.
+    Reconfigure(Vec<&'static str>),
+}
+
+/// A script that runs.
+#[derive(Debug, Clone, Default)]
+pub struct RunningScript {
+    /// Past the limit: everybody else gets BUSY.
+    pub busy: bool,
+    /// It has written something, so that SCRIPT KILL is refused.
+    pub wrote: bool,
+    /// SCRIPT KILL was sent.
+    pub killed: bool,
+    /// SHUTDOWN NOSAVE was sent: the script must end at once.
+    pub abort: bool,
+}
+
+/// Scripts by their SHA1 in lower-case hex.
+#[derive(Debug, Default)]
+pub struct ScriptCache {
+    bodies: std::collections::HashMap<[u8; 40], Arc<[u8]>>,
+    bytes: usize,
+    /// Raised by SCRIPT FLUSH, so that the host drops what it compiled.
+    pub generation: u64,
+}
+
+impl ScriptCache {
+    /// The body of a script. The SHA1 may be in upper case.
+    pub fn get(&self, sha: &[u8]) -> Option<&Arc<[u8]>> {
+        let mut key: [u8; 40] = sha.try_into().ok()?;
+        key.make_ascii_lowercase();
+        self.bodies.get(&key)
+    }
+
+    /// Remembers a script.
+    pub fn insert(&mut self, sha: [u8; 40], body: &[u8]) {
+        if self.bodies.insert(sha, body.into()).is_none() {
+            self.bytes += body.len() + 40;
+        }
+    }
+
+    /// Forgets all scripts.
+    pub fn flush(&mut self) {
+        self.bodies.clear();
+        self.bytes = 0;
+        self.generation += 1;
+    }
+
+    /// Number of scripts.
+    pub fn len(&self) -> usize {
+        self.bodies.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.bodies.is_empty()
+    }
+
+    /// Bytes of the bodies.
+    pub fn memory(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// Everything beside the data and the clients. Fields only: whoever needs something uses it.
+#[derive(Debug)]
+pub struct System {
+    /// All commands.
+    pub registry: &'static Registry<Handler>,
+    /// Configuration.
+    pub cfg: Settings,
+    /// Counters.
+    pub stats: Stats,
+    /// Time.
+    pub clock: SharedClock,
+    /// Frozen time of the running unit, unix microseconds.
+    pub now_us: i64,
+    /// When the instance started, unix milliseconds.
+    pub started_ms: i64,
+    /// 40 hex digits, new at each start.
+    pub run_id: String,
+    /// Randomness.
+    pub rng: Rng,
+    /// Clients that wait for keys.
+    pub waiters: Waiters,
+    /// For the outside.
+    pub actions: Vec<Action>,
+    /// Cached scripts.
+    pub scripts: ScriptCache,
+    /// The script that runs, if one does.
+    pub running: Option<RunningScript>,
+    /// See [`busy`].
+    pub gate: Arc<busy::BusyGate>,
+}
+
+pub use block::Waiters;
+
+/// The clock of an instance.
+#[derive(Clone)]
+pub struct SharedClock(pub Arc<dyn Clock>);
+
+impl std::fmt::Debug for SharedClock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SharedClock")
+    }
+}
+
+/// Everything that commands work on.
+#[derive(Debug)]
+pub struct State {
+    /// The data.
+    pub ks: Keyspace,
+    /// The clients.
+    pub sessions: Sessions,
+    /// The log of effects.
+    pub fx: Effects,
+    /// The rest.
+    pub sys: System,
+}
+
+/// What a handler works with.
+#[derive(Debug)]
+pub struct Ctx<'a> {
+    /// The data; the client's database is selected.
+    pub ks: &'a mut Keyspace,
+    /// Where the reply goes.
+    pub reply: &'a mut ReplyBuf,
+    /// Where effects go, for commands that are not propagated as they were sent.
+    pub fx: &'a mut Effects,
+    /// All clients.
+    pub sessions: &'a mut Sessions,
+    /// The rest.
+    pub sys: &'a mut System,
+    /// Who asks.
+    pub sid: SessionId,
+    /// In which way.
+    pub origin: Origin,
+    /// The row of the running command.
+    pub row: &'static Entry,
+    /// The frozen time, unix milliseconds.
+    pub now: i64,
+}
+
+impl Ctx<'_> {
+    /// The client that asks. `None` only if it was removed while its command runs, which does not happen to a
+    /// command that a client sends.
+    pub fn session(&mut self) -> Option<&mut Session> {
+        self.sessions.get_mut(self.sid)
+    }
+
+    /// Answers OK.
+    pub fn ok(&mut self) -> CmdResult {
+        self.reply.ok();
+        Ok(Flow::Done)
+    }
+
+    /// Answers with an integer.
+    pub fn int(&mut self, n: i64) -> CmdResult {
+        self.reply.int(n);
+        Ok(Flow::Done)
+    }
+
+    /// Answers with a number of things.
+    pub fn count(&mut self, n: usize) -> CmdResult {
+        self.int(i64::try_from(n).unwrap_or(i64::MAX))
+    }
+
+    /// Answers with a bulk string.
+    pub fn bulk(&mut self, bytes: &[u8]) -> CmdResult {
+        self.reply.bulk(bytes);
+        Ok(Flow::Done)
+    }
+
+    /// Answers with a null.
+    pub fn null(&mut self) -> CmdResult {
+        self.reply.null();
+        Ok(Flow::Done)
+    }
+
+    /// Answers with one of the HELP texts: a line each for `lines`, framed as Redis frames it.
+    pub fn help(&mut self, lines: &[&str]) -> CmdResult {
+        let name = self.row.name.split('|').next().unwrap_or_default();
+        let name = name.to_ascii_uppercase();
+        self.reply.array(lines.len() + 3);
+        self.reply.simple(&format!(
+            "{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"
+        ));
+        for line in lines {
+            self.reply.simple(line);
+        }
+        self.reply.simple("HELP");
+        self.reply.simple("    Print this help.");
+        Ok(Flow::Done)
+    }
+}

@@ -1,0 +1,165 @@
+//! What the server knows of a connected client.
+
+use slab::Slab;
+
+use super::block::Blocked;
+use crate::resp::{Proto, ReplyBuf};
+
+/// Names the slot of a session. Slots are reused; [`Session::id`] is unique for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub usize);
+
+/// CLIENT REPLY.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReplyMode {
+    /// Every command is answered.
+    #[default]
+    On,
+    /// None is.
+    Off,
+    /// SKIP was the command just run: the next one is not answered.
+    SkipNext,
+    /// This command is not answered; afterwards all are.
+    Skip,
+}
+
+/// Where a client comes from.
+#[derive(Debug, Clone, Default)]
+pub struct Peer {
+    /// `ip:port`, or the path and `:0` of a unix socket, as CLIENT LIST prints it.
+    pub addr: String,
+    /// The local end, likewise.
+    pub laddr: String,
+    /// The number CLIENT LIST prints as `fd`; -1 where there is none.
+    pub fd: i64,
+    /// Whether it came over a unix socket.
+    pub unix: bool,
+    /// Whether it lives in this process and needs no password.
+    pub trusted: bool,
+}
+
+/// A connected client.
+#[derive(Debug)]
+pub struct Session {
+    /// CLIENT ID.
+    pub id: u64,
+    /// Both ends.
+    pub peer: Peer,
+    /// CLIENT SETNAME.
+    pub name: Vec<u8>,
+    /// CLIENT SETINFO LIB-NAME.
+    pub lib_name: Vec<u8>,
+    /// CLIENT SETINFO LIB-VER.
+    pub lib_ver: Vec<u8>,
+    /// The selected database.
+    pub db: usize,
+    /// RESP2 or RESP3.
+    pub proto: Proto,
+    /// Whether commands other than AUTH, HELLO and the like are allowed.
+    pub authenticated: bool,
+    /// CLIENT REPLY.
+    pub reply_mode: ReplyMode,
+    /// CLIENT NO-TOUCH.
+    pub no_touch: bool,
+    /// CLIENT NO-EVICT.
+    pub no_evict: bool,
+    /// When it connected, unix milliseconds.
+    pub since: i64,
+    /// When it last sent a command, unix milliseconds.
+    pub seen: i64,
+    /// Full name of the last command, for CLIENT LIST.
+    pub last_cmd: &'static str,
+    /// Bytes received and sent, and the state of its buffers, as the connection last told.
+    pub net: NetCounters,
+    /// What it waits for, if it is blocked.
+    pub blocked: Option<Box<Blocked>>,
+    /// Bytes to send that no call of its own returned: replies after blocking, pushes.
+    pub outbox: ReplyBuf,
+    /// The connection ends as soon as what is to be sent has been sent.
+    pub closing: bool,
+}
+
+/// Sizes that only the connection knows.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NetCounters {
+    /// Bytes of requests not yet run.
+    pub query_buf: usize,
+    /// Capacity left in the query buffer.
+    pub query_buf_free: usize,
+    /// Bytes received.
+    pub received: u64,
+    /// Bytes sent.
+    pub sent: u64,
+    /// Commands run.
+    pub commands: u64,
+}
+
+/// All connected clients.
+#[derive(Debug, Default)]
+pub struct Sessions {
+    slab: Slab<Session>,
+    next_id: u64,
+}
+
+impl Sessions {
+    /// Adds a client.
+    pub fn connect(&mut self, peer: Peer, authenticated: bool, now: i64) -> SessionId {
+        self.next_id += 1;
+        let authenticated = authenticated || peer.trusted;
+        SessionId(self.slab.insert(Session {
+            id: self.next_id,
+            peer,
+            name: Vec::new(),
+            lib_name: Vec::new(),
+            lib_ver: Vec::new(),
+            db: 0,
+            proto: Proto::Resp2,
+            authenticated,
+            reply_mode: ReplyMode::On,
+            no_touch: false,
+            no_evict: false,
+            since: now,
+            seen: now,
+            last_cmd: "NULL",
+            net: NetCounters::default(),
+            blocked: None,
+            outbox: ReplyBuf::new(Proto::Resp2),
+            closing: false,
+        }))
+    }
+
+    /// Removes a client.
+    pub fn remove(&mut self, sid: SessionId) -> Option<Session> {
+        self.slab.try_remove(sid.0)
+    }
+
+    /// A client, if the slot is taken.
+    pub fn get(&self, sid: SessionId) -> Option<&Session> {
+        self.slab.get(sid.0)
+    }
+
+    /// A client, if the slot is taken.
+    pub fn get_mut(&mut self, sid: SessionId) -> Option<&mut Session> {
+        self.slab.get_mut(sid.0)
+    }
+
+    /// The slot of the client with this CLIENT ID.
+    pub fn by_id(&self, id: u64) -> Option<SessionId> {
+        self.iter().find(|(_, s)| s.id == id).map(|(sid, _)| sid)
+    }
+
+    /// All clients, in order of slots.
+    pub fn iter(&self) -> impl Iterator<Item = (SessionId, &Session)> {
+        self.slab.iter().map(|(i, s)| (SessionId(i), s))
+    }
+
+    /// Number of clients.
+    pub fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    /// Whether nobody is connected.
+    pub fn is_empty(&self) -> bool {
+        self.slab.is_empty()
+    }
+}

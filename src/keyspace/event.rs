@@ -1,0 +1,80 @@
+//! What can be said to have happened to a key: the classes and names of keyspace notifications.
+
+/// A set of notification classes, as `notify-keyspace-events` spells them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Classes(pub u32);
+
+/// One bit per letter of `notify-keyspace-events`.
+impl Classes {
+    /// `K`: publish to `__keyspace@<db>__:<key>`.
+    pub const KEYSPACE: Classes = Classes(1);
+    /// `E`: publish to `__keyevent@<db>__:<event>`.
+    pub const KEYEVENT: Classes = Classes(1 << 1);
+    /// `g`: commands of no particular type.
+    pub const GENERIC: Classes = Classes(1 << 2);
+    /// `$`: strings.
+    pub const STRING: Classes = Classes(1 << 3);
+    /// `l`: lists.
+    pub const LIST: Classes = Classes(1 << 4);
+    /// `s`: sets.
+    pub const SET: Classes = Classes(1 << 5);
+    /// `h`: hashes.
+    pub const HASH: Classes = Classes(1 << 6);
+    /// `z`: sorted sets.
+    pub const ZSET: Classes = Classes(1 << 7);
+    /// `x`: a key expired.
+    pub const EXPIRED: Classes = Classes(1 << 8);
+    /// `e`: a key was evicted.
+    pub const EVICTED: Classes = Classes(1 << 9);
+    /// `t`: streams.
+    pub const STREAM: Classes = Classes(1 << 10);
+    /// `m`: a read missed. Not part of `A`.
+    pub const MISS: Classes = Classes(1 << 11);
+    /// `n`: a key was created. Not part of `A`.
+    pub const NEW: Classes = Classes(1 << 12);
+
+    /// Whether any class of `other` is in this set.
+    pub fn intersects(self, other: Classes) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+/// A notification: its class and its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Event {
+    /// The class by which it is switched on.
+    pub class: Classes,
+    /// The name that subscribers see.
+    pub name: &'static str,
+}
+
+impl Event {
+    /// An event of any class.
+    pub const fn new(class: Classes, name: &'static str) -> Event {
+        Event { class, name }
+    }
+
+    /// An event of the class `g`.
+    pub const fn generic(name: &'static str) -> Event {
+        Event::new(Classes::GENERIC, name)
+    }
+
+    /// An event of the class `$`.
+    pub const fn string(name: &'static str) -> Event {
+        Event::new(Classes::STRING, name)
+    }
+
+    /// An event of the class `t`.
+    pub const fn stream(name: &'static str) -> Event {
+        Event::new(Classes::STREAM, name)
+    }
+
+    /// A key was deleted by a command.
+    pub const DEL: Event = Event::generic("del");
+    /// A key ran out of time.
+    pub const EXPIRED: Event = Event::new(Classes::EXPIRED, "expired");
+    /// A key came into being.
+    pub const NEW: Event = Event::new(Classes::NEW, "new");
+    /// A read found no key.
+    pub const KEYMISS: Event = Event::new(Classes::MISS, "keymiss");
+}

@@ -1,0 +1,594 @@
+//! The databases: reading, editing, putting and deleting keys.
+//!
+//! Invariants:
+//! 1. A value changes only through [`Keyspace::edit`], [`Keyspace::put`] and [`Keyspace::delete`] (and what is
+//!    built of them), each of which is told what happened and logs it.
+//! 2. Time is frozen while a unit of work runs: [`Keyspace::begin`] sets it, and every expiry is judged by it.
+//! 3. `Db::ttl` holds exactly one entry for each record that has a deadline.
+//! 4. A key whose deadline has passed is absent for every reader. Readers only note it ([`Keyspace::reap`]
+//!    deletes it when the command settles), editors delete it at once.
+
+mod edit;
+pub mod event;
+mod expire;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+pub use edit::{Change, ChangeLog, Edit, Interest, What};
+use event::Event;
+
+use crate::ds::bytes::SmallBytes;
+use crate::ds::table::{Keyed, Seed, Slot, Table};
+use crate::types::{DataType, Value};
+
+/// The deadline of a key that has none.
+pub const NEVER: i64 = i64::MAX;
+
+/// The key holds another type. The wire text lives in `exec::error`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WrongType;
+
+/// A key with its value: one cache line.
+#[derive(Debug)]
+pub struct Record {
+    key: SmallBytes,
+    value: Value,
+    expire_at: i64,
+    /// Seconds of the clock at the last access.
+    access: AtomicU32,
+}
+
+const _: () = assert!(size_of::<Record>() == 64);
+
+impl Keyed for Record {
+    fn key(&self) -> &[u8] {
+        &self.key
+    }
+}
+
+impl Record {
+    /// The key.
+    pub fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    /// The value.
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
+    /// The deadline in unix milliseconds, if there is one.
+    pub fn expire_at(&self) -> Option<i64> {
+        (self.expire_at != NEVER).then_some(self.expire_at)
+    }
+
+    /// Seconds since the last access.
+    pub fn idle_secs(&self, now: i64) -> u64 {
+        let seen = i64::from(self.access.load(Ordering::Relaxed));
+        u64::try_from(now / 1000 - seen).unwrap_or(0)
+    }
+
+    fn heap_size(&self) -> usize {
+        self.key.heap_size() + self.value.heap_size()
+    }
+
+    fn touch(&self, now: i64) {
+        self.access.store(seconds(now), Ordering::Relaxed);
+    }
+}
+
+fn seconds(now: i64) -> u32 {
+    u32::try_from(now / 1000).unwrap_or(u32::MAX)
+}
+
+/// What becomes of the TTL when a value is put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expiry {
+    /// The key has none afterwards.
+    Clear,
+    /// The key keeps what it had.
+    Keep,
+    /// The key has this deadline, in unix milliseconds.
+    At(i64),
+}
+
+/// One database.
+#[derive(Debug)]
+pub struct Db {
+    table: Table<Record>,
+    /// (deadline, hash of the key), ordered: see invariant 3.
+    ttl: BTreeSet<(i64, u64)>,
+    /// Sum of all deadlines, for the average that INFO prints.
+    ttl_sum: i128,
+    /// Heap bytes of keys and values.
+    heap: usize,
+}
+
+impl Db {
+    fn new(seed: Seed) -> Db {
+        Db {
+            table: Table::new(seed),
+            ttl: BTreeSet::new(),
+            ttl_sum: 0,
+            heap: 0,
+        }
+    }
+
+    /// Number of keys, including those whose time is over and which have not been deleted yet.
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether there is no key.
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// Number of keys that have a deadline.
+    pub fn volatile_len(&self) -> usize {
+        self.ttl.len()
+    }
+
+    /// Average time to live in milliseconds of the keys that have a deadline; 0 without any.
+    pub fn avg_ttl(&self, now: i64) -> i64 {
+        if self.ttl.is_empty() {
+            return 0;
+        }
+        let mean = self.ttl_sum / self.ttl.len() as i128 - i128::from(now);
+        i64::try_from(mean.max(0)).unwrap_or(i64::MAX)
+    }
+
+    /// Bytes used by this database: table, keys, values and the index of deadlines.
+    pub fn memory(&self) -> usize {
+        // A BTreeSet of 16-byte items stands about 3/4 full.
+        self.table.memory() + self.heap + self.ttl.len() * 22
+    }
+
+    /// The deadline of a key changed.
+    fn reindex_ttl(&mut self, was: i64, is: i64, hash: u64) {
+        if was == is {
+            return;
+        }
+        if was != NEVER {
+            // Two keys of one database with the same 64-bit hash and the same deadline would share the entry;
+            // the lazy check still expires the second.
+            self.ttl.remove(&(was, hash));
+            self.ttl_sum -= i128::from(was);
+        }
+        if is != NEVER {
+            self.ttl.insert((is, hash));
+            self.ttl_sum += i128::from(is);
+        }
+    }
+
+    fn remove(&mut self, hash: u64, key: &[u8]) -> Option<Record> {
+        let record = self.table.remove_hashed(hash, key)?;
+        self.heap = self.heap.saturating_sub(record.heap_size());
+        self.reindex_ttl(record.expire_at, NEVER, hash);
+        Some(record)
+    }
+}
+
+/// All databases of an instance, and the log of what the current command did to them.
+#[derive(Debug)]
+pub struct Keyspace {
+    dbs: Vec<Db>,
+    current: usize,
+    now: i64,
+    /// Whether reads count as access (CLIENT NO-TOUCH).
+    pub touch: bool,
+    /// Whether keys expire by themselves, without being touched (DEBUG SET-ACTIVE-EXPIRE).
+    pub active_expire: bool,
+    /// What happened since settle last looked.
+    pub log: ChangeLog,
+    /// Expired keys that a reader came upon.
+    stale: RefCell<Vec<(usize, SmallBytes)>>,
+    /// Misses that somebody wants to hear of.
+    misses: RefCell<Vec<(usize, SmallBytes)>>,
+    hits: Cell<u64>,
+    missed: Cell<u64>,
+    /// Keys that ran out of time so far.
+    pub expired_total: u64,
+    /// Large values taken out by UNLINK and the like, to be dropped when nobody waits for the lock.
+    pub garbage: Vec<Value>,
+}
+
+impl Keyspace {
+    /// Empty databases. `random` seeds the hash tables.
+    pub fn new(databases: usize, mut random: impl FnMut() -> u64) -> Keyspace {
+        let dbs = (0..databases.max(1))
+            .map(|_| Db::new(Seed::random(&mut random)))
+            .collect();
+        Keyspace {
+            dbs,
+            current: 0,
+            now: 0,
+            touch: true,
+            active_expire: true,
+            log: ChangeLog::default(),
+            stale: RefCell::default(),
+            misses: RefCell::default(),
+            hits: Cell::new(0),
+            missed: Cell::new(0),
+            expired_total: 0,
+            garbage: Vec::new(),
+        }
+    }
+
+    /// Freezes the time and selects the database for what follows.
+    pub fn begin(&mut self, db: usize, now: i64) {
+        debug_assert!(db < self.dbs.len());
+        self.current = db;
+        self.now = now;
+    }
+
+    /// The frozen time, unix milliseconds.
+    pub fn now(&self) -> i64 {
+        self.now
+    }
+
+    /// The selected database.
+    pub fn current(&self) -> usize {
+        self.current
+    }
+
+    /// Selects another database.
+    pub fn select(&mut self, db: usize) {
+        debug_assert!(db < self.dbs.len());
+        self.current = db;
+    }
+
+    /// Number of databases.
+    pub fn databases(&self) -> usize {
+        self.dbs.len()
+    }
+
+    /// A database, if there is one of that number.
+    pub fn db(&self, index: usize) -> Option<&Db> {
+        self.dbs.get(index)
+    }
+
+    /// (hits, misses) of reads so far.
+    pub fn read_stats(&self) -> (u64, u64) {
+        (self.hits.get(), self.missed.get())
+    }
+
+    /// Forgets hits, misses and expirations (CONFIG RESETSTAT).
+    pub fn reset_stats(&mut self) {
+        self.hits.set(0);
+        self.missed.set(0);
+        self.expired_total = 0;
+    }
+
+    /// Bytes used by all databases.
+    pub fn memory(&self) -> usize {
+        self.dbs.iter().map(Db::memory).sum()
+    }
+
+    // ---- reading
+
+    fn live(&self, db: usize, key: &[u8]) -> Option<&Record> {
+        let table = &self.dbs[db].table;
+        let record = table.get_hashed(table.hash(key), key)?;
+        if self.now > record.expire_at {
+            self.stale.borrow_mut().push((db, key.into()));
+            return None;
+        }
+        Some(record)
+    }
+
+    /// The record of a key, without counting as an access.
+    pub fn peek(&self, key: &[u8]) -> Option<&Record> {
+        self.live(self.current, key)
+    }
+
+    /// As [`peek`](Self::peek), in another database.
+    pub fn peek_in(&self, db: usize, key: &[u8]) -> Option<&Record> {
+        self.live(db, key)
+    }
+
+    /// The record of a key, of any type, counted as a read.
+    pub fn read_any(&self, key: &[u8]) -> Option<&Record> {
+        match self.live(self.current, key) {
+            Some(record) => {
+                self.hits.set(self.hits.get() + 1);
+                if self.touch {
+                    record.touch(self.now);
+                }
+                Some(record)
+            }
+            None => {
+                self.missed.set(self.missed.get() + 1);
+                if self.log.notify.intersects(Event::KEYMISS.class) {
+                    self.misses.borrow_mut().push((self.current, key.into()));
+                }
+                None
+            }
+        }
+    }
+
+    /// The value of a key, counted as a read.
+    pub fn read<T: DataType>(&self, key: &[u8]) -> Result<Option<&T>, WrongType> {
+        match self.read_any(key) {
+            Some(record) => T::of(&record.value).map(Some).ok_or(WrongType),
+            None => Ok(None),
+        }
+    }
+
+    /// The value of a key for a check before a write: neither a hit nor a miss.
+    pub fn look<T: DataType>(&self, key: &[u8]) -> Result<Option<&T>, WrongType> {
+        match self.peek(key) {
+            Some(record) => T::of(&record.value).map(Some).ok_or(WrongType),
+            None => Ok(None),
+        }
+    }
+
+    /// Calls `f` with every live key of the selected database.
+    pub fn for_each(&self, mut f: impl FnMut(&Record)) {
+        for record in self.dbs[self.current].table.iter() {
+            if self.now <= record.expire_at {
+                f(record);
+            }
+        }
+    }
+
+    /// One step of SCAN over the selected database: calls `f` with live records, returns the next cursor.
+    pub fn scan(&self, cursor: u64, count: usize, mut f: impl FnMut(&Record)) -> u64 {
+        let now = self.now;
+        let mut stale = self.stale.borrow_mut();
+        self.dbs[self.current].table.scan(cursor, count, |record| {
+            if now > record.expire_at {
+                stale.push((self.current, record.key.clone()));
+            } else {
+                f(record);
+            }
+        })
+    }
+
+    /// A live key of the selected database, at random.
+    pub fn random_key(&self, mut random: impl FnMut() -> u64) -> Option<&Record> {
+        let db = &self.dbs[self.current];
+        // As Redis, give up on luck after a number of expired finds, so that a database of dead keys ends.
+        for _ in 0..100 {
+            let record = db.table.random(&mut random)?;
+            if self.now <= record.expire_at {
+                return Some(record);
+            }
+            self.stale
+                .borrow_mut()
+                .push((self.current, record.key.clone()));
+        }
+        db.table.iter().find(|r| self.now <= r.expire_at)
+    }
+
+    // ---- changing
+
+    /// Opens an existing key for editing.
+    pub fn edit<T: DataType>(&mut self, key: &[u8]) -> Result<Option<Edit<'_, T>>, WrongType> {
+        let hash = self.dbs[self.current].table.hash(key);
+        self.expire_if_due(self.current, hash, key);
+        let Keyspace {
+            dbs,
+            log,
+            current,
+            now,
+            touch,
+            ..
+        } = self;
+        let db = &mut dbs[*current];
+        let Some(record) = db.table.get_mut_hashed(hash, key) else {
+            return Ok(None);
+        };
+        if *touch {
+            record.touch(*now);
+        }
+        let value = T::of_mut(&mut record.value).ok_or(WrongType)?;
+        Ok(Some(Edit::new(
+            value,
+            &record.key,
+            *current,
+            log,
+            &mut db.heap,
+            false,
+        )))
+    }
+
+    /// Opens a key for editing, made by `make` if it is not there.
+    pub fn edit_or_create<T: DataType>(
+        &mut self,
+        key: &[u8],
+        make: impl FnOnce() -> T,
+    ) -> Result<Edit<'_, T>, WrongType> {
+        let hash = self.dbs[self.current].table.hash(key);
+        self.expire_if_due(self.current, hash, key);
+        let Keyspace {
+            dbs,
+            log,
+            current,
+            now,
+            touch,
+            ..
+        } = self;
+        let db = &mut dbs[*current];
+        let created = db.table.get_hashed(hash, key).is_none();
+        if created {
+            let record = Record {
+                key: key.into(),
+                value: make().into_value(),
+                expire_at: NEVER,
+                access: AtomicU32::new(seconds(*now)),
+            };
+            db.heap += record.heap_size();
+            db.table.insert(record);
+            log.event(*current, key, Event::NEW);
+        }
+        let Some(record) = db.table.get_mut_hashed(hash, key) else {
+            unreachable!("the key was found or made just above");
+        };
+        if *touch {
+            record.touch(*now);
+        }
+        let value = T::of_mut(&mut record.value).ok_or(WrongType)?;
+        Ok(Edit::new(
+            value,
+            &record.key,
+            *current,
+            log,
+            &mut db.heap,
+            created,
+        ))
+    }
+
+    /// Puts a value, whatever was there; counts one change. Returns whether the key is new.
+    pub fn put(
+        &mut self,
+        key: &[u8],
+        value: Value,
+        expiry: Expiry,
+        event: impl Into<Option<Event>>,
+    ) -> bool {
+        self.put_in(self.current, key, value, expiry, event)
+    }
+
+    /// As [`put`](Self::put), in another database.
+    pub fn put_in(
+        &mut self,
+        db_index: usize,
+        key: &[u8],
+        value: Value,
+        expiry: Expiry,
+        event: impl Into<Option<Event>>,
+    ) -> bool {
+        let now = self.now;
+        let db = &mut self.dbs[db_index];
+        let hash = db.table.hash(key);
+        let added = value.heap_size();
+        let (was, is, dead, created);
+        match db.table.slot(hash, key) {
+            Slot::Occupied(found) => {
+                let record = found.into_mut();
+                was = record.expire_at;
+                dead = now > was;
+                created = dead;
+                is = match expiry {
+                    Expiry::At(at) => at,
+                    Expiry::Keep if !dead => was,
+                    Expiry::Keep | Expiry::Clear => NEVER,
+                };
+                record.expire_at = is;
+                record.touch(now);
+                let old = std::mem::replace(&mut record.value, value);
+                db.heap = (db.heap + added).saturating_sub(old.heap_size());
+            }
+            Slot::Vacant(place) => {
+                (was, dead, created) = (NEVER, false, true);
+                is = match expiry {
+                    Expiry::At(at) => at,
+                    Expiry::Keep | Expiry::Clear => NEVER,
+                };
+                let record = place.insert(Record {
+                    key: key.into(),
+                    value,
+                    expire_at: is,
+                    access: AtomicU32::new(seconds(now)),
+                });
+                db.heap += record.key.heap_size() + added;
+            }
+        }
+        db.reindex_ttl(was, is, hash);
+        if dead {
+            self.log_expired(db_index, key);
+        }
+        if created {
+            self.log.event(db_index, key, Event::NEW);
+        }
+        self.log.modified(db_index, key, 1);
+        if let Some(event) = event.into() {
+            self.log.event(db_index, key, event);
+        }
+        created
+    }
+
+    /// Deletes a key; counts one change. Returns whether it was there.
+    pub fn delete(&mut self, key: &[u8], event: impl Into<Option<Event>>) -> bool {
+        self.take(key, event).is_some()
+    }
+
+    /// Deletes a key and gives its value and deadline ([`NEVER`] without one); counts one change.
+    pub fn take(&mut self, key: &[u8], event: impl Into<Option<Event>>) -> Option<(Value, Expiry)> {
+        let index = self.current;
+        let hash = self.dbs[index].table.hash(key);
+        if self.expire_if_due(index, hash, key) {
+            return None;
+        }
+        let record = self.dbs[index].remove(hash, key)?;
+        self.log.modified(index, key, 1);
+        if let Some(event) = event.into() {
+            self.log.event(index, key, event);
+        }
+        let expiry = match record.expire_at {
+            NEVER => Expiry::Clear,
+            at => Expiry::At(at),
+        };
+        Some((record.value, expiry))
+    }
+
+    /// Sets or clears the deadline of a key; counts one change. Returns whether the key was there.
+    pub fn set_expiry(
+        &mut self,
+        key: &[u8],
+        at: Option<i64>,
+        event: impl Into<Option<Event>>,
+    ) -> bool {
+        let index = self.current;
+        let hash = self.dbs[index].table.hash(key);
+        if self.expire_if_due(index, hash, key) {
+            return false;
+        }
+        let db = &mut self.dbs[index];
+        let Some(record) = db.table.get_mut_hashed(hash, key) else {
+            return false;
+        };
+        let was = record.expire_at;
+        let is = at.unwrap_or(NEVER);
+        record.expire_at = is;
+        db.reindex_ttl(was, is, hash);
+        self.log.modified(index, key, 1);
+        if let Some(event) = event.into() {
+            self.log.event(index, key, event);
+        }
+        true
+    }
+
+    /// Logs a notification apart from an edit, where Redis's order asks for it.
+    pub fn notify(&mut self, key: &[u8], event: Event) {
+        self.log.event(self.current, key, event);
+    }
+
+    /// Counts changes that belong to no single key (FLUSHALL on empty databases, SWAPDB).
+    pub fn mark_dirty(&mut self, n: u64) {
+        self.log.dirty += n;
+    }
+
+    /// Exchanges two databases.
+    pub fn swap(&mut self, a: usize, b: usize) {
+        self.dbs.swap(a, b);
+        for db in [a, b] {
+            self.log.push(db, b"", What::AllModified);
+        }
+    }
+
+    /// Empties a database; returns how many keys it had.
+    pub fn flush(&mut self, index: usize) -> usize {
+        let db = &mut self.dbs[index];
+        let n = db.table.len();
+        db.table.clear();
+        db.ttl.clear();
+        db.ttl_sum = 0;
+        db.heap = 0;
+        self.log.push(index, b"", What::AllModified);
+        n
+    }
+}
