@@ -214,7 +214,7 @@ fn accepts(row: &Entry, given: usize) -> bool {
 /// Answers a command that did not get past the gate.
 fn reject(state: &mut State, args: Args<'_>, e: &CmdError, reply: &mut ReplyBuf) {
     if let Lookup::Found(row) = state.sys.registry.find(args.at(0), args.get(1)) {
-        state.sys.stats.rejected(row.id);
+        state.sys.stats.rejected(row.id.index());
     }
     state.sys.stats.error(e.code());
     reply.error(e.text());
@@ -237,12 +237,12 @@ pub fn finish(
     settle(state, pending.row, args);
     if matches!(pending.origin, Origin::Script { .. }) {
         // One clock per script: its commands are counted, the time is the script's.
-        state.sys.stats.called(pending.row.id, 0, failed);
+        state.sys.stats.called(pending.row.id.index(), 0, failed);
         return;
     }
     let now_us = state.sys.clock.0.now_us();
     let usec = u64::try_from(now_us - pending.began_us).unwrap_or(0);
-    state.sys.stats.called(pending.row.id, usec, failed);
+    state.sys.stats.called(pending.row.id.index(), usec, failed);
     // The next command of the batch begins when this one ends.
     state.sys.now_us = now_us.max(state.sys.now_us);
     if let Some(session) = state.sessions.get_mut(pending.sid) {
@@ -271,7 +271,7 @@ fn settle(state: &mut State, row: &'static Entry, args: Args<'_>) {
         &row.name
     );
     if dirty > 0 {
-        sys.stats.changed(dirty);
+        sys.stats.dirty(dirty);
     }
     if fx.wanted() {
         let as_sent = match row.row.propagate {
