@@ -665,9 +665,13 @@ fn through_lua(p: &Pattern) -> Pattern {
             let here = Pattern::Exact(Reply::Error(text));
             Pattern::Either(Box::new(p.clone()), Box::new(here))
         }
-        Pattern::Exact(Reply::Error(e)) if e.starts_with(b"ERR unknown ") && !e.windows(9).any(|w| w == b"or wrong ") => Pattern::Exact(
-            Reply::Error(b"ERR Unknown Redis command called from script".to_vec()),
-        ),
+        Pattern::Exact(Reply::Error(e))
+            if e.starts_with(b"ERR unknown ") && !e.windows(9).any(|w| w == b"or wrong ") =>
+        {
+            Pattern::Exact(Reply::Error(
+                b"ERR Unknown Redis command called from script".to_vec(),
+            ))
+        }
         Pattern::Seq {
             kind: Kind::Array,
             items,
