@@ -16,8 +16,8 @@
 use std::sync::Arc;
 
 use crate::commands;
-use crate::exec::busy::{BusyGate, BusyRequest};
-use crate::exec::call::{self, Step};
+use crate::exec::busy::{self, BusyGate, BusyRequest};
+use crate::exec::call::{self, Refusal, Step};
 use crate::exec::session::{Peer, SessionId};
 use crate::exec::{
     Action, Args, Effects, Origin, ScriptCall, ScriptHost, ScriptOrigin, Sessions, SharedClock,
@@ -151,13 +151,17 @@ impl Engine {
         state.sys.now_us = now;
     }
 
-    /// A client connects.
+    /// A client connects from inside of this process; nothing refuses it.
     pub fn connect(&mut self, peer: Peer) -> SessionId {
-        let state = self.state();
-        let open = state.sys.cfg.requirepass.is_empty();
-        let now = state.sys.now_us / 1000;
-        state.sys.stats.connection();
-        state.sessions.connect(peer, open, now)
+        call::connect(self.state(), peer)
+    }
+
+    /// A client connects from outside.
+    ///
+    /// # Errors
+    /// When `maxclients` are connected already, or protected mode keeps it out.
+    pub fn admit(&mut self, peer: Peer) -> Result<SessionId, Refusal> {
+        call::admit(self.state(), peer)
     }
 
     /// A client is gone.
@@ -223,14 +227,23 @@ impl Engine {
 
     /// A request that was posted while a script was busy and which it did not serve any more.
     fn serve_late(&mut self, request: BusyRequest) {
-        let mut reply = ReplyBuf::new(self.proto_of(request.sid));
-        for argv in &request.requests {
+        let BusyRequest::Run {
+            sid,
+            requests,
+            done,
+        } = request
+        else {
+            return busy::serve(self.state(), request);
+        };
+        let mut reply = ReplyBuf::new(self.proto_of(sid));
+        for argv in &requests {
             let args: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
-            if !args.is_empty() {
-                self.execute(request.sid, Args::new(&args), &mut reply);
+            if !args.is_empty() && self.execute(sid, Args::new(&args), &mut reply) != Outcome::Done
+            {
+                break;
             }
         }
-        (request.done)(reply.take());
+        done(busy::answer(self.state(), sid, reply));
     }
 
     fn proto_of(&mut self, sid: SessionId) -> crate::resp::Proto {

@@ -3,31 +3,68 @@
 //! The script holds the engine's lock and goes on holding it. Connections that cannot get the lock look at the
 //! gate; while it is shut they post their requests here, and the script's hook serves them through the same
 //! pipeline, whose gate answers BUSY to all but SCRIPT KILL and its like.
+//!
+//! The hook, between two instructions of the script: once the limit is passed, [`BusyGate::shut`]; from then on
+//! [`serve`] for everything in [`BusyGate::take`]; at any time the script must end if [`BusyGate::is_stopped`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
-use super::args::Argv;
-use super::session::SessionId;
+use super::args::{Args, Argv};
+use super::call::{self, Refusal, Step};
+use super::session::{Peer, SessionId};
+use super::{Origin, State};
+use crate::resp::ReplyBuf;
 
-/// A request posted while a script is busy.
-pub struct BusyRequest {
-    /// Who asks.
-    pub sid: SessionId,
-    /// The commands, in order.
-    pub requests: Vec<Argv>,
-    /// Takes the replies.
-    pub done: Box<dyn FnOnce(Vec<u8>) + Send>,
+/// What a connection wants while a script is busy.
+pub enum BusyRequest {
+    /// To run commands. Without any, to get what waits in the client's outbox.
+    Run {
+        /// Who asks.
+        sid: SessionId,
+        /// The commands, in order.
+        requests: Vec<Argv>,
+        /// Takes the replies.
+        done: Box<dyn FnOnce(Served) + Send>,
+    },
+    /// To be let in.
+    Connect {
+        /// Who asks.
+        peer: Peer,
+        /// Takes the session.
+        done: Box<dyn FnOnce(Result<SessionId, Refusal>) + Send>,
+    },
+    /// To be forgotten.
+    Disconnect(SessionId),
+}
+
+/// The answer to [`BusyRequest::Run`].
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Served {
+    /// What to send.
+    pub bytes: Vec<u8>,
+    /// The connection ends after it.
+    pub closing: bool,
+    /// The client waits for a key.
+    pub blocked: bool,
 }
 
 impl std::fmt::Debug for BusyRequest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("BusyRequest")
-            .field("sid", &self.sid)
-            .field("requests", &self.requests.len())
-            .finish_non_exhaustive()
+        match self {
+            Self::Run { sid, requests, .. } => f
+                .debug_struct("Run")
+                .field("sid", sid)
+                .field("requests", &requests.len())
+                .finish_non_exhaustive(),
+            Self::Connect { peer, .. } => f
+                .debug_struct("Connect")
+                .field("peer", peer)
+                .finish_non_exhaustive(),
+            Self::Disconnect(sid) => f.debug_tuple("Disconnect").field(sid).finish(),
+        }
     }
 }
 
@@ -37,6 +74,7 @@ type Hook = Box<dyn Fn() + Send + Sync>;
 #[derive(Default)]
 pub struct BusyGate {
     shut: AtomicBool,
+    stopped: AtomicBool,
     inbox: Mutex<Vec<BusyRequest>>,
     on_busy: Mutex<Option<Arc<Hook>>>,
 }
@@ -91,5 +129,71 @@ impl BusyGate {
     /// Takes what was posted.
     pub fn take(&self) -> Vec<BusyRequest> {
         std::mem::take(&mut *self.inbox.lock())
+    }
+
+    /// The whole server stops: no script may go on.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+    }
+
+    /// Whether the whole server stops.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+}
+
+/// Serves a posted request while the script is busy. The script's frozen time and database are as before
+/// afterwards.
+pub fn serve(state: &mut State, request: BusyRequest) {
+    let (now_us, db) = (state.sys.now_us, state.ks.current());
+    state.sys.now_us = state.sys.clock.0.now_us();
+    match request {
+        BusyRequest::Run {
+            sid,
+            requests,
+            done,
+        } => done(run(state, sid, &requests)),
+        BusyRequest::Connect { peer, done } => done(call::admit(state, peer)),
+        BusyRequest::Disconnect(sid) => call::forget(state, sid),
+    }
+    state.sys.now_us = now_us;
+    state.ks.begin(db, now_us / 1000);
+}
+
+fn run(state: &mut State, sid: SessionId, requests: &[Argv]) -> Served {
+    let proto = state.sessions.get(sid).map(|s| s.proto).unwrap_or_default();
+    let mut reply = ReplyBuf::new(proto);
+    for argv in requests {
+        if state.sessions.get(sid).is_none_or(|s| s.closing) {
+            break;
+        }
+        let args: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
+        if args.is_empty() {
+            continue;
+        }
+        let step = call::start(state, sid, Args::new(&args), &mut reply, Origin::Client);
+        debug_assert!(
+            matches!(step, Step::Settled),
+            "what is allowed while a script is busy neither waits nor runs scripts"
+        );
+    }
+    answer(state, sid, reply)
+}
+
+/// The replies of a posted run, with what waited in the client's outbox.
+pub(crate) fn answer(state: &mut State, sid: SessionId, mut reply: ReplyBuf) -> Served {
+    let Some(session) = state.sessions.get_mut(sid) else {
+        return Served {
+            bytes: reply.take(),
+            closing: true,
+            blocked: false,
+        };
+    };
+    reply.raw(session.outbox.as_slice());
+    session.outbox.clear();
+    Served {
+        bytes: reply.take(),
+        closing: session.closing,
+        blocked: session.blocked.is_some(),
     }
 }

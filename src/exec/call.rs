@@ -2,7 +2,7 @@
 
 use super::block::{self, Blocked, Unblock};
 use super::error::{CmdError, CmdResult};
-use super::session::{ReplyMode, SessionId};
+use super::session::{Peer, ReplyMode, SessionId};
 use super::{Action, Args, Block, Ctx, Entry, Flow, Origin, ScriptCall, State};
 use crate::keyspace::{Interest, What};
 use crate::resp::{Mark, ReplyBuf};
@@ -405,6 +405,52 @@ pub fn unblock(state: &mut State, sid: SessionId, how: Unblock) -> bool {
         state.sys.actions.push(Action::Wake(sid));
     }
     done
+}
+
+/// Why a client is not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// `maxclients` are connected.
+    #[error("ERR max number of clients reached")]
+    Full,
+    /// Protected mode: without a password only this machine may connect.
+    #[error("{}", PROTECTED)]
+    Protected,
+}
+
+/// As Redis words it, on one line.
+const PROTECTED: &str = "DENIED Redis is running in protected mode because protected mode is enabled and no \
+    password is set for the default user. In this mode connections are only accepted from the loopback interface. \
+    If you want to connect from external computers to Redis you may adopt one of the following solutions: \
+    1) Just disable protected mode sending the command 'CONFIG SET protected-mode no' from the loopback interface \
+    by connecting to Redis from the same host the server is running, however MAKE SURE Redis is not publicly \
+    accessible from internet if you do so. Use CONFIG REWRITE to make this change permanent. \
+    2) Alternatively you can just disable the protected mode by editing the Redis configuration file, and setting \
+    the protected mode option to 'no', and then restarting the server. \
+    3) If you started the server manually just for testing, restart it with the '--protected-mode no' option. \
+    4) Set up an authentication password for the default user. \
+    NOTE: You only need to do one of the above things in order for the server to start accepting connections from \
+    the outside.";
+
+/// Lets a client in from outside, if it may.
+pub fn admit(state: &mut State, peer: Peer) -> Result<SessionId, Refusal> {
+    let cfg = &state.sys.cfg;
+    if state.sessions.len() >= cfg.maxclients as usize {
+        state.sys.stats.rejected_connections += 1;
+        return Err(Refusal::Full);
+    }
+    if cfg.protected_mode && cfg.requirepass.is_empty() && !peer.local {
+        return Err(Refusal::Protected);
+    }
+    Ok(connect(state, peer))
+}
+
+/// A client connects.
+pub fn connect(state: &mut State, peer: Peer) -> SessionId {
+    let open = state.sys.cfg.requirepass.is_empty();
+    let now = state.sys.now_us / 1000;
+    state.sys.stats.connection();
+    state.sessions.connect(peer, open, now)
 }
 
 /// Takes a client out of everything that knows it.

@@ -34,6 +34,8 @@ pub struct Peer {
     pub fd: i64,
     /// Whether it came over a unix socket.
     pub unix: bool,
+    /// Whether it is on this machine: a loopback address or a unix socket.
+    pub local: bool,
     /// Whether it lives in this process and needs no password.
     pub trusted: bool,
 }

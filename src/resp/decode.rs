@@ -109,6 +109,8 @@ struct Span {
 struct Request {
     first: usize,
     last: usize,
+    /// Where in the buffer the request ends.
+    end: usize,
     inline: bool,
 }
 
@@ -169,6 +171,12 @@ impl Batch {
         self.consumed
     }
 
+    /// Where in the buffer request `index` ends. Whoever stops behind it goes on there with a new [`Decoder`].
+    #[must_use]
+    pub fn end(&self, index: usize) -> usize {
+        self.requests.get(index).map_or(self.consumed, |r| r.end)
+    }
+
     /// What is wrong behind the complete requests; the connection answers it and closes.
     #[must_use]
     pub const fn error(&self) -> Option<ProtocolError> {
@@ -224,10 +232,11 @@ impl Batch {
         self.error = None;
     }
 
-    fn push(&mut self, first: usize, inline: bool) {
+    fn push(&mut self, first: usize, end: usize, inline: bool) {
         self.requests.push(Request {
             first,
             last: self.spans.len(),
+            end,
             inline,
         });
     }
@@ -298,7 +307,7 @@ impl Decoder {
             batch.spans.append(&mut pending);
             pending.shrink_to(KEEP_PENDING);
             self.pending = pending;
-            batch.push(0, false);
+            batch.push(0, self.done, false);
         } else {
             self.pending = pending;
         }
@@ -334,7 +343,7 @@ impl Decoder {
         match step {
             Step::Complete => {
                 batch.consumed = self.done;
-                batch.push(first, false);
+                batch.push(first, self.done, false);
             }
             Step::Incomplete => {
                 // The header is done with: positions count from the first argument on.
@@ -455,7 +464,7 @@ impl Decoder {
             .map_err(|Unbalanced| ProtocolError::UnbalancedQuotes)?;
         batch.consumed = start + len + 1;
         if batch.spans.len() > first {
-            batch.push(first, true);
+            batch.push(first, batch.consumed, true);
         }
         Ok(Step::Complete)
     }
