@@ -2,5 +2,6 @@
 
 pub mod config;
 pub mod histogram;
+pub mod info;
 pub mod slowlog;
 pub mod stats;

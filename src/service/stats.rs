@@ -185,7 +185,7 @@ impl Stats {
             return;
         };
         let elapsed = now - then;
-        if elapsed < SAMPLE_MS && elapsed >= 0 {
+        if (0..SAMPLE_MS).contains(&elapsed) {
             return;
         }
         let per_second = |i: usize| {

@@ -17,7 +17,7 @@ pub(crate) struct SavePoints;
 
 impl SavePoints {
     fn pairs(words: &[&[u8]]) -> Option<Vec<SavePoint>> {
-        if words.len() % 2 != 0 {
+        if !words.len().is_multiple_of(2) {
             return None;
         }
         let pair = |pair: &[&[u8]]| {
@@ -107,7 +107,7 @@ impl ClientLimits {
 
 impl Codec<BufferLimits> for ClientLimits {
     fn assign(&self, value: &mut BufferLimits, words: &[&[u8]], _: Origin) -> Result<(), Fault> {
-        if words.is_empty() || words.len() % 4 != 0 {
+        if words.is_empty() || !words.len().is_multiple_of(4) {
             return Err("Wrong number of arguments in buffer limit configuration.".into());
         }
         let mut next = *value;

@@ -1,14 +1,23 @@
 //! Configuration: one row per parameter, and everything that derives from the rows.
 
 mod codec;
+mod files;
 mod lists;
+mod load;
 mod params;
+mod reference;
+mod rewrite;
 mod row;
 mod settings;
 mod words;
 
 pub use codec::Share;
+pub use files::{Files, SystemFiles, replace};
+pub(crate) use lists::percentile;
 pub use lists::{BufferLimit, BufferLimits, SavePoint, ShutdownFlags, notify};
+pub use load::{Invocation, LoadError, Loaded, Place, invocation};
 pub use params::{Allow, Config, Eviction, LogLevel, OomScoreAdj, SECTIONS, find, rows};
+pub use reference::reference;
+pub use rewrite::rewrite;
 pub use row::{Effect, Row};
-pub use settings::{ApplyError, Change, Rights, SetError, Settings};
+pub use settings::{Apply, ApplyError, Change, Rights, SetError, Settings};

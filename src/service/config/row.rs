@@ -45,10 +45,13 @@ pub struct Row {
     pub(super) access: Access,
 }
 
+/// Replaces a field by what words say.
+type Assign = fn(&mut Config, &[&[u8]], Origin) -> Result<(), Fault>;
+
 /// Typed access to the field behind a row.
 #[derive(Debug)]
 pub(super) struct Access {
-    pub(super) assign: fn(&mut Config, &[&[u8]], Origin) -> Result<(), Fault>,
+    pub(super) assign: Assign,
     pub(super) show: fn(&Config) -> Vec<u8>,
     pub(super) lines: fn(&Config) -> Vec<Vec<u8>>,
     pub(super) accepts: fn() -> String,

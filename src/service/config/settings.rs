@@ -52,6 +52,9 @@ pub struct ApplyError {
     pub why: String,
 }
 
+/// Makes changes take effect, given the old and the new configuration.
+pub type Apply<'a> = dyn FnMut(&Config, &mut Config, &[Change]) -> Result<(), ApplyError> + 'a;
+
 /// Why `CONFIG SET` changed nothing. Displays as the text of the error reply, without its code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SetError {
@@ -136,7 +139,7 @@ impl Settings {
         &mut self,
         pairs: &[(&[u8], &[u8])],
         rights: Rights,
-        apply: &mut dyn FnMut(&Config, &mut Config, &[Change]) -> Result<(), ApplyError>,
+        apply: &mut Apply<'_>,
     ) -> Result<Vec<Change>, SetError> {
         let targets = targets(pairs, rights)?;
         let mut next = self.config.clone();
