@@ -1,6 +1,9 @@
 //! The core without sockets: decoded arguments in, replies out.
 
-#![expect(missing_docs, reason = "criterion's macros make undocumented functions")]
+#![expect(
+    missing_docs,
+    reason = "criterion's macros make undocumented functions"
+)]
 
 use std::hint::black_box;
 
