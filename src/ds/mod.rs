@@ -1,5 +1,6 @@
 //! Data structures that know bytes and nothing of keys or commands.
 
 pub mod bytes;
+pub mod chunks;
 pub mod listpack;
 pub mod table;

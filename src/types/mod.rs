@@ -3,8 +3,10 @@
 //! A [`Value`] is what a key holds. Each type implements [`DataType`], by which the keyspace finds it in a
 //! value, counts its memory and knows when a collection has become empty.
 
+pub mod stream;
 pub mod string;
 
+use stream::Stream;
 use string::Str;
 
 /// What a key holds. Kept at 24 bytes, so that a record of the keyspace is one cache line.
@@ -12,6 +14,8 @@ use string::Str;
 pub enum Value {
     /// A string: an integer, a short string held inline, or a heap string.
     Str(Str),
+    /// A stream with its consumer groups.
+    Stream(Box<Stream>),
 }
 
 const _: () = assert!(size_of::<Value>() == 24);
@@ -44,6 +48,7 @@ impl Value {
     pub fn type_name(&self) -> &'static str {
         match self {
             Value::Str(_) => Str::NAME,
+            Value::Stream(_) => Stream::NAME,
         }
     }
 
@@ -51,6 +56,7 @@ impl Value {
     pub fn encoding(&self) -> &'static str {
         match self {
             Value::Str(s) => s.encoding(),
+            Value::Stream(_) => "stream",
         }
     }
 
@@ -58,6 +64,7 @@ impl Value {
     pub fn heap_size(&self) -> usize {
         match self {
             Value::Str(s) => s.heap_size(),
+            Value::Stream(s) => s.heap_size(),
         }
     }
 
@@ -65,6 +72,7 @@ impl Value {
     pub fn duplicate(&self) -> Value {
         match self {
             Value::Str(s) => Value::Str(s.clone()),
+            Value::Stream(s) => Value::Stream(s.clone()),
         }
     }
 }
