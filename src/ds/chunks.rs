@@ -48,9 +48,7 @@ impl<K: std::fmt::Debug + Copy + Ord, V: std::fmt::Debug + Clone> std::fmt::Debu
     for ChunkMap<K, V>
 {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_map()
-            .entries(self.iter().map(|(k, v)| (k, v)))
-            .finish()
+        f.debug_map().entries(self.iter()).finish()
     }
 }
 

@@ -135,12 +135,14 @@ impl DataType for Str {
     fn of(value: &Value) -> Option<&Self> {
         match value {
             Value::Str(s) => Some(s),
+            Value::Stream(_) => None,
         }
     }
 
     fn of_mut(value: &mut Value) -> Option<&mut Self> {
         match value {
             Value::Str(s) => Some(s),
+            Value::Stream(_) => None,
         }
     }
 

@@ -241,14 +241,14 @@ impl DataType for Stream {
     fn of(value: &Value) -> Option<&Self> {
         match value {
             Value::Stream(stream) => Some(stream),
-            _ => None,
+            Value::Str(_) => None,
         }
     }
 
     fn of_mut(value: &mut Value) -> Option<&mut Self> {
         match value {
             Value::Stream(stream) => Some(stream),
-            _ => None,
+            Value::Str(_) => None,
         }
     }
 
