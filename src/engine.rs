@@ -18,14 +18,16 @@ use std::sync::Arc;
 use crate::commands;
 use crate::exec::busy::{self, BusyGate, BusyRequest};
 use crate::exec::call::{self, Refusal, Step};
+use crate::exec::host::Alone;
 use crate::exec::session::{Peer, SessionId};
 use crate::exec::{
-    Action, Args, Effects, Origin, ScriptCall, ScriptHost, ScriptOrigin, Sessions, SharedClock,
-    State, System, Waiters,
+    Action, Args, DebugSwitches, Effects, Host, HostBox, Origin, ScriptCall, ScriptHost,
+    ScriptOrigin, Sessions, SharedClock, State, System, Waiters,
 };
 use crate::keyspace::Keyspace;
 use crate::resp::ReplyBuf;
 use crate::service::config::Settings;
+use crate::service::slowlog::SlowLog;
 use crate::service::stats::Stats;
 use crate::util::clock::{Clock, SystemClock};
 use crate::util::rng::Rng;
@@ -39,6 +41,8 @@ pub struct Options {
     pub settings: Settings,
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// The surroundings.
+    pub host: Box<dyn Host>,
     /// Seed of all randomness; `None` takes it from the operating system.
     pub seed: Option<u64>,
 }
@@ -48,6 +52,7 @@ impl Default for Options {
         Options {
             settings: Settings::default(),
             clock: Arc::new(SystemClock::new()),
+            host: Box::new(Alone),
             seed: None,
         }
     }
@@ -121,6 +126,10 @@ impl Engine {
                 scripts: Default::default(),
                 running: None,
                 gate: Arc::clone(&gate),
+                slowlog: SlowLog::default(),
+                redact: Vec::new(),
+                debug: DebugSwitches::default(),
+                host: HostBox(options.host),
             },
         };
         Engine {
@@ -280,7 +289,9 @@ impl Engine {
     pub fn tick(&mut self) {
         self.refresh_time();
         let state = self.state();
-        call::expire_keys(state, EXPIRE_BATCH);
+        if !state.sys.debug.cron_paused {
+            call::expire_keys(state, EXPIRE_BATCH);
+        }
         call::expire_waits(state);
         let now = state.sys.now_us / 1000;
         state.sys.stats.tick(now);
@@ -290,7 +301,10 @@ impl Engine {
     pub fn next_deadline(&mut self) -> Option<i64> {
         let state = self.state();
         [
-            state.ks.next_expiry(),
+            state
+                .ks
+                .next_expiry()
+                .filter(|_| !state.sys.debug.cron_paused),
             state.sys.waiters.next_deadline(),
             state.sys.stats.next_tick(),
         ]

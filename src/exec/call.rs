@@ -162,7 +162,7 @@ fn gate(
     let row = find(state, args)?;
     let flags = row.flags;
     if let Origin::Script { read_only } = origin {
-        if flags.has(flag::NOSCRIPT) {
+        if flags.has(flag::NOSCRIPT) && !state.sys.debug.scripts_call_all {
             return Err(CmdError::fixed(
                 "ERR This Redis command is not allowed from script",
             ));
@@ -243,6 +243,11 @@ pub fn finish(
     let now_us = state.sys.clock.0.now_us();
     let usec = u64::try_from(now_us - pending.began_us).unwrap_or(0);
     state.sys.stats.called(pending.row.id.index(), usec, failed);
+    let slow = state.sys.cfg.slowlog_log_slower_than;
+    if slow >= 0 && usec >= slow.unsigned_abs() {
+        log_slow(state, pending, usec, args);
+    }
+    state.sys.redact.clear();
     // The next command of the batch begins when this one ends.
     state.sys.now_us = now_us.max(state.sys.now_us);
     if let Some(session) = state.sessions.get_mut(pending.sid) {
@@ -259,6 +264,31 @@ pub fn finish(
             }
         }
     }
+}
+
+/// Notes a slow command, without what must not be logged.
+#[cold]
+fn log_slow(state: &mut State, pending: &Pending, usec: u64, args: Args<'_>) {
+    const REDACTED: &[u8] = b"(redacted)";
+    let sys = &mut state.sys;
+    let Some(session) = state.sessions.get(pending.sid) else {
+        return;
+    };
+    let hidden: &[usize] = &sys.redact;
+    let shown: Vec<&[u8]> = args
+        .all()
+        .iter()
+        .enumerate()
+        .map(|(i, arg)| if hidden.contains(&i) { REDACTED } else { arg })
+        .collect();
+    sys.slowlog.add(
+        pending.began_us / 1_000_000,
+        i64::try_from(usec).unwrap_or(i64::MAX),
+        shown.into_iter(),
+        &session.peer.addr,
+        &session.name,
+        sys.cfg.slowlog_max_len,
+    );
 }
 
 /// Acts on what the command did: expired keys, emptied keys, waiters, effects.

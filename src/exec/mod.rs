@@ -12,6 +12,7 @@ pub mod busy;
 pub mod call;
 pub mod effects;
 pub mod error;
+pub mod host;
 pub mod session;
 
 use std::sync::Arc;
@@ -20,11 +21,13 @@ pub use args::{Args, Argv, Cursor};
 pub use block::{Block, TimeoutReply, Unblock, Wake};
 pub use effects::Effects;
 pub use error::{CmdError, CmdResult};
+pub use host::{Facts, Host};
 pub use session::{Session, SessionId, Sessions};
 
 use crate::keyspace::Keyspace;
 use crate::resp::ReplyBuf;
 use crate::service::config::Settings;
+use crate::service::slowlog::SlowLog;
 use crate::service::stats::Stats;
 use crate::spec::{Registry, Row};
 use crate::util::clock::Clock;
@@ -232,9 +235,35 @@ pub struct System {
     pub running: Option<RunningScript>,
     /// See [`busy`].
     pub gate: Arc<busy::BusyGate>,
+    /// The latest slow commands.
+    pub slowlog: SlowLog,
+    /// Positions of arguments of the running command that must not be logged.
+    pub redact: Vec<usize>,
+    /// Switches of DEBUG.
+    pub debug: DebugSwitches,
+    /// The surroundings.
+    pub host: HostBox,
 }
 
 pub use block::Waiters;
+
+/// What DEBUG switches off for tests.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DebugSwitches {
+    /// Scripts may call what they otherwise may not.
+    pub scripts_call_all: bool,
+    /// No work is done between commands.
+    pub cron_paused: bool,
+}
+
+/// The surroundings of an instance.
+pub struct HostBox(pub Box<dyn Host>);
+
+impl std::fmt::Debug for HostBox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("HostBox")
+    }
+}
 
 /// The clock of an instance.
 #[derive(Clone)]

@@ -5,6 +5,9 @@ use std::fmt::Display;
 use super::config::Config;
 use super::stats::Stats;
 
+/// The version of Redis whose behaviour is followed, as INFO, HELLO and scripts tell it.
+pub const REDIS_VERSION: &str = "7.2.6";
+
 macro_rules! sections {
     ($($variant:ident $title:literal $default:literal,)*) => {
         /// A section of INFO, in the order of the report.

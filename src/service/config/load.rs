@@ -14,6 +14,7 @@ use super::files::Files;
 use super::params::{Config, find, rows};
 use super::row::{Effect, Row};
 use super::words;
+use crate::resp::split_line;
 
 /// How deeply files may include each other.
 const INCLUDE_DEPTH: usize = 16;
@@ -197,7 +198,7 @@ fn option_lines(options: &[Vec<u8>]) -> Vec<u8> {
         text.push(b'\n');
         text.extend(name);
         text.push(b' ');
-        if words::split(name).is_some_and(|words| words.len() > 1) {
+        if split_line(name).is_ok_and(|words| words.len() > 1) {
             continue;
         }
         let lone = options
@@ -260,7 +261,7 @@ impl<'a> Loader<'a> {
     }
 
     fn line(&mut self, line: &[u8], depth: usize) -> Result<(), LineFault> {
-        let words = words::split(line).ok_or("Unbalanced quotes in configuration line")?;
+        let words = split_line(line).map_err(|_| "Unbalanced quotes in configuration line")?;
         let Some((name, args)) = words.split_first() else {
             return Ok(());
         };

@@ -2,7 +2,7 @@
 
 use super::codec::{Fault, Origin};
 use super::params::Config;
-use super::words;
+use crate::resp::split_line;
 
 /// What a parameter does in this version of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,7 +185,8 @@ impl Row {
     ) -> Result<(), Fault> {
         match words {
             [word] if self.multi && !word.is_empty() => {
-                let split = words::split(word).ok_or("Unbalanced quotes in configuration line")?;
+                let split =
+                    split_line(word).map_err(|_| "Unbalanced quotes in configuration line")?;
                 let words: Vec<_> = split.iter().map(Vec::as_slice).collect();
                 (self.access.assign)(config, &words, origin)?;
             }

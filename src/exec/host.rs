@@ -1,0 +1,65 @@
+//! What only the surroundings of an instance know or can do.
+
+use std::time::Duration;
+
+use crate::service::config::{ApplyError, Change, Config};
+
+/// The surroundings: a server with sockets, or nothing at all. Calls are made under the engine's lock and must be
+/// short.
+pub trait Host: Send {
+    /// What the operating system knows about the process.
+    fn facts(&self) -> Facts {
+        Facts::default()
+    }
+
+    /// Makes changed parameters take effect that can fail: listening on a new port, say. It may correct the new
+    /// configuration (an absolute path in place of a relative one).
+    ///
+    /// # Errors
+    /// When a change cannot take effect; then none has.
+    fn apply(
+        &mut self,
+        _old: &Config,
+        _new: &mut Config,
+        _changes: &[Change],
+    ) -> Result<(), ApplyError> {
+        Ok(())
+    }
+
+    /// Does nothing for a while, as DEBUG SLEEP asks.
+    fn sleep(&self, time: Duration) {
+        std::thread::sleep(time);
+    }
+
+    /// Writes to the log, as DEBUG LOG asks.
+    fn log(&self, text: &str) {
+        tracing::warn!("{text}");
+    }
+}
+
+/// An instance that stands alone.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Alone;
+
+impl Host for Alone {}
+
+/// What INFO tells of the process. Zero and empty mean unknown.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Facts {
+    /// Name and release of the operating system, and the machine's architecture.
+    pub os: String,
+    /// The program.
+    pub executable: String,
+    /// The port that is listened on; differs from the configured one where any free port was asked for.
+    pub tcp_port: u16,
+    /// Seconds of processor time spent in the system.
+    pub cpu_sys: f64,
+    /// Seconds of processor time spent in the program.
+    pub cpu_user: f64,
+    /// Resident memory in bytes.
+    pub resident: u64,
+    /// Memory of the machine in bytes.
+    pub total_memory: u64,
+    /// The memory allocator.
+    pub allocator: &'static str,
+}
