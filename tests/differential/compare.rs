@@ -17,7 +17,10 @@ pub fn same(argv: &Argv, theirs: &Reply, ours: &Reply) -> bool {
     if theirs == ours {
         return true;
     }
-    let name = argv.first().map(|n| n.to_ascii_uppercase()).unwrap_or_default();
+    let name = argv
+        .first()
+        .map(|n| n.to_ascii_uppercase())
+        .unwrap_or_default();
     let volatile = match name.as_slice() {
         b"TTL" | b"EXPIRETIME" | b"OBJECT" => near(theirs, ours, 2),
         b"PTTL" | b"PEXPIRETIME" => near(theirs, ours, 3000),
@@ -75,7 +78,9 @@ fn as_in_7_0(r: &Reply) -> Reply {
             let mut out = Vec::with_capacity(v.len());
             let mut i = 0;
             while i < v.len() {
-                if matches!(&v[i], Reply::Bulk(b) if LATER_FIELDS.contains(&b.as_slice())) && i + 1 < v.len() {
+                if matches!(&v[i], Reply::Bulk(b) if LATER_FIELDS.contains(&b.as_slice()))
+                    && i + 1 < v.len()
+                {
                     i += 2;
                 } else {
                     out.push(as_in_7_0(&v[i]));

@@ -20,21 +20,114 @@ const STREAMS: &[&str] = &["s", "t", "u"];
 const GROUPS: &[&str] = &["g", "h"];
 const CONSUMERS: &[&str] = &["x", "y", "z"];
 const VALUES: &[&str] = &[
-    "", "0", "1", "-1", "7", "10", "-5", "abc", "ABC", "hello world", "3.0", "1e3", "0.1", "-2.5", "1.5e-3", "0x10", " 1",
-    "1 ", "01", "+1", "-0", "inf", "nan", "1e400", "9223372036854775807", "-9223372036854775808", "9223372036854775808",
-    "18446744073709551615", "\u{e4}\u{f6}", "a\r\nb", "a\0b", "12345678901234567890123456789012345678901234",
-    "123456789012345678901234567890123456789012345", "abcabcabdabeabcd",
+    "",
+    "0",
+    "1",
+    "-1",
+    "7",
+    "10",
+    "-5",
+    "abc",
+    "ABC",
+    "hello world",
+    "3.0",
+    "1e3",
+    "0.1",
+    "-2.5",
+    "1.5e-3",
+    "0x10",
+    " 1",
+    "1 ",
+    "01",
+    "+1",
+    "-0",
+    "inf",
+    "nan",
+    "1e400",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "9223372036854775808",
+    "18446744073709551615",
+    "\u{e4}\u{f6}",
+    "a\r\nb",
+    "a\0b",
+    "12345678901234567890123456789012345678901234",
+    "123456789012345678901234567890123456789012345",
+    "abcabcabdabeabcd",
 ];
 const NUMBERS: &[&str] = &[
-    "0", "1", "2", "3", "5", "10", "-1", "-2", "-10", "100", "9223372036854775807", "-9223372036854775808",
-    "9223372036854775808", "-9223372036854775809", "4294967296", "abc", "", "1.0", "+1", "01", "-0", " 1", "1 ",
+    "0",
+    "1",
+    "2",
+    "3",
+    "5",
+    "10",
+    "-1",
+    "-2",
+    "-10",
+    "100",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "9223372036854775808",
+    "-9223372036854775809",
+    "4294967296",
+    "abc",
+    "",
+    "1.0",
+    "+1",
+    "01",
+    "-0",
+    " 1",
+    "1 ",
 ];
 const JUNK: &[&str] = &[
-    "", "abc", "-1", "0", "9223372036854775807", "9223372036854775808", "1.5", "a", "s", "NX", "XX", "GET", "KEEPTTL", "EX",
-    "COUNT", "STREAMS", "MATCH", "MAXLEN", "MINID", "~", "=", "LIMIT", ">", "$", "-", "+", "*", "(1-1", "1-1", "g", "x",
-    "JUSTID", "FORCE", "IDLE", "MKSTREAM", "NOACK", "FULL", "TYPE", "REPLACE", "DB", "LEN", "IDX",
+    "",
+    "abc",
+    "-1",
+    "0",
+    "9223372036854775807",
+    "9223372036854775808",
+    "1.5",
+    "a",
+    "s",
+    "NX",
+    "XX",
+    "GET",
+    "KEEPTTL",
+    "EX",
+    "COUNT",
+    "STREAMS",
+    "MATCH",
+    "MAXLEN",
+    "MINID",
+    "~",
+    "=",
+    "LIMIT",
+    ">",
+    "$",
+    "-",
+    "+",
+    "*",
+    "(1-1",
+    "1-1",
+    "g",
+    "x",
+    "JUSTID",
+    "FORCE",
+    "IDLE",
+    "MKSTREAM",
+    "NOACK",
+    "FULL",
+    "TYPE",
+    "REPLACE",
+    "DB",
+    "LEN",
+    "IDX",
 ];
-const PATTERNS: &[&str] = &["*", "a", "[a-c]", "?", "[^a]", "s*", "", "\\a", "[", "[a", "a*b", "[c-a]", "*?*", "**", "[\\a]"];
+const PATTERNS: &[&str] = &[
+    "*", "a", "[a-c]", "?", "[^a]", "s*", "", "\\a", "[", "[a", "a*b", "[c-a]", "*?*", "**",
+    "[\\a]",
+];
 /// Scripts whose results depend on their arguments and the keyspace alone.
 const SCRIPTS: &[&str] = &[
     "return redis.call('GET', KEYS[1])",
@@ -114,7 +207,11 @@ impl Generator {
     }
 
     fn key(&mut self, home: &[&'static str]) -> &'static str {
-        if self.chance(10) { self.pick(KEYS) } else { self.pick(home) }
+        if self.chance(10) {
+            self.pick(KEYS)
+        } else {
+            self.pick(home)
+        }
     }
 
     fn number(&mut self) -> String {
@@ -127,35 +224,80 @@ impl Generator {
 
     /// A count or an index: small most of the time.
     fn small(&mut self) -> String {
-        if self.chance(8) { self.number() } else { self.rng.random_range(0..8).to_string() }
+        if self.chance(8) {
+            self.number()
+        } else {
+            self.rng.random_range(0..8).to_string()
+        }
     }
 
     /// Seconds until something far away, no two alike; or something invalid, or over.
     fn seconds(&mut self) -> String {
         match self.rng.random_range(0..12) {
-            0 => self.pick(&["0", "-1", "abc", "", "9223372036854775807", "9223372036854775", "1.5", "-100"]).to_owned(),
+            0 => self
+                .pick(&[
+                    "0",
+                    "-1",
+                    "abc",
+                    "",
+                    "9223372036854775807",
+                    "9223372036854775",
+                    "1.5",
+                    "-100",
+                ])
+                .to_owned(),
             _ => self.rng.random_range(1000..1_000_000_000).to_string(),
         }
     }
 
     fn milliseconds(&mut self) -> String {
         match self.rng.random_range(0..12) {
-            0 => self.pick(&["0", "-1", "abc", "", "9223372036854775807", "9223372036854775808", "-100"]).to_owned(),
-            _ => self.rng.random_range(1_000_000u64..1_000_000_000_000).to_string(),
+            0 => self
+                .pick(&[
+                    "0",
+                    "-1",
+                    "abc",
+                    "",
+                    "9223372036854775807",
+                    "9223372036854775808",
+                    "-100",
+                ])
+                .to_owned(),
+            _ => self
+                .rng
+                .random_range(1_000_000u64..1_000_000_000_000)
+                .to_string(),
         }
     }
 
     fn at_seconds(&mut self) -> String {
         match self.rng.random_range(0..12) {
-            0 => self.pick(&["0", "-1", "abc", "1", "9223372036854775807", "1600000000"]).to_owned(),
-            _ => self.rng.random_range(20_000_000_000u64..40_000_000_000).to_string(),
+            0 => self
+                .pick(&["0", "-1", "abc", "1", "9223372036854775807", "1600000000"])
+                .to_owned(),
+            _ => self
+                .rng
+                .random_range(20_000_000_000u64..40_000_000_000)
+                .to_string(),
         }
     }
 
     fn at_milliseconds(&mut self) -> String {
         match self.rng.random_range(0..12) {
-            0 => self.pick(&["0", "-1", "abc", "1", "9223372036854775807", "1600000000000"]).to_owned(),
-            _ => self.rng.random_range(20_000_000_000_000u64..40_000_000_000_000).to_string(),
+            0 => self
+                .pick(&[
+                    "0",
+                    "-1",
+                    "abc",
+                    "1",
+                    "9223372036854775807",
+                    "1600000000000",
+                ])
+                .to_owned(),
+            _ => self
+                .rng
+                .random_range(20_000_000_000_000u64..40_000_000_000_000)
+                .to_string(),
         }
     }
 
@@ -176,11 +318,25 @@ impl Generator {
         match self.rng.random_range(0..20) {
             0 => self
                 .pick(&[
-                    "0", "0-0", "5", "18446744073709551615-18446744073709551615", "18446744073709551616", "abc", "1-", "-1", "",
-                    "1-1-1", " 1", "1-abc", "01-01", "1-+1",
+                    "0",
+                    "0-0",
+                    "5",
+                    "18446744073709551615-18446744073709551615",
+                    "18446744073709551616",
+                    "abc",
+                    "1-",
+                    "-1",
+                    "",
+                    "1-1-1",
+                    " 1",
+                    "1-abc",
+                    "01-01",
+                    "1-+1",
                 ])
                 .to_owned(),
-            1 => self.pick(&["-", "+", "$", ">", "*", "(1-1", "("]).to_owned(),
+            1 => self
+                .pick(&["-", "+", "$", ">", "*", "(1-1", "("])
+                .to_owned(),
             _ => {
                 let ms = self.rng.random_range(near.saturating_sub(12)..=near);
                 match self.rng.random_range(0..4) {
@@ -245,7 +401,11 @@ impl Generator {
                 let mut argv = cmd!["SET", k, v];
                 let mut expiry = Argv::new();
                 self.expiry(&mut expiry);
-                self.options(&mut argv, vec![cmd!["NX"], cmd!["XX"], cmd!["GET"], expiry], 4);
+                self.options(
+                    &mut argv,
+                    vec![cmd!["NX"], cmd!["XX"], cmd!["GET"], expiry],
+                    4,
+                );
                 argv
             }
             5 | 6 => cmd!["GET", k],
@@ -277,11 +437,22 @@ impl Generator {
                 cmd!["INCRBYFLOAT", k, by]
             }
             21 => cmd!["MGET", k, self.key(KEYS), self.key(STRINGS)],
-            22 => cmd![self.pick(&["MSET", "MSETNX"]), k, v, self.key(STRINGS), self.pick(VALUES)],
+            22 => cmd![
+                self.pick(&["MSET", "MSETNX"]),
+                k,
+                v,
+                self.key(STRINGS),
+                self.pick(VALUES)
+            ],
             23 => cmd!["SET", k, self.rng.random_range(-1000..1000).to_string()],
             _ => {
                 let mut argv = cmd!["LCS", k, self.key(STRINGS)];
-                let all = vec![cmd!["LEN"], cmd!["IDX"], cmd!["MINMATCHLEN", self.small()], cmd!["WITHMATCHLEN"]];
+                let all = vec![
+                    cmd!["LEN"],
+                    cmd!["IDX"],
+                    cmd!["MINMATCHLEN", self.small()],
+                    cmd!["WITHMATCHLEN"],
+                ];
                 self.options(&mut argv, all, 3);
                 argv
             }
@@ -303,35 +474,90 @@ impl Generator {
                     _ => ("PEXPIREAT", self.at_milliseconds()),
                 };
                 let mut argv = cmd![name, k, time];
-                self.options(&mut argv, vec![cmd!["NX"], cmd!["XX"], cmd!["GT"], cmd!["LT"]], 5);
+                self.options(
+                    &mut argv,
+                    vec![cmd!["NX"], cmd!["XX"], cmd!["GT"], cmd!["LT"]],
+                    5,
+                );
                 argv
             }
             9 => cmd!["PERSIST", k],
             10 => cmd![self.pick(&["RENAME", "RENAMENX"]), k, l],
             11 | 12 => {
                 let mut argv = cmd!["COPY", k, l];
-                let db = if self.chance(6) { self.number() } else { self.rng.random_range(0..3).to_string() };
+                let db = if self.chance(6) {
+                    self.number()
+                } else {
+                    self.rng.random_range(0..3).to_string()
+                };
                 self.options(&mut argv, vec![cmd!["DB", db], cmd!["REPLACE"]], 3);
                 argv
             }
-            13 => cmd!["MOVE", k, if self.chance(4) { self.number() } else { "1".into() }],
-            14 => cmd!["SELECT", if self.chance(4) { self.number() } else { self.rng.random_range(0..2).to_string() }],
-            15 if self.chance(3) => cmd!["SWAPDB", "0", if self.chance(4) { self.number() } else { "1".into() }],
+            13 => cmd![
+                "MOVE",
+                k,
+                if self.chance(4) {
+                    self.number()
+                } else {
+                    "1".into()
+                }
+            ],
+            14 => cmd![
+                "SELECT",
+                if self.chance(4) {
+                    self.number()
+                } else {
+                    self.rng.random_range(0..2).to_string()
+                }
+            ],
+            15 if self.chance(3) => cmd![
+                "SWAPDB",
+                "0",
+                if self.chance(4) {
+                    self.number()
+                } else {
+                    "1".into()
+                }
+            ],
             16 => cmd!["KEYS", self.pick(PATTERNS)],
             17 | 18 => {
-                let mut argv = cmd!["SCAN", if self.chance(10) { self.pick(&["abc", "", "1.5"]) } else { "0" }];
+                let mut argv = cmd![
+                    "SCAN",
+                    if self.chance(10) {
+                        self.pick(&["abc", "", "1.5"])
+                    } else {
+                        "0"
+                    }
+                ];
                 let all = vec![
                     cmd!["MATCH", self.pick(PATTERNS)],
-                    cmd!["COUNT", if self.chance(6) { self.pick(NUMBERS) } else { "1000" }],
-                    cmd!["TYPE", self.pick(&["string", "stream", "STREAM", "list", "nosuch"])],
+                    cmd![
+                        "COUNT",
+                        if self.chance(6) {
+                            self.pick(NUMBERS)
+                        } else {
+                            "1000"
+                        }
+                    ],
+                    cmd![
+                        "TYPE",
+                        self.pick(&["string", "stream", "STREAM", "list", "nosuch"])
+                    ],
                 ];
                 self.options(&mut argv, all, 2);
                 argv
             }
             19 => cmd!["RANDOMKEY"],
             20 => cmd!["DBSIZE"],
-            21 if self.chance(15) => cmd![self.pick(&["FLUSHDB", "FLUSHALL"]), self.pick(&["SYNC", "ASYNC", "BOGUS"])],
-            22..25 => cmd!["OBJECT", self.pick(&["ENCODING", "ENCODING", "REFCOUNT", "FREQ", "BOGUS"]), k],
+            21 if self.chance(15) => cmd![
+                self.pick(&["FLUSHDB", "FLUSHALL"]),
+                self.pick(&["SYNC", "ASYNC", "BOGUS"])
+            ],
+            22..25 => cmd![
+                "OBJECT",
+                self.pick(&["ENCODING", "ENCODING", "REFCOUNT", "FREQ", "BOGUS"]),
+                k
+            ],
             25 => cmd!["WAIT", "0", self.pick(&["0", "abc", "-1", "5"])],
             _ => cmd!["EXISTS", k, l],
         }
@@ -342,20 +568,31 @@ impl Generator {
         let mut argv = match self.rng.random_range(0..8) {
             0 => cmd!["EVAL_RO", script],
             1 => return cmd!["SCRIPT", "LOAD", script],
-            2 => cmd![self.pick(&["EVALSHA", "EVALSHA_RO"]), sha1_hex(script.as_bytes())],
+            2 => cmd![
+                self.pick(&["EVALSHA", "EVALSHA_RO"]),
+                sha1_hex(script.as_bytes())
+            ],
             3 if self.chance(4) => return cmd!["SCRIPT", self.pick(&["FLUSH", "KILL", "BOGUS"])],
             3 => return cmd!["SCRIPT", "EXISTS", sha1_hex(script.as_bytes()), "abc"],
             _ => cmd!["EVAL", script],
         };
         let keys = self.rng.random_range(0..3);
-        argv.extend(cmd![if self.chance(12) { self.number() } else { keys.to_string() }]);
+        argv.extend(cmd![if self.chance(12) {
+            self.number()
+        } else {
+            keys.to_string()
+        }]);
         for _ in 0..keys {
             argv.extend(cmd![self.key(KEYS)]);
         }
         for _ in 0..self.rng.random_range(0..3) {
             let word = match self.rng.random_range(0..4) {
                 0 => self.new_id(),
-                1 => self.pick(&["GET", "DEL", "STRLEN", "XLEN", "INCR", "TYPE", "NOSUCH", "set", "EVAL"]).to_owned(),
+                1 => self
+                    .pick(&[
+                        "GET", "DEL", "STRLEN", "XLEN", "INCR", "TYPE", "NOSUCH", "set", "EVAL",
+                    ])
+                    .to_owned(),
                 _ => self.pick(VALUES).to_owned(),
             };
             argv.extend(cmd![word]);
@@ -394,7 +631,11 @@ impl Generator {
                 let trimming = self.trimming();
                 self.options(&mut argv, vec![cmd!["NOMKSTREAM"], trimming], 5);
                 argv.extend(cmd![self.new_id()]);
-                let fields = if self.chance(3) { self.rng.random_range(1..4) } else { 1 };
+                let fields = if self.chance(3) {
+                    self.rng.random_range(1..4)
+                } else {
+                    1
+                };
                 for _ in 0..fields {
                     argv.extend(cmd![self.pick(&["f", "g", "field", ""]), self.pick(VALUES)]);
                 }
@@ -403,7 +644,11 @@ impl Generator {
             10 => cmd!["XLEN", k],
             11 | 12 => {
                 let (s, e) = (self.start(), self.end());
-                let mut argv = if self.chance(2) { cmd!["XRANGE", k, s, e] } else { cmd!["XREVRANGE", k, e, s] };
+                let mut argv = if self.chance(2) {
+                    cmd!["XRANGE", k, s, e]
+                } else {
+                    cmd!["XREVRANGE", k, e, s]
+                };
                 if self.chance(2) {
                     argv.extend(cmd!["COUNT", self.small()]);
                 }
@@ -429,7 +674,10 @@ impl Generator {
             }
             20 => {
                 let mut argv = cmd!["XSETID", k, self.id()];
-                let all = vec![cmd!["ENTRIESADDED", self.small()], cmd!["MAXDELETEDID", self.id()]];
+                let all = vec![
+                    cmd!["ENTRIESADDED", self.small()],
+                    cmd!["MAXDELETEDID", self.id()],
+                ];
                 self.options(&mut argv, all, 3);
                 argv
             }
@@ -457,35 +705,63 @@ impl Generator {
         let (g, c) = (self.pick(GROUPS), self.pick(CONSUMERS));
         match self.rng.random_range(0..30) {
             0..4 => {
-                let id = if self.chance(2) { "0".to_owned() } else { self.pick(&["$", "1", "abc", "0-0", "2-1", "5"]).to_owned() };
+                let id = if self.chance(2) {
+                    "0".to_owned()
+                } else {
+                    self.pick(&["$", "1", "abc", "0-0", "2-1", "5"]).to_owned()
+                };
                 let mut argv = cmd!["XGROUP", "CREATE", k, g, id];
-                let all = vec![cmd!["MKSTREAM"], cmd!["MKSTREAM"], cmd!["ENTRIESREAD", self.small()]];
+                let all = vec![
+                    cmd!["MKSTREAM"],
+                    cmd!["MKSTREAM"],
+                    cmd!["ENTRIESREAD", self.small()],
+                ];
                 self.options(&mut argv, all, 3);
                 argv
             }
             4 => {
-                let id = if self.chance(2) { "$".to_owned() } else { self.id() };
+                let id = if self.chance(2) {
+                    "$".to_owned()
+                } else {
+                    self.id()
+                };
                 let mut argv = cmd!["XGROUP", "SETID", k, g, id];
                 let all = vec![cmd!["ENTRIESREAD", self.small()]];
                 self.options(&mut argv, all, 3);
                 argv
             }
             5 if self.chance(3) => cmd!["XGROUP", "DESTROY", k, g],
-            6 => cmd!["XGROUP", self.pick(&["CREATECONSUMER", "DELCONSUMER"]), k, g, c],
+            6 => cmd![
+                "XGROUP",
+                self.pick(&["CREATECONSUMER", "DELCONSUMER"]),
+                k,
+                g,
+                c
+            ],
             7..14 => {
                 let mut argv = cmd!["XREADGROUP"];
                 let all = vec![cmd!["COUNT", self.small()], cmd!["NOACK"]];
                 let (mut before, mut after) = (Argv::new(), Argv::new());
                 for o in all {
                     if self.chance(3) {
-                        if self.chance(2) { before.extend(o) } else { after.extend(o) }
+                        if self.chance(2) {
+                            before.extend(o)
+                        } else {
+                            after.extend(o)
+                        }
                     }
                 }
                 argv.append(&mut before);
                 argv.extend(cmd!["GROUP", g, c]);
                 argv.append(&mut after);
                 argv.extend(cmd!["STREAMS"]);
-                let from = |me: &mut Self| if me.chance(4) { me.id() } else { ">".to_owned() };
+                let from = |me: &mut Self| {
+                    if me.chance(4) {
+                        me.id()
+                    } else {
+                        ">".to_owned()
+                    }
+                };
                 if self.chance(5) {
                     let l = self.key(STREAMS);
                     argv.extend(cmd![k, l, from(self), from(self)]);
@@ -511,7 +787,10 @@ impl Generator {
                 let mut argv = cmd!["XCLAIM", k, g, c, self.idle(), self.id(), self.id()];
                 let all = vec![
                     cmd!["IDLE", self.pick(&["0", "500000000", "abc"])],
-                    cmd!["TIME", self.pick(&["1000", "1600000000000", "99999999999999", "abc"])],
+                    cmd![
+                        "TIME",
+                        self.pick(&["1000", "1600000000000", "99999999999999", "abc"])
+                    ],
                     cmd!["RETRYCOUNT", self.small()],
                     cmd!["FORCE"],
                     cmd!["JUSTID"],
@@ -521,7 +800,18 @@ impl Generator {
                 argv
             }
             23..25 => {
-                let mut argv = cmd!["XAUTOCLAIM", k, g, c, self.idle(), if self.chance(2) { "0".into() } else { self.start() }];
+                let mut argv = cmd![
+                    "XAUTOCLAIM",
+                    k,
+                    g,
+                    c,
+                    self.idle(),
+                    if self.chance(2) {
+                        "0".into()
+                    } else {
+                        self.start()
+                    }
+                ];
                 let all = vec![cmd!["COUNT", self.small()], cmd!["JUSTID"]];
                 self.options(&mut argv, all, 3);
                 argv
@@ -540,8 +830,21 @@ impl Generator {
             2 => cmd!["ECHO", self.pick(VALUES)],
             3 => cmd!["NOSUCH", self.pick(VALUES), self.pick(VALUES)],
             4 => cmd!["CLIENT", "GETNAME"],
-            5 => cmd!["CLIENT", "SETNAME", self.pick(&["me", "", "bad name", "\u{e4}"])],
-            6 => cmd!["CONFIG", "GET", self.pick(&["timeout", "nosuch", "stream-node-max-bytes", "proto-max-bulk-len"])],
+            5 => cmd![
+                "CLIENT",
+                "SETNAME",
+                self.pick(&["me", "", "bad name", "\u{e4}"])
+            ],
+            6 => cmd![
+                "CONFIG",
+                "GET",
+                self.pick(&[
+                    "timeout",
+                    "nosuch",
+                    "stream-node-max-bytes",
+                    "proto-max-bulk-len"
+                ])
+            ],
             _ => cmd!["COMMAND", "GETKEYS", "SET", self.pick(KEYS), "v"],
         }
     }
@@ -564,7 +867,11 @@ impl Generator {
             }
             _ => {
                 let i = self.rng.random_range(0..n);
-                argv[i] = if self.chance(2) { argv[i].to_ascii_lowercase() } else { argv[i].to_ascii_uppercase() };
+                argv[i] = if self.chance(2) {
+                    argv[i].to_ascii_lowercase()
+                } else {
+                    argv[i].to_ascii_uppercase()
+                };
             }
         }
     }
@@ -574,10 +881,18 @@ impl Generator {
     fn calm(&mut self, argv: &mut Argv) {
         let wrapped = argv.len() > 3 && argv[1].starts_with(b"return redis.pcall(unpack");
         let from = if wrapped { 3 } else { 0 };
-        let Some(name) = argv.get(from).map(|n| n.to_ascii_uppercase()) else { return };
+        let Some(name) = argv.get(from).map(|n| n.to_ascii_uppercase()) else {
+            return;
+        };
         let args = &mut argv[from..];
-        let number = |a: &[u8]| std::str::from_utf8(a).ok().and_then(|t| t.trim().parse::<i64>().ok());
-        let timed = args.iter().any(|a| [&b"PX"[..], b"EX"].contains(&a.to_ascii_uppercase().as_slice()))
+        let number = |a: &[u8]| {
+            std::str::from_utf8(a)
+                .ok()
+                .and_then(|t| t.trim().parse::<i64>().ok())
+        };
+        let timed = args
+            .iter()
+            .any(|a| [&b"PX"[..], b"EX"].contains(&a.to_ascii_uppercase().as_slice()))
             || [&b"PEXPIRE"[..], b"EXPIRE", b"SETEX", b"PSETEX"].contains(&name.as_slice());
         for a in args.iter_mut().skip(2) {
             if timed && number(a).is_some_and(|n| (1..1000).contains(&n)) {
@@ -592,10 +907,15 @@ impl Generator {
                     *a = b"9".into();
                 }
             }
-            b"XADD" => args.iter_mut().skip(2).filter(|a| *a == b"*").for_each(|a| *a = b"9-9".into()),
+            b"XADD" => args
+                .iter_mut()
+                .skip(2)
+                .filter(|a| *a == b"*")
+                .for_each(|a| *a = b"9-9".into()),
             b"XCLAIM" | b"XAUTOCLAIM" | b"XPENDING" => {
                 for i in 3..args.len() {
-                    let idle = (i == 4 && name != b"XPENDING") || args[i - 1].eq_ignore_ascii_case(b"IDLE");
+                    let idle = (i == 4 && name != b"XPENDING")
+                        || args[i - 1].eq_ignore_ascii_case(b"IDLE");
                     if idle && number(&args[i]).is_some_and(|n| (1..10_000_000).contains(&n)) {
                         args[i] = b"0".into();
                     }
@@ -603,17 +923,29 @@ impl Generator {
             }
             b"XREAD" | b"XREADGROUP" => {
                 for i in 1..args.len() {
-                    if args[i - 1].eq_ignore_ascii_case(b"BLOCK") && number(&args[i]).is_some_and(|n| n >= 0) {
+                    if args[i - 1].eq_ignore_ascii_case(b"BLOCK")
+                        && number(&args[i]).is_some_and(|n| n >= 0)
+                    {
                         args[i] = b"1".into();
                     }
                 }
             }
-            b"CONFIG" => args.iter_mut().filter(|a| *a == b"*").for_each(|a| *a = b"timeout".into()),
+            b"CONFIG" => args
+                .iter_mut()
+                .filter(|a| *a == b"*")
+                .for_each(|a| *a = b"timeout".into()),
             b"WAIT" => {
-                for a in args.iter_mut().skip(1).filter(|a| number(a).is_some_and(|n| n > 5)) {
+                for a in args
+                    .iter_mut()
+                    .skip(1)
+                    .filter(|a| number(a).is_some_and(|n| n > 5))
+                {
                     *a = b"5".into();
                 }
-                if args.get(1).is_some_and(|a| number(a).is_some_and(|n| n > 0)) {
+                if args
+                    .get(1)
+                    .is_some_and(|a| number(a).is_some_and(|n| n > 0))
+                {
                     args[1] = b"0".into();
                 }
             }
@@ -637,5 +969,8 @@ fn may_be_wrapped(argv: &[Vec<u8>]) -> bool {
 
 fn sha1_hex(bytes: &[u8]) -> String {
     use sha1::{Digest, Sha1};
-    Sha1::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+    Sha1::digest(bytes)
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect()
 }

@@ -30,19 +30,36 @@ const ENOUGH: usize = 20;
 
 #[test]
 fn redkeep_answers_as_redis_does() {
-    let Some(redis) = Server::redis(&[]) else { return };
-    run(redis, Server::redkeep(&[]), || Server::redkeep(&[]), setting("REDKEEP_DIFF", 20_000));
+    let Some(redis) = Server::redis(&[]) else {
+        return;
+    };
+    run(
+        redis,
+        Server::redkeep(&[]),
+        || Server::redkeep(&[]),
+        setting("REDKEEP_DIFF", 20_000),
+    );
 }
 
 /// What two servers of the same kind never say alike must not count as a difference.
 #[test]
 fn redis_answers_as_redis_does() {
-    let (Some(one), Some(two)) = (Server::redis(&[]), Server::redis(&[])) else { return };
-    run(one, two, || Server::redis(&[]).unwrap(), setting("REDKEEP_DIFF_SELF", 10_000));
+    let (Some(one), Some(two)) = (Server::redis(&[]), Server::redis(&[])) else {
+        return;
+    };
+    run(
+        one,
+        two,
+        || Server::redis(&[]).unwrap(),
+        setting("REDKEEP_DIFF_SELF", 10_000),
+    );
 }
 
 fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
+    std::env::var(name)
+        .ok()
+        .and_then(|v| v.parse().ok())
+        .unwrap_or(default)
 }
 
 fn run(redis: Server, other: Server, restart: impl Fn() -> Server, count: u64) {
@@ -52,10 +69,14 @@ fn run(redis: Server, other: Server, restart: impl Fn() -> Server, count: u64) {
     let rounds = count.div_ceil(ROUND as u64);
     for round in 0..rounds {
         let commands = round_of(seed, round);
-        let Some(first) = pair.play(&commands).difference else { continue };
+        let Some(first) = pair.play(&commands).difference else {
+            continue;
+        };
         let commands = pair.shrink(&commands[..(first.at + 1).min(commands.len())], &restart);
         let difference = pair.play(&commands).difference.unwrap_or(first);
-        found.entry(difference.kind()).or_insert_with(|| report(seed, round, &commands, &difference));
+        found
+            .entry(difference.kind())
+            .or_insert_with(|| report(seed, round, &commands, &difference));
         pair.revive(&restart);
         if found.len() >= ENOUGH {
             break;
@@ -67,9 +88,13 @@ fn run(redis: Server, other: Server, restart: impl Fn() -> Server, count: u64) {
 }
 
 fn round_of(seed: u64, round: u64) -> Vec<Argv> {
-    let mut g = Generator::new(SmallRng::seed_from_u64(seed.wrapping_mul(1_000_003).wrapping_add(round)));
+    let mut g = Generator::new(SmallRng::seed_from_u64(
+        seed.wrapping_mul(1_000_003).wrapping_add(round),
+    ));
     let entries = ["100", "3", "5"][(round % 3) as usize];
-    let mut commands = vec![argv(&format!("CONFIG SET stream-node-max-entries {entries}"))];
+    let mut commands = vec![argv(&format!(
+        "CONFIG SET stream-node-max-entries {entries}"
+    ))];
     commands.extend((0..ROUND).map(|_| g.command()));
     commands
 }
@@ -84,9 +109,27 @@ struct Difference {
 impl Difference {
     /// Differences of one kind are reported once.
     fn kind(&self) -> String {
-        let name = |i: usize| self.command.get(i).map(|w| String::from_utf8_lossy(w).to_uppercase()).unwrap_or_default();
-        let words = |s: &str| s.split(' ').take(3).collect::<Vec<_>>().join(" ").chars().take(30).collect::<String>();
-        format!("{} {} / {}", name(0), words(&self.theirs), words(&self.ours))
+        let name = |i: usize| {
+            self.command
+                .get(i)
+                .map(|w| String::from_utf8_lossy(w).to_uppercase())
+                .unwrap_or_default()
+        };
+        let words = |s: &str| {
+            s.split(' ')
+                .take(3)
+                .collect::<Vec<_>>()
+                .join(" ")
+                .chars()
+                .take(30)
+                .collect::<String>()
+        };
+        format!(
+            "{} {} / {}",
+            name(0),
+            words(&self.theirs),
+            words(&self.ours)
+        )
     }
 }
 
@@ -102,7 +145,10 @@ struct Pair {
 impl Pair {
     /// Plays commands on two empty servers and compares replies, then contents.
     fn play(&mut self, commands: &[Argv]) -> Played {
-        let mut all: Vec<Argv> = ["FLUSHALL", "SCRIPT FLUSH", "SELECT 0"].iter().map(|l| argv(l)).collect();
+        let mut all: Vec<Argv> = ["FLUSHALL", "SCRIPT FLUSH", "SELECT 0"]
+            .iter()
+            .map(|l| argv(l))
+            .collect();
         let skip = all.len();
         all.extend_from_slice(commands);
         let (mut a, mut b) = (self.redis.client(), self.other.client());
@@ -112,18 +158,26 @@ impl Pair {
             let (t, o) = (theirs.get(i), ours.get(i));
             let same = matches!((t, o), (Some(t), Some(o)) if compare::same(command, t, o));
             if !same {
-                let show = |r: Option<&Reply>, why: &str| r.map_or_else(|| why.to_owned(), notation::render);
-                let why = end.as_ref().map_or_else(ToString::to_string, |()| "no reply".to_owned());
+                let show = |r: Option<&Reply>, why: &str| {
+                    r.map_or_else(|| why.to_owned(), notation::render)
+                };
+                let why = end
+                    .as_ref()
+                    .map_or_else(ToString::to_string, |()| "no reply".to_owned());
                 let difference = Difference {
                     at: i.saturating_sub(skip),
                     command: command.clone(),
                     theirs: show(t, "no reply"),
                     ours: show(o, &format!("{why}\n{}", self.other.log())),
                 };
-                return Played { difference: Some(difference) };
+                return Played {
+                    difference: Some(difference),
+                };
             }
         }
-        Played { difference: contents(&mut a, &mut b, commands.len()) }
+        Played {
+            difference: contents(&mut a, &mut b, commands.len()),
+        }
     }
 
     /// Drops commands as long as a difference remains.
@@ -162,21 +216,48 @@ impl Pair {
 fn contents(a: &mut Client, b: &mut Client, at: usize) -> Option<Difference> {
     for db in 0..3 {
         let mut ask: Vec<Argv> = vec![argv(&format!("SELECT {db}")), argv("KEYS *")];
-        let keys = a.pipeline(&ask).0.get(1).map(|r| r.items().to_vec()).unwrap_or_default();
+        let keys = a
+            .pipeline(&ask)
+            .0
+            .get(1)
+            .map(|r| r.items().to_vec())
+            .unwrap_or_default();
         for k in keys {
             let of = |words: &[&str]| -> Argv {
-                words.iter().map(|w| if *w == "KEY" { k.bytes().to_vec() } else { w.as_bytes().to_vec() }).collect()
+                words
+                    .iter()
+                    .map(|w| {
+                        if *w == "KEY" {
+                            k.bytes().to_vec()
+                        } else {
+                            w.as_bytes().to_vec()
+                        }
+                    })
+                    .collect()
             };
-            ask.extend([of(&["TYPE", "KEY"]), of(&["PTTL", "KEY"]), of(&["OBJECT", "ENCODING", "KEY"])]);
-            ask.extend([of(&["GET", "KEY"]), of(&["XINFO", "STREAM", "KEY", "FULL", "COUNT", "0"])]);
+            ask.extend([
+                of(&["TYPE", "KEY"]),
+                of(&["PTTL", "KEY"]),
+                of(&["OBJECT", "ENCODING", "KEY"]),
+            ]);
+            ask.extend([
+                of(&["GET", "KEY"]),
+                of(&["XINFO", "STREAM", "KEY", "FULL", "COUNT", "0"]),
+            ]);
         }
         let (theirs, _) = a.pipeline(&ask);
         let (ours, _) = b.pipeline(&ask);
         for (i, command) in ask.iter().enumerate() {
             let same = matches!((theirs.get(i), ours.get(i)), (Some(t), Some(o)) if compare::same(command, t, o));
             if !same {
-                let show = |r: Option<&Reply>| r.map_or_else(|| "no reply".to_owned(), notation::render);
-                return Some(Difference { at, command: command.clone(), theirs: show(theirs.get(i)), ours: show(ours.get(i)) });
+                let show =
+                    |r: Option<&Reply>| r.map_or_else(|| "no reply".to_owned(), notation::render);
+                return Some(Difference {
+                    at,
+                    command: command.clone(),
+                    theirs: show(theirs.get(i)),
+                    ours: show(ours.get(i)),
+                });
             }
         }
     }
@@ -185,8 +266,14 @@ fn contents(a: &mut Client, b: &mut Client, at: usize) -> Option<Difference> {
 
 fn line(command: &Argv) -> String {
     let word = |w: &Vec<u8>| {
-        let plain = !w.is_empty() && w.iter().all(|b| b.is_ascii_graphic() && !b"\"'\\".contains(b));
-        if plain { String::from_utf8_lossy(w).into_owned() } else { notation::quote(w) }
+        let plain = !w.is_empty()
+            && w.iter()
+                .all(|b| b.is_ascii_graphic() && !b"\"'\\".contains(b));
+        if plain {
+            String::from_utf8_lossy(w).into_owned()
+        } else {
+            notation::quote(w)
+        }
     };
     command.iter().map(word).collect::<Vec<_>>().join(" ")
 }
@@ -196,6 +283,12 @@ fn report(seed: u64, round: u64, commands: &[Argv], d: &Difference) -> String {
     for c in commands {
         _ = writeln!(out, "{}", line(c));
     }
-    _ = writeln!(out, "  in answer to {}\n  redis  {}\n  other  {}", line(&d.command), d.theirs, d.ours);
+    _ = writeln!(
+        out,
+        "  in answer to {}\n  redis  {}\n  other  {}",
+        line(&d.command),
+        d.theirs,
+        d.ours
+    );
     out
 }
