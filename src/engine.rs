@@ -20,10 +20,13 @@ use crate::exec::busy::{self, BusyGate, BusyRequest};
 use crate::exec::call::{self, Refusal, Step};
 use crate::exec::host::Alone;
 use crate::exec::session::{Peer, SessionId};
+use crate::exec::txn::{Multi, Queued, Watchers};
 use crate::exec::{
     Action, Args, DebugSwitches, Effects, Host, HostBox, Origin, ScriptCall, ScriptHost,
     ScriptOrigin, Sessions, SharedClock, State, System, Waiters,
 };
+use smallvec::SmallVec;
+
 use crate::keyspace::Keyspace;
 use crate::resp::ReplyBuf;
 use crate::service::config::Settings;
@@ -122,6 +125,7 @@ impl Engine {
                 run_id: rng.hex_id_string(),
                 rng,
                 waiters: Waiters::default(),
+                watchers: Watchers::default(),
                 actions: Vec::new(),
                 scripts: Default::default(),
                 running: None,
@@ -188,6 +192,11 @@ impl Engine {
                 self.run_script(sid, &call, &pending, args, reply);
                 false
             }
+            Step::Exec(multi, pending) => {
+                self.run_transaction(sid, &multi, reply);
+                call::finish(self.state(), &pending, args, Ok(()), reply);
+                false
+            }
         };
         let state = self.state();
         call::end_unit(state);
@@ -205,6 +214,17 @@ impl Engine {
                 } else {
                     Outcome::Done
                 }
+            }
+        }
+    }
+
+    fn run_transaction(&mut self, sid: SessionId, multi: &Multi, reply: &mut ReplyBuf) {
+        for Queued { row, argv } in &multi.queue {
+            let args: SmallVec<[&[u8]; 16]> = argv.iter().map(Vec::as_slice).collect();
+            let args = Args::new(&args);
+            let step = call::queued(self.state(), sid, row, args, reply);
+            if let Step::Script(call, pending) = step {
+                self.run_script(sid, &call, &pending, args, reply);
             }
         }
     }
@@ -363,6 +383,46 @@ mod tests {
             run(&mut e, c, "get"),
             "-ERR wrong number of arguments for 'get' command\r\n"
         );
+    }
+
+    #[test]
+    fn a_transaction_runs_as_one_unit() {
+        let (mut e, c, _) = engine();
+        e.collect_effects(true);
+        assert_eq!(run(&mut e, c, "EXEC"), "-ERR EXEC without MULTI\r\n");
+        assert_eq!(run(&mut e, c, "MULTI"), "+OK\r\n");
+        assert_eq!(run(&mut e, c, "SET a 1"), "+QUEUED\r\n");
+        assert_eq!(run(&mut e, c, "GET a"), "+QUEUED\r\n");
+        assert_eq!(run(&mut e, c, "SET b 2"), "+QUEUED\r\n");
+        assert_eq!(
+            run(&mut e, c, "EXEC"),
+            "*3\r\n+OK\r\n$1\r\n1\r\n+OK\r\n"
+        );
+        let log = String::from_utf8_lossy(&e.take_effects()).into_owned();
+        assert!(log.contains("MULTI") && log.ends_with("EXEC\r\n"), "{log}");
+        run(&mut e, c, "MULTI");
+        assert!(run(&mut e, c, "GET").starts_with("-ERR wrong number"));
+        assert!(run(&mut e, c, "EXEC").starts_with("-EXECABORT"));
+    }
+
+    #[test]
+    fn a_watched_key_that_changed_aborts_the_transaction() {
+        let (mut e, c, clock) = engine();
+        let other = e.connect(Peer::default());
+        run(&mut e, c, "WATCH k");
+        run(&mut e, other, "SET k 1");
+        run(&mut e, c, "MULTI");
+        run(&mut e, c, "SET k 2");
+        assert_eq!(run(&mut e, c, "EXEC"), "*-1\r\n");
+        run(&mut e, c, "WATCH k");
+        run(&mut e, other, "SET unrelated 1");
+        run(&mut e, c, "MULTI");
+        assert_eq!(run(&mut e, c, "EXEC"), "*0\r\n");
+        run(&mut e, c, "SET k 1 PX 10");
+        run(&mut e, c, "WATCH k");
+        clock.advance_ms(11);
+        run(&mut e, c, "MULTI");
+        assert_eq!(run(&mut e, c, "EXEC"), "*-1\r\n");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The command families: one file each, one row per command beside its handler.
 
 mod string;
+mod txn;
 
 use std::sync::OnceLock;
 
@@ -8,7 +9,7 @@ use crate::exec::{Command, Handler};
 use crate::spec::Registry;
 
 /// Every family. A new command is a row in one of these; a new family is a line here.
-const FAMILIES: &[&[Command]] = &[string::COMMANDS];
+const FAMILIES: &[&[Command]] = &[string::COMMANDS, txn::COMMANDS];
 
 /// All commands.
 pub fn registry() -> &'static Registry<Handler> {

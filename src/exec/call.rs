@@ -3,6 +3,7 @@
 use super::block::{self, Blocked, Unblock};
 use super::error::{CmdError, CmdResult};
 use super::session::{Peer, ReplyMode, SessionId};
+use super::txn::Multi;
 use super::{Action, Args, Block, Ctx, Entry, Flow, Origin, ScriptCall, State};
 use crate::keyspace::{Interest, What};
 use crate::resp::{Mark, ReplyBuf};
@@ -17,6 +18,8 @@ pub enum Step {
     Blocked,
     /// A script is to be run by the host, then [`finish`] called.
     Script(ScriptCall, Pending),
+    /// A transaction is to be run, command by command with [`queued`], then [`finish`] called.
+    Exec(Box<Multi>, Pending),
 }
 
 /// A command whose handler has returned and which has not settled yet.
@@ -50,11 +53,20 @@ pub fn start(
         Ok(row) => row,
         Err(e) => {
             reject(state, args, &e, reply);
+            fail_multi(state, sid);
             return Step::Settled;
         }
     };
     if let Some(session) = state.sessions.get_mut(sid) {
         session.last_cmd = &row.name;
+        if let Some(multi) = &mut session.multi
+            && origin == Origin::Client
+            && !row.flags.has(flag::TXN)
+        {
+            multi.push(row, args);
+            reply.simple("QUEUED");
+            return Step::Settled;
+        }
     }
     dispatch(state, sid, db, row, args, mark, reply, origin)
 }
@@ -126,6 +138,7 @@ fn dispatch(
     };
     match result {
         Ok(Flow::Script(call)) => Step::Script(call, pending),
+        Ok(Flow::Exec(multi)) => Step::Exec(multi, pending),
         Ok(Flow::Block(block)) if origin == Origin::Client => {
             finish(state, &pending, args, Ok(()), reply);
             wait(state, sid, *block);
@@ -150,6 +163,29 @@ fn dispatch(
             Step::Settled
         }
     }
+}
+
+/// A command was refused: a transaction that it was meant for fails at EXEC.
+fn fail_multi(state: &mut State, sid: SessionId) {
+    if let Some(multi) = state.sessions.get_mut(sid).and_then(|s| s.multi.as_mut()) {
+        multi.failed = true;
+    }
+}
+
+/// Runs one queued command of a transaction, in the database that is selected by then.
+pub fn queued(
+    state: &mut State,
+    sid: SessionId,
+    row: &'static Entry,
+    args: Args<'_>,
+    reply: &mut ReplyBuf,
+) -> Step {
+    let Some(db) = state.sessions.get(sid).map(|s| s.db) else {
+        return Step::Settled;
+    };
+    state.ks.select(db);
+    let mark = reply.mark();
+    dispatch(state, sid, db, row, args, mark, reply, Origin::Exec)
 }
 
 /// Which row, and whether it may run now. The order of checks is Redis's.
@@ -179,6 +215,11 @@ fn gate(
     };
     if !session.authenticated && !flags.has(flag::NO_AUTH) {
         return Err(CmdError::fixed("NOAUTH Authentication required."));
+    }
+    if session.multi.is_some() && flags.has(flag::NO_MULTI) && !flags.has(flag::TXN) {
+        return Err(CmdError::fixed(
+            "ERR Command not allowed inside a transaction",
+        ));
     }
     if let Some(running) = &state.sys.running
         && running.busy
@@ -235,8 +276,8 @@ pub fn finish(
         state.sys.stats.error(e.code());
     }
     settle(state, pending.row, args);
-    if matches!(pending.origin, Origin::Script { .. }) {
-        // One clock per script: its commands are counted, the time is the script's.
+    if matches!(pending.origin, Origin::Script { .. } | Origin::Exec) {
+        // One clock per unit: its commands are counted, the time is the script's or the transaction's.
         state.sys.stats.called(pending.row.id.index(), 0, failed);
         return;
     }
@@ -325,7 +366,12 @@ fn settle(state: &mut State, row: &'static Entry, args: Args<'_>) {
 
 #[cold]
 fn settle_changes(state: &mut State) {
-    let State { ks, fx, sys, .. } = state;
+    let State {
+        ks,
+        fx,
+        sys,
+        sessions,
+    } = state;
     ks.reap();
     let mut changes = std::mem::take(&mut ks.log.changes);
     for change in &changes {
@@ -338,8 +384,14 @@ fn settle_changes(state: &mut State) {
     fx.insert_expired(expired.iter().map(|(db, key)| (*db, &key[..])));
     for change in changes {
         match change.what {
-            What::Modified => sys.waiters.signal(change.db, &change.key),
-            What::AllModified => sys.waiters.signal_all(change.db),
+            What::Modified => {
+                sys.waiters.signal(change.db, &change.key);
+                sys.watchers.signal(sessions, change.db, &change.key);
+            }
+            What::AllModified => {
+                sys.waiters.signal_all(change.db);
+                sys.watchers.signal_all(sessions, ks, change.db);
+            }
             What::Event(_) | What::Vanished => {}
         }
     }
@@ -485,11 +537,16 @@ pub fn connect(state: &mut State, peer: Peer) -> SessionId {
 
 /// Takes a client out of everything that knows it.
 pub fn forget(state: &mut State, sid: SessionId) {
-    if let Some(session) = state.sessions.remove(sid)
-        && let Some(blocked) = session.blocked
-    {
+    let Some(mut session) = state.sessions.remove(sid) else {
+        return;
+    };
+    if let Some(blocked) = session.blocked {
         state.sys.waiters.remove(sid, &blocked);
     }
+    state
+        .sys
+        .watchers
+        .release(&mut session.watch, &state.ks, sid);
 }
 
 /// Deletes keys whose time is over, up to `limit`, as a unit of its own; returns how many.

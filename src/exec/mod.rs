@@ -14,6 +14,7 @@ pub mod effects;
 pub mod error;
 pub mod host;
 pub mod session;
+pub mod txn;
 
 use std::sync::Arc;
 
@@ -51,6 +52,8 @@ pub enum Flow {
     Block(Box<Block>),
     /// A script is to be run; the pipeline hands the state to the script host.
     Script(ScriptCall),
+    /// EXEC: the header of the reply is written; the queue is to be run.
+    Exec(Box<txn::Multi>),
 }
 
 /// What the script host is asked to do, with the arguments of the command at hand.
@@ -126,6 +129,8 @@ pub enum Origin {
     Client,
     /// A client whose blocked command runs again.
     Woken,
+    /// A transaction.
+    Exec,
     /// A script: `read_only` if it must not write.
     Script {
         /// Whether writing is refused.
@@ -227,6 +232,8 @@ pub struct System {
     pub rng: Rng,
     /// Clients that wait for keys.
     pub waiters: Waiters,
+    /// Clients that watch keys.
+    pub watchers: txn::Watchers,
     /// For the outside.
     pub actions: Vec<Action>,
     /// Cached scripts.

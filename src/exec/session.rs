@@ -3,6 +3,7 @@
 use slab::Slab;
 
 use super::block::Blocked;
+use super::txn::{Multi, Watch};
 use crate::resp::{Proto, ReplyBuf};
 
 /// Names the slot of a session. Slots are reused; [`Session::id`] is unique for ever.
@@ -73,6 +74,10 @@ pub struct Session {
     pub last_cmd: &'static str,
     /// Bytes received and sent, and the state of its buffers, as the connection last told.
     pub net: NetCounters,
+    /// The transaction it puts together.
+    pub multi: Option<Box<Multi>>,
+    /// What it watches.
+    pub watch: Watch,
     /// What it waits for, if it is blocked.
     pub blocked: Option<Box<Blocked>>,
     /// Bytes to send that no call of its own returned: replies after blocking, pushes.
@@ -124,6 +129,8 @@ impl Sessions {
             seen: now,
             last_cmd: "NULL",
             net: NetCounters::default(),
+            multi: None,
+            watch: Watch::default(),
             blocked: None,
             outbox: ReplyBuf::new(Proto::Resp2),
             closing: false,

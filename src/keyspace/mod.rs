@@ -289,6 +289,12 @@ impl Keyspace {
         self.live(db, key)
     }
 
+    /// Whether a key is there whose time is over and which nobody has deleted yet.
+    pub fn is_stale(&self, db: usize, key: &[u8]) -> bool {
+        let found = self.dbs[db].table.get(key);
+        found.is_some_and(|r| self.now > r.expire_at)
+    }
+
     /// The record of a key, of any type, counted as a read.
     pub fn read_any(&self, key: &[u8]) -> Option<&Record> {
         match self.live(self.current, key) {

@@ -44,11 +44,17 @@ pub mod flag {
         21 MOVABLE_KEYS "movablekeys" "First, last and step do not tell all keys; derived.";
         22 ALLOW_BUSY "allow_busy" "Allowed while a script is too slow.";
         23 TOUCHES_ARBITRARY_KEYS "touches_arbitrary_keys" "Touches keys that it does not name (not listed).";
+        24 TXN "txn" "Runs at once inside MULTI instead of being queued (not listed).";
     }
 
     /// Flags that COMMAND INFO keeps to itself.
     pub(super) const HIDDEN: Flags = Flags(
-        MAY_REPLICATE.0 | SENTINEL.0 | ONLY_SENTINEL.0 | PROTECTED.0 | TOUCHES_ARBITRARY_KEYS.0,
+        MAY_REPLICATE.0
+            | SENTINEL.0
+            | ONLY_SENTINEL.0
+            | PROTECTED.0
+            | TOUCHES_ARBITRARY_KEYS.0
+            | TXN.0,
     );
 
     impl Flags {
