@@ -394,10 +394,7 @@ mod tests {
         assert_eq!(run(&mut e, c, "SET a 1"), "+QUEUED\r\n");
         assert_eq!(run(&mut e, c, "GET a"), "+QUEUED\r\n");
         assert_eq!(run(&mut e, c, "SET b 2"), "+QUEUED\r\n");
-        assert_eq!(
-            run(&mut e, c, "EXEC"),
-            "*3\r\n+OK\r\n$1\r\n1\r\n+OK\r\n"
-        );
+        assert_eq!(run(&mut e, c, "EXEC"), "*3\r\n+OK\r\n$1\r\n1\r\n+OK\r\n");
         let log = String::from_utf8_lossy(&e.take_effects()).into_owned();
         assert!(log.contains("MULTI") && log.ends_with("EXEC\r\n"), "{log}");
         run(&mut e, c, "MULTI");

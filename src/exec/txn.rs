@@ -101,7 +101,12 @@ impl Watchers {
             return;
         };
         let (db, key) = (ks.current(), SmallBytes::from(key));
-        if session.watch.keys.iter().any(|w| w.db == db && w.key == key) {
+        if session
+            .watch
+            .keys
+            .iter()
+            .any(|w| w.db == db && w.key == key)
+        {
             return;
         }
         let stale = ks.is_stale(db, &key);
@@ -158,7 +163,8 @@ impl Watchers {
                     continue;
                 };
                 let mut watched = session.watch.keys.iter();
-                let was_there = watched.any(|w| w.existed && !w.stale && w.db == db && w.key == *key);
+                let was_there =
+                    watched.any(|w| w.existed && !w.stale && w.db == db && w.key == *key);
                 session.watch.broken |= was_there || is_there;
             }
         }
