@@ -16,11 +16,19 @@
 
 pub mod commands;
 pub mod ds;
+pub mod embed;
 pub mod engine;
 pub mod exec;
 pub mod keyspace;
 pub mod resp;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod service;
 pub mod spec;
 pub mod types;
 pub mod util;
+
+pub use embed::Client;
+pub use resp::Value;
+#[cfg(feature = "server")]
+pub use server::Server;

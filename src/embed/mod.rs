@@ -1,0 +1,7 @@
+//! A server inside of this process: the engine behind its lock, and a client that needs no socket.
+
+mod client;
+mod node;
+
+pub use client::{CallError, Client};
+pub use node::{Event, Held, LockError, Node, Posted, Wake};

@@ -1,0 +1,314 @@
+//! The engine behind its one lock.
+//!
+//! Whoever wants something of the engine holds it for one batch of commands. Letting go does what the batch left
+//! to do outside of the lock: clients with new output are woken, and the driver learns of an earlier deadline.
+//!
+//! A script that runs past its limit keeps the lock. [`Node::lock`] then fails with [`LockError::Busy`], and the
+//! caller posts what it wants to the [`BusyGate`](crate::exec::busy::BusyGate), from where the script serves it.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard, RwLock};
+
+use crate::engine::Engine;
+use crate::exec::busy::{BusyGate, BusyRequest};
+use crate::exec::{Action, SessionId};
+
+/// How long to wait for the lock before looking whether a script is busy.
+pub(super) const PATIENCE: Duration = Duration::from_millis(5);
+
+/// What a client's connection is woken by.
+pub trait Wake: Send + Sync {
+    /// There is output, or the connection must end. Called without the lock, and more often than needed.
+    fn wake(&self);
+}
+
+/// What concerns the server as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// The next deadline is earlier than it was.
+    Deadline,
+    /// The server is to stop.
+    Shutdown,
+    /// A command panicked: the engine answers nobody any more.
+    Failed,
+}
+
+/// Why the engine cannot be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LockError {
+    /// A script runs past its limit.
+    #[error("a script is running past its limit")]
+    Busy,
+    /// The server has stopped.
+    #[error("the server has stopped")]
+    Stopped,
+}
+
+/// What becomes of a request that was posted, or why it was not.
+#[derive(Debug)]
+pub enum Posted {
+    /// The callback will be called.
+    Yes,
+    /// The script has ended: take the lock.
+    TooLate,
+}
+
+/// A handle to the engine, shared by connections, clients and the driver.
+#[derive(Clone)]
+pub struct Node {
+    inner: Arc<Inner>,
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node").finish_non_exhaustive()
+    }
+}
+
+type Listener = Box<dyn Fn(Event) + Send + Sync>;
+
+struct Inner {
+    engine: Mutex<Engine>,
+    gate: Arc<BusyGate>,
+    /// By slot of the session. A slot that was reused wakes a stranger, who finds nothing to do.
+    wakers: RwLock<Vec<Option<Arc<dyn Wake>>>>,
+    /// The deadline that the driver waits for, unix milliseconds; written under the engine's lock.
+    driver_waits_for: AtomicI64,
+    stopped: AtomicBool,
+    failed: AtomicBool,
+    listener: RwLock<Option<Listener>>,
+}
+
+/// The engine, held.
+pub struct Held<'a> {
+    node: &'a Node,
+    engine: Option<MutexGuard<'a, Engine>>,
+}
+
+impl std::fmt::Debug for Held<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Held").finish_non_exhaustive()
+    }
+}
+
+impl Node {
+    /// Puts an engine behind a lock.
+    pub fn new(engine: Engine) -> Self {
+        let gate = engine.gate();
+        Self {
+            inner: Arc::new(Inner {
+                engine: Mutex::new(engine),
+                gate,
+                wakers: RwLock::default(),
+                driver_waits_for: AtomicI64::new(i64::MIN),
+                stopped: AtomicBool::new(false),
+                failed: AtomicBool::new(false),
+                listener: RwLock::default(),
+            }),
+        }
+    }
+
+    /// Sets what is told of events. Called without the lock.
+    pub fn on_event(&self, listener: impl Fn(Event) + Send + Sync + 'static) {
+        *self.inner.listener.write() = Some(Box::new(listener));
+    }
+
+    /// Forgets what [`on_event`](Self::on_event) set.
+    pub fn no_more_events(&self) {
+        self.inner.listener.write().take();
+    }
+
+    /// See [`BusyGate`].
+    pub fn gate(&self) -> &BusyGate {
+        &self.inner.gate
+    }
+
+    /// Takes the engine, its clock just read.
+    ///
+    /// # Errors
+    /// When a script is busy, or the server has stopped.
+    #[inline]
+    pub fn lock(&self) -> Result<Held<'_>, LockError> {
+        let mut engine = match self.inner.engine.try_lock() {
+            Some(engine) => engine,
+            None => self.lock_slowly()?,
+        };
+        if self.inner.stopped.load(Ordering::Relaxed) {
+            return Err(LockError::Stopped);
+        }
+        engine.refresh_time();
+        Ok(Held {
+            node: self,
+            engine: Some(engine),
+        })
+    }
+
+    #[cold]
+    fn lock_slowly(&self) -> Result<MutexGuard<'_, Engine>, LockError> {
+        loop {
+            if self.is_stopped() {
+                return Err(LockError::Stopped);
+            }
+            if self.inner.gate.is_shut() {
+                return Err(LockError::Busy);
+            }
+            if let Some(engine) = self.inner.engine.try_lock_for(PATIENCE) {
+                return Ok(engine);
+            }
+        }
+    }
+
+    /// Posts something to the script that is busy.
+    pub fn post(&self, request: BusyRequest) -> Posted {
+        match self.inner.gate.post(request) {
+            Ok(()) => Posted::Yes,
+            Err(_) => Posted::TooLate,
+        }
+    }
+
+    /// Whether the server has stopped.
+    pub fn is_stopped(&self) -> bool {
+        self.inner.stopped.load(Ordering::Acquire)
+    }
+
+    /// Whether it stopped because a command panicked.
+    pub fn has_failed(&self) -> bool {
+        self.inner.failed.load(Ordering::Acquire)
+    }
+
+    /// Stops: the engine cannot be had any more, a running script ends, and every connection is woken.
+    pub fn stop(&self) {
+        self.inner.stopped.store(true, Ordering::Release);
+        self.inner.gate.stop();
+        let wakers: Vec<_> = self.inner.wakers.read().iter().flatten().cloned().collect();
+        wakers.iter().for_each(|waker| waker.wake());
+    }
+
+    /// Remembers how to wake a client.
+    pub fn set_waker(&self, sid: SessionId, waker: Arc<dyn Wake>) {
+        let mut wakers = self.inner.wakers.write();
+        if wakers.len() <= sid.0 {
+            wakers.resize(sid.0 + 1, None);
+        }
+        if let Some(slot) = wakers.get_mut(sid.0) {
+            *slot = Some(waker);
+        }
+    }
+
+    /// Forgets how to wake a client. To be called before its slot is freed.
+    fn clear_waker(&self, sid: SessionId) {
+        if let Some(slot) = self.inner.wakers.write().get_mut(sid.0) {
+            *slot = None;
+        }
+    }
+
+    /// A client is gone.
+    pub fn disconnect(&self, sid: SessionId) {
+        self.clear_waker(sid);
+        loop {
+            match self.lock() {
+                Ok(mut engine) => return engine.disconnect(sid),
+                Err(LockError::Stopped) => return,
+                Err(LockError::Busy) => {
+                    if let Posted::Yes = self.post(BusyRequest::Disconnect(sid)) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Does what is due and says how long nothing will be. An earlier deadline that comes up meanwhile is told
+    /// as [`Event::Deadline`].
+    ///
+    /// # Errors
+    /// As [`lock`](Self::lock).
+    pub fn tick(&self) -> Result<Option<Duration>, LockError> {
+        let mut engine = self.lock()?;
+        engine.tick();
+        let next = engine.next_deadline();
+        // Set while the lock is held, so that no deadline slips between.
+        self.inner
+            .driver_waits_for
+            .store(next.unwrap_or(i64::MAX), Ordering::Relaxed);
+        let now_us = engine.state().sys.now_us;
+        Ok(next.map(|at| {
+            let wait = at.saturating_mul(1000).saturating_sub(now_us);
+            Duration::from_micros(u64::try_from(wait).unwrap_or(0))
+        }))
+    }
+
+    fn tell(&self, event: Event) {
+        if let Some(listener) = self.inner.listener.read().as_ref() {
+            listener(event);
+        }
+    }
+
+    #[cold]
+    fn act(&self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Wake(sid) | Action::Close(sid) => {
+                    let waker = self.inner.wakers.read().get(sid.0).cloned().flatten();
+                    if let Some(waker) = waker {
+                        waker.wake();
+                    }
+                }
+                Action::Shutdown => self.tell(Event::Shutdown),
+                Action::Reconfigure(_) => {}
+            }
+        }
+    }
+}
+
+impl Deref for Held<'_> {
+    type Target = Engine;
+
+    #[expect(clippy::expect_used, reason = "only Drop takes the guard")]
+    fn deref(&self) -> &Engine {
+        self.engine.as_ref().expect("held until dropped")
+    }
+}
+
+impl DerefMut for Held<'_> {
+    #[expect(clippy::expect_used, reason = "only Drop takes the guard")]
+    fn deref_mut(&mut self) -> &mut Engine {
+        self.engine.as_mut().expect("held until dropped")
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let Some(mut engine) = self.engine.take() else {
+            return;
+        };
+        if std::thread::panicking() {
+            // Half of a unit may be done: nothing may be read or acknowledged any more.
+            drop(engine);
+            self.node.inner.failed.store(true, Ordering::Release);
+            self.node.stop();
+            self.node.tell(Event::Failed);
+            return;
+        }
+        let actions = engine.take_actions();
+        let waits_for = &self.node.inner.driver_waits_for;
+        let earlier = engine
+            .next_deadline()
+            .is_some_and(|next| next < waits_for.load(Ordering::Relaxed));
+        if earlier {
+            // Told once: until the driver has looked, everything is later than this.
+            waits_for.store(i64::MIN, Ordering::Relaxed);
+        }
+        drop(engine);
+        if !actions.is_empty() {
+            self.node.act(actions);
+        }
+        if earlier {
+            self.node.tell(Event::Deadline);
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! New connections: who they are, and whether they are let in.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tracing::warn;
+
+use super::conn::Conn;
+use super::listen;
+use crate::embed::{LockError, Node, Posted};
+use crate::exec::SessionId;
+use crate::exec::busy::BusyRequest;
+use crate::exec::call::Refusal;
+use crate::exec::session::Peer;
+use crate::resp::Limits;
+
+/// How long to wait when the system has no socket to give.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Accepts TCP connections until the task is dropped.
+pub(super) async fn tcp(listener: TcpListener, node: Node) {
+    loop {
+        let (stream, addr) = next(|| listener.accept()).await;
+        tokio::spawn(serve_tcp(stream, addr, node.clone()));
+    }
+}
+
+/// Accepts connections over a unix socket until the task is dropped.
+#[cfg(unix)]
+pub(super) async fn unix(listener: tokio::net::UnixListener, path: String, node: Node) {
+    use std::os::fd::AsRawFd;
+    loop {
+        let (stream, _) = next(|| listener.accept()).await;
+        let peer = Peer {
+            addr: format!("{path}:0"),
+            laddr: format!("{path}:0"),
+            fd: i64::from(stream.as_raw_fd()),
+            unix: true,
+            local: true,
+            trusted: false,
+        };
+        let node = node.clone();
+        tokio::spawn(async move {
+            match join(&node, peer).await {
+                Ok(joined) => {
+                    Conn::new(stream, node, joined.sid, joined.limits)
+                        .serve()
+                        .await
+                }
+                Err(refused) => refuse(stream, refused).await,
+            }
+        });
+    }
+}
+
+/// The next connection. Errors are of one connection, or of the whole system: neither ends the loop.
+async fn next<T, F: Future<Output = io::Result<T>>>(accept: impl Fn() -> F) -> T {
+    loop {
+        match accept().await {
+            Ok(accepted) => return accepted,
+            Err(error) => {
+                warn!("Accepting client connection: {error}");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve_tcp(stream: TcpStream, addr: SocketAddr, node: Node) {
+    let peer = Peer {
+        addr: addr.to_string(),
+        laddr: stream
+            .local_addr()
+            .map(|a| a.to_string())
+            .unwrap_or_default(),
+        fd: descriptor(&stream),
+        unix: false,
+        local: addr.ip().to_canonical().is_loopback(),
+        trusted: false,
+    };
+    match join(&node, peer).await {
+        Ok(joined) => {
+            // A connection that cannot be tuned works all the same.
+            if let Err(error) = listen::prepare(&stream, joined.keepalive) {
+                warn!("Preparing the connection of {addr}: {error}");
+            }
+            Conn::new(stream, node, joined.sid, joined.limits)
+                .serve()
+                .await;
+        }
+        Err(refused) => refuse(stream, refused).await,
+    }
+}
+
+#[cfg(unix)]
+fn descriptor(stream: &TcpStream) -> i64 {
+    use std::os::fd::AsRawFd;
+    i64::from(stream.as_raw_fd())
+}
+
+#[cfg(not(unix))]
+fn descriptor(_: &TcpStream) -> i64 {
+    -1
+}
+
+/// A client that was let in.
+struct Joined {
+    sid: SessionId,
+    limits: Limits,
+    keepalive: u64,
+}
+
+/// Makes a session; without a refusal to send, the server is stopping.
+async fn join(node: &Node, peer: Peer) -> Result<Joined, Option<Refusal>> {
+    loop {
+        match join_now(node, &peer) {
+            Ok(joined) => return joined.map_err(Some),
+            Err(LockError::Stopped) => return Err(None),
+            Err(LockError::Busy) => {}
+        }
+        let (done, joined) = oneshot::channel();
+        let request = BusyRequest::Connect {
+            peer: peer.clone(),
+            done: Box::new(|sid| {
+                // Nobody takes it only when the runtime is being dropped.
+                let _ = done.send(sid);
+            }),
+        };
+        if let Posted::Yes = node.post(request) {
+            let sid = joined.await.map_err(|_| None)?.map_err(Some)?;
+            // The parameters are out of reach; the first batch under the lock looks at them.
+            return Ok(Joined {
+                sid,
+                limits: Limits::default(),
+                keepalive: 0,
+            });
+        }
+    }
+}
+
+fn join_now(node: &Node, peer: &Peer) -> Result<Result<Joined, Refusal>, LockError> {
+    let mut engine = node.lock()?;
+    let sid = match engine.admit(peer.clone()) {
+        Ok(sid) => sid,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let state = engine.state();
+    Ok(Ok(Joined {
+        sid,
+        limits: Limits {
+            max_bulk: usize::try_from(state.sys.cfg.proto_max_bulk_len).unwrap_or(usize::MAX),
+            unauthenticated: state.sessions.get(sid).is_some_and(|s| !s.authenticated),
+            ..Limits::default()
+        },
+        keepalive: state.sys.cfg.tcp_keepalive,
+    }))
+}
+
+/// Tells a client why it is not let in.
+async fn refuse(mut stream: impl AsyncRead + AsyncWrite + Unpin, refused: Option<Refusal>) {
+    if let Some(refusal) = refused {
+        // It may be gone already, or not listen.
+        let _ = tokio::time::timeout(
+            PAUSE,
+            stream.write_all(format!("-{refusal}\r\n").as_bytes()),
+        )
+        .await;
+        let _ = stream.shutdown().await;
+    }
+}

@@ -1,0 +1,525 @@
+//! One client's socket: read, decode, run a batch under the lock, write.
+//!
+//! A connection is one state machine, polled by the runtime. Read and reply buffers belong to the worker thread
+//! and stay warm; a connection owns only what is left over: an unfinished request, and output that the peer has
+//! not taken yet.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tracing::{debug, warn};
+
+use super::signal::Signal;
+use crate::embed::{LockError, Node, Posted};
+use crate::engine::Outcome;
+use crate::exec::busy::{BusyRequest, Served};
+use crate::exec::{Args, Argv, SessionId};
+use crate::resp::{ArgVec, Batch, Decoder, Limits, Proto, ReplyBuf};
+
+/// Bytes read at once.
+const READ: usize = 64 * 1024;
+
+/// A hold of the lock ends when this much has been answered.
+const REPLY_PER_HOLD: usize = 256 * 1024;
+
+/// Nothing more is run or read for a client that has left this much output untaken.
+const MAX_OUTPUT: usize = 64 * 1024 * 1024;
+
+/// A client that waits for a key is read on, so that its leaving is seen, up to this much.
+const MAX_READ_AHEAD: usize = 1024 * 1024;
+
+/// Buffers up to this size are kept between uses.
+const KEEP: usize = 16 * 1024;
+
+/// Batches run in one poll before other connections get their turn.
+const BATCHES_PER_POLL: usize = 4;
+
+/// What a worker thread lends to the connection that it polls.
+struct Worker {
+    read: Vec<u8>,
+    batch: Batch,
+    reply: ReplyBuf,
+}
+
+thread_local! {
+    static WORKER: Cell<Option<Box<Worker>>> = const { Cell::new(None) };
+}
+
+impl Worker {
+    /// The buffers of this thread, or new ones while those are lent.
+    fn borrow() -> Box<Self> {
+        WORKER.take().unwrap_or_else(|| {
+            Box::new(Self {
+                read: vec![0; READ],
+                batch: Batch::new(),
+                reply: ReplyBuf::new(Proto::Resp2),
+            })
+        })
+    }
+
+    fn give_back(mut self: Box<Self>) {
+        self.reply.clear();
+        if self.reply.capacity() > 4 * REPLY_PER_HOLD {
+            let _ = self.reply.take();
+        }
+        WORKER.set(Some(self));
+    }
+}
+
+/// Bytes received and not yet run.
+#[derive(Default)]
+struct Input {
+    buf: Vec<u8>,
+    start: usize,
+}
+
+impl Input {
+    fn bytes(&self) -> &[u8] {
+        self.buf.get(self.start..).unwrap_or_default()
+    }
+
+    fn len(&self) -> usize {
+        self.buf.len() - self.start
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn extend(&mut self, bytes: &[u8]) {
+        self.buf.extend_from_slice(bytes);
+    }
+
+    /// Drops bytes from the front; they are moved out of the way only when they are the greater part.
+    fn consume(&mut self, n: usize) {
+        self.start += n;
+        if self.is_empty() {
+            self.clear();
+        } else if self.start > self.buf.len() / 2 {
+            self.buf.drain(..self.start);
+            self.start = 0;
+        }
+    }
+
+    fn clear(&mut self) {
+        self.start = 0;
+        self.buf.clear();
+        self.buf.shrink_to(KEEP);
+    }
+}
+
+/// What the connection is waiting for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The next request.
+    Open,
+    /// A key.
+    Blocked,
+    /// The answer of a busy script.
+    Posted,
+    /// Nothing but that its output is taken; then it ends.
+    Closing,
+}
+
+/// One client's connection.
+pub(super) struct Conn<S> {
+    io: S,
+    node: Node,
+    sid: SessionId,
+    signal: Arc<Signal>,
+    phase: Phase,
+    limits: Limits,
+    query_limit: usize,
+    decoder: Decoder,
+    input: Input,
+    /// Whether `input` may hold complete requests.
+    backlog: bool,
+    /// Bytes read that the session has not been told of.
+    received: usize,
+    output: Vec<u8>,
+    /// Bytes of `output` that are written.
+    sent: usize,
+}
+
+impl<S> Drop for Conn<S> {
+    fn drop(&mut self) {
+        self.node.disconnect(self.sid);
+    }
+}
+
+/// How a batch ended.
+enum Ran {
+    /// Every request of it has run.
+    All,
+    /// The request at this index was the last to run.
+    UpTo(usize),
+    /// None has: a script is busy and will answer them.
+    Posted,
+    /// None has: the server is stopping.
+    Stopped,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
+    pub(super) fn new(io: S, node: Node, sid: SessionId, limits: Limits) -> Self {
+        let signal = Arc::new(Signal::default());
+        node.set_waker(sid, Arc::clone(&signal) as _);
+        Self {
+            io,
+            node,
+            sid,
+            signal,
+            phase: Phase::Open,
+            limits,
+            query_limit: usize::MAX,
+            decoder: Decoder::new(),
+            input: Input::default(),
+            backlog: false,
+            received: 0,
+            output: Vec::new(),
+            sent: 0,
+        }
+    }
+
+    /// Serves the client until either side ends the connection.
+    pub(super) async fn serve(mut self) {
+        poll_fn(|cx| {
+            let mut worker = Worker::borrow();
+            let done = self.poll(cx, &mut worker);
+            worker.give_back();
+            done
+        })
+        .await;
+    }
+
+    /// Goes as far as it gets without waiting. Ready when the connection is over.
+    fn poll(&mut self, cx: &mut Context<'_>, worker: &mut Worker) -> Poll<()> {
+        self.signal.register(cx.waker());
+        for _ in 0..BATCHES_PER_POLL {
+            if self.signal.take() {
+                self.collect();
+            }
+            match self.poll_flush(cx) {
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(())) if self.phase == Phase::Closing => {
+                    self.drain(cx, worker);
+                    return Poll::Ready(());
+                }
+                _ => {}
+            }
+            if self.backlog && self.may_run() {
+                self.run_input(worker);
+            } else if self.may_read() {
+                match ready!(self.poll_read(cx, worker)) {
+                    Ok(0) | Err(_) => return Poll::Ready(()),
+                    Ok(n) => self.receive(n, worker),
+                }
+            } else {
+                return Poll::Pending;
+            }
+            if self.poll_reply(cx, worker).is_err() {
+                return Poll::Ready(());
+            }
+        }
+        // Others first; this connection is polled again at once.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn unsent(&self) -> usize {
+        self.output.len() - self.sent
+    }
+
+    fn may_run(&self) -> bool {
+        self.phase == Phase::Open && self.unsent() < MAX_OUTPUT
+    }
+
+    fn may_read(&self) -> bool {
+        match self.phase {
+            Phase::Open => self.unsent() < MAX_OUTPUT,
+            Phase::Blocked => self.input.len() < MAX_READ_AHEAD,
+            Phase::Posted | Phase::Closing => false,
+        }
+    }
+
+    /// Takes what others left for this client.
+    fn collect(&mut self) {
+        if self.phase == Phase::Posted {
+            match self.signal.served() {
+                Some(served) => self.take_served(served),
+                None if self.node.is_stopped() => self.abandon(),
+                None => {}
+            }
+            return;
+        }
+        match self.take_output() {
+            Some(phase) => self.enter(phase),
+            None => self.abandon(),
+        }
+    }
+
+    /// Moves what waits in the outbox to the output; none when the server is stopping.
+    fn take_output(&mut self) -> Option<Phase> {
+        loop {
+            match self.node.lock() {
+                Ok(mut engine) => {
+                    return Some(phase_after(engine.take_output(self.sid, &mut self.output)));
+                }
+                Err(LockError::Stopped) => return None,
+                Err(LockError::Busy) => {
+                    if let Posted::Yes = self.node.post(ask(self.sid, Vec::new(), &self.signal)) {
+                        return Some(Phase::Posted);
+                    }
+                }
+            }
+        }
+    }
+
+    fn take_served(&mut self, served: Served) {
+        self.output.extend_from_slice(&served.bytes);
+        self.enter(match served {
+            Served { closing: true, .. } => Phase::Closing,
+            Served { blocked: true, .. } => Phase::Blocked,
+            _ => Phase::Open,
+        });
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        if self.phase == Phase::Closing {
+            return;
+        }
+        self.phase = phase;
+        match phase {
+            Phase::Open => self.backlog |= !self.input.is_empty(),
+            Phase::Closing => self.input.clear(),
+            Phase::Blocked | Phase::Posted => {}
+        }
+    }
+
+    /// Ends the connection without another word.
+    fn abandon(&mut self) {
+        self.output.clear();
+        self.sent = 0;
+        self.enter(Phase::Closing);
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, worker: &mut Worker) -> Poll<io::Result<usize>> {
+        let mut buf = ReadBuf::new(&mut worker.read);
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut buf))?;
+        Poll::Ready(Ok(buf.filled().len()))
+    }
+
+    /// Reads what has arrived already: closing a socket with unread bytes resets it, and the peer would lose the
+    /// last replies.
+    fn drain(&mut self, cx: &mut Context<'_>, worker: &mut Worker) {
+        for _ in 0..MAX_READ_AHEAD / READ {
+            if !matches!(self.poll_read(cx, worker), Poll::Ready(Ok(1..))) {
+                break;
+            }
+        }
+    }
+
+    /// Bytes have arrived, the first `n` of the worker's read buffer.
+    fn receive(&mut self, n: usize, worker: &mut Worker) {
+        self.received += n;
+        let read = std::mem::take(&mut worker.read);
+        let fresh = read.get(..n).unwrap_or_default();
+        if self.phase == Phase::Open && self.input.is_empty() {
+            let used = self.run(fresh, worker);
+            self.input.extend(fresh.get(used..).unwrap_or_default());
+        } else {
+            self.input.extend(fresh);
+            if self.may_run() {
+                self.run_input(worker);
+            }
+        }
+        worker.read = read;
+        if self.phase == Phase::Closing {
+            self.input.clear();
+        } else if self.input.len() > self.query_limit {
+            warn!(
+                size = self.input.len(),
+                "Closing a client that reached the maximum query buffer length"
+            );
+            self.abandon();
+        }
+    }
+
+    /// Runs requests that were read earlier.
+    fn run_input(&mut self, worker: &mut Worker) {
+        let mut input = std::mem::take(&mut self.input);
+        let used = self.run(input.bytes(), worker);
+        input.consume(used);
+        self.input = input;
+    }
+
+    /// Runs the requests at the front of `buf` and says how many bytes they took.
+    fn run(&mut self, buf: &[u8], worker: &mut Worker) -> usize {
+        let Worker { batch, reply, .. } = worker;
+        self.decoder.decode(buf, &self.limits, batch);
+        let full = batch.len() >= self.limits.max_requests
+            || (self.limits.unauthenticated && !batch.is_empty());
+        self.backlog = full;
+        let ran = if batch.is_empty() {
+            Ran::All
+        } else {
+            self.run_batch(buf, batch, reply)
+        };
+        let stopped_at = match ran {
+            Ran::All => match batch.error() {
+                Some(error) => {
+                    debug!(%error, "Protocol error from client");
+                    reply.error_bytes(&error.wire_text());
+                    self.enter(Phase::Closing);
+                    return buf.len();
+                }
+                None => return batch.consumed(),
+            },
+            Ran::UpTo(last) => last,
+            Ran::Posted => {
+                self.enter(Phase::Posted);
+                batch.len().saturating_sub(1)
+            }
+            Ran::Stopped => {
+                self.abandon();
+                return buf.len();
+            }
+        };
+        // Whatever was decoded behind the last request that ran is decoded anew.
+        self.decoder = Decoder::new();
+        self.backlog = true;
+        batch.end(stopped_at)
+    }
+
+    /// One hold of the lock.
+    fn run_batch(&mut self, buf: &[u8], batch: &Batch, reply: &mut ReplyBuf) -> Ran {
+        let mut engine = loop {
+            match self.node.lock() {
+                Ok(engine) => break engine,
+                Err(LockError::Stopped) => return Ran::Stopped,
+                Err(LockError::Busy) => {
+                    let requests =
+                        (0..batch.len()).map(|i| batch.args(i, buf).map(<[u8]>::to_vec).collect());
+                    if let Posted::Yes =
+                        self.node
+                            .post(ask(self.sid, requests.collect(), &self.signal))
+                    {
+                        return Ran::Posted;
+                    }
+                }
+            }
+        };
+        let mut argv = ArgVec::new();
+        if let Some(session) = engine.state().sessions.get(self.sid) {
+            reply.set_proto(session.proto);
+        }
+        let mut ran = Ran::All;
+        let mut phase = Phase::Open;
+        for i in 0..batch.len() {
+            argv.clear();
+            argv.extend(batch.args(i, buf));
+            if is_http(&argv) {
+                warn!(
+                    "Possible SECURITY ATTACK detected: a client sends HTTP, as a web page could make a browser do. \
+                     Its connection is closed."
+                );
+                return Ran::Stopped;
+            }
+            phase = phase_after(engine.execute(self.sid, Args::new(&argv), reply));
+            if phase != Phase::Open || reply.len() >= REPLY_PER_HOLD {
+                ran = Ran::UpTo(i);
+                break;
+            }
+        }
+        let state = engine.state();
+        state.sys.stats.net_input_bytes += self.received as u64;
+        state.sys.stats.net_output_bytes += reply.len() as u64;
+        self.query_limit =
+            usize::try_from(state.sys.cfg.client_query_buffer_limit).unwrap_or(usize::MAX);
+        self.limits.max_bulk =
+            usize::try_from(state.sys.cfg.proto_max_bulk_len).unwrap_or(usize::MAX);
+        if let Some(session) = state.sessions.get_mut(self.sid) {
+            self.limits.unauthenticated = !session.authenticated;
+            session.net.received += self.received as u64;
+            session.net.sent += reply.len() as u64;
+        }
+        self.received = 0;
+        drop(engine);
+        self.enter(phase);
+        ran
+    }
+
+    /// Sends the replies of a batch; what the peer does not take at once becomes the connection's output.
+    fn poll_reply(&mut self, cx: &mut Context<'_>, worker: &mut Worker) -> io::Result<()> {
+        let reply = &mut worker.reply;
+        if reply.is_empty() {
+            return Ok(());
+        }
+        let mut written = 0;
+        while self.output.is_empty() && written < reply.len() {
+            let rest = reply.as_slice().get(written..).unwrap_or_default();
+            match Pin::new(&mut self.io).poll_write(cx, rest) {
+                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(n)) => written += n,
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => break,
+            }
+        }
+        if self.output.is_empty() && reply.len() - written > KEEP {
+            reply.swap(&mut self.output);
+            self.sent = written;
+        } else {
+            self.output
+                .extend_from_slice(reply.as_slice().get(written..).unwrap_or_default());
+        }
+        reply.clear();
+        Ok(())
+    }
+
+    /// Sends what is left over. Ready when nothing is.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.output.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        while let Some(rest @ [_, ..]) = self.output.get(self.sent..) {
+            match ready!(Pin::new(&mut self.io).poll_write(cx, rest))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                n => self.sent += n,
+            }
+        }
+        self.output.clear();
+        self.output.shrink_to(KEEP);
+        self.sent = 0;
+        Poll::Ready(Ok(()))
+    }
+}
+
+const fn phase_after(outcome: Outcome) -> Phase {
+    match outcome {
+        Outcome::Done => Phase::Open,
+        Outcome::Blocked => Phase::Blocked,
+        Outcome::Close => Phase::Closing,
+    }
+}
+
+/// A request to a busy script, whose answer the signal brings.
+fn ask(sid: SessionId, requests: Vec<Argv>, signal: &Arc<Signal>) -> BusyRequest {
+    let signal = Arc::clone(signal);
+    let done = Box::new(move |served| signal.serve(served));
+    BusyRequest::Run {
+        sid,
+        requests,
+        done,
+    }
+}
+
+/// Whether a request is a line of HTTP, as a web page can make a browser send to any port.
+fn is_http(argv: &[&[u8]]) -> bool {
+    let name = argv.first().copied().unwrap_or_default();
+    matches!(name.len(), 4 | 5)
+        && (name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:"))
+}

@@ -1,0 +1,204 @@
+//! The server as a program: log, signals, process id file, exit code.
+
+use std::fs;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info, warn};
+
+use super::handle::{Server, StartError};
+use super::log;
+use super::runtime::{End, Stop};
+use crate::service::config::{Config, Invocation, Loaded, SystemFiles, invocation};
+
+const HELP: &str = "\
+Usage: redkeep [FILE] [--NAME VALUE ...] [-]
+       redkeep --version
+       redkeep --help
+
+FILE is a configuration file; - reads one from standard input; --NAME VALUE sets
+a parameter as a line of such a file would. Later settings replace earlier ones.
+
+       redkeep                               this machine only, port 6379
+       redkeep /etc/redkeep.conf
+       redkeep --port 7777 --bind 0.0.0.0 --requirepass secret
+       echo 'maxclients 128' | redkeep -
+";
+
+/// Descriptors that are kept for other things than clients.
+#[cfg(unix)]
+const RESERVED_FILES: u64 = 32;
+
+/// Does what the command line (without the name of the program) asks for.
+pub fn main(argv: &[Vec<u8>]) -> ExitCode {
+    match invocation(argv, &SystemFiles) {
+        Ok(Invocation::Run(loaded)) => run(*loaded),
+        Ok(Invocation::Help) => say(HELP),
+        Ok(Invocation::Version) => say(&format!(
+            "Redkeep server v={} sha={}:0 malloc=mimalloc bits={}\n",
+            env!("CARGO_PKG_VERSION"),
+            option_env!("REDKEEP_COMMIT").unwrap_or("00000000"),
+            usize::BITS
+        )),
+        Err(error) => {
+            complain(&error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn say(text: &str) -> ExitCode {
+    match io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn complain(text: &str) {
+    // There is nowhere else to complain to.
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Runs a server until SHUTDOWN or a signal ends it.
+fn run(loaded: Loaded) -> ExitCode {
+    let config = loaded.config.clone();
+    if let Err(error) = log::start(config.loglevel, &config.logfile) {
+        complain(&format!("Can't open the log file: {error}"));
+        return ExitCode::FAILURE;
+    }
+    let pid = std::process::id();
+    info!("Redkeep is starting");
+    info!(
+        "Redkeep version={}, bits={}, pid={pid}, just started",
+        env!("CARGO_PKG_VERSION"),
+        usize::BITS
+    );
+    loaded
+        .warnings
+        .iter()
+        .for_each(|warning| warn!("{warning}"));
+    if let Err(error) = std::env::set_current_dir(&config.dir) {
+        error!("Can't chdir to '{}': {error}", config.dir);
+        return ExitCode::FAILURE;
+    }
+    if config.port == 0 && config.unixsocket.is_empty() {
+        error!("Configured to not listen anywhere, exiting.");
+        return ExitCode::FAILURE;
+    }
+    #[cfg(unix)]
+    raise_file_limit(u64::from(config.maxclients));
+    info!("Running mode=standalone, port={}. PID: {pid}", config.port);
+    let server = match Server::launch(loaded, (config.port != 0).then_some(config.port)) {
+        Ok(server) => server,
+        Err(error) => {
+            explain(&error, &config);
+            return ExitCode::FAILURE;
+        }
+    };
+    let _pid_file = PidFile::write(&config.pidfile, pid);
+    let stop = std::sync::Arc::clone(server.stop());
+    server.handle().spawn(async move {
+        if let Err(error) = end_on_signals(&stop).await {
+            error!("Signals are not handled: {error}");
+        }
+    });
+    announce(&server, &config);
+    let end = server.wait();
+    server.shutdown();
+    info!("Redkeep is now ready to exit, bye bye...");
+    match end {
+        End::Asked => ExitCode::SUCCESS,
+        End::Failed => ExitCode::FAILURE,
+    }
+}
+
+fn announce(server: &Server, config: &Config) {
+    info!("Server initialized");
+    if !server.addrs().is_empty() {
+        info!("Ready to accept connections tcp");
+    }
+    if !config.unixsocket.is_empty() {
+        info!("Ready to accept connections unix");
+    }
+}
+
+fn explain(error: &StartError, config: &Config) {
+    match error {
+        StartError::Listen(failed) => {
+            error!(
+                "Could not create server TCP listening socket {}:{}: {}",
+                failed.address, failed.port, failed.source
+            );
+            error!("Failed listening on port {} (tcp), aborting.", config.port);
+        }
+        StartError::Unix { path, source } => {
+            error!("Failed opening Unix socket: bind: {path}: {source}");
+            error!("Failed listening on port {} (unix), aborting.", config.port);
+        }
+        other => error!("{other}"),
+    }
+}
+
+/// SIGTERM and SIGINT end the server; a terminal that hangs up does not.
+async fn end_on_signals(stop: &Stop) -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    loop {
+        let name = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+            _ = hang_up.recv() => continue,
+        };
+        warn!("Received {name} scheduling shutdown...");
+        stop.request(End::Asked);
+    }
+}
+
+/// Every client needs a descriptor.
+#[cfg(unix)]
+fn raise_file_limit(clients: u64) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let wanted = clients + RESERVED_FILES;
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|now| now >= wanted) {
+        return;
+    }
+    let current = limit.maximum.map_or(wanted, |most| most.min(wanted));
+    let raised = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: Some(current),
+            maximum: limit.maximum,
+        },
+    );
+    if raised.is_err() || current < wanted {
+        warn!("maxclients {clients} needs {wanted} open files; the system allows {current}");
+    }
+}
+
+/// A file with the process id, while the server runs.
+struct PidFile<'a>(&'a str);
+
+impl<'a> PidFile<'a> {
+    fn write(path: &'a str, pid: u32) -> Option<Self> {
+        if path.is_empty() {
+            return None;
+        }
+        match fs::write(path, format!("{pid}\n")) {
+            Ok(()) => Some(Self(path)),
+            Err(error) => {
+                warn!("Can't write the pid file {path}: {error}");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for PidFile<'_> {
+    fn drop(&mut self) {
+        // Somebody else may have removed it.
+        let _ = fs::remove_file(self.0);
+    }
+}

@@ -1,0 +1,278 @@
+//! Starting and stopping a server.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::runtime::Handle;
+
+use super::listen::{self, ListenError};
+use super::runtime::{self, End, RuntimeId, Serving, Sockets, Stop};
+use crate::embed::{Client, Node};
+use crate::engine::{Engine, Options};
+use crate::service::config::{self, Invocation, LoadError, Loaded, Settings, SystemFiles};
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A parameter or its value was refused.
+    #[error("{0}")]
+    Config(#[from] LoadError),
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The unix socket cannot be listened on.
+    #[error("cannot listen on {path}: {source}")]
+    Unix {
+        /// The path asked for.
+        path: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The system gave no thread or no event queue.
+    #[error("cannot start: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// What a server is to be like; made by [`Server::builder`].
+#[derive(Debug, Clone, Default)]
+#[must_use]
+pub struct Builder {
+    port: Option<u16>,
+    /// Options as on the command line.
+    options: Vec<Vec<u8>>,
+}
+
+impl Builder {
+    /// The TCP port; 0, which is also the default, takes any that is free.
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = Some(port);
+        self
+    }
+
+    /// An address to listen on, in place of the loopback addresses. Several are separated by spaces.
+    pub fn bind(self, addresses: &str) -> Self {
+        self.config("bind", addresses)
+    }
+
+    /// Sets a parameter, as a configuration file would. A later value replaces an earlier one.
+    pub fn config(mut self, name: &str, value: &str) -> Self {
+        if name.eq_ignore_ascii_case("port") {
+            self.port = value.parse().ok().or(self.port);
+        }
+        self.options.push(format!("--{name}").into_bytes());
+        let several = config::find(name.as_bytes()).is_some_and(|row| row.multi);
+        if several && !value.trim().is_empty() {
+            self.options.extend(
+                value
+                    .split_whitespace()
+                    .map(|word| word.as_bytes().to_vec()),
+            );
+        } else {
+            self.options.push(value.as_bytes().to_vec());
+        }
+        self
+    }
+
+    /// Starts the server. It runs on threads of its own, whether or not the caller is asynchronous.
+    ///
+    /// # Errors
+    /// When a parameter is refused, or an address cannot be listened on.
+    pub fn start(self) -> Result<Server, StartError> {
+        let port = self.port.unwrap_or(0);
+        let mut argv = vec![b"--port".to_vec(), port.to_string().into_bytes()];
+        argv.extend(self.options);
+        let Invocation::Run(loaded) = config::invocation(&argv, &SystemFiles)? else {
+            return Err(io::Error::from(io::ErrorKind::InvalidInput).into());
+        };
+        Server::launch(*loaded, Some(port))
+    }
+}
+
+/// A running server. Dropping it stops it and closes every connection.
+///
+/// ```
+/// let server = redkeep::Server::builder().start()?;
+/// let mut client = server.client()?;
+/// let reply = client.call(["SET", "lock", "token", "NX", "PX", "30000"])?;
+/// assert_eq!(reply.to_string(), "OK");
+/// println!("or connect to {}", server.url());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Server {
+    node: Node,
+    addrs: Vec<SocketAddr>,
+    stop: Arc<Stop>,
+    id: RuntimeId,
+    handle: Handle,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("addrs", &self.addrs)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// A server to be configured and started: by default on a free port of the loopback addresses.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Starts a server with a configuration that is complete. `port` none is no TCP at all.
+    pub(super) fn launch(loaded: Loaded, port: Option<u16>) -> Result<Self, StartError> {
+        let Loaded {
+            mut config, file, ..
+        } = loaded;
+        let tcp = match port {
+            Some(port) => listen::tcp(&config.bind, port, config.tcp_backlog)?,
+            None => Vec::new(),
+        };
+        let addrs: Vec<SocketAddr> = tcp.iter().filter_map(|l| l.local_addr().ok()).collect();
+        // Whoever asks for the port wants the one that was found.
+        config.port = addrs.first().map_or(0, SocketAddr::port);
+        let sockets = Sockets {
+            tcp,
+            #[cfg(unix)]
+            unix: unix_socket(
+                &config.unixsocket,
+                config.unixsocketperm,
+                config.tcp_backlog,
+            )?,
+        };
+        let threads = usize::try_from(config.io_threads).unwrap_or(1);
+        let node = Node::new(Engine::new(Options {
+            settings: Settings::new(config, file),
+            ..Options::default()
+        }));
+        let stop = Arc::new(Stop::default());
+        let (sender, started) = std::sync::mpsc::sync_channel(1);
+        let (its_node, its_stop) = (node.clone(), Arc::clone(&stop));
+        let thread = std::thread::Builder::new()
+            .name("redkeep".into())
+            .spawn(move || {
+                let run = runtime::build(threads).and_then(|(runtime, id)| {
+                    let serving = runtime::serve(runtime.handle(), &its_node, sockets, &its_stop)?;
+                    Ok((runtime, id, serving))
+                });
+                let (runtime, serving): (_, Serving) = match run {
+                    Ok((runtime, id, serving)) => {
+                        let _ = sender.send(Ok((id, runtime.handle().clone())));
+                        (runtime, serving)
+                    }
+                    Err(error) => return drop(sender.send(Err(error))),
+                };
+                runtime::run_to_end(runtime, &its_node, serving, &its_stop);
+            })?;
+        let (id, handle) = started.recv().map_err(io::Error::other)??;
+        Ok(Self {
+            node,
+            addrs,
+            stop,
+            id,
+            handle,
+            thread: Some(thread),
+        })
+    }
+
+    /// The address of the first TCP socket.
+    ///
+    /// # Panics
+    /// When the server has none, which no builder can ask for.
+    #[expect(
+        clippy::expect_used,
+        reason = "documented; a builder always asks for TCP"
+    )]
+    pub fn addr(&self) -> SocketAddr {
+        *self.addrs.first().expect("the server listens on TCP")
+    }
+
+    /// The addresses of all TCP sockets.
+    pub fn addrs(&self) -> &[SocketAddr] {
+        &self.addrs
+    }
+
+    /// The TCP port; 0 when there is none.
+    pub fn port(&self) -> u16 {
+        self.addrs.first().map_or(0, SocketAddr::port)
+    }
+
+    /// Where clients connect to, `redis://127.0.0.1:6379` say; without the password, if there is one.
+    pub fn url(&self) -> String {
+        format!("redis://{}", self.addr())
+    }
+
+    /// A client inside of this process. It needs neither a socket nor a password.
+    ///
+    /// # Errors
+    /// When the server has stopped.
+    pub fn client(&self) -> Result<Client, crate::embed::CallError> {
+        Client::connect(&self.node)
+    }
+
+    /// Stops the server: closes sockets and connections, and waits until its threads are gone.
+    pub fn shutdown(mut self) {
+        self.end();
+    }
+
+    /// Waits until the server is to end, by SHUTDOWN or a signal.
+    pub(super) fn wait(&self) -> End {
+        self.stop.wait()
+    }
+
+    /// The runtime that the server runs on.
+    pub(super) const fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// What ends the server.
+    pub(super) const fn stop(&self) -> &Arc<Stop> {
+        &self.stop
+    }
+
+    fn end(&mut self) {
+        self.stop.request(End::Asked);
+        // A thread of the server cannot wait for itself.
+        if let Some(thread) = self.thread.take().filter(|_| !self.id.is_here()) {
+            // It panics only if the runtime does, and then it is gone as well.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+#[cfg(unix)]
+fn unix_socket(
+    path: &str,
+    mode: u32,
+    backlog: u32,
+) -> Result<
+    Option<(
+        std::os::unix::net::UnixListener,
+        listen::unix::SocketFile,
+        String,
+    )>,
+    StartError,
+> {
+    if path.is_empty() {
+        return Ok(None);
+    }
+    match listen::unix::listen(Path::new(path), mode, backlog) {
+        Ok((listener, file)) => Ok(Some((listener, file, path.to_owned()))),
+        Err(source) => Err(StartError::Unix {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}

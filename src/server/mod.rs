@@ -1,0 +1,13 @@
+//! A server on sockets: its own thread, its own runtime, the engine behind it.
+
+mod accept;
+mod conn;
+pub mod daemon;
+mod handle;
+mod listen;
+mod log;
+mod runtime;
+mod signal;
+
+pub use handle::{Builder, Server, StartError};
+pub use listen::ListenError;

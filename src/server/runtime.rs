@@ -1,0 +1,180 @@
+//! The thread that runs a server: it builds the runtime, waits for the end, and drops the runtime.
+
+use std::cell::Cell;
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::Notify;
+
+use super::accept;
+use crate::embed::{Event, LockError, Node};
+
+/// How long tasks may take to end once they are told to.
+const PATIENCE: Duration = Duration::from_millis(80);
+
+/// How long the driver waits for a busy script.
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
+
+thread_local! {
+    /// The server whose worker this thread is; 0 for none.
+    static WORKER_OF: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Why a server ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// It was asked to: by its owner, by a client, by a signal.
+    Asked,
+    /// A command panicked.
+    Failed,
+}
+
+/// Ends a server, once.
+#[derive(Default)]
+pub(super) struct Stop {
+    end: Mutex<Option<End>>,
+    ended: Condvar,
+    notify: Notify,
+}
+
+impl Stop {
+    /// The server is to end. The first reason stays.
+    pub(super) fn request(&self, end: End) {
+        self.end.lock().get_or_insert(end);
+        self.ended.notify_all();
+        self.notify.notify_one();
+    }
+
+    /// Waits until the server is to end.
+    pub(super) fn wait(&self) -> End {
+        let mut end = self.end.lock();
+        loop {
+            if let Some(end) = *end {
+                return end;
+            }
+            self.ended.wait(&mut end);
+        }
+    }
+}
+
+/// What a runtime serves.
+pub(super) struct Sockets {
+    pub(super) tcp: Vec<TcpListener>,
+    #[cfg(unix)]
+    pub(super) unix: Option<(
+        std::os::unix::net::UnixListener,
+        super::listen::unix::SocketFile,
+        String,
+    )>,
+}
+
+/// Identifies a server's runtime, and the threads of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RuntimeId(u64);
+
+impl RuntimeId {
+    fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Whether the calling thread belongs to this runtime.
+    pub(super) fn is_here(self) -> bool {
+        WORKER_OF.get() == self.0
+    }
+}
+
+/// Builds the runtime of a server with that many threads for sockets.
+pub(super) fn build(threads: usize) -> io::Result<(Runtime, RuntimeId)> {
+    let id = RuntimeId::new();
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(threads.max(1))
+        .thread_name("redkeep-io")
+        .on_thread_start(move || WORKER_OF.set(id.0))
+        .enable_all()
+        .build()?;
+    Ok((runtime, id))
+}
+
+/// Starts serving.
+pub(super) fn serve(
+    handle: &Handle,
+    node: &Node,
+    sockets: Sockets,
+    stop: &Arc<Stop>,
+) -> io::Result<Serving> {
+    let _context = handle.enter();
+    let deadline = Arc::new(Notify::new());
+    let (poke, ender) = (Arc::clone(&deadline), Arc::clone(stop));
+    node.on_event(move |event| match event {
+        Event::Deadline => poke.notify_one(),
+        Event::Shutdown => ender.request(End::Asked),
+        Event::Failed => ender.request(End::Failed),
+    });
+    node.gate().on_busy(hand_over);
+    for listener in sockets.tcp {
+        handle.spawn(accept::tcp(
+            tokio::net::TcpListener::from_std(listener)?,
+            node.clone(),
+        ));
+    }
+    #[cfg(unix)]
+    let file = match sockets.unix {
+        Some((listener, file, path)) => {
+            let listener = tokio::net::UnixListener::from_std(listener)?;
+            handle.spawn(accept::unix(listener, path, node.clone()));
+            Some(file)
+        }
+        None => None,
+    };
+    handle.spawn(drive(node.clone(), deadline));
+    Ok(Serving {
+        #[cfg(unix)]
+        _socket_file: file,
+    })
+}
+
+/// What is to be cleaned up when a server ends.
+pub(super) struct Serving {
+    #[cfg(unix)]
+    _socket_file: Option<super::listen::unix::SocketFile>,
+}
+
+/// Waits on the runtime's thread for the end, and ends.
+pub(super) fn run_to_end(runtime: Runtime, node: &Node, serving: Serving, stop: &Stop) {
+    runtime.block_on(stop.notify.notified());
+    drop(serving);
+    node.stop();
+    node.no_more_events();
+    runtime.shutdown_timeout(PATIENCE);
+}
+
+/// Has the engine do what is due, whenever something is.
+async fn drive(node: Node, earlier: Arc<Notify>) {
+    loop {
+        let wait = match node.tick() {
+            Ok(wait) => wait,
+            Err(LockError::Busy) => Some(BUSY_PAUSE),
+            Err(LockError::Stopped) => return,
+        };
+        match wait {
+            // There was more to do than one hold of the lock should take.
+            Some(Duration::ZERO) => tokio::task::yield_now().await,
+            Some(wait) => drop(tokio::time::timeout(wait, earlier.notified()).await),
+            None => earlier.notified().await,
+        }
+    }
+}
+
+/// Called on the thread of a script that has become busy: if that is a worker, another thread takes over its
+/// connections, so that they are served while the script runs.
+fn hand_over() {
+    if WORKER_OF.get() != 0 {
+        tokio::task::block_in_place(|| {});
+    }
+}
