@@ -1,6 +1,10 @@
 //! The command families: one file each, one row per command beside its handler.
 
+mod counter;
+mod lcs;
 mod string;
+mod string_set;
+mod ttl;
 mod txn;
 
 use std::sync::OnceLock;
@@ -9,7 +13,7 @@ use crate::exec::{Command, Handler};
 use crate::spec::Registry;
 
 /// Every family. A new command is a row in one of these; a new family is a line here.
-const FAMILIES: &[&[Command]] = &[string::COMMANDS, txn::COMMANDS];
+const FAMILIES: &[&[Command]] = &[string::COMMANDS, txn::COMMANDS, string_set::COMMANDS, counter::COMMANDS];
 
 /// All commands.
 pub fn registry() -> &'static Registry<Handler> {

@@ -4,6 +4,7 @@
 //! value, counts its memory and knows when a collection has become empty.
 
 pub mod stream;
+pub mod lcs;
 pub mod string;
 
 use stream::Stream;

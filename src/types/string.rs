@@ -1,5 +1,7 @@
 //! Strings: an integer, a short string kept inline, or bytes on the heap.
 
+use std::ops::Range;
+
 use super::{DataType, Value};
 use crate::util::num;
 
@@ -103,6 +105,28 @@ impl Str {
         }
     }
 
+    /// Appends bytes; returns the new length. From here on the encoding is `raw`.
+    pub fn append(&mut self, bytes: &[u8]) -> usize {
+        let buf = self.make_buf();
+        grow(buf, bytes.len());
+        buf.extend_from_slice(bytes);
+        buf.len()
+    }
+
+    /// Writes bytes over those at `offset`, after as many zero bytes as are missing before it; returns the new length.
+    pub fn overwrite(&mut self, offset: usize, bytes: &[u8]) -> usize {
+        let buf = self.make_buf();
+        let end = offset + bytes.len();
+        if end > buf.len() {
+            grow(buf, end - buf.len());
+            buf.resize(end, 0);
+        }
+        if let Some(place) = buf.get_mut(offset..end) {
+            place.copy_from_slice(bytes);
+        }
+        buf.len()
+    }
+
     /// The bytes in a growable buffer, for editing in place. From here on the encoding is `raw`.
     pub fn make_buf(&mut self) -> &mut Vec<u8> {
         if !matches!(self, Str::Buf(_)) {
@@ -127,6 +151,36 @@ impl Str {
             Str::Heap(_) | Str::Buf(_) => "raw",
         }
     }
+}
+
+/// The largest surplus that growing leaves: doubling ends here, as in Redis.
+const MAX_SURPLUS: usize = 1 << 20;
+
+/// Makes room for `more` bytes and some to come.
+fn grow(buf: &mut Vec<u8>, more: usize) {
+    if buf.capacity() - buf.len() < more {
+        let surplus = (buf.len() + more).min(MAX_SURPLUS);
+        buf.reserve_exact(more + surplus);
+    }
+}
+
+/// The bytes of a value of length `len` that GETRANGE selects: both ends count, negative ones from the end. Ends beyond
+/// the value are moved to it, so that `0 -100` selects the first byte.
+pub fn slice_range(len: usize, start: i64, end: i64) -> Range<usize> {
+    if len == 0 || (start < 0 && end < 0 && start > end) {
+        return 0..0;
+    }
+    let last = len - 1;
+    let clamp = |at: i64| {
+        let back = usize::try_from(at.unsigned_abs()).unwrap_or(usize::MAX);
+        if at < 0 {
+            len.saturating_sub(back)
+        } else {
+            back
+        }
+    };
+    let (start, end) = (clamp(start), clamp(end).min(last));
+    if start > end { 0..0 } else { start..end + 1 }
 }
 
 impl DataType for Str {
@@ -155,6 +209,92 @@ impl DataType for Str {
             Str::Int(_) | Str::Inline(..) => 0,
             Str::Heap(b) => b.len(),
             Str::Buf(b) => size_of::<Vec<u8>>() + b.capacity(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn bytes(s: &Str) -> Vec<u8> {
+        s.with(<[u8]>::to_vec)
+    }
+
+    #[test]
+    fn encodings_are_named_as_by_redis() {
+        for (text, encoding) in [
+            ("", "embstr"),
+            ("12", "int"),
+            ("-9223372036854775808", "int"),
+            ("12345678901234567890", "embstr"),
+            ("012", "embstr"),
+            (&"a".repeat(44)[..], "embstr"),
+            (&"a".repeat(45)[..], "raw"),
+        ] {
+            assert_eq!(
+                Str::from_bytes(text.as_bytes()).encoding(),
+                encoding,
+                "{text}"
+            );
+        }
+        let mut edited = Str::from_bytes(b"1");
+        edited.append(b"2");
+        assert_eq!((edited.encoding(), bytes(&edited)), ("raw", b"12".to_vec()));
+    }
+
+    #[test]
+    fn ranges_are_those_of_getrange() {
+        for (start, end, range) in [
+            (0, 3, 0..4),
+            (0, -1, 0..11),
+            (-4, -1, 7..11),
+            (5, 3, 0..0),
+            (5, 5000, 5..11),
+            (-5000, 10000, 0..11),
+            (0, -100, 0..1),
+            (1, -100, 0..0),
+            (-1, -100, 0..0),
+            (-100, -99, 0..1),
+            (-100, -101, 0..0),
+            (i64::MIN, i64::MAX, 0..11),
+            (i64::MAX, i64::MAX, 0..0),
+        ] {
+            assert_eq!(slice_range(11, start, end), range, "{start} {end}");
+        }
+        assert_eq!(slice_range(0, 0, -1), 0..0);
+    }
+
+    #[test]
+    fn growth_leaves_a_bounded_surplus() {
+        let mut s = Str::from_bytes(&[b'x'; 3 << 20]);
+        s.append(b"y");
+        assert!(s.heap_size() <= (4 << 20) + 100);
+    }
+
+    proptest! {
+        #[test]
+        fn overwriting_is_that_of_a_vector(
+            old in prop::collection::vec(any::<u8>(), 0..60),
+            offset in 0usize..80,
+            new in prop::collection::vec(any::<u8>(), 1..40),
+        ) {
+            let mut s = Str::from_bytes(&old);
+            let mut want = old.clone();
+            want.resize(old.len().max(offset + new.len()), 0);
+            want[offset..offset + new.len()].copy_from_slice(&new);
+            prop_assert_eq!(s.overwrite(offset, &new), want.len());
+            prop_assert_eq!(bytes(&s), want);
+        }
+
+        #[test]
+        fn bytes_survive_every_encoding(text in prop::collection::vec(any::<u8>(), 0..60), n in any::<i64>()) {
+            let s = Str::from_bytes(&text);
+            prop_assert_eq!((s.len(), bytes(&s)), (text.len(), text));
+            let s = Str::from_bytes(n.to_string().as_bytes());
+            prop_assert_eq!(s.as_int(), Some(n));
+            prop_assert_eq!(s.encoding(), "int");
         }
     }
 }

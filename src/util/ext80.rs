@@ -4,7 +4,7 @@
 use super::num::write_u64;
 use super::wide::{Wide, parse_exponent};
 use std::cmp::Ordering;
-use std::ops::Add;
+use std::ops::{Add, Neg, Sub};
 
 /// A value of C's `long double` on x86-64: a sign, a mantissa of 64 bits and an exponent of 15.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +46,27 @@ const CHUNK: usize = 19;
 const FRACTION: usize = 17;
 
 impl Ext80 {
+    /// Zero.
+    pub const ZERO: Self = Self {
+        negative: false,
+        kind: ZERO,
+    };
+
+    /// The largest finite value.
+    pub const MAX: Self = Self {
+        negative: false,
+        kind: Kind::Finite {
+            mantissa: u64::MAX,
+            exponent: MAX_EXP,
+        },
+    };
+
+    /// The least finite value.
+    pub const MIN: Self = Self {
+        negative: true,
+        ..Self::MAX
+    };
+
     /// Reads a decimal or hexadecimal float or an infinity, correctly rounded; None for what Redis takes for no float:
     /// NaN, space around it, overflow, underflow to zero, 5 KiB of text or more.
     pub fn parse(text: &[u8]) -> Option<Self> {
@@ -109,6 +130,16 @@ impl Ext80 {
         Self { kind, ..self }
     }
 
+    /// Whether this is less than the other; never with a NaN.
+    pub fn is_below(self, other: Self) -> bool {
+        // Exact: differences underflow gradually, so that none becomes zero but that of equals.
+        let Self { negative, kind } = self - other;
+        match kind {
+            Kind::Nan => false,
+            kind => negative && kind != ZERO,
+        }
+    }
+
     /// Neither infinite nor NaN.
     pub fn is_finite(self) -> bool {
         matches!(self.kind, Kind::Finite { .. })
@@ -170,6 +201,25 @@ impl Add for Ext80 {
                 }
             }
         }
+    }
+}
+
+impl Neg for Ext80 {
+    type Output = Self;
+
+    fn neg(self) -> Self {
+        Self {
+            negative: !self.negative,
+            ..self
+        }
+    }
+}
+
+impl Sub for Ext80 {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        self + -other
     }
 }
 
@@ -487,6 +537,7 @@ mod tests {
     fn the_limits_of_the_format_are_reached() {
         let largest = num("1.18973149535723176502e4932");
         assert_eq!(largest, num("0x1.fffffffffffffffep16383"));
+        assert_eq!(largest, Ext80::MAX);
         assert!(!(largest + largest).is_finite());
         assert_eq!(human(largest).len(), 4933);
         let smallest = num("1.9e-4951");
@@ -503,6 +554,8 @@ mod tests {
         assert_eq!(plus + num("1"), plus);
         assert_eq!((human(plus), human(minus)), ("inf".into(), "-inf".into()));
         assert!((plus + minus).is_nan());
+        assert!(minus.is_below(plus) && !plus.is_below(plus) && !plus.is_below(minus));
+        assert!((plus - plus).is_nan());
     }
 
     #[test]
@@ -520,6 +573,7 @@ mod tests {
             let got = Ext80::from_i64(a) + num(&b.to_string());
             prop_assert_eq!(got, num(&sum.to_string()));
             prop_assert_eq!(human(got), sum.to_string());
+            prop_assert_eq!(Ext80::from_i64(a).is_below(Ext80::from_i64(b)), a < b);
         }
 
         #[test]
