@@ -101,21 +101,11 @@ fn decrby(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 
 /// Adds and answers with the sum. The event is `incrby` also when something was taken away.
 fn add(cx: &mut Ctx<'_>, key: &[u8], by: i64) -> CmdResult {
-    let event = Event::string("incrby");
-    let sum = match cx.ks.edit::<Str>(key)? {
-        Some(mut s) => {
-            let old = s.as_int().ok_or(CmdError::NOT_INTEGER)?;
-            let sum = old.checked_add(by).ok_or(CmdError::OVERFLOW)?;
-            *s.get_mut() = Str::Int(sum);
-            s.changed(1, event);
-            sum
-        }
-        None => {
-            cx.ks
-                .put(key, Value::Str(Str::Int(by)), Expiry::Clear, event);
-            by
-        }
-    };
+    let mut s = cx.ks.edit_or_create(key, || Str::Int(0))?;
+    let old = s.as_int().ok_or(CmdError::NOT_INTEGER)?;
+    let sum = old.checked_add(by).ok_or(CmdError::OVERFLOW)?;
+    *s.get_mut() = Str::Int(sum);
+    s.changed(1, Event::string("incrby"));
     cx.int(sum)
 }
 
@@ -322,7 +312,11 @@ impl<'a> IncrEx<'a> {
         let fresh = self.ttl == Ttl::Unsaid;
         let taken = self.ttl.take_unit(word, rest)?
             || self.ttl.take_token(word, "PERSIST", Ttl::Persist)?;
-        if taken && fresh { Ok(()) } else { Err(CmdError::SYNTAX) }
+        if taken && fresh {
+            Ok(())
+        } else {
+            Err(CmdError::SYNTAX)
+        }
     }
 }
 
@@ -338,7 +332,10 @@ fn increx(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 /// Answers with the number afterwards and what was added to it. A sum out of bounds changes nothing, unless it is to be
 /// moved to the bound.
 fn count<N: Number>(cx: &mut Ctx<'_>, key: &[u8], req: &IncrEx<'_>) -> CmdResult {
-    let by = req.by.map_or_else(|| N::parse(b"1", INCREMENT), |text| N::parse(text, INCREMENT))?;
+    let by = req.by.map_or_else(
+        || N::parse(b"1", INCREMENT),
+        |text| N::parse(text, INCREMENT),
+    )?;
     let bound = |text: Option<&[u8]>, name| text.map(|t| N::parse(t, name)).transpose();
     let lower = bound(req.lower, "LBOUND")?.unwrap_or(N::MIN);
     let upper = bound(req.upper, "UBOUND")?.unwrap_or(N::MAX);
@@ -361,9 +358,9 @@ fn count<N: Number>(cx: &mut Ctx<'_>, key: &[u8], req: &IncrEx<'_>) -> CmdResult
         write_pair(cx, old, N::ZERO);
         return Ok(Flow::Done);
     }
-    let applied = clamped.minus(old).ok_or(CmdError::fixed(
-        "ERR applied increment would overflow",
-    ))?;
+    let applied = clamped
+        .minus(old)
+        .ok_or(CmdError::fixed("ERR applied increment would overflow"))?;
     store(cx, key, clamped, req, deadline);
     write_pair(cx, clamped, applied);
     Ok(Flow::Done)

@@ -2,11 +2,9 @@
 
 use super::lcs;
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow};
-use crate::keyspace::Expiry;
 use crate::keyspace::event::Event;
 use crate::spec::{Group, KeySpec, Propagate, flag};
 use crate::types::string::{Str, slice_range};
-use crate::types::{DataType as _, Value};
 use crate::util::digest;
 
 /// The rows of this family.
@@ -155,17 +153,16 @@ fn digest(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 }
 
 fn append(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    let (key, more) = (args.at(1), args.at(2));
+    let more = args.at(2);
     let limit = cx.sys.cfg.proto_max_bulk_len;
-    let event = Event::string("append");
-    let Some(mut s) = cx.ks.edit::<Str>(key)? else {
-        let value = Str::from_bytes(more).into_value();
-        cx.ks.put(key, value, Expiry::Clear, event);
-        return cx.count(more.len());
+    let mut s = cx.ks.edit_or_create(args.at(1), || Str::from_bytes(more))?;
+    let len = if s.created {
+        more.len()
+    } else {
+        check_length(s.len().checked_add(more.len()), limit)?;
+        s.get_mut().append(more)
     };
-    check_length(s.len().checked_add(more.len()), limit)?;
-    let len = s.get_mut().append(more);
-    s.changed(1, event);
+    s.changed(1, Event::string("append"));
     cx.count(len)
 }
 
@@ -174,27 +171,16 @@ fn setrange(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let Ok(offset) = usize::try_from(offset) else {
         return Err(CmdError::fixed("ERR offset is out of range"));
     };
-    let limit = cx.sys.cfg.proto_max_bulk_len;
-    let event = Event::string("setrange");
-    let end = offset.checked_add(bytes.len());
+    let len = cx.ks.look::<Str>(key)?.map_or(0, Str::len);
     // Writing nothing changes nothing, wherever it is written.
-    let Some(mut s) = cx.ks.edit::<Str>(key)? else {
-        if bytes.is_empty() {
-            return cx.int(0);
-        }
-        check_length(end, limit)?;
-        let mut s = Str::from_text(b"");
-        let len = s.overwrite(offset, bytes);
-        cx.ks.put(key, Value::Str(s), Expiry::Clear, event);
-        return cx.count(len);
-    };
     if bytes.is_empty() {
-        let len = s.len();
         return cx.count(len);
     }
-    check_length(end, limit)?;
+    let end = offset.checked_add(bytes.len());
+    check_length(end, cx.sys.cfg.proto_max_bulk_len)?;
+    let mut s = cx.ks.edit_or_create(key, || Str::from_text(b""))?;
     let len = s.get_mut().overwrite(offset, bytes);
-    s.changed(1, event);
+    s.changed(1, Event::string("setrange"));
     cx.count(len)
 }
 

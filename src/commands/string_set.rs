@@ -164,9 +164,15 @@ enum Condition<'a> {
     Absent,
     Present,
     /// The string is this one, or (`negated`) there is no key or another string.
-    Value { is: &'a [u8], negated: bool },
+    Value {
+        is: &'a [u8],
+        negated: bool,
+    },
     /// The same with the digest of the string, in hexadecimal digits of either case.
-    Digest { is: &'a [u8], negated: bool },
+    Digest {
+        is: &'a [u8],
+        negated: bool,
+    },
 }
 
 impl<'a> Condition<'a> {
@@ -487,7 +493,10 @@ fn msetex(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let Some(numkeys @ 1..) = numkeys else {
         return Err(CmdError::fixed("ERR invalid numkeys value"));
     };
-    let end = usize::try_from(numkeys).unwrap_or(usize::MAX).saturating_mul(2).saturating_add(2);
+    let end = usize::try_from(numkeys)
+        .unwrap_or(usize::MAX)
+        .saturating_mul(2)
+        .saturating_add(2);
     let Some(data) = args.all().get(2..end) else {
         return Err(CmdError::fixed("ERR wrong number of key-value pairs"));
     };

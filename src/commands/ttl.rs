@@ -1,7 +1,7 @@
 //! The TTL options that SET, GETEX, MSETEX and INCREX share.
 
-use crate::exec::args::{Cursor, int, is};
 use crate::exec::CmdError;
+use crate::exec::args::{Cursor, int, is};
 use crate::keyspace::NEVER;
 
 /// How a TTL is given.
@@ -90,12 +90,7 @@ impl Unit {
     }
 
     /// The deadline in unix milliseconds. A number that is not positive or too large is refused, time gone by is not.
-    pub(super) fn deadline(
-        self,
-        number: &[u8],
-        now: i64,
-        command: &str,
-    ) -> Result<i64, CmdError> {
+    pub(super) fn deadline(self, number: &[u8], now: i64, command: &str) -> Result<i64, CmdError> {
         let number = int(number)?;
         let scale = if matches!(self, Unit::Ex | Unit::ExAt) {
             1000
@@ -107,7 +102,9 @@ impl Unit {
         } else {
             0
         };
-        let at = number.checked_mul(scale).and_then(|ms| ms.checked_add(base));
+        let at = number
+            .checked_mul(scale)
+            .and_then(|ms| ms.checked_add(base));
         match at {
             Some(at) if number > 0 => Ok(at.min(NEVER - 1)),
             _ => Err(CmdError::invalid_expire(command)),

@@ -3,8 +3,8 @@
 //! A [`Value`] is what a key holds. Each type implements [`DataType`], by which the keyspace finds it in a
 //! value, counts its memory and knows when a collection has become empty.
 
-pub mod stream;
 pub mod lcs;
+pub mod stream;
 pub mod string;
 
 use stream::Stream;
