@@ -13,7 +13,12 @@ use crate::exec::{Command, Handler};
 use crate::spec::Registry;
 
 /// Every family. A new command is a row in one of these; a new family is a line here.
-const FAMILIES: &[&[Command]] = &[string::COMMANDS, txn::COMMANDS, string_set::COMMANDS, counter::COMMANDS];
+const FAMILIES: &[&[Command]] = &[
+    string::COMMANDS,
+    txn::COMMANDS,
+    string_set::COMMANDS,
+    counter::COMMANDS,
+];
 
 /// All commands.
 pub fn registry() -> &'static Registry<Handler> {
