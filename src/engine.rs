@@ -30,6 +30,7 @@ use smallvec::SmallVec;
 use crate::keyspace::Keyspace;
 use crate::resp::ReplyBuf;
 use crate::service::config::Settings;
+use crate::service::latency::Latency;
 use crate::service::slowlog::SlowLog;
 use crate::service::stats::Stats;
 use crate::util::clock::{Clock, SystemClock};
@@ -111,13 +112,15 @@ impl Engine {
         let ks = Keyspace::new(databases, || rng.next_u64());
         let now_us = options.clock.now_us();
         let registry = commands::registry();
+        let mut stats = Stats::new(registry.len());
+        stats.track_latency = options.settings.latency_tracking;
         let state = State {
             ks,
             sessions: Sessions::default(),
             fx: Effects::default(),
             sys: System {
                 registry,
-                stats: Stats::new(registry.len()),
+                stats,
                 cfg: options.settings,
                 clock: SharedClock(options.clock),
                 now_us,
@@ -131,6 +134,7 @@ impl Engine {
                 running: None,
                 gate: Arc::clone(&gate),
                 slowlog: SlowLog::default(),
+                latency: Latency::default(),
                 redact: Vec::new(),
                 debug: DebugSwitches::default(),
                 host: HostBox(options.host),

@@ -2,6 +2,7 @@
 
 mod counter;
 mod lcs;
+mod server;
 mod string;
 mod string_set;
 mod ttl;
@@ -18,6 +19,13 @@ const FAMILIES: &[&[Command]] = &[
     txn::COMMANDS,
     string_set::COMMANDS,
     counter::COMMANDS,
+    server::COMMANDS,
+    server::config::COMMANDS,
+    server::debug::COMMANDS,
+    server::info::COMMANDS,
+    server::latency::COMMANDS,
+    server::memory::COMMANDS,
+    server::slowlog::COMMANDS,
 ];
 
 /// All commands.

@@ -288,6 +288,15 @@ pub fn finish(
     if slow >= 0 && usec >= slow.unsigned_abs() {
         log_slow(state, pending, usec, args);
     }
+    let spike = state.sys.cfg.latency_monitor_threshold;
+    if spike > 0 && usec >= spike.unsigned_abs().saturating_mul(1000) {
+        let fast = pending.row.flags.has(flag::FAST);
+        let event = if fast { "fast-command" } else { "command" };
+        state
+            .sys
+            .latency
+            .add(event, now_us / 1_000_000, usec / 1000);
+    }
     state.sys.redact.clear();
     // The next command of the batch begins when this one ends.
     state.sys.now_us = now_us.max(state.sys.now_us);

@@ -28,6 +28,7 @@ pub use session::{Session, SessionId, Sessions};
 use crate::keyspace::Keyspace;
 use crate::resp::ReplyBuf;
 use crate::service::config::Settings;
+use crate::service::latency::Latency;
 use crate::service::slowlog::SlowLog;
 use crate::service::stats::Stats;
 use crate::spec::{Registry, Row};
@@ -244,6 +245,8 @@ pub struct System {
     pub gate: Arc<busy::BusyGate>,
     /// The latest slow commands.
     pub slowlog: SlowLog,
+    /// Spikes.
+    pub latency: Latency,
     /// Positions of arguments of the running command that must not be logged.
     pub redact: Vec<usize>,
     /// Switches of DEBUG.

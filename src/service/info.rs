@@ -4,6 +4,7 @@ use std::fmt::Display;
 
 use super::config::Config;
 use super::stats::Stats;
+use crate::keyspace::Keyspace;
 
 /// The version of Redis whose behaviour is followed, as INFO, HELLO and scripts tell it.
 pub const REDIS_VERSION: &str = "7.2.6";
@@ -137,10 +138,11 @@ pub fn human(bytes: u64) -> String {
 }
 
 impl Stats {
-    /// The fields of section Stats that are counted here.
-    pub fn report(&self, out: &mut Report) {
+    /// Section Stats, with what the keyspace counts.
+    pub fn report(&self, ks: &Keyspace, out: &mut Report) {
         let rate = self.rate();
         let kilobytes = |bytes: u64| format!("{:.2}", bytes as f64 / 1024.0);
+        let (hits, misses) = ks.read_stats();
         out.field("total_connections_received", self.connections_received);
         out.field("total_commands_processed", self.commands_processed);
         out.field("instantaneous_ops_per_sec", rate.ops);
@@ -149,8 +151,22 @@ impl Stats {
         out.field("instantaneous_input_kbps", kilobytes(rate.input_bytes));
         out.field("instantaneous_output_kbps", kilobytes(rate.output_bytes));
         out.field("rejected_connections", self.rejected_connections);
+        out.field("sync_full", 0);
+        out.field("sync_partial_ok", 0);
+        out.field("sync_partial_err", 0);
+        out.field("expired_keys", ks.expired_total);
+        out.field("expired_stale_perc", "0.00");
+        out.field("expired_time_cap_reached_count", 0);
         out.field("evicted_keys", self.evicted_keys);
         out.field("evicted_clients", self.evicted_clients);
+        out.field("keyspace_hits", hits);
+        out.field("keyspace_misses", misses);
+        out.field("pubsub_channels", 0);
+        out.field("pubsub_patterns", 0);
+        out.field("pubsubshard_channels", 0);
+        out.field("latest_fork_usec", 0);
+        out.field("total_forks", 0);
+        out.field("unexpected_error_replies", 0);
         out.field("total_error_replies", self.error_replies);
         out.field("total_reads_processed", self.reads_processed);
         out.field("total_writes_processed", self.writes_processed);

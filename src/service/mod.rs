@@ -3,5 +3,6 @@
 pub mod config;
 pub mod histogram;
 pub mod info;
+pub mod latency;
 pub mod slowlog;
 pub mod stats;

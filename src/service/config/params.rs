@@ -385,12 +385,12 @@ params! {
         /// Entries that the slow log keeps.
         "slowlog-max-len" => slowlog_max_len: u64 = "128", Int(0, LONG);
         /// Milliseconds from which LATENCY records an event; 0 for none.
-        "latency-monitor-threshold" => latency_monitor_threshold: i64 = "0", Int(0, LONG), later;
+        "latency-monitor-threshold" => latency_monitor_threshold: i64 = "0", Int(0, LONG);
         /// Keep a histogram of the time that each command takes.
-        "latency-tracking" => latency_tracking: bool = "yes", YesNo, later;
+        "latency-tracking" => latency_tracking: bool = "yes", YesNo;
         /// Percentiles of it that INFO prints.
         "latency-tracking-info-percentiles" => latency_tracking_info_percentiles: Vec<f64> = "50 99 99.9",
-            Percentiles, multi, later;
+            Percentiles, multi;
     }
 
     section "Persistence" {
@@ -563,6 +563,16 @@ impl Default for Config {
 /// Every row.
 pub fn rows() -> impl Iterator<Item = &'static Row> {
     SECTIONS.iter().flat_map(|(_, rows)| rows.iter())
+}
+
+impl Config {
+    /// The value of the parameter of this name, as `CONFIG GET` shows it; empty if there is none.
+    pub fn shown(&self, name: &str) -> String {
+        let shown = find(name.as_bytes())
+            .map(|row| row.show(self))
+            .unwrap_or_default();
+        String::from_utf8_lossy(&shown).into_owned()
+    }
 }
 
 /// The row known under this name or alias, in any case.

@@ -1,6 +1,7 @@
 //! The running configuration: what `CONFIG` reads and changes.
 
 use std::fmt;
+use std::io;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
@@ -101,6 +102,21 @@ impl Settings {
     /// The file that the configuration was read from, which `CONFIG REWRITE` replaces.
     pub fn file(&self) -> Option<&Path> {
         self.file.as_deref()
+    }
+
+    /// Writes the configuration into the file it came from, every parameter if `all`; does nothing without a file.
+    ///
+    /// # Errors
+    /// When the file cannot be read or replaced.
+    pub fn rewrite(&self, all: bool) -> io::Result<()> {
+        let Some(path) = &self.file else {
+            return Ok(());
+        };
+        let old = match std::fs::read(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
+            read => read?,
+        };
+        super::files::replace(path, &super::rewrite::rewrite(&old, &self.config, all))
     }
 
     /// All parameters.

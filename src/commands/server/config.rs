@@ -1,0 +1,153 @@
+//! CONFIG.
+
+use super::allowed;
+use crate::exec::{Action, Args, CmdError, CmdResult, Command, Ctx, Flow, System};
+use crate::service::config::{Change, Rights, find};
+use crate::spec::{Group, flag};
+
+const ALL_NODES: &[&str] = &["request_policy:all_nodes", "response_policy:all_succeeded"];
+
+/// The rows of this family.
+pub(crate) const COMMANDS: &[Command] = &[Command::container("config", -2)
+    .since("2.0.0")
+    .group(Group::Server)
+    .summary("Commands about the configuration.")
+    .complexity("Depends on the subcommand.")
+    .subs(&[
+        sub("get", -3, get)
+            .since("2.0.0")
+            .syntax("parameter...")
+            .summary("Return the values of parameters whose names match.")
+            .complexity("O(N) in the number of parameters")
+            .history(&[("7.0.0", "Takes several patterns.")])
+            .checked(),
+        sub("set", -4, set)
+            .since("2.0.0")
+            .syntax("data={parameter value}...")
+            .summary("Change parameters, all of them or none.")
+            .complexity("O(N) in the number of parameters")
+            .history(&[("7.0.0", "Takes several parameters.")])
+            .tips(ALL_NODES)
+            .checked(),
+        sub("rewrite", 2, rewrite)
+            .since("2.8.0")
+            .summary("Write the configuration into the file it came from.")
+            .complexity("O(1)")
+            .tips(ALL_NODES)
+            .checked(),
+        sub("resetstat", 2, resetstat)
+            .since("2.0.0")
+            .summary("Set the counters of INFO to zero.")
+            .complexity("O(1)")
+            .tips(ALL_NODES)
+            .checked(),
+        Command::new("help", 2, help)
+            .since("5.0.0")
+            .group(Group::Server)
+            .flags(&[flag::LOADING, flag::STALE])
+            .summary("Show the subcommands.")
+            .complexity("O(1)")
+            .checked(),
+    ])
+    .checked()];
+
+const fn sub(name: &'static str, arity: i16, run: crate::exec::Handler) -> Command {
+    Command::new(name, arity, run).group(Group::Server).flags(&[
+        flag::ADMIN,
+        flag::NOSCRIPT,
+        flag::LOADING,
+        flag::STALE,
+    ])
+}
+
+fn get(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    let found = cx.sys.cfg.get(args.from(2));
+    cx.reply.map(found.len());
+    for (name, value) in found {
+        cx.reply.bulk(&name);
+        cx.reply.bulk(&value);
+    }
+    Ok(Flow::Done)
+}
+
+fn set(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    let pairs: Vec<(&[u8], &[u8])> = args
+        .from(2)
+        .chunks_exact(2)
+        .filter_map(|pair| Some((*pair.first()?, *pair.get(1)?)))
+        .collect();
+    for (i, (name, _)) in pairs.iter().enumerate() {
+        if find(name).is_some_and(|row| row.sensitive) {
+            cx.sys.redact.push(2 * i + 3);
+        }
+    }
+    if !args.len().is_multiple_of(2) {
+        return Err(CmdError::SYNTAX);
+    }
+    let rights = Rights {
+        protected: allowed(cx.sys.cfg.enable_protected_configs, cx.sessions.get(cx.sid)),
+        loading: false,
+    };
+    let System { cfg, host, .. } = &mut *cx.sys;
+    let changes = cfg
+        .set(&pairs, rights, &mut |old, new, changes| {
+            host.0.apply(old, new, changes)
+        })
+        .map_err(|e| CmdError::new(format!("ERR {e}")))?;
+    took_effect(cx.sys, &changes);
+    cx.ok()
+}
+
+/// What follows from a change inside of the engine; the rest is the surroundings'.
+fn took_effect(sys: &mut System, changes: &[Change]) {
+    if changes.is_empty() {
+        return;
+    }
+    sys.stats.track_latency = sys.cfg.latency_tracking;
+    sys.slowlog.trim(sys.cfg.slowlog_max_len);
+    for change in changes.iter().filter(|change| change.idle) {
+        tracing::warn!(
+            "'{}' is accepted, but has no effect in this version.",
+            change.row.name
+        );
+    }
+    let names = changes.iter().map(|change| change.row.name).collect();
+    sys.actions.push(Action::Reconfigure(names));
+}
+
+fn rewrite(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
+    write_file(cx, false)
+}
+
+/// CONFIG REWRITE, of all parameters if `all`.
+pub(super) fn write_file(cx: &mut Ctx<'_>, all: bool) -> CmdResult {
+    if cx.sys.cfg.file().is_none() {
+        return Err(CmdError::fixed(
+            "ERR The server is running without a config file",
+        ));
+    }
+    cx.sys.cfg.rewrite(all).map_err(|e| {
+        tracing::warn!("CONFIG REWRITE failed: {e}");
+        CmdError::new(format!("ERR Rewriting config file: {e}"))
+    })?;
+    cx.ok()
+}
+
+fn resetstat(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
+    cx.sys.stats.reset();
+    cx.ks.reset_stats();
+    cx.ok()
+}
+
+fn help(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
+    cx.help(&[
+        "GET <pattern> [<pattern> ...]",
+        "    Show the parameters whose names match, with their values.",
+        "SET <parameter> <value> [<parameter> <value> ...]",
+        "    Change parameters, all of them or none.",
+        "REWRITE",
+        "    Write the configuration into the file it came from.",
+        "RESETSTAT",
+        "    Set the counters of INFO to zero.",
+    ])
+}

@@ -1,0 +1,291 @@
+//! DEBUG.
+
+use std::time::Duration;
+
+use super::{allowed, config};
+use crate::exec::args::is;
+use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow};
+use crate::keyspace::Expiry;
+use crate::resp::{Proto, ReplyBuf};
+use crate::spec::{Group, flag};
+use crate::types::Value;
+use crate::types::string::Str;
+use crate::util::{glob, num};
+
+/// The rows of this family.
+pub(crate) const COMMANDS: &[Command] = &[Command::new("debug", -2, debug)
+    .since("1.0.0")
+    .group(Group::Server)
+    .flags(&[
+        flag::ADMIN,
+        flag::NOSCRIPT,
+        flag::LOADING,
+        flag::STALE,
+        flag::PROTECTED,
+    ])
+    .summary("Look inside the server, for tests.")
+    .complexity("Depends on the subcommand.")
+    .syscmd()
+    .checked()];
+
+type Sub = fn(&mut Ctx<'_>, Args<'_>) -> CmdResult;
+
+/// Name, least and greatest number of arguments with both names, function.
+const SUBS: &[(&str, usize, usize, Sub)] = &[
+    ("config-rewrite-force-all", 2, 2, config_rewrite),
+    ("error", 3, 3, error),
+    ("help", 2, 2, help),
+    ("log", 3, 3, log),
+    ("object", 3, 4, object),
+    ("pause-cron", 3, 3, pause_cron),
+    ("populate", 3, 5, populate),
+    ("protocol", 3, 3, protocol),
+    (
+        "quicklist-packed-threshold",
+        3,
+        3,
+        quicklist_packed_threshold,
+    ),
+    ("replybuffer", 4, 4, replybuffer),
+    ("set-active-expire", 3, 3, set_active_expire),
+    ("set-disable-deny-scripts", 3, 3, set_disable_deny_scripts),
+    ("sleep", 3, 3, sleep),
+    ("stringmatch-len", 4, 4, stringmatch_len),
+];
+
+fn debug(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    if !allowed(cx.sys.cfg.enable_debug_command, cx.sessions.get(cx.sid)) {
+        return Err(CmdError::fixed(
+            "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it \
+             from a local connection, otherwise you need to set this option in the configuration file, and then \
+             restart the server.",
+        ));
+    }
+    let found = SUBS.iter().find(|(name, least, most, _)| {
+        is(args.at(1), name) && (*least..=*most).contains(&args.len())
+    });
+    match found {
+        Some((.., run)) => run(cx, args),
+        None => Err(unknown(args)),
+    }
+}
+
+fn unknown(args: Args<'_>) -> CmdError {
+    let given = args.at(1);
+    let given = String::from_utf8_lossy(given.get(..128).unwrap_or(given)).into_owned();
+    CmdError::new(format!(
+        "ERR unknown subcommand or wrong number of arguments for '{given}'. Try DEBUG HELP."
+    ))
+}
+
+fn config_rewrite(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
+    config::write_file(cx, true)
+}
+
+/// The text is the client's; line ends would break the protocol.
+fn error(_: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    let text = String::from_utf8_lossy(args.at(2)).replace(['\r', '\n'], " ");
+    Err(CmdError::new(text))
+}
+
+fn log(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    let text = String::from_utf8_lossy(args.at(2));
+    cx.sys.host.0.log(&format!("DEBUG LOG: {text}"));
+    cx.ok()
+}
+
+fn sleep(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    let seconds = num::parse_f64(args.at(2)).unwrap_or(0.0);
+    if let Ok(time) = Duration::try_from_secs_f64(seconds) {
+        cx.sys.host.0.sleep(time);
+    }
+    cx.ok()
+}
+
+fn object(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    let Some(record) = cx.ks.peek(args.at(2)) else {
+        return Err(CmdError::NO_SUCH_KEY);
+    };
+    let value = record.value();
+    let length = match value {
+        Value::Str(s) => s.len() + 1,
+        other => other.heap_size(),
+    };
+    let idle = record.idle_secs(cx.now);
+    let seen = (cx.now / 1000 - i64::try_from(idle).unwrap_or(0)) & 0xff_ffff;
+    let text = format!(
+        "Value at:{value:p} refcount:1 encoding:{} serializedlength:{length} lru:{seen} lru_seconds_idle:{idle}",
+        value.encoding()
+    );
+    cx.reply.simple(&text);
+    Ok(Flow::Done)
+}
+
+fn pause_cron(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    cx.sys.debug.cron_paused = switch(args);
+    cx.ok()
+}
+
+fn set_active_expire(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    cx.ks.active_expire = switch(args);
+    cx.ok()
+}
+
+fn set_disable_deny_scripts(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    cx.sys.debug.scripts_call_all = switch(args);
+    cx.ok()
+}
+
+fn switch(args: Args<'_>) -> bool {
+    num::parse_i64(args.at(2)).is_some_and(|n| n != 0)
+}
+
+/// Makes `prefix:0`, `prefix:1` and so on where they are missing. They reach neither the log nor replicas.
+fn populate(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    let count = args.int(2)?;
+    let size = args.get(4).map(|_| args.int(4)).transpose()?;
+    if count < 0 || size.is_some_and(|size| size < 0) {
+        return Err(CmdError::NOT_POSITIVE);
+    }
+    let size = size.and_then(|size| usize::try_from(size).ok());
+    if size.is_some_and(|size| size as u64 > cx.sys.cfg.proto_max_bulk_len) {
+        return Err(CmdError::STRING_TOO_LONG);
+    }
+    let prefix = args.get(3).unwrap_or(b"key");
+    for n in 0..count {
+        let key = [prefix, b":", n.to_string().as_bytes()].concat();
+        if cx.ks.peek(&key).is_some() {
+            continue;
+        }
+        let mut value = format!("value:{n}").into_bytes();
+        value.resize(size.unwrap_or(value.len()), 0);
+        cx.ks.put(
+            &key,
+            Value::Str(Str::from_bytes(&value)),
+            Expiry::Clear,
+            None,
+        );
+    }
+    cx.ks.log.dirty = 0;
+    cx.ok()
+}
+
+#[expect(clippy::approx_constant, reason = "the number that Redis answers with")]
+fn protocol(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    let out: &mut ReplyBuf = cx.reply;
+    match args.at(2).to_ascii_lowercase().as_slice() {
+        b"string" => out.bulk(b"Hello World"),
+        b"integer" => out.int(12345),
+        b"double" => out.double(3.141),
+        b"null" => out.null(),
+        b"array" => {
+            out.array(3);
+            (0..3).for_each(|n| out.int(n));
+        }
+        b"set" => {
+            out.set(3);
+            (0..3).for_each(|n| out.int(n));
+        }
+        b"map" => {
+            out.map(3);
+            for n in 0..3 {
+                out.int(n);
+                out.bool(n == 1);
+            }
+        }
+        b"attrib" => {
+            if out.proto() == Proto::Resp3 {
+                out.attribute(1);
+                out.bulk(b"key-popularity");
+                out.array(2);
+                out.bulk(b"key:123");
+                out.int(90);
+            }
+            out.bulk(b"Some real reply following the attribute");
+        }
+        b"push" => {
+            if out.proto() == Proto::Resp2 {
+                return Err(CmdError::fixed(
+                    "ERR RESP2 is not supported by this command",
+                ));
+            }
+            out.push(2);
+            out.bulk(b"server-cpu-usage");
+            out.int(42);
+        }
+        b"verbatim" => out.verbatim("txt", b"This is a verbatim\nstring"),
+        b"bignum" => out.big_number(b"1234567999999999999999999999999999999"),
+        b"true" => out.bool(true),
+        b"false" => out.bool(false),
+        _ => {
+            return Err(CmdError::fixed(
+                "ERR Wrong protocol type name. Please use one of the following: \
+                 string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false",
+            ));
+        }
+    }
+    Ok(Flow::Done)
+}
+
+/// There are no quicklists whose nodes this could change.
+fn quicklist_packed_threshold(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    if num::parse_memory(args.at(2)).is_none_or(|bytes| bytes > 1 << 32) {
+        return Err(CmdError::fixed(
+            "ERR argument must be a memory value bigger than 1 and smaller than 4gb",
+        ));
+    }
+    cx.ok()
+}
+
+/// Reply buffers have no fixed size that this could change.
+fn replybuffer(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    let (what, value) = (args.at(2), args.at(3));
+    let number = num::parse_i64(value);
+    let good = if is(what, "peak-reset-time") {
+        is(value, "never") || is(value, "reset") || number.is_some_and(|n| n >= 0)
+    } else {
+        is(what, "resizing") && number.is_some()
+    };
+    if good { cx.ok() } else { Err(CmdError::SYNTAX) }
+}
+
+/// Matches a pattern against a long run of `a`, to see how long that takes.
+fn stringmatch_len(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    let length = args.int(2)?;
+    let most = cx.sys.cfg.proto_max_bulk_len;
+    let length = u64::try_from(length).map_or(0, |length| length.min(most));
+    let text = vec![b'a'; usize::try_from(length).unwrap_or(0)];
+    cx.int(i64::from(glob::matches(args.at(3), &text, false)))
+}
+
+fn help(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
+    cx.help(&[
+        "CONFIG-REWRITE-FORCE-ALL",
+        "    CONFIG REWRITE, but of every parameter.",
+        "ERROR <text>",
+        "    Answer with this error.",
+        "LOG <text>",
+        "    Write to the server's log.",
+        "OBJECT <key>",
+        "    Tell how a value is stored.",
+        "PAUSE-CRON <0|1>",
+        "    With 1, do no work between commands.",
+        "POPULATE <count> [<prefix>] [<size>]",
+        "    Create keys <prefix>:0 and on, unless they exist, with values of <size> bytes.",
+        "PROTOCOL <type>",
+        "    Answer with a sample: string, integer, double, bignum, null, array, set, map, attrib, push, verbatim,",
+        "    true or false.",
+        "QUICKLIST-PACKED-THRESHOLD <size>",
+        "    Accepted; changes nothing here.",
+        "REPLYBUFFER PEAK-RESET-TIME <NEVER|RESET|time> | RESIZING <0|1>",
+        "    Accepted; changes nothing here.",
+        "SET-ACTIVE-EXPIRE <0|1>",
+        "    With 0, delete expired keys only when they are asked for.",
+        "SET-DISABLE-DENY-SCRIPTS <0|1>",
+        "    With 1, scripts may call every command.",
+        "SLEEP <seconds>",
+        "    Do nothing for a while, and let everybody wait.",
+        "STRINGMATCH-LEN <length> <pattern>",
+        "    Match a pattern against so many bytes.",
+    ])
+}

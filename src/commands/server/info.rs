@@ -1,0 +1,226 @@
+//! INFO.
+
+use crate::exec::{Args, CmdResult, Command, Ctx, Flow};
+use crate::service::info::{REDIS_VERSION, Report, Section, Selection};
+use crate::spec::{Group, category, flag};
+
+/// The rows of this family.
+pub(crate) const COMMANDS: &[Command] = &[Command::new("info", -1, info)
+    .since("1.0.0")
+    .group(Group::Server)
+    .flags(&[flag::LOADING, flag::STALE, flag::SENTINEL])
+    .acl(&[category::DANGEROUS])
+    .syntax("[section...]")
+    .summary("Report on the server: settings, counters, memory, keys.")
+    .complexity("O(1)")
+    .history(&[("7.0.0", "Takes several sections.")])
+    .tips(&[
+        "nondeterministic_output",
+        "request_policy:all_shards",
+        "response_policy:special",
+    ])
+    .checked()];
+
+fn info(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    let wanted = Selection::parse(args.from(1).iter().copied());
+    let mut out = Report::default();
+    for section in wanted.sections() {
+        out.section(section);
+        match section {
+            Section::Server => server(cx, &mut out),
+            Section::Clients => clients(cx, &mut out),
+            Section::Memory => memory(cx, &mut out),
+            Section::Persistence => persistence(cx, &mut out),
+            Section::Stats => cx.sys.stats.report(cx.ks, &mut out),
+            Section::Replication => replication(cx, &mut out),
+            Section::Cpu => cpu(cx, &mut out),
+            Section::Modules => {}
+            Section::Commandstats => cx.sys.stats.report_commands(commands(cx), &mut out),
+            Section::Errorstats => cx.sys.stats.report_errors(&mut out),
+            Section::Latencystats => {
+                cx.sys
+                    .stats
+                    .report_latencies(commands(cx), &cx.sys.cfg, &mut out);
+            }
+            Section::Cluster => out.field("cluster_enabled", 0),
+            Section::Keyspace => keyspace(cx, &mut out),
+        }
+    }
+    cx.reply.verbatim("txt", out.finish().as_bytes());
+    Ok(Flow::Done)
+}
+
+fn commands<'a>(cx: &'a Ctx<'_>) -> impl Iterator<Item = (usize, &'a str)> {
+    cx.sys
+        .registry
+        .iter()
+        .map(|entry| (entry.id.index(), &*entry.name))
+}
+
+fn server(cx: &Ctx<'_>, out: &mut Report) {
+    let (sys, facts) = (&cx.sys, cx.sys.host.0.facts());
+    let port = if facts.tcp_port == 0 {
+        sys.cfg.port
+    } else {
+        facts.tcp_port
+    };
+    let uptime = (cx.now - sys.started_ms).max(0) / 1000;
+    out.field("redis_version", REDIS_VERSION);
+    out.field("redkeep_version", env!("CARGO_PKG_VERSION"));
+    out.field("redis_mode", "standalone");
+    out.field("os", facts.os);
+    out.field("arch_bits", usize::BITS);
+    out.field("process_id", std::process::id());
+    out.field("process_supervised", "no");
+    out.field("run_id", &sys.run_id);
+    out.field("tcp_port", port);
+    out.field("server_time_usec", sys.now_us);
+    out.field("uptime_in_seconds", uptime);
+    out.field("uptime_in_days", uptime / 86_400);
+    out.field("hz", sys.cfg.hz);
+    out.field("configured_hz", sys.cfg.hz);
+    out.field("lru_clock", (cx.now / 1000) & 0xff_ffff);
+    out.field("executable", facts.executable);
+    let file = sys.cfg.file().map(|path| path.display().to_string());
+    out.field("config_file", file.unwrap_or_default());
+    out.field("io_threads_active", 0);
+}
+
+fn clients(cx: &Ctx<'_>, out: &mut Report) {
+    let buffers = || cx.sessions.iter().map(|(_, session)| session);
+    let timed = buffers().filter(|s| {
+        s.blocked
+            .as_ref()
+            .is_some_and(|b| b.block.deadline.is_some())
+    });
+    out.field("connected_clients", cx.sessions.len());
+    out.field("cluster_connections", 0);
+    out.field("maxclients", cx.sys.cfg.maxclients);
+    out.field(
+        "client_recent_max_input_buffer",
+        buffers().map(|s| s.net.query_buf).max().unwrap_or(0),
+    );
+    out.field(
+        "client_recent_max_output_buffer",
+        buffers()
+            .map(|s| s.outbox.as_slice().len())
+            .max()
+            .unwrap_or(0),
+    );
+    out.field("blocked_clients", cx.sys.waiters.len());
+    out.field("tracking_clients", 0);
+    out.field("pubsub_clients", 0);
+    out.field("watching_clients", 0);
+    out.field("clients_in_timeout_table", timed.count());
+    out.field("total_watched_keys", 0);
+    out.field("total_blocking_keys", cx.sys.waiters.keys());
+}
+
+fn memory(cx: &mut Ctx<'_>, out: &mut Report) {
+    let facts = cx.sys.host.0.facts();
+    let dataset = cx.ks.memory() as u64;
+    let scripts = cx.sys.scripts.memory() as u64;
+    let clients: u64 = cx
+        .sessions
+        .iter()
+        .map(|(_, s)| (s.net.query_buf + s.outbox.as_slice().len()) as u64)
+        .sum();
+    let used = dataset + scripts + clients;
+    cx.sys.stats.memory_seen(used);
+    let (sys, peak) = (&cx.sys, cx.sys.stats.peak_memory);
+    let percent =
+        |part: u64, whole: u64| format!("{:.2}%", part as f64 * 100.0 / whole.max(1) as f64);
+    out.bytes("used_memory", used);
+    out.bytes("used_memory_rss", facts.resident);
+    out.bytes("used_memory_peak", peak);
+    out.field("used_memory_peak_perc", percent(used, peak));
+    out.field("used_memory_overhead", used - dataset);
+    out.field("used_memory_startup", 0);
+    out.field("used_memory_dataset", dataset);
+    out.field("used_memory_dataset_perc", percent(dataset, used));
+    out.bytes("total_system_memory", facts.total_memory);
+    out.field("used_memory_scripts_eval", scripts);
+    out.field("number_of_cached_scripts", sys.scripts.len());
+    out.field("number_of_functions", 0);
+    out.field("number_of_libraries", 0);
+    out.bytes("used_memory_scripts", scripts);
+    out.bytes("maxmemory", sys.cfg.maxmemory);
+    out.field("maxmemory_policy", sys.cfg.shown("maxmemory-policy"));
+    let ratio = facts.resident as f64 / used.max(1) as f64;
+    out.field("mem_fragmentation_ratio", format_args!("{ratio:.2}"));
+    out.field(
+        "mem_fragmentation_bytes",
+        i128::from(facts.resident) - i128::from(used),
+    );
+    out.field("mem_not_counted_for_evict", 0);
+    out.field("mem_replication_backlog", 0);
+    out.field("mem_clients_slaves", 0);
+    out.field("mem_clients_normal", clients);
+    out.field("mem_aof_buffer", 0);
+    out.field(
+        "mem_allocator",
+        if facts.allocator.is_empty() {
+            "libc"
+        } else {
+            facts.allocator
+        },
+    );
+    out.field("active_defrag_running", 0);
+    out.field("lazyfree_pending_objects", 0);
+    out.field("lazyfreed_objects", 0);
+}
+
+/// Nothing is ever saved or loaded: what clients wait for is always over.
+fn persistence(cx: &Ctx<'_>, out: &mut Report) {
+    out.field("loading", 0);
+    out.field("async_loading", 0);
+    out.field("rdb_changes_since_last_save", cx.sys.stats.changes);
+    out.field("rdb_bgsave_in_progress", 0);
+    out.field("rdb_last_save_time", cx.sys.started_ms / 1000);
+    out.field("rdb_last_bgsave_status", "ok");
+    out.field("rdb_last_bgsave_time_sec", -1);
+    out.field("rdb_current_bgsave_time_sec", -1);
+    out.field("rdb_saves", 0);
+    out.field("aof_enabled", 0);
+    out.field("aof_rewrite_in_progress", 0);
+    out.field("aof_rewrite_scheduled", 0);
+    out.field("aof_last_rewrite_time_sec", -1);
+    out.field("aof_current_rewrite_time_sec", -1);
+    out.field("aof_last_bgrewrite_status", "ok");
+    out.field("aof_last_write_status", "ok");
+}
+
+fn replication(cx: &Ctx<'_>, out: &mut Report) {
+    out.field("role", "master");
+    out.field("connected_slaves", 0);
+    out.field("master_failover_state", "no-failover");
+    out.field("master_replid", &cx.sys.run_id);
+    out.field("master_replid2", "0".repeat(40));
+    out.field("master_repl_offset", 0);
+    out.field("second_repl_offset", -1);
+    out.field("repl_backlog_active", 0);
+    out.field("repl_backlog_size", cx.sys.cfg.repl_backlog_size);
+    out.field("repl_backlog_first_byte_offset", 0);
+    out.field("repl_backlog_histlen", 0);
+}
+
+fn cpu(cx: &Ctx<'_>, out: &mut Report) {
+    let facts = cx.sys.host.0.facts();
+    out.field("used_cpu_sys", format_args!("{:.6}", facts.cpu_sys));
+    out.field("used_cpu_user", format_args!("{:.6}", facts.cpu_user));
+    out.field("used_cpu_sys_children", "0.000000");
+    out.field("used_cpu_user_children", "0.000000");
+}
+
+fn keyspace(cx: &Ctx<'_>, out: &mut Report) {
+    for index in 0..cx.ks.databases() {
+        let Some(db) = cx.ks.db(index).filter(|db| !db.is_empty()) else {
+            continue;
+        };
+        let (keys, volatile, ttl) = (db.len(), db.volatile_len(), db.avg_ttl(cx.now));
+        out.field(
+            format_args!("db{index}"),
+            format_args!("keys={keys},expires={volatile},avg_ttl={ttl}"),
+        );
+    }
+}

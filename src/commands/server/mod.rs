@@ -1,0 +1,201 @@
+//! The server itself.
+
+pub(super) mod config;
+pub(super) mod debug;
+pub(super) mod info;
+pub(super) mod latency;
+pub(super) mod memory;
+pub(super) mod slowlog;
+
+use crate::exec::args::is;
+use crate::exec::session::Session;
+use crate::exec::{Action, Args, CmdError, CmdResult, Command, Ctx, Flow};
+use crate::service::config::Allow;
+use crate::service::info::REDIS_VERSION;
+use crate::spec::{Group, category, flag};
+use crate::util::num;
+
+/// The rows of this family that have no file of their own.
+pub(super) const COMMANDS: &[Command] = &[
+    Command::new("time", 1, time)
+        .since("2.6.0")
+        .group(Group::Server)
+        .flags(&[flag::LOADING, flag::STALE, flag::FAST])
+        .summary("Return the server's time: Unix seconds, and microseconds of the second.")
+        .complexity("O(1)")
+        .tips(&["nondeterministic_output"])
+        .checked(),
+    Command::new("role", 1, role)
+        .since("2.8.12")
+        .group(Group::Server)
+        .flags(&[flag::NOSCRIPT, flag::LOADING, flag::STALE, flag::FAST, flag::SENTINEL])
+        .acl(&[category::ADMIN, category::DANGEROUS])
+        .summary("Return the server's part in replication.")
+        .complexity("O(1)")
+        .checked(),
+    Command::new("lastsave", 1, lastsave)
+        .since("1.0.0")
+        .group(Group::Server)
+        .flags(&[flag::LOADING, flag::STALE, flag::FAST])
+        .acl(&[category::ADMIN, category::DANGEROUS])
+        .summary("Return when the data set was last saved, in Unix seconds.")
+        .complexity("O(1)")
+        .tips(&["nondeterministic_output"])
+        .checked(),
+    Command::new("shutdown", -1, shutdown)
+        .since("1.0.0")
+        .group(Group::Server)
+        .flags(&[
+            flag::ADMIN,
+            flag::NOSCRIPT,
+            flag::LOADING,
+            flag::STALE,
+            flag::NO_MULTI,
+            flag::SENTINEL,
+            flag::ALLOW_BUSY,
+        ])
+        .syntax(
+            "[abort-selector=(save-selector-block={[save-selector=(NOSAVE | SAVE)] [NOW@7.0.0] [FORCE@7.0.0]} \
+             | ABORT@7.0.0)]",
+        )
+        .summary("Stop the server.")
+        .complexity("O(N) in the number of keys when it saves, otherwise O(1)")
+        .history(&[("7.0.0", "Added NOW, FORCE and ABORT.")])
+        .checked(),
+    Command::new("lolwut", -1, lolwut)
+        .since("5.0.0")
+        .group(Group::Server)
+        .read()
+        .flags(&[flag::FAST])
+        .syntax("[VERSION^version:int]")
+        .summary("Draw something, and tell the version.")
+        .complexity("O(1)")
+        .checked(),
+    Command::container("module", -2)
+        .since("4.0.0")
+        .group(Group::Server)
+        .summary("Commands about modules.")
+        .complexity("Depends on the subcommand.")
+        .subs(&[
+            Command::new("list", 2, module_list)
+                .since("4.0.0")
+                .group(Group::Server)
+                .flags(&[flag::ADMIN, flag::NOSCRIPT])
+                .summary("List the loaded modules; there are none.")
+                .complexity("O(1)")
+                .tips(&["nondeterministic_output_order"])
+                .checked(),
+            Command::new("help", 2, module_help)
+                .since("5.0.0")
+                .group(Group::Server)
+                .flags(&[flag::LOADING, flag::STALE])
+                .summary("Show the subcommands.")
+                .complexity("O(1)")
+                .checked(),
+        ])
+        .checked(),
+];
+
+fn time(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
+    let now = cx.sys.now_us;
+    cx.reply.array(2);
+    cx.reply.bulk_int(now.div_euclid(1_000_000));
+    cx.reply.bulk_int(now.rem_euclid(1_000_000));
+    Ok(Flow::Done)
+}
+
+fn role(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
+    cx.reply.array(3);
+    cx.reply.bulk(b"master");
+    cx.reply.int(0);
+    cx.reply.array(0);
+    Ok(Flow::Done)
+}
+
+/// A server that never saved says when it started, as Redis does.
+fn lastsave(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
+    cx.int(cx.sys.started_ms / 1000)
+}
+
+/// Answers nothing: the connection ends.
+fn shutdown(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    let (mut save, mut nosave, mut force, mut abort) = (false, false, false, false);
+    for arg in args.from(1) {
+        match arg.to_ascii_lowercase().as_slice() {
+            b"nosave" => nosave = true,
+            b"save" => save = true,
+            b"now" => {}
+            b"force" => force = true,
+            b"abort" => abort = true,
+            _ => return Err(CmdError::SYNTAX),
+        }
+    }
+    if (abort && args.len() > 2) || (save && nosave) {
+        return Err(CmdError::SYNTAX);
+    }
+    if abort {
+        return Err(CmdError::fixed("ERR No shutdown in progress."));
+    }
+    if let Some(running) = &mut cx.sys.running {
+        if !nosave {
+            return Err(CmdError::fixed(
+                "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
+            ));
+        }
+        running.abort = true;
+    }
+    if save && !force {
+        return Err(CmdError::fixed(
+            "ERR Errors trying to SHUTDOWN: this version cannot save. Use NOSAVE or FORCE.",
+        ));
+    }
+    cx.sys.actions.push(Action::Shutdown);
+    Ok(Flow::Done)
+}
+
+/// A keep, and the version that clients look for in the last line.
+fn lolwut(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    if let Some(word) = args.get(1)
+        && is(word, "version")
+        && args.len() > 2
+    {
+        num::parse_i64(args.at(2)).ok_or(CmdError::NOT_INTEGER)?;
+    }
+    const WALL: usize = 13;
+    let mut picture = String::from(" _   _   _   _\n| |_| |_| |_| |\n");
+    for _ in 0..3 {
+        let stones: String = (0..WALL)
+            .map(|_| match cx.sys.rng.below(6) {
+                0 => '#',
+                1 => '.',
+                _ => ' ',
+            })
+            .collect();
+        picture.push_str(&format!("|{stones}|\n"));
+    }
+    picture.push_str("|____[ ]______|\n\n");
+    picture.push_str(&format!(
+        "Redkeep {}, Redis ver. {REDIS_VERSION}\n",
+        env!("CARGO_PKG_VERSION")
+    ));
+    cx.reply.verbatim("txt", picture.as_bytes());
+    Ok(Flow::Done)
+}
+
+fn module_list(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
+    cx.reply.array(0);
+    Ok(Flow::Done)
+}
+
+fn module_help(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
+    cx.help(&["LIST", "    List the loaded modules; Redkeep has none."])
+}
+
+/// Whether a client may use something that is open to all, to nobody, or to clients from this machine.
+fn allowed(to: Allow, session: Option<&Session>) -> bool {
+    match to {
+        Allow::Yes => true,
+        Allow::No => false,
+        Allow::Local => session.is_some_and(|session| session.peer.local),
+    }
+}

@@ -1,0 +1,101 @@
+//! SLOWLOG.
+
+use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow};
+use crate::spec::{Group, flag};
+use crate::util::num;
+
+/// The rows of this family.
+pub(crate) const COMMANDS: &[Command] = &[Command::container("slowlog", -2)
+    .since("2.2.12")
+    .group(Group::Server)
+    .summary("Commands about the log of slow commands.")
+    .complexity("Depends on the subcommand.")
+    .subs(&[
+        sub("get", -2, get)
+            .syntax("[count:int]")
+            .summary("Return the latest slow commands.")
+            .complexity("O(N) in the number of entries returned")
+            .history(&[("4.0.0", "Entries tell address and name of the client.")])
+            .tips(&["request_policy:all_nodes", "nondeterministic_output"])
+            .checked(),
+        sub("len", 2, len)
+            .summary("Return the number of entries.")
+            .complexity("O(1)")
+            .tips(&[
+                "request_policy:all_nodes",
+                "response_policy:agg_sum",
+                "nondeterministic_output",
+            ])
+            .checked(),
+        sub("reset", 2, reset)
+            .summary("Delete all entries.")
+            .complexity("O(N) in the number of entries")
+            .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
+            .checked(),
+        Command::new("help", 2, help)
+            .since("6.2.0")
+            .group(Group::Server)
+            .flags(&[flag::LOADING, flag::STALE])
+            .summary("Show the subcommands.")
+            .complexity("O(1)")
+            .checked(),
+    ])
+    .checked()];
+
+const fn sub(name: &'static str, arity: i16, run: crate::exec::Handler) -> Command {
+    Command::new(name, arity, run)
+        .since("2.2.12")
+        .group(Group::Server)
+        .flags(&[flag::ADMIN, flag::LOADING, flag::STALE])
+}
+
+fn get(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    if args.len() > 3 {
+        return Err(CmdError::arity(&cx.row.name));
+    }
+    let count = args
+        .get(2)
+        .map_or(Some(10), num::parse_i64)
+        .filter(|n| *n >= -1);
+    let count = count.ok_or(CmdError::fixed(
+        "ERR count should be greater than or equal to -1",
+    ))?;
+    let all = cx.sys.slowlog.entries().len();
+    let count = usize::try_from(count).map_or(all, |count| count.min(all));
+    cx.reply.array(count);
+    for entry in cx.sys.slowlog.entries().take(count) {
+        cx.reply.array(6);
+        cx.reply.int(entry.id);
+        cx.reply.int(entry.time);
+        cx.reply.int(entry.usec);
+        cx.reply.array(entry.args.len());
+        for arg in &entry.args {
+            cx.reply.bulk(arg);
+        }
+        cx.reply.bulk(entry.peer.as_bytes());
+        cx.reply.bulk(&entry.client);
+    }
+    Ok(Flow::Done)
+}
+
+fn len(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
+    let len = cx.sys.slowlog.entries().len();
+    cx.count(len)
+}
+
+fn reset(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
+    cx.sys.slowlog.reset();
+    cx.ok()
+}
+
+fn help(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
+    cx.help(&[
+        "GET [<count>]",
+        "    Show the latest <count> entries (10 unless given, -1 for all), each as:",
+        "    number, Unix seconds, microseconds taken, arguments, address and name of the client.",
+        "LEN",
+        "    Show how many entries there are.",
+        "RESET",
+        "    Delete all entries.",
+    ])
+}
