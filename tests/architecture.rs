@@ -1,5 +1,9 @@
 //! The layers hold: a file names only modules below its own, sockets and Lua stay in their folders.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may stop at the first surprise")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test may stop at the first surprise"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,7 +32,10 @@ const RANKS: &[(&str, u32)] = &[
 ];
 
 /// Crates that only some folders may name.
-const KEPT: &[(&str, &[&str])] = &[("tokio", &["server", "embed", "main"]), ("mlua", &["script"])];
+const KEPT: &[(&str, &[&str])] = &[
+    ("tokio", &["server", "embed", "main"]),
+    ("mlua", &["script"]),
+];
 
 #[test]
 fn every_file_imports_only_from_below() {
@@ -39,7 +46,12 @@ fn every_file_imports_only_from_below() {
     let complaints: Vec<_> = files
         .iter()
         .filter(|p| **p != root.join("lib.rs"))
-        .flat_map(|p| complaints(&p.strip_prefix(&root).unwrap().display().to_string(), &fs::read_to_string(p).unwrap()))
+        .flat_map(|p| {
+            complaints(
+                &p.strip_prefix(&root).unwrap().display().to_string(),
+                &fs::read_to_string(p).unwrap(),
+            )
+        })
         .collect();
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }
@@ -47,11 +59,29 @@ fn every_file_imports_only_from_below() {
 #[test]
 fn an_upward_import_is_found() {
     let upward = |path: &str, text: &str| complaints(path, text).len();
-    assert_eq!(upward("types/list.rs", "use crate::util::num;\nuse crate::ds::listpack;"), 0);
+    assert_eq!(
+        upward(
+            "types/list.rs",
+            "use crate::util::num;\nuse crate::ds::listpack;"
+        ),
+        0
+    );
     assert_eq!(upward("types/list.rs", "use crate::keyspace::Db;"), 1);
-    assert_eq!(upward("types/list.rs", "use crate::{\n    ds::Bytes,\n    exec::{call, engine},\n    service,\n};"), 2);
+    assert_eq!(
+        upward(
+            "types/list.rs",
+            "use crate::{\n    ds::Bytes,\n    exec::{call, engine},\n    service,\n};"
+        ),
+        2
+    );
     assert_eq!(upward("types/list.rs", "fn f(x: crate::exec::Args) {}"), 1);
-    assert_eq!(upward("types/list.rs", "// crate::exec is above\n/// see [`crate::exec`]\nlet s = 1; // crate::exec"), 0);
+    assert_eq!(
+        upward(
+            "types/list.rs",
+            "// crate::exec is above\n/// see [`crate::exec`]\nlet s = 1; // crate::exec"
+        ),
+        0
+    );
     assert_eq!(upward("ds/mod.rs", "use crate::resp::Value;"), 1);
     assert_eq!(upward("script/mod.rs", "use crate::commands::string;"), 1);
     assert_eq!(upward("commands/script.rs", "use crate::script::Host;"), 0);
@@ -79,9 +109,18 @@ fn rank(module: &str) -> Option<u32> {
 
 /// What is wrong with the imports of one file of `src`.
 fn complaints(path: &str, text: &str) -> Vec<String> {
-    let own = path.split('/').next().unwrap_or(path).trim_end_matches(".rs");
-    let Some(own_rank) = rank(own) else { return vec![format!("src/{path}: {own} has no layer")] };
-    let code: String = text.lines().map(|l| l.split("//").next().unwrap_or("").to_owned() + "\n").collect();
+    let own = path
+        .split('/')
+        .next()
+        .unwrap_or(path)
+        .trim_end_matches(".rs");
+    let Some(own_rank) = rank(own) else {
+        return vec![format!("src/{path}: {own} has no layer")];
+    };
+    let code: String = text
+        .lines()
+        .map(|l| l.split("//").next().unwrap_or("").to_owned() + "\n")
+        .collect();
     let mut out = Vec::new();
     for module in named_modules(&code) {
         let lower = rank(&module).is_none_or(|r| r < own_rank);
@@ -90,7 +129,9 @@ fn complaints(path: &str, text: &str) -> Vec<String> {
         }
     }
     for (name, homes) in KEPT {
-        let named = code.match_indices(&format!("{name}::")).any(|(i, _)| !code[..i].ends_with(is_word));
+        let named = code
+            .match_indices(&format!("{name}::"))
+            .any(|(i, _)| !code[..i].ends_with(is_word));
         if named && !homes.contains(&own) {
             out.push(format!("src/{path}: {name} belongs into {homes:?}"));
         }

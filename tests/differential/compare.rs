@@ -28,7 +28,8 @@ pub fn same(argv: &Argv, theirs: &Reply, ours: &Reply) -> bool {
         b"SCAN" => match (theirs.items(), ours.items()) {
             // The order of keys is each server's own, so only a whole scan in one call compares.
             ([c, a], [d, b]) => {
-                let whole = [c, d].iter().all(|c| c.bytes() == b"0") && argv.get(1).is_some_and(|c| c == b"0");
+                let whole = [c, d].iter().all(|c| c.bytes() == b"0")
+                    && argv.get(1).is_some_and(|c| c == b"0");
                 !whole || sorted(a) == sorted(b)
             }
             _ => false,

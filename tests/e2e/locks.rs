@@ -9,12 +9,21 @@ use std::time::{Duration, Instant};
 const RELEASE: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) else return 0 end";
 
 fn connect(target: &Target) -> redis::Connection {
-    redis::Client::open(target.url()).unwrap().get_connection().unwrap()
+    redis::Client::open(target.url())
+        .unwrap()
+        .get_connection()
+        .unwrap()
 }
 
 fn take(c: &mut redis::Connection, owner: &str, ms: usize) -> bool {
-    let taken: Option<String> =
-        redis::cmd("SET").arg("lock").arg(owner).arg("NX").arg("PX").arg(ms).query(c).unwrap();
+    let taken: Option<String> = redis::cmd("SET")
+        .arg("lock")
+        .arg(owner)
+        .arg("NX")
+        .arg("PX")
+        .arg(ms)
+        .query(c)
+        .unwrap();
     taken.is_some()
 }
 
@@ -35,7 +44,10 @@ fn two_clients_never_both_hold_the_lock() {
             }
             assert!(!held.swap(true, Ordering::SeqCst), "both hold the lock");
             let number: i64 = c.incr("lock:fence", 1).unwrap();
-            assert!(fence.swap(number, Ordering::SeqCst) < number, "the number of a holder grows");
+            assert!(
+                fence.swap(number, Ordering::SeqCst) < number,
+                "the number of a holder grows"
+            );
             won += 1;
             rounds.fetch_add(1, Ordering::SeqCst);
             assert!(held.swap(false, Ordering::SeqCst));
@@ -61,12 +73,24 @@ fn a_lock_that_ran_out_is_not_released_by_its_former_owner() {
         assert!(take(&mut a, "a", 20), "round {round}");
         let since = Instant::now();
         while !take(&mut b, "b", 30_000) {
-            assert!(since.elapsed() < Duration::from_secs(5), "the lock never runs out");
+            assert!(
+                since.elapsed() < Duration::from_secs(5),
+                "the lock never runs out"
+            );
         }
-        assert!(since.elapsed() >= Duration::from_millis(15), "the lock ran out early");
-        assert_eq!(release.key("lock").arg("a").invoke::<i32>(&mut a).unwrap(), 0);
+        assert!(
+            since.elapsed() >= Duration::from_millis(15),
+            "the lock ran out early"
+        );
+        assert_eq!(
+            release.key("lock").arg("a").invoke::<i32>(&mut a).unwrap(),
+            0
+        );
         assert_eq!(b.get::<_, String>("lock").unwrap(), "b");
-        assert_eq!(release.key("lock").arg("b").invoke::<i32>(&mut b).unwrap(), 1);
+        assert_eq!(
+            release.key("lock").arg("b").invoke::<i32>(&mut b).unwrap(),
+            1
+        );
     }
 }
 
@@ -87,7 +111,11 @@ fn clients_that_overrun_their_lock_are_stopped_by_the_fence() {
                 if before <= number {
                     writes.fetch_add(1, Ordering::SeqCst);
                 }
-                let _: i32 = redis::Script::new(RELEASE).key("lock").arg(owner).invoke(&mut c).unwrap();
+                let _: i32 = redis::Script::new(RELEASE)
+                    .key("lock")
+                    .arg(owner)
+                    .invoke(&mut c)
+                    .unwrap();
             }
         }
     };
@@ -97,5 +125,8 @@ fn clients_that_overrun_their_lock_are_stopped_by_the_fence() {
     });
     let last: i64 = connect(&target).get("lock:fence").unwrap();
     assert!(writes.load(Ordering::SeqCst) > 0);
-    assert!(seen.load(Ordering::SeqCst) <= last, "no number was given twice");
+    assert!(
+        seen.load(Ordering::SeqCst) <= last,
+        "no number was given twice"
+    );
 }

@@ -30,12 +30,21 @@ struct Target {
 
 impl Target {
     fn start() -> Target {
-        if let Some(port) = std::env::var("REDKEEP_E2E_PORT").ok().and_then(|p| p.parse().ok()) {
+        if let Some(port) = std::env::var("REDKEEP_E2E_PORT")
+            .ok()
+            .and_then(|p| p.parse().ok())
+        {
             common::Client::connect(port).unwrap().run("FLUSHALL");
-            return Target { port, _server: None };
+            return Target {
+                port,
+                _server: None,
+            };
         }
         let server = Server::redkeep(&[]);
-        Target { port: server.port, _server: Some(server) }
+        Target {
+            port: server.port,
+            _server: Some(server),
+        }
     }
 
     fn url(&self) -> String {
@@ -49,13 +58,22 @@ fn redis_cli_prints_what_the_readme_shows() {
     let target = Target::start();
     let sessions = readme::sessions();
     let mut child = Command::new(cli)
-        .args(["--no-raw", "-h", "127.0.0.1", "-p", &target.port.to_string()])
+        .args([
+            "--no-raw",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &target.port.to_string(),
+        ])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     // Ids come from the clock: those that the page shows stand for those that the server gives.
-    let shown = ids(&sessions.iter().map(|(c, p)| format!("{c}\n{p}")).collect::<String>());
+    let shown = ids(&sessions
+        .iter()
+        .map(|(c, p)| format!("{c}\n{p}"))
+        .collect::<String>());
     let mut given: Vec<String> = Vec::new();
     let mut input = child.stdin.take().unwrap();
     let mut output = std::io::BufReader::new(child.stdout.take().unwrap());
@@ -78,7 +96,10 @@ fn read_until_done(output: &mut impl std::io::BufRead) -> String {
     let mut got = String::new();
     loop {
         let mut line = String::new();
-        assert!(output.read_line(&mut line).unwrap() > 0, "redis-cli ended after\n{got}");
+        assert!(
+            output.read_line(&mut line).unwrap() > 0,
+            "redis-cli ended after\n{got}"
+        );
         if line == "\"done\"\n" {
             return got;
         }
@@ -90,7 +111,9 @@ fn read_until_done(output: &mut impl std::io::BufRead) -> String {
 fn ids(text: &str) -> Vec<String> {
     let mut out = Vec::new();
     for word in text.split(|c: char| !c.is_ascii_digit() && c != '-') {
-        let is_id = word.split_once('-').is_some_and(|(ms, seq)| ms.len() == 13 && !seq.is_empty());
+        let is_id = word
+            .split_once('-')
+            .is_some_and(|(ms, seq)| ms.len() == 13 && !seq.is_empty());
         if is_id && !out.contains(&word.to_owned()) {
             out.push(word.to_owned());
         }
@@ -99,12 +122,17 @@ fn ids(text: &str) -> Vec<String> {
 }
 
 fn translate(text: &str, shown: &[String], given: &[String]) -> String {
-    shown.iter().zip(given).fold(text.to_owned(), |t, (from, to)| t.replace(from, to))
+    shown
+        .iter()
+        .zip(given)
+        .fold(text.to_owned(), |t, (from, to)| t.replace(from, to))
 }
 
 #[test]
 fn redis_py_prints_what_the_readme_says() {
-    let Some(python) = tools::python() else { return };
+    let Some(python) = tools::python() else {
+        return;
+    };
     let target = Target::start();
     for example in readme::blocks("python") {
         let code = example.replace("6379", &target.port.to_string());
@@ -115,7 +143,9 @@ fn redis_py_prints_what_the_readme_says() {
 
 #[test]
 fn ioredis_prints_what_the_readme_says() {
-    let Some((node, home)) = tools::node() else { return };
+    let Some((node, home)) = tools::node() else {
+        return;
+    };
     let target = Target::start();
     for (i, example) in readme::blocks("javascript").into_iter().enumerate() {
         let file = home.join(format!("example{i}.mjs"));

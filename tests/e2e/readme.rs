@@ -7,8 +7,11 @@ use std::path::Path;
 pub fn blocks(language: &str) -> Vec<String> {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
     let fence = format!("```{language}\n");
-    let blocks: Vec<_> =
-        text.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap_or("").to_owned()).collect();
+    let blocks: Vec<_> = text
+        .split(&fence)
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap_or("").to_owned())
+        .collect();
     assert!(!blocks.is_empty(), "README.md has no block of {language}");
     blocks
 }
@@ -29,6 +32,10 @@ pub fn sessions() -> Vec<(String, String)> {
 
 /// What an example says it prints: the texts behind `-> ` in its comments, one line for each part between commas.
 pub fn promised(example: &str) -> Vec<String> {
-    let comments = example.lines().filter_map(|l| l.split_once("-> ").map(|(_, text)| text));
-    comments.flat_map(|c| c.split(", ").map(|p| p.trim().to_owned())).collect()
+    let comments = example
+        .lines()
+        .filter_map(|l| l.split_once("-> ").map(|(_, text)| text));
+    comments
+        .flat_map(|c| c.split(", ").map(|p| p.trim().to_owned()))
+        .collect()
 }

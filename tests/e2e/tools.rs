@@ -18,13 +18,26 @@ pub fn python() -> Option<PathBuf> {
     if fs::read_to_string(&mark).is_ok_and(|had| had == wanted) {
         return Some(python);
     }
-    let make = || succeeds(Command::new(&system).args(["-m", "venv", "--clear"]).arg(&home));
+    let make = || {
+        succeeds(
+            Command::new(&system)
+                .args(["-m", "venv", "--clear"])
+                .arg(&home),
+        )
+    };
     if !make() && !(apt_install("python3-venv") && make()) {
         missing("redis-py", "no virtual environment can be made");
         return None;
     }
     let mut pip = Command::new(&python);
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"]);
+    pip.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "-r",
+    ]);
     if !succeeds(pip.arg(here().join("requirements.txt"))) {
         missing("redis-py", "pip cannot install it");
         return None;
@@ -46,7 +59,11 @@ pub fn node() -> Option<(PathBuf, PathBuf)> {
     for name in ["package.json", "package-lock.json"] {
         fs::copy(here().join(name), home.join(name)).unwrap();
     }
-    if !succeeds(Command::new(npm).args(["ci", "--no-audit", "--no-fund"]).current_dir(&home)) {
+    if !succeeds(
+        Command::new(npm)
+            .args(["ci", "--no-audit", "--no-fund"])
+            .current_dir(&home),
+    ) {
         missing("ioredis", "npm cannot install it");
         return None;
     }
@@ -55,12 +72,20 @@ pub fn node() -> Option<(PathBuf, PathBuf)> {
 }
 
 fn succeeds(command: &mut Command) -> bool {
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|s| s.success())
 }
 
 /// The lines a program printed; it must have ended well.
 pub fn lines(output: Output) -> Vec<String> {
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}\n{error}", output.status);
-    String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .map(str::to_owned)
+        .collect()
 }
