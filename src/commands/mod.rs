@@ -1,6 +1,9 @@
 //! The command families: one file each, one row per command beside its handler.
 
+mod client;
+mod connection;
 mod counter;
+mod introspect;
 mod lcs;
 mod server;
 mod string;
@@ -15,6 +18,9 @@ use crate::spec::Registry;
 
 /// Every family. A new command is a row in one of these; a new family is a line here.
 const FAMILIES: &[&[Command]] = &[
+    connection::COMMANDS,
+    client::COMMANDS,
+    introspect::COMMANDS,
     string::COMMANDS,
     txn::COMMANDS,
     string_set::COMMANDS,

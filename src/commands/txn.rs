@@ -77,7 +77,7 @@ pub(super) const COMMANDS: &[Command] = &[
             flag::TXN,
         ])
         .keys(&[KeySpec::at(1).range(-1, 1, 0).ro()])
-        .syntax("key:key ...")
+        .syntax("key:key...")
         .summary("Let the next transaction run only if these keys stay as they are.")
         .complexity("O(1) for every key.")
         .checked(),
@@ -143,7 +143,7 @@ fn unwatch(cx: &mut Ctx<'_>, _args: Args<'_>) -> CmdResult {
 }
 
 /// Stops watching; returns whether nothing watched has changed.
-fn release(cx: &mut Ctx<'_>) -> bool {
+pub(super) fn release(cx: &mut Ctx<'_>) -> bool {
     let Some(session) = cx.sessions.get_mut(cx.sid) else {
         return true;
     };

@@ -45,6 +45,10 @@ pub fn start(
     let Some(session) = state.sessions.get_mut(sid) else {
         return Step::Settled;
     };
+    if session.closing {
+        // Killed, or it said goodbye: whatever it sent behind that does not run.
+        return Step::Settled;
+    }
     let db = session.db;
     state.ks.touch = !session.no_touch;
     state.ks.begin(db, now_us / 1000);
@@ -54,6 +58,7 @@ pub fn start(
         Err(e) => {
             reject(state, args, &e, reply);
             fail_multi(state, sid);
+            mute(state, sid, mark, reply);
             return Step::Settled;
         }
     };
@@ -65,6 +70,7 @@ pub fn start(
         {
             multi.push(row, args);
             reply.simple("QUEUED");
+            mute(state, sid, mark, reply);
             return Step::Settled;
         }
     }
@@ -300,16 +306,21 @@ pub fn finish(
     state.sys.redact.clear();
     // The next command of the batch begins when this one ends.
     state.sys.now_us = now_us.max(state.sys.now_us);
-    if let Some(session) = state.sessions.get_mut(pending.sid) {
+    mute(state, pending.sid, pending.mark, reply);
+}
+
+/// Takes the reply back if the client wants none (CLIENT REPLY).
+fn mute(state: &mut State, sid: SessionId, mark: Mark, reply: &mut ReplyBuf) {
+    if let Some(session) = state.sessions.get_mut(sid) {
         match session.reply_mode {
             ReplyMode::On => {}
-            ReplyMode::Off => reply.rollback(pending.mark),
+            ReplyMode::Off => reply.rollback(mark),
             ReplyMode::SkipNext => {
-                reply.rollback(pending.mark);
+                reply.rollback(mark);
                 session.reply_mode = ReplyMode::Skip;
             }
             ReplyMode::Skip => {
-                reply.rollback(pending.mark);
+                reply.rollback(mark);
                 session.reply_mode = ReplyMode::On;
             }
         }

@@ -86,6 +86,21 @@ pub struct Session {
     pub closing: bool,
 }
 
+impl Session {
+    /// RESET, but for what it watches: everything a client can change is as on a new connection. The name of
+    /// its library stays.
+    pub fn reset(&mut self) {
+        self.name.clear();
+        self.db = 0;
+        self.proto = Proto::Resp2;
+        self.outbox.set_proto(Proto::Resp2);
+        self.reply_mode = ReplyMode::On;
+        self.no_touch = false;
+        self.no_evict = false;
+        self.multi = None;
+    }
+}
+
 /// Sizes that only the connection knows.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NetCounters {

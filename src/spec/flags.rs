@@ -59,7 +59,7 @@ pub mod flag {
 
     impl Flags {
         /// The names that COMMAND INFO reports, in its order.
-        pub fn names(self) -> impl Iterator<Item = &'static str> {
+        pub fn names(self) -> impl Iterator<Item = &'static str> + Clone {
             let shown = Flags(self.0 & !HIDDEN.0);
             ALL.iter()
                 .filter(move |(f, _)| shown.has(*f))
@@ -131,7 +131,7 @@ pub mod category {
         }
 
         /// The names in this set (without `@`), in order.
-        pub fn names(self) -> impl Iterator<Item = &'static str> {
+        pub fn names(self) -> impl Iterator<Item = &'static str> + Clone {
             ALL.iter()
                 .filter(move |(c, _)| self.has(*c))
                 .map(|&(_, name)| name)

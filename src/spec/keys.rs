@@ -66,7 +66,7 @@ impl KeyFlags {
     }
 
     /// The names as COMMAND INFO spells them.
-    pub fn names(self) -> impl Iterator<Item = &'static str> {
+    pub fn names(self) -> impl Iterator<Item = &'static str> + Clone {
         KEY_FLAG_NAMES
             .iter()
             .enumerate()
@@ -364,9 +364,6 @@ impl KeySpec {
                     return Err(KeyError);
                 }
                 let n = parse_count(args.arg(n)).ok_or(KeyError)?;
-                if n == 0 {
-                    return Ok(());
-                }
                 let first = first + i64::from(skip);
                 (first, first + (n - 1).saturating_mul(i64::from(step)), step)
             }

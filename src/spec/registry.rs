@@ -88,16 +88,25 @@ impl<H: 'static> Entry<H> {
         self.sub_table.is_some()
     }
 
-    /// Whether any call of it may have keys.
-    pub const fn has_keys(&self) -> bool {
-        !self.row.keys.is_empty() || self.row.keys_fn.is_some()
+    /// Whether calls of it have keys. What is only routed like a key (a shard channel) is none.
+    pub fn has_keys(&self) -> bool {
+        let is_key = |s: &KeySpec| !s.flags.has(KeyFlags::NOT_KEY);
+        self.row.keys_fn.is_some() || self.row.keys.iter().any(is_key)
     }
 
     /// The keys of a call. What is only routed like a key (a shard channel) is left out.
     ///
     /// The specs tell them, unless they are incomplete, their flags vary or they do not fit the call:
-    /// then the row's own function has the word.
+    /// then the row's own function has the word. Where keys are not mandatory, a call whose keys cannot be
+    /// told has none.
     pub fn keys(&self, args: &dyn Argv) -> Result<Keys, KeyError> {
+        match self.mandatory_keys(args) {
+            Err(KeyError) if self.flags.has(flag::NO_MANDATORY_KEYS) => Ok(Keys::new()),
+            keys => keys,
+        }
+    }
+
+    fn mandatory_keys(&self, args: &dyn Argv) -> Result<Keys, KeyError> {
         let vague = KeyFlags::INCOMPLETE.with(KeyFlags::VARIABLE);
         let mut keys = Keys::new();
         let by_fn = self.row.keys_fn;

@@ -172,6 +172,7 @@ fn keys_are_extracted() {
     assert_eq!(key_positions("zunion 2 a b"), Ok(vec![2, 3]));
     assert_eq!(key_positions("zunion 3 a b"), Err(KeyError));
     assert_eq!(key_positions("zunion x a b"), Err(KeyError));
+    assert_eq!(key_positions("zunion 0 a"), Err(KeyError));
     assert_eq!(
         key_positions("zunion 9223372036854775807 a b"),
         Err(KeyError)
