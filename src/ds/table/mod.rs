@@ -17,10 +17,11 @@ use std::hash::{BuildHasher, Hasher};
 
 use segment::{Probe, Segment};
 
-/// A segment of this many entries is split before the next one is added.
-const SEGMENT_MAX: usize = 1024;
+/// A segment of this many entries is split before the next one is added. Tests of this crate split
+/// sooner, to see more of it.
+const SEGMENT_MAX: usize = if cfg!(test) { 64 } else { 1024 };
 /// Two neighbours are merged when they hold no more than this together.
-const MERGE_MAX: usize = 384;
+const MERGE_MAX: usize = SEGMENT_MAX * 3 / 8;
 /// Bounds the directory; no hash that is not under attack by its own seed's holder comes near.
 const DEPTH_MAX: u32 = 28;
 

@@ -280,6 +280,32 @@ impl<E: Keyed> Segment<E> {
     }
 }
 
+#[cfg(test)]
+impl<E: Keyed> Segment<E> {
+    /// Asserts every invariant.
+    pub(super) fn check(&self, hasher: impl Fn(&[u8]) -> u64) {
+        let slots: Vec<u64> = occupied(&self.slots).collect();
+        assert_eq!(slots.len(), self.len());
+        assert!(slots.is_sorted_by_key(|slot| slot & HASH));
+        let mut seen = vec![false; self.len()];
+        for (at, &slot) in self.slots.iter().enumerate().filter(|(_, s)| **s != EMPTY) {
+            let index = (slot & INDEX) as usize;
+            assert!(!std::mem::replace(&mut seen[index], true));
+            let hash = hasher(self.entries[index].key());
+            assert_eq!(hash & HASH, slot & HASH);
+            assert!(hash >= self.start() && self.end().is_none_or(|end| hash < end));
+            let home = self.home(slot & HASH);
+            assert!(home <= at && self.slots[home..at].iter().all(|&s| s != EMPTY));
+        }
+        let room = self.slots.len();
+        assert!(
+            room <= 16 || self.len() >= room / 3,
+            "{room} slots for {}",
+            self.len()
+        );
+    }
+}
+
 impl<E: Clone> Clone for Segment<E> {
     /// The contents; what a snapshot noted is left out.
     fn clone(&self) -> Self {
