@@ -2,6 +2,9 @@
 //!
 //! `cargo bench --bench table`; `REDKEEP_BENCH_KEYS=10000000` sets the size of the latency run.
 
+#![expect(missing_docs, reason = "criterion's macro makes a public function")]
+#![expect(clippy::print_stdout, reason = "a report is what a benchmark is for")]
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -67,7 +70,11 @@ fn operations(c: &mut Criterion) {
         let mut table = filled(keys);
         let mut random = rng();
         c.bench_function(&format!("get/{name}"), |b| {
-            b.iter(|| table.get(black_box(&key(random() % keys))).map(|e| e.value.len()));
+            b.iter(|| {
+                table
+                    .get(black_box(&key(random() % keys)))
+                    .map(|e| e.value.len())
+            });
         });
         c.bench_function(&format!("get missing/{name}"), |b| {
             b.iter(|| table.get(black_box(&key(keys + random() % keys))).is_some());

@@ -3,13 +3,13 @@
 
 use std::ops::{Index, IndexMut};
 
-// Invariant: all chunks but the last are full and have capacity `PER`; the last is empty only
-// for a moment of hysteresis after removals. A lone chunk grows in small steps, so that small
-// tables stay small.
+// Invariant: the first `len` entries lie in full chunks of capacity `PER`, but for the last of them.
+// A lone chunk grows in small steps, so that small tables stay small. Behind the chunk in use there
+// may be an empty one, so that adding and removing at a boundary need not allocate each time.
 #[derive(Debug)]
 pub(super) struct Chunks<E> {
-    chunks: Vec<Vec<E>>,
-    len: usize,
+    chunks: Box<[Vec<E>]>,
+    len: u32,
 }
 
 impl<E> Chunks<E> {
@@ -22,71 +22,86 @@ impl<E> Chunks<E> {
         per
     };
 
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            chunks: Vec::new(),
+            chunks: Box::default(),
             len: 0,
         }
     }
 
     #[inline]
     pub(super) fn len(&self) -> usize {
-        self.len
+        self.len as usize
     }
 
     pub(super) fn push(&mut self, entry: E) {
-        let at = self.len / Self::PER;
+        let at = self.len() / Self::PER;
+        let full = |chunk: &Vec<E>| chunk.len() == chunk.capacity();
+        if self.chunks.get(at).is_none_or(full) {
+            self.grow();
+        }
+        self.chunks[at].push(entry);
         self.len += 1;
-        if let Some(chunk) = self.chunks.get_mut(at) {
-            if chunk.len() == chunk.capacity() {
-                let step = (chunk.len() / 2).max(2);
-                chunk.reserve_exact(step.min(Self::PER - chunk.len()));
-            }
-            chunk.push(entry);
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        if let [chunk] = &mut *self.chunks
+            && chunk.len() < Self::PER
+        {
+            let step = (chunk.len() / 2).max(2);
+            chunk.reserve_exact(step.min(Self::PER - chunk.len()));
             return;
         }
-        let mut chunk = Vec::with_capacity(if at == 0 { 1 } else { Self::PER });
-        chunk.push(entry);
-        if self.chunks.len() == self.chunks.capacity() {
-            self.chunks.reserve_exact(1 + self.chunks.len() / 4);
-        }
-        self.chunks.push(chunk);
+        let room = if self.chunks.is_empty() { 1 } else { Self::PER };
+        self.set_chunks(self.chunks.len() + 1, room);
+    }
+
+    fn set_chunks(&mut self, count: usize, room: usize) {
+        let mut chunks = std::mem::take(&mut self.chunks).into_vec();
+        chunks.reserve_exact(count.saturating_sub(chunks.len()));
+        chunks.resize_with(count, || Vec::with_capacity(room));
+        self.chunks = chunks.into_boxed_slice();
     }
 
     /// Removes the entry at `index`, which must be there; the last entry takes its place.
     pub(super) fn swap_remove(&mut self, index: usize) -> E {
-        let last = self.len - 1;
+        let last = self.len() - 1;
         let tail = self.chunks[last / Self::PER].swap_remove(last % Self::PER);
-        self.len = last;
         let removed = match index {
             _ if index == last => tail,
             _ => std::mem::replace(&mut self[index], tail),
         };
-        self.give_back();
+        self.len -= 1;
+        if last.is_multiple_of(Self::PER / 4) {
+            self.give_back();
+        }
         removed
     }
 
-    // One empty chunk may stay, so that a run of add and remove at a boundary allocates once.
     fn give_back(&mut self) {
-        if self.chunks.len() > self.len / Self::PER + 2 {
-            self.chunks.pop();
+        let len = self.len();
+        let keep = match len {
+            0 => 0,
+            _ if len < Self::PER / 2 => 1,
+            _ => len / Self::PER + 2,
+        };
+        if self.chunks.len() > keep {
+            self.set_chunks(keep, 0);
         }
-        if self.len == 0 {
-            self.chunks = Vec::new();
-        } else if self.chunks.capacity() > 4 + 2 * self.chunks.len() {
-            self.chunks.shrink_to_fit();
-        }
-        if let [chunk] = self.chunks.as_mut_slice()
-            && chunk.capacity() > 4 + 4 * chunk.len()
+        if let [chunk] = &mut *self.chunks
+            && chunk.capacity() > 2 * len
         {
-            chunk.shrink_to(2 * chunk.len());
+            chunk.shrink_to(len + len / 2);
         }
     }
 
+    #[inline]
     pub(super) fn iter(&self) -> impl Iterator<Item = &E> {
         self.chunks.iter().flatten()
     }
 
+    #[inline]
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut E> {
         self.chunks.iter_mut().flatten()
     }
@@ -94,12 +109,11 @@ impl<E> Chunks<E> {
     /// Bytes allocated here.
     #[inline]
     pub(super) fn heap(&self) -> usize {
-        let room = match self.chunks.as_slice() {
-            [] => 0,
+        let room = match &*self.chunks {
             [chunk] => chunk.capacity(),
-            more => more.len() * Self::PER,
+            chunks => chunks.len() * Self::PER,
         };
-        self.chunks.capacity() * size_of::<Vec<E>>() + room * size_of::<E>()
+        size_of_val(&*self.chunks) + room * size_of::<E>()
     }
 }
 
@@ -124,7 +138,7 @@ impl<E> IntoIterator for Chunks<E> {
     type IntoIter = std::iter::Flatten<std::vec::IntoIter<Vec<E>>>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.chunks.into_iter().flatten()
+        self.chunks.into_vec().into_iter().flatten()
     }
 }
 
@@ -142,11 +156,17 @@ mod tests {
 
     #[test]
     fn counts_its_memory_as_it_grows_and_shrinks() {
-        let mut chunks = Chunks::<[u64; 8]>::new();
-        let check = |chunks: &Chunks<[u64; 8]>| {
+        let mut chunks = Chunks::<[usize; 8]>::new();
+        let check = |chunks: &Chunks<[usize; 8]>| {
             let counted: usize = chunks.chunks.iter().map(|c| c.capacity() * 64).sum();
-            assert_eq!(chunks.heap(), counted + chunks.chunks.capacity() * 24);
+            assert_eq!(chunks.heap(), counted + chunks.chunks.len() * 24);
             assert_eq!(chunks.iter().count(), chunks.len());
+            let most = if chunks.len() > 16 {
+                chunks.len() + 128
+            } else {
+                24
+            };
+            assert!(counted / 64 <= most);
         };
         for i in 0..1000 {
             chunks.push([i; 8]);
@@ -154,7 +174,7 @@ mod tests {
         }
         assert!(chunks.heap() < 1000 * 64 * 11 / 10);
         for i in (0..1000).rev() {
-            chunks.swap_remove((i / 3) as usize);
+            chunks.swap_remove(i / 3);
             check(&chunks);
         }
         assert_eq!(chunks.heap(), 0);

@@ -16,6 +16,7 @@ const EMPTY: u64 = u64::MAX;
 /// 2. A slot is at or after its home (the hash scaled to `homes`), with no gap in between.
 /// 3. The slots past `homes` are an overflow tail; nothing wraps around.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(super) struct Segment<E> {
     slots: Box<[u64]>,
     entries: Chunks<E>,
@@ -24,8 +25,12 @@ pub(super) struct Segment<E> {
     homes: u32,
     /// The first hash of the segment's range, without its lower half.
     prefix: u32,
-    depth: u32,
+    depth: u8,
 }
+
+// One cache line: finding an entry looks at three, its segment, its slot and itself, and at the
+// chunk directory.
+const _: () = assert!(size_of::<Segment<[u64; 8]>>() == 64);
 
 /// Where a probe ended: at the entry, or at the slot where it belongs.
 #[derive(Clone, Copy)]
@@ -55,7 +60,7 @@ impl<E> Segment<E> {
     /// How many leading bits of the hash select this segment.
     #[inline]
     pub(super) fn depth(&self) -> u32 {
-        self.depth
+        u32::from(self.depth)
     }
 
     /// The lowest hash that belongs here.
@@ -66,7 +71,7 @@ impl<E> Segment<E> {
 
     /// The lowest hash after this segment's range; none after the last segment.
     pub(super) fn end(&self) -> Option<u64> {
-        match self.depth {
+        match self.depth() {
             0 => None,
             depth => self.start().checked_add(1 << (64 - depth)),
         }
@@ -88,7 +93,7 @@ impl<E> Segment<E> {
 
     #[inline]
     fn home(&self, hash: u64) -> usize {
-        home(hash, self.depth, self.homes)
+        home(hash, self.depth(), self.homes)
     }
 
     /// Looks for the first entry with this hash that `wanted` accepts.
@@ -96,6 +101,14 @@ impl<E> Segment<E> {
     pub(super) fn probe(&self, hash: u64, mut wanted: impl FnMut(&E) -> bool) -> Probe {
         let hash = hash & HASH;
         let mut at = self.home(hash);
+        // Most probes end within a few slots, but who knows after how many: counting them without a
+        // branch is cheaper than guessing.
+        if let Some(window) = self.slots.get(at..).and_then(<[u64]>::first_chunk::<6>) {
+            at += window
+                .iter()
+                .map(|&slot| usize::from(slot < hash))
+                .sum::<usize>();
+        }
         while let Some(&slot) = self.slots.get(at) {
             if slot >= hash {
                 if slot & HASH != hash || slot == EMPTY {
@@ -146,7 +159,7 @@ impl<E> Segment<E> {
 
     // Lays the slots out anew, with room for more entries and a longer tail.
     fn spread(&mut self) {
-        (self.slots, self.homes) = lay_out(occupied(&self.slots), self.len(), self.depth);
+        (self.slots, self.homes) = lay_out(occupied(&self.slots), self.len(), self.depth());
     }
 
     /// Bytes allocated here, not counting what the entries own.
@@ -163,7 +176,7 @@ impl<E> Segment<E> {
     /// Cuts the segment's range in two: keeps the lower half and returns the upper.
     pub(super) fn split(&mut self) -> Self {
         let old = std::mem::replace(self, Self::new());
-        let depth = old.depth + 1;
+        let depth = old.depth() + 1;
         let cut = old.start() | 1 << (64 - depth);
 
         // For each old index: first which half it goes to, then its index there.
@@ -189,7 +202,7 @@ impl<E> Segment<E> {
             } else {
                 old.prefix
             };
-            half.depth = depth;
+            half.depth = depth as u8;
         }
         let [lower, upper] = halves;
         *self = lower;
@@ -202,7 +215,7 @@ impl<E> Segment<E> {
         let theirs = occupied(&upper.slots).map(|slot| slot + shift as u64);
         let slots = occupied(&self.slots).chain(theirs);
         self.depth -= 1;
-        (self.slots, self.homes) = lay_out(slots, shift + upper.len(), self.depth);
+        (self.slots, self.homes) = lay_out(slots, shift + upper.len(), self.depth());
         for (index, entry) in upper.entries.into_iter().enumerate() {
             if upper.captured.as_ref().is_some_and(|bits| bits.get(index)) {
                 self.mark(shift + index);
