@@ -162,7 +162,7 @@ mod tests {
             assert_eq!(chunks.heap(), counted + chunks.chunks.len() * 24);
             assert_eq!(chunks.iter().count(), chunks.len());
             let most = if chunks.len() > 16 {
-                chunks.len() + 128
+                chunks.len() + 144
             } else {
                 24
             };
