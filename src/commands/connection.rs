@@ -1,7 +1,6 @@
 //! The connection itself: who is there, which database, which protocol.
 
 use crate::exec::args::is;
-use crate::exec::error::shown;
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, Origin};
 use crate::resp::Proto;
 use crate::service::info::REDIS_VERSION;
@@ -198,7 +197,7 @@ impl<'a> Hello<'a> {
                     words.next();
                 }
                 _ => {
-                    let word = shown(word, usize::MAX);
+                    let word = String::from_utf8_lossy(word);
                     return Err(CmdError::new(format!(
                         "ERR Syntax error in HELLO option '{word}'"
                     )));

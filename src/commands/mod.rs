@@ -6,6 +6,7 @@ mod counter;
 mod introspect;
 mod lcs;
 mod server;
+mod stream;
 mod string;
 mod string_set;
 mod ttl;
@@ -32,6 +33,12 @@ const FAMILIES: &[&[Command]] = &[
     server::latency::COMMANDS,
     server::memory::COMMANDS,
     server::slowlog::COMMANDS,
+    stream::add::COMMANDS,
+    stream::range::COMMANDS,
+    stream::read::COMMANDS,
+    stream::group::COMMANDS,
+    stream::pending::COMMANDS,
+    stream::info::COMMANDS,
 ];
 
 /// All commands.

@@ -73,18 +73,16 @@ impl Idmp {
         }
     }
 
-    /// The entry this production already made.
-    pub fn lookup(&mut self, pid: &[u8], iid: &[u8], now: i64) -> Option<StreamId> {
-        let id = self.peek(pid, iid, now)?;
-        self.duplicates += 1;
-        Some(id)
-    }
-
     /// The entry remembered for a production.
     #[must_use]
     pub fn peek(&self, pid: &[u8], iid: &[u8], now: i64) -> Option<StreamId> {
         let (id, at) = *self.producers.get(pid)?.ids.get(iid)?;
         (at > self.horizon(now)).then_some(id)
+    }
+
+    /// Notes that a repeated production was answered.
+    pub fn count_duplicate(&mut self) {
+        self.duplicates += 1;
     }
 
     /// Remembers a production.
@@ -196,13 +194,13 @@ mod tests {
     fn repeats_are_known_until_they_expire() {
         let mut idmp = Idmp::default();
         idmp.record(b"p", b"a", id(1), 1000);
-        assert_eq!(idmp.lookup(b"p", b"a", 100_999), Some(id(1)));
-        assert_eq!(idmp.lookup(b"q", b"a", 1000), None);
-        assert_eq!(idmp.lookup(b"p", b"a", 101_000), None);
+        assert_eq!(idmp.peek(b"p", b"a", 100_999), Some(id(1)));
+        assert_eq!(idmp.peek(b"q", b"a", 1000), None);
+        assert_eq!(idmp.peek(b"p", b"a", 101_000), None);
         assert_eq!(idmp.tracked(101_000), (0, 0));
         idmp.record(b"p", b"a", id(2), 101_000);
-        assert_eq!(idmp.lookup(b"p", b"a", 101_000), Some(id(2)));
-        assert_eq!(idmp.totals(), (2, 2));
+        assert_eq!(idmp.peek(b"p", b"a", 101_000), Some(id(2)));
+        assert_eq!(idmp.totals(), (2, 0));
     }
 
     #[test]
@@ -214,7 +212,7 @@ mod tests {
         for (i, iid) in [b"a", b"b", b"c"].into_iter().enumerate() {
             idmp.record(b"p", iid, id(i as u64), 0);
         }
-        let known = [b"a", b"b", b"c"].map(|iid| idmp.lookup(b"p", iid, 1).is_some());
+        let known = [b"a", b"b", b"c"].map(|iid| idmp.peek(b"p", iid, 1).is_some());
         assert_eq!(known, [false, true, true]);
     }
 

@@ -180,14 +180,7 @@ impl Log {
         if id <= self.last_id {
             return Err(AppendError::NotAbove);
         }
-        let (mut count, mut size) = (0, 0usize);
-        fields.clone().for_each(|(name, value)| {
-            count += 1;
-            size = size.saturating_add(name.len() + value.len());
-        });
-        if size > MAX_BYTES - (1 << 20) {
-            return Err(AppendError::TooLarge);
-        }
+        let (count, size) = Self::check_size(fields.clone())?;
         self.open_tail(id, fields.clone(), count, size, limits);
         if let Some((own, node)) = self.nodes.last_mut() {
             let before = node.bytes();
@@ -202,6 +195,22 @@ impl Log {
         self.entries_added = self.entries_added.saturating_add(1);
         self.last_id = id;
         Ok(())
+    }
+
+    /// Number of fields, and bytes of fields and values, of an entry.
+    ///
+    /// # Errors
+    /// When a node cannot take it.
+    pub fn check_size<'a>(fields: impl Pairs<'a>) -> Result<(usize, usize), AppendError> {
+        let (mut count, mut size) = (0, 0usize);
+        fields.for_each(|(name, value)| {
+            count += 1;
+            size = size.saturating_add(name.len() + value.len());
+        });
+        if size > MAX_BYTES - (1 << 20) {
+            return Err(AppendError::TooLarge);
+        }
+        Ok((count, size))
     }
 
     /// Starts a new node when the last one cannot take the entry.
