@@ -32,3 +32,8 @@ pub use embed::Client;
 pub use resp::Value;
 #[cfg(feature = "server")]
 pub use server::Server;
+
+/// The examples of the README are compiled and run.
+#[cfg(all(doctest, feature = "server", feature = "lua"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
