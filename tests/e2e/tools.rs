@@ -25,7 +25,8 @@ pub fn python() -> Option<PathBuf> {
                 .arg(&home),
         )
     };
-    if !make() && !(apt_install("python3-venv") && make()) {
+    let made = make() || (apt_install("python3-venv") && make());
+    if !made {
         missing("redis-py", "no virtual environment can be made");
         return None;
     }
