@@ -41,8 +41,17 @@ fn mutated_sessions_do_no_harm() {
             let answer = server.client().call(&["PING"]);
             let log = server.log();
             let fine = answer.is_ok() && server.alive() && !log.contains("panicked");
-            let shown = || last.iter().map(|b| notation::quote(b)).collect::<Vec<_>>().join("\n");
-            assert!(fine, "seed {seed}, sessions up to {n}: {answer:?}\n{log}\none of\n{}", shown());
+            let shown = || {
+                last.iter()
+                    .map(|b| notation::quote(b))
+                    .collect::<Vec<_>>()
+                    .join("\n")
+            };
+            assert!(
+                fine,
+                "seed {seed}, sessions up to {n}: {answer:?}\n{log}\none of\n{}",
+                shown()
+            );
             last.clear();
         }
     }
@@ -72,7 +81,11 @@ fn promises_of_huge_input_cost_no_memory() {
     }
     assert!(server.client().call(&["PING"]).is_ok());
     if let Some(resident) = server.resident() {
-        assert!(resident < 200 << 20, "{} promises made the server take {resident} bytes", open.len());
+        assert!(
+            resident < 200 << 20,
+            "{} promises made the server take {resident} bytes",
+            open.len()
+        );
     }
 }
 
@@ -92,7 +105,10 @@ fn an_endless_inline_command_is_refused() {
 }
 
 fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
+    std::env::var(name)
+        .ok()
+        .and_then(|v| v.parse().ok())
+        .unwrap_or(default)
 }
 
 /// All commands of the transcripts but those that stop or stall a server because they are told to.
@@ -101,9 +117,15 @@ fn corpus() -> Vec<Vec<Vec<u8>>> {
     let mut out = Vec::new();
     for entry in fs::read_dir(dir).unwrap() {
         let text = fs::read_to_string(entry.unwrap().path()).unwrap();
-        let commands = text.lines().filter_map(|l| l.split_once("> ").filter(|(c, _)| c.len() < 4).map(|(_, c)| c));
+        let commands = text.lines().filter_map(|l| {
+            l.split_once("> ")
+                .filter(|(c, _)| c.len() < 4)
+                .map(|(_, c)| c)
+        });
         for line in commands {
-            let stalls = ["while true", "for i = 1", "SHUTDOWN", "DEBUG", "CONFIG SET"].iter().any(|w| line.contains(w));
+            let stalls = ["while true", "for i = 1", "SHUTDOWN", "DEBUG", "CONFIG SET"]
+                .iter()
+                .any(|w| line.contains(w));
             if let (false, Ok(words)) = (stalls, notation::words(line)) {
                 out.push(words);
             }
@@ -137,9 +159,31 @@ fn session(rng: &mut SmallRng, commands: &[Vec<Vec<u8>>]) -> Vec<u8> {
 
 fn mutate(rng: &mut SmallRng, bytes: &mut Vec<u8>) {
     const PIECES: &[&[u8]] = &[
-        b"\r\n", b"\n", b"\r", b"$", b"*", b"$-1\r\n", b"*0\r\n", b"*-1\r\n", b"$9999999999\r\n", b"*2147483647\r\n", b"-", b"\0",
-        b"\"", b"'", b"9223372036854775807", b"-9223372036854775808", b"18446744073709551616", b"0", b" ", b"\xff\xfe", b"$0\r\n\r\n",
-        b"*1\r\n$4\r\nQUIT\r\n", b"*1\r\n$5\r\nRESET\r\n", b"HELLO 3\r\n", b"*",
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b"$",
+        b"*",
+        b"$-1\r\n",
+        b"*0\r\n",
+        b"*-1\r\n",
+        b"$9999999999\r\n",
+        b"*2147483647\r\n",
+        b"-",
+        b"\0",
+        b"\"",
+        b"'",
+        b"9223372036854775807",
+        b"-9223372036854775808",
+        b"18446744073709551616",
+        b"0",
+        b" ",
+        b"\xff\xfe",
+        b"$0\r\n\r\n",
+        b"*1\r\n$4\r\nQUIT\r\n",
+        b"*1\r\n$5\r\nRESET\r\n",
+        b"HELLO 3\r\n",
+        b"*",
     ];
     if bytes.is_empty() {
         return;
@@ -173,7 +217,8 @@ fn mutate(rng: &mut SmallRng, bytes: &mut Vec<u8>) {
 /// Sends everything in pieces and reads until the server has nothing more to say.
 fn converse(port: u16, bytes: &[u8]) {
     let mut s = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    s.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    s.set_read_timeout(Some(Duration::from_millis(500)))
+        .unwrap();
     for piece in bytes.chunks((bytes.len() / 3).max(1)) {
         if s.write_all(piece).is_err() {
             return;
