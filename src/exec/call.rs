@@ -214,7 +214,7 @@ fn gate(
                 "ERR Write commands are not allowed from read-only scripts.",
             ));
         }
-        return Ok(row);
+        return has_room(state, row);
     }
     let Some(session) = state.sessions.get(sid) else {
         return Ok(row);
@@ -233,6 +233,18 @@ fn gate(
     {
         return Err(CmdError::fixed(
             "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
+        ));
+    }
+    has_room(state, row)
+}
+
+/// Refuses what needs memory when there is none left.
+#[inline]
+fn has_room(state: &State, row: &'static Entry) -> Result<&'static Entry, CmdError> {
+    let limit = state.sys.cfg.maxmemory;
+    if limit > 0 && row.flags.has(flag::DENYOOM) && state.used_memory() as u64 > limit {
+        return Err(CmdError::fixed(
+            "OOM command not allowed when used memory > 'maxmemory'.",
         ));
     }
     Ok(row)

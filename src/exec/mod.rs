@@ -298,6 +298,18 @@ pub struct State {
     pub sys: System,
 }
 
+impl State {
+    /// Bytes that this instance uses: data, scripts, clients.
+    pub fn used_memory(&self) -> usize {
+        used_memory(&self.ks, &self.sessions, &self.sys)
+    }
+}
+
+/// Bytes that an instance uses: data, scripts, clients.
+pub fn used_memory(ks: &Keyspace, sessions: &Sessions, sys: &System) -> usize {
+    ks.memory() + sys.scripts.memory() + sessions.len() * size_of::<Session>()
+}
+
 /// What a handler works with.
 #[derive(Debug)]
 pub struct Ctx<'a> {

@@ -2,12 +2,14 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 use tracing::warn;
 
 use super::conn::Conn;
@@ -22,8 +24,22 @@ use crate::resp::Limits;
 /// How long to wait when the system has no socket to give.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// Accepts TCP connections on the sockets that were given last.
+pub(super) async fn all(mut sockets: UnboundedReceiver<Vec<StdListener>>, node: Node) {
+    let mut accepting = JoinSet::new();
+    while let Some(given) = sockets.recv().await {
+        accepting.shutdown().await;
+        for socket in given {
+            match TcpListener::from_std(socket) {
+                Ok(listener) => drop(accepting.spawn(tcp(listener, node.clone()))),
+                Err(error) => warn!("Listening: {error}"),
+            }
+        }
+    }
+}
+
 /// Accepts TCP connections until the task is dropped.
-pub(super) async fn tcp(listener: TcpListener, node: Node) {
+async fn tcp(listener: TcpListener, node: Node) {
     loop {
         let (stream, addr) = next(|| listener.accept()).await;
         tokio::spawn(serve_tcp(stream, addr, node.clone()));

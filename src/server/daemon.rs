@@ -87,9 +87,14 @@ fn run(loaded: Loaded) -> ExitCode {
         return ExitCode::FAILURE;
     }
     #[cfg(unix)]
-    raise_file_limit(u64::from(config.maxclients));
+    if let Err(most) = raise_file_limit(u64::from(config.maxclients), true) {
+        warn!(
+            "The system allows {most} clients, not the {} of maxclients",
+            config.maxclients
+        );
+    }
     info!("Running mode=standalone, port={}. PID: {pid}", config.port);
-    let server = match Server::launch(loaded, (config.port != 0).then_some(config.port)) {
+    let server = match Server::launch(loaded, (config.port != 0).then_some(config.port), true) {
         Ok(server) => server,
         Err(error) => {
             explain(&error, &config);
@@ -156,26 +161,28 @@ async fn end_on_signals(stop: &Stop) -> io::Result<()> {
     }
 }
 
-/// Every client needs a descriptor.
+/// Every client needs a descriptor: asks the system for enough of them if the process is ours, and otherwise says
+/// for how many clients there are.
 #[cfg(unix)]
-fn raise_file_limit(clients: u64) {
+pub(super) fn raise_file_limit(clients: u64, ours: bool) -> Result<(), u64> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let wanted = clients + RESERVED_FILES;
     let limit = getrlimit(Resource::Nofile);
-    if limit.current.is_none_or(|now| now >= wanted) {
-        return;
+    let Some(mut current) = limit.current.filter(|now| *now < wanted) else {
+        return Ok(());
+    };
+    let raised = limit.maximum.map_or(wanted, |most| most.min(wanted));
+    let limit = Rlimit {
+        current: Some(raised),
+        maximum: limit.maximum,
+    };
+    if ours && setrlimit(Resource::Nofile, limit).is_ok() {
+        current = raised;
     }
-    let current = limit.maximum.map_or(wanted, |most| most.min(wanted));
-    let raised = setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: Some(current),
-            maximum: limit.maximum,
-        },
-    );
-    if raised.is_err() || current < wanted {
-        warn!("maxclients {clients} needs {wanted} open files; the system allows {current}");
+    if current < wanted {
+        return Err(current.saturating_sub(RESERVED_FILES));
     }
+    Ok(())
 }
 
 /// A file with the process id, while the server runs.

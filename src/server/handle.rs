@@ -8,12 +8,16 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use tokio::runtime::Handle;
+use tokio::sync::mpsc::unbounded_channel;
 
+use super::host::ServerHost;
 use super::listen::{self, ListenError};
 use super::runtime::{self, End, RuntimeId, Serving, Sockets, Stop};
 use crate::embed::{Client, Node};
 use crate::engine::{Engine, Options};
-use crate::service::config::{self, Invocation, LoadError, Loaded, Settings, SystemFiles};
+use crate::service::config::{
+    self, Invocation, LoadError, Loaded, OomScoreAdj, Settings, SystemFiles,
+};
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +92,7 @@ impl Builder {
         let Invocation::Run(loaded) = config::invocation(&argv, &SystemFiles)? else {
             return Err(io::Error::from(io::ErrorKind::InvalidInput).into());
         };
-        Server::launch(*loaded, Some(port))
+        Server::launch(*loaded, Some(port), false)
     }
 }
 
@@ -125,8 +129,13 @@ impl Server {
         Builder::default()
     }
 
-    /// Starts a server with a configuration that is complete. `port` none is no TCP at all.
-    pub(super) fn launch(loaded: Loaded, port: Option<u16>) -> Result<Self, StartError> {
+    /// Starts a server with a configuration that is complete. `port` none is no TCP at all; the process
+    /// is the server's own if it `owns_process`.
+    pub(super) fn launch(
+        loaded: Loaded,
+        port: Option<u16>,
+        owns_process: bool,
+    ) -> Result<Self, StartError> {
         let Loaded {
             mut config, file, ..
         } = loaded;
@@ -137,8 +146,17 @@ impl Server {
         let addrs: Vec<SocketAddr> = tcp.iter().filter_map(|l| l.local_addr().ok()).collect();
         // Whoever asks for the port wants the one that was found.
         config.port = addrs.first().map_or(0, SocketAddr::port);
+        let (sender, accept) = unbounded_channel();
+        let mut host = ServerHost::new(sender, owns_process);
+        host.listen_on(tcp)?;
+        if owns_process
+            && config.oom_score_adj != OomScoreAdj::No
+            && let Err(error) = host.set_oom_score(&config)
+        {
+            tracing::warn!("Cannot set oom-score-adj: {error}");
+        }
         let sockets = Sockets {
-            tcp,
+            tcp: accept,
             #[cfg(unix)]
             unix: unix_socket(
                 &config.unixsocket,
@@ -149,6 +167,7 @@ impl Server {
         let threads = usize::try_from(config.io_threads).unwrap_or(1);
         let node = Node::new(Engine::new(Options {
             settings: Settings::new(config, file),
+            host: Box::new(host),
             ..Options::default()
         }));
         let stop = Arc::new(Stop::default());

@@ -4,15 +4,19 @@
 use std::fmt::{self, Write as _};
 use std::fs::OpenOptions;
 use std::io;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::reload;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::service::config::LogLevel;
 
@@ -20,20 +24,45 @@ const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];
 
+type Setter = Box<dyn Fn(LevelFilter) + Send + Sync>;
+
+/// Changes the level of the log of this process, once there is one.
+static SETTER: OnceLock<Setter> = OnceLock::new();
+
 /// Logs to `file`, or to standard output if that is empty.
 pub(super) fn start(level: LogLevel, file: &str) -> io::Result<()> {
-    let builder = tracing_subscriber::fmt()
-        .with_max_level(filter(level))
+    if file.is_empty() {
+        start_on(io::stdout, level);
+    } else {
+        let file = OpenOptions::new().create(true).append(true).open(file)?;
+        start_on(Mutex::new(file), level);
+    }
+    Ok(())
+}
+
+fn start_on(writer: impl for<'w> MakeWriter<'w> + Send + Sync + 'static, level: LogLevel) {
+    let (level, handle) = reload::Layer::new(filter(level));
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(writer)
         .event_format(Shape {
             pid: std::process::id(),
         });
-    if file.is_empty() {
-        builder.init();
-    } else {
-        let file = OpenOptions::new().create(true).append(true).open(file)?;
-        builder.with_writer(Mutex::new(file)).init();
+    tracing_subscriber::registry()
+        .with(level)
+        .with(lines)
+        .init();
+    // The first log of the process stays.
+    let _ = SETTER.set(Box::new(move |level| {
+        // It fails only when the log is gone.
+        let _ = handle.reload(level);
+    }));
+}
+
+/// Logs more or less from now on. A program that merely contains a server keeps its own log as it is.
+pub(super) fn set_level(level: LogLevel) {
+    if let Some(set) = SETTER.get() {
+        set(filter(level));
     }
-    Ok(())
 }
 
 const fn filter(level: LogLevel) -> LevelFilter {

@@ -4,6 +4,7 @@ mod accept;
 mod conn;
 pub mod daemon;
 mod handle;
+mod host;
 mod listen;
 mod log;
 mod runtime;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::accept;
 use crate::embed::{Event, LockError, Node};
@@ -64,7 +65,8 @@ impl Stop {
 
 /// What a runtime serves.
 pub(super) struct Sockets {
-    pub(super) tcp: Vec<TcpListener>,
+    /// Gives the TCP sockets to accept on, each time in place of those before.
+    pub(super) tcp: UnboundedReceiver<Vec<TcpListener>>,
     #[cfg(unix)]
     pub(super) unix: Option<(
         std::os::unix::net::UnixListener,
@@ -117,12 +119,7 @@ pub(super) fn serve(
         Event::Failed => ender.request(End::Failed),
     });
     node.gate().on_busy(hand_over);
-    for listener in sockets.tcp {
-        handle.spawn(accept::tcp(
-            tokio::net::TcpListener::from_std(listener)?,
-            node.clone(),
-        ));
-    }
+    handle.spawn(accept::all(sockets.tcp, node.clone()));
     #[cfg(unix)]
     let file = match sockets.unix {
         Some((listener, file, path)) => {

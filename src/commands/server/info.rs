@@ -1,6 +1,6 @@
 //! INFO.
 
-use crate::exec::{Args, CmdResult, Command, Ctx, Flow};
+use crate::exec::{Args, CmdResult, Command, Ctx, Flow, used_memory};
 use crate::service::info::{REDIS_VERSION, Report, Section, Selection};
 use crate::spec::{Group, category, flag};
 
@@ -120,12 +120,8 @@ fn memory(cx: &mut Ctx<'_>, out: &mut Report) {
     let facts = cx.sys.host.0.facts();
     let dataset = cx.ks.memory() as u64;
     let scripts = cx.sys.scripts.memory() as u64;
-    let clients: u64 = cx
-        .sessions
-        .iter()
-        .map(|(_, s)| (s.net.query_buf + s.outbox.as_slice().len()) as u64)
-        .sum();
-    let used = dataset + scripts + clients;
+    let used = used_memory(cx.ks, cx.sessions, cx.sys) as u64;
+    let clients = used - dataset - scripts;
     cx.sys.stats.memory_seen(used);
     let (sys, peak) = (&cx.sys, cx.sys.stats.peak_memory);
     let percent =

@@ -657,10 +657,10 @@ mod tests {
 
     #[test]
     fn what_has_no_effect_yet_draws_a_warning() {
-        let loaded = run(&["--maxmemory", "1gb", "--hz", "50"], &[]).unwrap();
+        let loaded = run(&["--save", "9", "9", "--hz", "50"], &[]).unwrap();
         assert_eq!(
             loaded.warnings,
-            ["'maxmemory' is accepted, but has no effect in this version."]
+            ["'save' is accepted, but has no effect in this version."]
         );
         assert!(run(&[], &[]).unwrap().warnings.is_empty());
     }

@@ -249,9 +249,9 @@ params! {
         /// Keep transparent huge pages out.
         "disable-thp" => disable_thp: bool = "yes", YesNo, immutable, hint;
         /// Let the system choose this process first when memory runs out.
-        "oom-score-adj" => oom_score_adj: OomScoreAdj = "no", OOM_SCORE_ADJ, later;
+        "oom-score-adj" => oom_score_adj: OomScoreAdj = "no", OOM_SCORE_ADJ;
         /// The scores for a leader, a replica and a saving child.
-        "oom-score-adj-values" => oom_score_adj_values: [i32; 3] = "0 200 800", OomScores, multi, later;
+        "oom-score-adj-values" => oom_score_adj_values: [i32; 3] = "0 200 800", OomScores, multi;
         /// The processors that clients are served on.
         "server_cpulist" => server_cpulist: String = "", Text, immutable, only(&[""], NO_CPU_LISTS);
         /// The processors for background threads.
@@ -301,8 +301,8 @@ params! {
     }
 
     section "Memory" {
-        /// Memory to stay below; 0 for no limit.
-        "maxmemory" => maxmemory: u64 = "0", Mem(0, u64::MAX), later;
+        /// Memory beyond which commands that need more are refused; 0 for no limit.
+        "maxmemory" => maxmemory: u64 = "0", Mem(0, u64::MAX);
         /// Which keys give way.
         "maxmemory-policy" => maxmemory_policy: Eviction = "noeviction", EVICTION, later;
         /// Keys to compare per eviction.

@@ -1,0 +1,252 @@
+//! What the engine learns of the process around it, and has done to its sockets.
+
+use std::fs;
+use std::io;
+use std::net::{Shutdown, TcpListener};
+use std::path::Path;
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::sync::mpsc::UnboundedSender;
+use tracing::warn;
+
+use super::{listen, log};
+use crate::exec::{Facts, Host};
+use crate::service::config::{ApplyError, Change, Config, OomScoreAdj};
+
+/// The surroundings of an engine behind sockets.
+pub(super) struct ServerHost {
+    /// The sockets that are listened on, to tell the port and to close them.
+    listening: Vec<TcpListener>,
+    /// Takes the sockets to accept connections on, in place of those before.
+    accept: UnboundedSender<Vec<TcpListener>>,
+    /// The process is this server's: it may change what belongs to the whole process.
+    owns_process: bool,
+    /// The score that the process started with.
+    oom_score: Option<i32>,
+}
+
+const OOM_SCORE: &str = "/proc/self/oom_score_adj";
+
+impl ServerHost {
+    pub(super) fn new(accept: UnboundedSender<Vec<TcpListener>>, owns_process: bool) -> Self {
+        let oom_score = fs::read_to_string(OOM_SCORE).ok();
+        let oom_score = oom_score.and_then(|text| text.trim().parse().ok());
+        Self {
+            listening: Vec::new(),
+            accept,
+            owns_process,
+            oom_score,
+        }
+    }
+
+    /// Accepts connections on these sockets from now on.
+    pub(super) fn listen_on(&mut self, sockets: Vec<TcpListener>) -> io::Result<()> {
+        self.listening = sockets
+            .iter()
+            .map(TcpListener::try_clone)
+            .collect::<Result<_, _>>()?;
+        self.accept.send(sockets).map_err(io::Error::other)
+    }
+
+    /// Listens elsewhere. When that fails, the server listens where it did.
+    fn move_sockets(&mut self, old: &Config, new: &Config) -> io::Result<()> {
+        let sockets = |config: &Config| match config.port {
+            0 => Ok(Vec::new()),
+            port => listen::tcp(&config.bind, port, config.tcp_backlog).map_err(|e| {
+                warn!("{e}");
+                e.source
+            }),
+        };
+        let found = sockets(new);
+        let ours_in_the_way = matches!(&found, Err(e) if e.kind() == io::ErrorKind::AddrInUse)
+            && old.port == new.port;
+        if !ours_in_the_way {
+            return self.listen_on(found?);
+        }
+        self.close();
+        match sockets(new) {
+            Ok(found) => self.listen_on(found),
+            Err(error) => {
+                self.listen_on(sockets(old)?)?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Frees the addresses at once; the tasks that accept on them are told to end.
+    fn close(&mut self) {
+        // Without a receiver the server is ending.
+        let _ = self.accept.send(Vec::new());
+        for socket in self.listening.drain(..) {
+            if let Err(error) = SockRef::from(&socket).shutdown(Shutdown::Both) {
+                warn!("Closing a listening socket: {error}");
+            }
+        }
+    }
+
+    /// Writes the score that the configuration asks for.
+    pub(super) fn set_oom_score(&self, config: &Config) -> io::Result<()> {
+        let (Some(start), [leader, ..]) = (self.oom_score, config.oom_score_adj_values) else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        let score = match config.oom_score_adj {
+            OomScoreAdj::No => start,
+            OomScoreAdj::Relative => start + leader,
+            OomScoreAdj::Absolute => leader,
+        };
+        fs::write(OOM_SCORE, score.clamp(-1000, 1000).to_string())
+    }
+}
+
+impl Host for ServerHost {
+    fn facts(&self) -> Facts {
+        let port = self
+            .listening
+            .first()
+            .and_then(|socket| socket.local_addr().ok());
+        let (cpu_user, cpu_sys) = cpu_seconds().unwrap_or_default();
+        Facts {
+            os: system_name(),
+            executable: std::env::current_exe()
+                .map(|path| path.display().to_string())
+                .unwrap_or_default(),
+            tcp_port: port.map_or(0, |addr| addr.port()),
+            cpu_sys,
+            cpu_user,
+            resident: kilobytes("/proc/self/status", "VmRSS:") * 1024,
+            total_memory: kilobytes("/proc/meminfo", "MemTotal:") * 1024,
+            allocator: if self.owns_process { "mimalloc" } else { "" },
+        }
+    }
+
+    fn apply(
+        &mut self,
+        old: &Config,
+        new: &mut Config,
+        changes: &[Change],
+    ) -> Result<(), ApplyError> {
+        let changed = |names: &[&str]| {
+            changes
+                .iter()
+                .map(|c| c.row.name)
+                .find(|name| names.contains(name))
+        };
+        if let Some(name) = changed(&["dir"]) {
+            new.dir = absolute(old, &new.dir).map_err(|e| ApplyError {
+                name,
+                why: e.to_string(),
+            })?;
+        }
+        if let Some(name) = changed(&["maxclients"]) {
+            self.make_room(new.maxclients).map_err(|most| ApplyError {
+                name,
+                why: format!(
+                    "The operating system is not able to handle the specified number of clients, try with {most}"
+                ),
+            })?;
+        }
+        let scored = changed(&["oom-score-adj", "oom-score-adj-values"]);
+        if let Some(name) = scored
+            && (!self.owns_process || self.set_oom_score(new).is_err())
+        {
+            let why = "Failed to apply new oom_score_adj configuration, check server logs.".into();
+            return Err(ApplyError { name, why });
+        }
+        if let Some(name) = changed(&["port", "bind"])
+            && self.move_sockets(old, new).is_err()
+        {
+            if scored.is_some() {
+                // It could be set a moment ago.
+                let _ = self.set_oom_score(old);
+            }
+            let why = match name {
+                "port" => "Unable to listen on this port. Check server logs.",
+                _ => "Failed to bind to specified addresses.",
+            };
+            return Err(ApplyError {
+                name,
+                why: why.into(),
+            });
+        }
+        if changed(&["loglevel"]).is_some() {
+            log::set_level(new.loglevel);
+        }
+        Ok(())
+    }
+
+    fn sleep(&self, time: Duration) {
+        std::thread::sleep(time);
+    }
+}
+
+impl ServerHost {
+    /// Asks the system for that many clients; otherwise says how many it allows.
+    #[cfg(unix)]
+    fn make_room(&self, clients: u32) -> Result<(), u64> {
+        super::daemon::raise_file_limit(u64::from(clients), self.owns_process)
+    }
+
+    #[cfg(not(unix))]
+    fn make_room(&self, _: u32) -> Result<(), u64> {
+        Ok(())
+    }
+}
+
+fn absolute(old: &Config, dir: &str) -> io::Result<String> {
+    let path = fs::canonicalize(Path::new(&old.dir).join(dir))?;
+    if !path.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
+    let utf8 = path.into_os_string().into_string();
+    utf8.map_err(|_| io::Error::from(io::ErrorKind::InvalidFilename))
+}
+
+/// Name, release and architecture, as `uname -smr` prints them.
+fn system_name() -> String {
+    let read = |file: &str| fs::read_to_string(file).map(|text| text.trim().to_owned());
+    match (
+        read("/proc/sys/kernel/ostype"),
+        read("/proc/sys/kernel/osrelease"),
+    ) {
+        (Ok(name), Ok(release)) => format!("{name} {release} {}", std::env::consts::ARCH),
+        _ => format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+    }
+}
+
+/// The number after `label` in a file of `/proc`.
+fn kilobytes(file: &str, label: &str) -> u64 {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let rest = text.lines().find_map(|line| line.strip_prefix(label));
+    rest.and_then(|rest| rest.split_whitespace().next()?.parse().ok())
+        .unwrap_or(0)
+}
+
+/// Processor time of this process, in the program and in the system.
+fn cpu_seconds() -> Option<(f64, f64)> {
+    /// Linux counts these in hundredths of a second for programs, whatever it uses itself.
+    const TICKS: f64 = 100.0;
+    let text = fs::read_to_string("/proc/self/stat").ok()?;
+    // The second field is the name in parentheses, which may hold spaces.
+    let (_, rest) = text.rsplit_once(')')?;
+    let mut fields = rest
+        .split_whitespace()
+        .skip(11)
+        .map(|field| field.parse::<f64>());
+    Some((fields.next()?.ok()? / TICKS, fields.next()?.ok()? / TICKS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_process_is_described() {
+        let (accept, _sockets) = tokio::sync::mpsc::unbounded_channel();
+        let facts = ServerHost::new(accept, false).facts();
+        assert!(facts.os.starts_with("Linux "));
+        assert!(facts.resident > 1 << 20 && facts.total_memory > facts.resident);
+        assert!(facts.cpu_user >= 0.0 && facts.cpu_sys >= 0.0);
+    }
+}
