@@ -3,7 +3,7 @@
 use crate::exec::txn::Multi;
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow};
 use crate::keyspace::Interest;
-use crate::spec::{Group, KeySpec, category, flag};
+use crate::spec::{Group, KeySpec, flag};
 
 /// The rows of this family.
 pub(super) const COMMANDS: &[Command] = &[
@@ -31,7 +31,6 @@ pub(super) const COMMANDS: &[Command] = &[
             flag::SKIP_SLOWLOG,
             flag::TXN,
         ])
-        .acl(&[category::SLOW])
         .may_replicate(crate::spec::Propagate::Never)
         .summary("Run the commands queued by MULTI as one unit.")
         .complexity("Depends on commands in the transaction")

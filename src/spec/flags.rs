@@ -58,12 +58,16 @@ pub mod flag {
     );
 
     impl Flags {
+        /// The names of all flags in the set.
+        pub fn all_names(self) -> impl Iterator<Item = &'static str> + Clone {
+            ALL.iter()
+                .filter(move |(f, _)| self.has(*f))
+                .map(|&(_, name)| name)
+        }
+
         /// The names that COMMAND INFO reports, in its order.
         pub fn names(self) -> impl Iterator<Item = &'static str> + Clone {
-            let shown = Flags(self.0 & !HIDDEN.0);
-            ALL.iter()
-                .filter(move |(f, _)| shown.has(*f))
-                .map(|&(_, name)| name)
+            Flags(self.0 & !HIDDEN.0).all_names()
         }
     }
 }
