@@ -23,6 +23,7 @@
 
 mod generate;
 mod parse;
+mod usage;
 
 use std::borrow::Cow;
 

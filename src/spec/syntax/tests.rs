@@ -144,3 +144,27 @@ fn calls_are_generated_with_consistent_counts() {
         "GET p GET p X"
     );
 }
+
+#[test]
+fn a_syntax_is_shown_to_people() {
+    for (line, usage) in [
+        (
+            "key:key value [c=(NX | XX)] [GET]",
+            "key value [NX | XX] [GET]",
+        ),
+        (
+            "key:key... [GET^p:pattern...^\"pattern\"]",
+            "key [key ...] [GET pattern [GET pattern ...]]",
+        ),
+        (
+            "data={field value}... u=(M | 'km')",
+            "field value [field value ...] <M | km>",
+        ),
+        (
+            "[BY^by=(A | B^b:int)] STREAMS^s={key:key... ID:string...}",
+            "[BY <A | B b>] STREAMS key [key ...] ID [ID ...]",
+        ),
+    ] {
+        assert_eq!(parse(line).to_string(), usage);
+    }
+}
