@@ -5,11 +5,15 @@
 //! different, or over already; idle times are compared with nothing near them; ids of entries are explicit.
 
 use super::common::Argv;
+use super::syntax::Table;
 use rand::Rng;
 use rand::rngs::SmallRng;
+use redkeep::spec::syntax::Kind;
+use std::rc::Rc;
 
 pub struct Generator {
-    pub rng: SmallRng,
+    rng: SmallRng,
+    table: Rc<Table>,
     /// The time part of the next id of an entry.
     next_id: u64,
 }
@@ -163,8 +167,8 @@ macro_rules! cmd {
 }
 
 impl Generator {
-    pub fn new(rng: SmallRng) -> Generator {
-        Generator { rng, next_id: 1 }
+    pub fn new(rng: SmallRng, table: Rc<Table>) -> Generator {
+        Generator { rng, table, next_id: 1 }
     }
 
     /// One command, now and then broken, now and then called from a script.
@@ -190,7 +194,8 @@ impl Generator {
             32..50 => self.generic(),
             50..56 => self.script(),
             56..75 => self.stream(),
-            75..97 => self.group(),
+            75..92 => self.group(),
+            92..98 => Rc::clone(&self.table).call(self),
             _ => self.connection(),
         }
     }
@@ -389,6 +394,35 @@ impl Generator {
                 argv.extend(o);
             }
         }
+    }
+
+    pub fn below(&mut self, n: usize) -> usize {
+        self.rng.random_range(0..n.max(1))
+    }
+
+    /// A value for an argument of a syntax line, by its name, its token and its type.
+    pub fn value_for(&mut self, name: &str, token: Option<&str>, kind: &Kind<'_>) -> Vec<u8> {
+        let text = match (kind, name) {
+            (Kind::Key, _) => self.key(KEYS).to_owned(),
+            (Kind::Pattern, _) => self.pick(PATTERNS).to_owned(),
+            (_, "seconds") => self.seconds(),
+            (_, "milliseconds") => self.milliseconds(),
+            (Kind::UnixTime, n) if n.contains("milli") => self.at_milliseconds(),
+            (Kind::UnixTime, _) if token == Some("TIME") => "1600000000000".to_owned(),
+            (Kind::UnixTime, _) => self.at_seconds(),
+            (_, "cursor") => "0".to_owned(),
+            (_, "group" | "groupname") => self.pick(GROUPS).to_owned(),
+            (_, "consumer" | "consumername") => self.pick(CONSUMERS).to_owned(),
+            (_, "start") if !matches!(kind, Kind::Integer) => self.start(),
+            (_, "end") if !matches!(kind, Kind::Integer) => self.end(),
+            (_, n) if n.contains("idle") || token == Some("IDLE") => self.idle().to_owned(),
+            (_, "id" | "lastid" | "last-id" | "threshold" | "max-deleted-id" | "min-idle-time") => self.id(),
+            (Kind::Integer, n) if n.contains("db") => self.rng.random_range(0..3).to_string(),
+            (Kind::Integer, _) => self.number(),
+            (Kind::Double, _) => format!("{:.3}", self.rng.random_range(-100.0..100.0)),
+            _ => self.pick(VALUES).to_owned(),
+        };
+        text.into_bytes()
     }
 
     // ---- Families ----------------------------------------------------------------------------------------------------

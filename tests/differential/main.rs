@@ -15,6 +15,7 @@
 mod common;
 mod compare;
 mod generate;
+mod syntax;
 
 use common::{Argv, Client, Reply, Server, argv, notation};
 use generate::Generator;
@@ -22,6 +23,8 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::rc::Rc;
+use syntax::Table;
 
 /// Commands between two comparisons of everything that is stored.
 const ROUND: usize = 500;
@@ -65,10 +68,11 @@ fn setting(name: &str, default: u64) -> u64 {
 fn run(redis: Server, other: Server, restart: impl Fn() -> Server, count: u64) {
     let seed = setting("REDKEEP_DIFF_SEED", 7);
     let mut pair = Pair { redis, other };
+    let table = Rc::new(Table::new());
     let mut found = BTreeMap::new();
     let rounds = count.div_ceil(ROUND as u64);
     for round in 0..rounds {
-        let commands = round_of(seed, round);
+        let commands = round_of(seed, round, &table);
         let Some(first) = pair.play(&commands).difference else {
             continue;
         };
@@ -87,10 +91,9 @@ fn run(redis: Server, other: Server, restart: impl Fn() -> Server, count: u64) {
     println!("{} commands, no difference", rounds * ROUND as u64);
 }
 
-fn round_of(seed: u64, round: u64) -> Vec<Argv> {
-    let mut g = Generator::new(SmallRng::seed_from_u64(
-        seed.wrapping_mul(1_000_003).wrapping_add(round),
-    ));
+fn round_of(seed: u64, round: u64, table: &Rc<Table>) -> Vec<Argv> {
+    let rng = SmallRng::seed_from_u64(seed.wrapping_mul(1_000_003).wrapping_add(round));
+    let mut g = Generator::new(rng, Rc::clone(table));
     let entries = ["100", "3", "5"][(round % 3) as usize];
     let mut commands = vec![argv(&format!(
         "CONFIG SET stream-node-max-entries {entries}"
