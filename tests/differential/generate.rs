@@ -168,7 +168,11 @@ macro_rules! cmd {
 
 impl Generator {
     pub fn new(rng: SmallRng, table: Rc<Table>) -> Generator {
-        Generator { rng, table, next_id: 1 }
+        Generator {
+            rng,
+            table,
+            next_id: 1,
+        }
     }
 
     /// One command, now and then broken, now and then called from a script.
@@ -416,7 +420,9 @@ impl Generator {
             (_, "start") if !matches!(kind, Kind::Integer) => self.start(),
             (_, "end") if !matches!(kind, Kind::Integer) => self.end(),
             (_, n) if n.contains("idle") || token == Some("IDLE") => self.idle().to_owned(),
-            (_, "id" | "lastid" | "last-id" | "threshold" | "max-deleted-id" | "min-idle-time") => self.id(),
+            (_, "id" | "lastid" | "last-id" | "threshold" | "max-deleted-id" | "min-idle-time") => {
+                self.id()
+            }
             (Kind::Integer, n) if n.contains("db") => self.rng.random_range(0..3).to_string(),
             (Kind::Integer, _) => self.number(),
             (Kind::Double, _) => format!("{:.3}", self.rng.random_range(-100.0..100.0)),

@@ -4,15 +4,35 @@
 use super::common::Argv;
 use super::generate::Generator;
 use redkeep::commands;
-use redkeep::spec::syntax::{Arg, Choices, Syntax};
 use redkeep::spec::Group;
+use redkeep::spec::syntax::{Arg, Choices, Syntax};
 
 /// Commands left out: they wait, they answer with random keys, or they need another server.
-const LEFT_OUT: &[&str] = &["wait", "waitaof", "migrate", "sort", "sort_ro", "dump", "restore", "randomkey"];
+const LEFT_OUT: &[&str] = &[
+    "wait",
+    "waitaof",
+    "migrate",
+    "sort",
+    "sort_ro",
+    "dump",
+    "restore",
+    "randomkey",
+];
 
 /// Words of options that redis-server 7.0 does not know yet.
 const LATER: &[&[u8]] = &[
-    b"IFEQ", b"IFNE", b"IFDEQ", b"IFDNE", b"KEEPREF", b"DELREF", b"ACKED", b"IDMP", b"IDMPAUTO", b"CLAIM", b"MAXCOUNT", b"MAXSIZE",
+    b"IFEQ",
+    b"IFNE",
+    b"IFDEQ",
+    b"IFDNE",
+    b"KEEPREF",
+    b"DELREF",
+    b"ACKED",
+    b"IDMP",
+    b"IDMPAUTO",
+    b"CLAIM",
+    b"MAXCOUNT",
+    b"MAXSIZE",
     b"CAPA",
 ];
 
@@ -27,13 +47,25 @@ impl Table {
         for entry in commands::registry().iter() {
             let row = entry.row;
             let families = matches!(row.group, Group::String | Group::Generic | Group::Stream);
-            if !families || row.run.is_none() || !in_7_0(row.since) || LEFT_OUT.contains(&&*entry.name) {
+            if !families
+                || row.run.is_none()
+                || !in_7_0(row.since)
+                || LEFT_OUT.contains(&&*entry.name)
+            {
                 continue;
             }
-            let name = entry.name.split('|').map(|w| w.to_ascii_uppercase().into_bytes()).collect();
+            let name = entry
+                .name
+                .split('|')
+                .map(|w| w.to_ascii_uppercase().into_bytes())
+                .collect();
             lines.push((name, Syntax::parse(row.syntax).expect("a syntax line")));
         }
-        assert!(lines.len() > 40, "the command table has only {} commands of these groups", lines.len());
+        assert!(
+            lines.len() > 40,
+            "the command table has only {} commands of these groups",
+            lines.len()
+        );
         Table { lines }
     }
 
