@@ -319,6 +319,11 @@ impl Engine {
         call::expire_waits(state);
         let now = state.sys.now_us / 1000;
         state.sys.stats.tick(now);
+        let idle = state.sessions.close_idle(state.sys.cfg.timeout, now);
+        state
+            .sys
+            .actions
+            .extend(idle.into_iter().map(Action::Close));
     }
 
     /// When [`tick`](Self::tick) has something to do next, in unix milliseconds.
@@ -331,6 +336,7 @@ impl Engine {
                 .filter(|_| !state.sys.debug.cron_paused),
             state.sys.waiters.next_deadline(),
             state.sys.stats.next_tick(),
+            state.sessions.next_idle_check(state.sys.cfg.timeout),
         ]
         .into_iter()
         .flatten()

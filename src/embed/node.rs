@@ -15,7 +15,8 @@ use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use crate::engine::Engine;
 use crate::exec::busy::{BusyGate, BusyRequest};
-use crate::exec::{Action, SessionId};
+use crate::exec::host::Alone;
+use crate::exec::{Action, HostBox, SessionId};
 
 /// How long to wait for the lock before looking whether a script is busy.
 pub(super) const PATIENCE: Duration = Duration::from_millis(5);
@@ -186,6 +187,16 @@ impl Node {
         self.inner.gate.stop();
         let wakers: Vec<_> = self.inner.wakers.read().iter().flatten().cloned().collect();
         wakers.iter().for_each(|waker| waker.wake());
+    }
+
+    /// Parts the engine from its surroundings, which the server takes with it when it ends: clients may keep the
+    /// engine for longer.
+    pub fn leave_surroundings(&self) {
+        if !self.has_failed()
+            && let Some(mut engine) = self.inner.engine.try_lock_for(PATIENCE)
+        {
+            engine.state().sys.host = HostBox(Box::new(Alone));
+        }
     }
 
     /// Remembers how to wake a client.

@@ -121,6 +121,8 @@ pub struct NetCounters {
 pub struct Sessions {
     slab: Slab<Session>,
     next_id: u64,
+    /// When idle clients were last looked for, unix milliseconds.
+    idle_checked: i64,
 }
 
 impl Sessions {
@@ -175,6 +177,31 @@ impl Sessions {
     /// All clients, in order of slots.
     pub fn iter(&self) -> impl Iterator<Item = (SessionId, &Session)> {
         self.slab.iter().map(|(i, s)| (SessionId(i), s))
+    }
+
+    /// Marks clients as closing that were idle for more than `timeout` seconds (0: none are), and names them.
+    /// Those that wait for a key are not idle.
+    pub(crate) fn close_idle(&mut self, timeout: u64, now: i64) -> Vec<SessionId> {
+        if self.next_idle_check(timeout).is_none_or(|at| at > now) {
+            return Vec::new();
+        }
+        self.idle_checked = now;
+        let allowed = i64::try_from(timeout.saturating_mul(1000)).unwrap_or(i64::MAX);
+        let mut idle = Vec::new();
+        for (slot, session) in &mut self.slab {
+            let busy = session.blocked.is_some() || session.peer.trusted || session.closing;
+            if !busy && now.saturating_sub(session.seen) > allowed {
+                session.closing = true;
+                idle.push(SessionId(slot));
+            }
+        }
+        idle
+    }
+
+    /// When to look for idle clients next.
+    pub(crate) fn next_idle_check(&self, timeout: u64) -> Option<i64> {
+        const EVERY: i64 = 1000;
+        (timeout > 0 && !self.is_empty()).then_some(self.idle_checked + EVERY)
     }
 
     /// Number of clients.

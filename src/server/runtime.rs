@@ -149,6 +149,7 @@ pub(super) fn run_to_end(runtime: Runtime, node: &Node, serving: Serving, stop: 
     node.stop();
     node.no_more_events();
     runtime.shutdown_timeout(PATIENCE);
+    node.leave_surroundings();
 }
 
 /// Has the engine do what is due, whenever something is.
