@@ -306,14 +306,9 @@ pub fn finish(
     if slow >= 0 && usec >= slow.unsigned_abs() {
         log_slow(state, pending, usec, args);
     }
-    let spike = state.sys.cfg.latency_monitor_threshold;
-    if spike > 0 && usec >= spike.unsigned_abs().saturating_mul(1000) {
+    if state.sys.cfg.latency_monitor_threshold > 0 {
         let fast = pending.row.flags.has(flag::FAST);
-        let event = if fast { "fast-command" } else { "command" };
-        state
-            .sys
-            .latency
-            .add(event, now_us / 1_000_000, usec / 1000);
+        note_spike(state, if fast { "fast-command" } else { "command" }, usec);
     }
     state.sys.redact.clear();
     // The next command of the batch begins when this one ends.
@@ -336,6 +331,15 @@ fn mute(state: &mut State, sid: SessionId, mark: Mark, reply: &mut ReplyBuf) {
                 session.reply_mode = ReplyMode::On;
             }
         }
+    }
+}
+
+/// Tells the latency monitor what took long, if it wants to know.
+fn note_spike(state: &mut State, event: &'static str, usec: u64) {
+    let threshold = state.sys.cfg.latency_monitor_threshold.unsigned_abs();
+    if threshold > 0 && usec >= threshold.saturating_mul(1000) {
+        let now = state.sys.now_us / 1_000_000;
+        state.sys.latency.add(event, now, usec / 1000);
     }
 }
 
@@ -589,6 +593,8 @@ pub fn expire_keys(state: &mut State, limit: usize) -> usize {
     if n > 0 {
         settle_changes(state);
         end_unit(state);
+        let took = state.sys.clock.0.now_us() - state.sys.now_us;
+        note_spike(state, "expire-cycle", u64::try_from(took).unwrap_or(0));
     }
     n
 }
