@@ -168,16 +168,6 @@ impl Stats {
         out.field("total_forks", 0);
         out.field("unexpected_error_replies", 0);
         out.field("total_error_replies", self.error_replies);
-        out.field("total_reads_processed", self.reads_processed);
-        out.field("total_writes_processed", self.writes_processed);
-        out.field(
-            "client_query_buffer_limit_disconnections",
-            self.query_buffer_limit_disconnections,
-        );
-        out.field(
-            "client_output_buffer_limit_disconnections",
-            self.output_buffer_limit_disconnections,
-        );
     }
 
     /// A line of section Commandstats for each of `commands` (index and full name) that was called or refused.

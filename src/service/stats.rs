@@ -23,10 +23,6 @@ pub struct Stats {
     pub net_input_bytes: u64,
     /// Bytes written to clients.
     pub net_output_bytes: u64,
-    /// Reads from sockets that brought something.
-    pub reads_processed: u64,
-    /// Writes to sockets.
-    pub writes_processed: u64,
     /// Changes made to the data.
     pub changes: u64,
     /// Error replies.
@@ -35,10 +31,6 @@ pub struct Stats {
     pub evicted_keys: u64,
     /// Clients closed because of `maxmemory-clients`.
     pub evicted_clients: u64,
-    /// Clients closed because they exceeded `client-query-buffer-limit`.
-    pub query_buffer_limit_disconnections: u64,
-    /// Clients closed because they exceeded `client-output-buffer-limit`.
-    pub output_buffer_limit_disconnections: u64,
     /// The most memory in use, as far as it was looked at.
     pub peak_memory: u64,
     commands: Vec<CommandStats>,

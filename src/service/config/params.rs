@@ -184,8 +184,8 @@ params! {
         /// A packet mark for sockets, on systems that have one.
         "socket-mark-id" => socket_mark_id: u32 = "0", Int(0, UINT), immutable,
             only(&["0"], "sockets are not marked");
-        /// Threads for input and output.
-        "io-threads" => io_threads: u32 = "1", Int(1, 128), immutable, hint;
+        /// Threads that serve sockets.
+        "io-threads" => io_threads: u32 = "1", Int(1, 128), immutable;
         /// Whether those threads also read.
         "io-threads-do-reads" => io_threads_do_reads: bool = "no", YesNo, immutable, hint;
         /// The port for TLS; 0 for none.
@@ -261,9 +261,9 @@ params! {
         /// The processors for saving.
         "bgsave_cpulist" => bgsave_cpulist: String = "", Text, immutable, only(&[""], NO_CPU_LISTS);
         /// Flags of SHUTDOWN that SIGTERM implies.
-        "shutdown-on-sigterm" => shutdown_on_sigterm: ShutdownFlags = "default", ShutdownWords, multi;
+        "shutdown-on-sigterm" => shutdown_on_sigterm: ShutdownFlags = "default", ShutdownWords, multi, later;
         /// Flags of SHUTDOWN that SIGINT implies.
-        "shutdown-on-sigint" => shutdown_on_sigint: ShutdownFlags = "default", ShutdownWords, multi;
+        "shutdown-on-sigint" => shutdown_on_sigint: ShutdownFlags = "default", ShutdownWords, multi, later;
         /// Seconds to wait for replicas on shutdown.
         "shutdown-timeout" => shutdown_timeout: u32 = "10", Int(0, INT), later;
     }
@@ -293,7 +293,7 @@ params! {
         "client-query-buffer-limit" => client_query_buffer_limit: u64 = "1gb", Mem(1 << 20, BYTES);
         /// How much output may wait for a client: class, hard limit, soft limit, seconds above the soft limit.
         "client-output-buffer-limit" => client_output_buffer_limit: BufferLimits =
-            "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60", ClientLimits, multi;
+            "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60", ClientLimits, multi, later;
         /// Keys that are remembered for clients with a cache of their own.
         "tracking-table-max-keys" => tracking_table_max_keys: u64 = "1000000", Int(0, LONG), later;
         /// Milliseconds after which a script makes other clients get BUSY; 0 or less: never.
