@@ -237,10 +237,12 @@ impl File {
             }
             step.span = from..i;
             step.text = file.lines[from..i].join("\n");
-let (old, new): (Vec<_>, Vec<_>) =
-                file.lines[from..i].iter().partition(|l| l.starts_with(MARK_7_0));
+            let (old, new): (Vec<_>, Vec<_>) = file.lines[from..i]
+                .iter()
+                .partition(|l| l.starts_with(MARK_7_0));
             let old: Vec<_> = old.iter().map(|l| l[MARK_7_0.len()..].to_owned()).collect();
-            let read = |lines: &[String]| expectations(lines).unwrap_or_else(|e| panic!("{place}: {e}"));
+            let read =
+                |lines: &[String]| expectations(lines).unwrap_or_else(|e| panic!("{place}: {e}"));
             step.expect = read(&new.into_iter().cloned().collect::<Vec<_>>());
             step.expect_7_0 = read(&old);
             file.sections
@@ -329,7 +331,9 @@ impl Step {
             line: number,
             client: client.into(),
             act,
-            expect: Vec::new(), expect_7_0: Vec::new(), marked: false,
+            expect: Vec::new(),
+            expect_7_0: Vec::new(),
+            marked: false,
             span: 0..0,
             text: String::new(),
         };
