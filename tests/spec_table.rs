@@ -363,3 +363,36 @@ fn generated_calls_are_valid() {
     }
     none(faults.into_values().collect());
 }
+
+/// Commands that no conversation can show: they end the server, or serve other commands only.
+const UNRECORDED: &[&str] = &["shutdown", "config|rewrite"];
+
+#[test]
+fn every_command_is_in_a_transcript() {
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/transcripts");
+    let mut called = BTreeSet::new();
+    for file in std::fs::read_dir(dir).unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        for line in text.lines() {
+            let Some((_, call)) = line.split_once("> ") else {
+                continue;
+            };
+            let mut words = call
+                .split_whitespace()
+                .map(|w| w.trim_matches('"').to_ascii_lowercase());
+            let (name, next) = (
+                words.next().unwrap_or_default(),
+                words.next().unwrap_or_default(),
+            );
+            called.insert(format!("{name}|{next}"));
+            called.insert(name);
+        }
+    }
+    let recorded = |e: &&Entry| called.contains(&*e.name) || UNRECORDED.contains(&&*e.name);
+    none(
+        entries()
+            .filter(|e| !recorded(e))
+            .map(|e| e.name.to_string())
+            .collect(),
+    );
+}

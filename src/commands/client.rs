@@ -229,9 +229,7 @@ fn reply(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 
 fn unblock(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     if args.len() > 4 {
-        return Err(CmdError::fixed(
-            "ERR unknown subcommand or wrong number of arguments for 'unblock'. Try CLIENT HELP.",
-        ));
+        return Err(CmdError::subcommand_arity("client", args.at(1)));
     }
     let how = match args.get(3) {
         None => Unblock::Timeout,

@@ -81,6 +81,15 @@ impl CmdError {
         ))
     }
 
+    /// A subcommand with a number of arguments that only its own code finds wrong.
+    pub fn subcommand_arity(container: &str, given: &[u8]) -> CmdError {
+        let given = shown(given, SHOWN);
+        CmdError::new(format!(
+            "ERR unknown subcommand or wrong number of arguments for '{given}'. Try {} HELP.",
+            container.to_ascii_uppercase()
+        ))
+    }
+
     /// No command of that name; Redis shows the first arguments, up to 128 bytes of them.
     pub fn unknown_command(args: &[&[u8]]) -> CmdError {
         const SHOWN: usize = 128;

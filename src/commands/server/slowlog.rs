@@ -51,7 +51,7 @@ const fn sub(name: &'static str, arity: i16, run: crate::exec::Handler) -> Comma
 
 fn get(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     if args.len() > 3 {
-        return Err(CmdError::arity(&cx.row.name));
+        return Err(CmdError::subcommand_arity("slowlog", args.at(1)));
     }
     let count = args
         .get(2)
