@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use crate::exec::args::is;
 use crate::exec::block::{self, Unblock};
+use crate::exec::error::shown;
 use crate::exec::session::{ReplyMode, Session, SessionId};
 use crate::exec::{Action, Args, CmdError, CmdResult, Command, Ctx, Flow, Handler};
 use crate::resp::Proto;
@@ -163,13 +164,13 @@ fn setname(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 
 fn setinfo(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let (attr, value) = (args.at(2), args.at(3));
-    let version = is(attr, "LIB-VER");
-    let shown = String::from_utf8_lossy(attr);
-    if !version && !is(attr, "LIB-NAME") {
-        return Err(CmdError::new(format!("ERR Unrecognized option '{shown}'")));
+    let (version, known) = (is(attr, "LIB-VER"), is(attr, "LIB-NAME"));
+    let attr = shown(attr, usize::MAX);
+    if !version && !known {
+        return Err(CmdError::new(format!("ERR Unrecognized option '{attr}'")));
     }
     if !is_plain_name(value) {
-        let text = format!("ERR {shown} cannot contain spaces, newlines or special characters.");
+        let text = format!("ERR {attr} cannot contain spaces, newlines or special characters.");
         return Err(CmdError::new(text));
     }
     if let Some(session) = cx.session() {
@@ -269,7 +270,7 @@ impl Kind {
             b"slave" | b"replica" => Ok(Self::Replica),
             b"pubsub" => Ok(Self::PubSub),
             _ => {
-                let word = String::from_utf8_lossy(word);
+                let word = shown(word, usize::MAX);
                 Err(CmdError::new(format!("ERR Unknown client type '{word}'")))
             }
         }
@@ -334,7 +335,7 @@ impl<'a> Filter<'a> {
             b"laddr" => self.laddr = Some(value),
             b"user" => {
                 if value != USER.as_bytes() {
-                    let user = String::from_utf8_lossy(value);
+                    let user = shown(value, usize::MAX);
                     return Err(CmdError::new(format!("ERR No such user '{user}'")));
                 }
             }

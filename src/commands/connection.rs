@@ -1,6 +1,7 @@
 //! The connection itself: who is there, which database, which protocol.
 
 use crate::exec::args::is;
+use crate::exec::error::shown;
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, Origin};
 use crate::resp::Proto;
 use crate::service::info::REDIS_VERSION;
@@ -197,7 +198,7 @@ impl<'a> Hello<'a> {
                     words.next();
                 }
                 _ => {
-                    let word = String::from_utf8_lossy(word);
+                    let word = shown(word, usize::MAX);
                     return Err(CmdError::new(format!(
                         "ERR Syntax error in HELLO option '{word}'"
                     )));

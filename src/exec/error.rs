@@ -74,7 +74,7 @@ impl CmdError {
 
     /// A container command without such a subcommand.
     pub fn unknown_subcommand(container: &str, given: &[u8]) -> CmdError {
-        let given = String::from_utf8_lossy(&given[..given.len().min(128)]).into_owned();
+        let given = shown(given, SHOWN);
         CmdError::new(format!(
             "ERR unknown subcommand '{given}'. Try {} HELP.",
             container.to_ascii_uppercase()
@@ -92,21 +92,20 @@ impl CmdError {
 
     /// No command of that name; Redis shows the first arguments, up to 128 bytes of them.
     pub fn unknown_command(args: &[&[u8]]) -> CmdError {
-        const SHOWN: usize = 128;
         let name = args.first().copied().unwrap_or_default();
-        let mut shown = String::new();
+        let mut beginning = String::new();
         for arg in args.iter().skip(1) {
-            if shown.len() >= SHOWN {
+            if beginning.len() >= SHOWN {
                 break;
             }
-            let room = SHOWN - shown.len();
-            shown.push('\'');
-            shown.push_str(&String::from_utf8_lossy(&arg[..arg.len().min(room)]));
-            shown.push_str("' ");
+            let room = SHOWN - beginning.len();
+            beginning.push('\'');
+            beginning.push_str(&shown(arg, room));
+            beginning.push_str("' ");
         }
-        let name = String::from_utf8_lossy(&name[..name.len().min(SHOWN)]).into_owned();
+        let name = shown(name, SHOWN);
         CmdError::new(format!(
-            "ERR unknown command '{name}', with args beginning with: {shown}"
+            "ERR unknown command '{name}', with args beginning with: {beginning}"
         ))
     }
 
@@ -119,6 +118,17 @@ impl CmdError {
     pub fn code(&self) -> &str {
         self.0.split(' ').next().unwrap_or_default()
     }
+}
+
+/// Most bytes of an unknown name that an error repeats.
+const SHOWN: usize = 128;
+
+/// What an error repeats of an argument: at most so many bytes, and none after a zero byte, as it is with
+/// Redis. Bytes that are no UTF-8 are replaced.
+pub fn shown(arg: &[u8], most: usize) -> Cow<'_, str> {
+    let arg = arg.get(..most).unwrap_or(arg);
+    let end = memchr::memchr(0, arg).unwrap_or(arg.len());
+    String::from_utf8_lossy(&arg[..end])
 }
 
 impl From<WrongType> for CmdError {
