@@ -5,6 +5,7 @@
 //! different, or over already; idle times are compared with nothing near them; ids of entries are explicit.
 
 use super::common::Argv;
+use super::compare::CALL_ARGUMENTS;
 use super::syntax::Table;
 use rand::Rng;
 use rand::rngs::SmallRng;
@@ -175,14 +176,28 @@ impl Generator {
         }
     }
 
-    /// One command, now and then broken, now and then called from a script.
-    pub fn command(&mut self) -> Argv {
+    /// Adds a command, now and then broken, now and then called from a script.
+    pub fn add_command(&mut self, commands: &mut Vec<Argv>) {
+        let argv = self.command();
+        // Since 7.2 XAUTOCLAIM makes its consumer even when there is nothing to claim: here it is always there.
+        let claims = argv
+            .iter()
+            .position(|w| w.eq_ignore_ascii_case(b"XAUTOCLAIM"));
+        if let Some([key, group, consumer]) = claims.and_then(|i| argv.get(i + 1..i + 4)) {
+            let mut first = cmd!["XGROUP", "CREATECONSUMER"];
+            first.extend([key.clone(), group.clone(), consumer.clone()]);
+            commands.push(first);
+        }
+        commands.push(argv);
+    }
+
+    fn command(&mut self) -> Argv {
         let mut argv = self.whole();
         if self.chance(8) {
             self.break_it(&mut argv);
         }
         if self.chance(25) {
-            let mut wrapped = cmd!["EVAL", "return redis.pcall(unpack(ARGV))", "0"];
+            let mut wrapped = cmd!["EVAL", CALL_ARGUMENTS, "0"];
             if !argv.is_empty() && may_be_wrapped(&argv) {
                 wrapped.append(&mut argv);
                 argv = wrapped;
@@ -919,7 +934,7 @@ impl Generator {
     /// Takes out what would make two servers differ by chance: short times, idle times near the real ones, ids from the
     /// clock, strings of megabytes, and waiting.
     fn calm(&mut self, argv: &mut Argv) {
-        let wrapped = argv.len() > 3 && argv[1].starts_with(b"return redis.pcall(unpack");
+        let wrapped = argv.len() > 3 && argv[1] == CALL_ARGUMENTS.as_bytes();
         let from = if wrapped { 3 } else { 0 };
         let Some(name) = argv.get(from).map(|n| n.to_ascii_uppercase()) else {
             return;
@@ -962,6 +977,10 @@ impl Generator {
                 }
             }
             b"XREAD" | b"XREADGROUP" => {
+                // Since 7.4 `+` means the last entry.
+                args.iter_mut()
+                    .filter(|a| *a == b"+")
+                    .for_each(|a| *a = b"5".into());
                 for i in 1..args.len() {
                     if args[i - 1].eq_ignore_ascii_case(b"BLOCK")
                         && number(&args[i]).is_some_and(|n| n >= 0)

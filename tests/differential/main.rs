@@ -18,6 +18,7 @@ mod generate;
 mod syntax;
 
 use common::{Argv, Client, Reply, Server, argv, notation};
+use compare::Verdict;
 use generate::Generator;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
@@ -98,7 +99,9 @@ fn round_of(seed: u64, round: u64, table: &Rc<Table>) -> Vec<Argv> {
     let mut commands = vec![argv(&format!(
         "CONFIG SET stream-node-max-entries {entries}"
     ))];
-    commands.extend((0..ROUND).map(|_| g.command()));
+    while commands.len() <= ROUND {
+        g.add_command(&mut commands);
+    }
     commands
 }
 
@@ -159,23 +162,30 @@ impl Pair {
         let (ours, end) = b.pipeline(&all);
         for (i, command) in all.iter().enumerate() {
             let (t, o) = (theirs.get(i), ours.get(i));
-            let same = matches!((t, o), (Some(t), Some(o)) if compare::same(command, t, o));
-            if !same {
-                let show = |r: Option<&Reply>, why: &str| {
-                    r.map_or_else(|| why.to_owned(), notation::render)
-                };
-                let why = end
-                    .as_ref()
-                    .map_or_else(ToString::to_string, |()| "no reply".to_owned());
-                let difference = Difference {
-                    at: i.saturating_sub(skip),
-                    command: command.clone(),
-                    theirs: show(t, "no reply"),
-                    ours: show(o, &format!("{why}\n{}", self.other.log())),
-                };
-                return Played {
-                    difference: Some(difference),
-                };
+            let verdict = match (t, o) {
+                (Some(t), Some(o)) => compare::verdict(command, t, o),
+                _ => Verdict::Different,
+            };
+            match verdict {
+                Verdict::Same => {}
+                Verdict::Apart => return Played { difference: None },
+                Verdict::Different => {
+                    let show = |r: Option<&Reply>, why: &str| {
+                        r.map_or_else(|| why.to_owned(), notation::render)
+                    };
+                    let why = end
+                        .as_ref()
+                        .map_or_else(ToString::to_string, |()| "no reply".to_owned());
+                    let difference = Difference {
+                        at: i.saturating_sub(skip),
+                        command: command.clone(),
+                        theirs: show(t, "no reply"),
+                        ours: show(o, &format!("{why}\n{}", self.other.log())),
+                    };
+                    return Played {
+                        difference: Some(difference),
+                    };
+                }
             }
         }
         Played {
@@ -251,7 +261,7 @@ fn contents(a: &mut Client, b: &mut Client, at: usize) -> Option<Difference> {
         let (theirs, _) = a.pipeline(&ask);
         let (ours, _) = b.pipeline(&ask);
         for (i, command) in ask.iter().enumerate() {
-            let same = matches!((theirs.get(i), ours.get(i)), (Some(t), Some(o)) if compare::same(command, t, o));
+            let same = matches!((theirs.get(i), ours.get(i)), (Some(t), Some(o)) if compare::verdict(command, t, o) == Verdict::Same);
             if !same {
                 let show =
                     |r: Option<&Reply>| r.map_or_else(|| "no reply".to_owned(), notation::render);
