@@ -84,7 +84,10 @@ pub enum Outcome {
 
 /// The interpreter of scripts.
 fn script_host() -> Box<dyn ScriptHost> {
-    Box::new(crate::exec::NoScripts)
+    #[cfg(feature = "lua")]
+    return Box::new(crate::script::LuaHost::new());
+    #[cfg(not(feature = "lua"))]
+    return Box::new(crate::exec::NoScripts);
 }
 
 /// A whole server without its sockets.

@@ -10,7 +10,7 @@
 //! | 3 | [`keyspace`] | databases, the edit guard, expiry |
 //! | 4 | [`service`] | state machines beside the data: configuration, statistics |
 //! | 5 | [`exec`] | the pipeline that every command takes |
-//! | 6 | `script`, [`commands`] | Lua; the command families |
+//! | 6 | [`script`], [`commands`] | Lua; the command families |
 //! | 7 | [`engine`], [`embed`] | the assembled core; the in-process API |
 //! | 8 | `server` | tokio, sockets, signals |
 
@@ -21,6 +21,8 @@ pub mod engine;
 pub mod exec;
 pub mod keyspace;
 pub mod resp;
+#[cfg(feature = "lua")]
+pub mod script;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod service;

@@ -5,6 +5,7 @@ mod connection;
 mod counter;
 mod introspect;
 mod lcs;
+mod script;
 mod server;
 mod stream;
 mod string;
@@ -26,6 +27,7 @@ const FAMILIES: &[&[Command]] = &[
     txn::COMMANDS,
     string_set::COMMANDS,
     counter::COMMANDS,
+    script::COMMANDS,
     server::COMMANDS,
     server::config::COMMANDS,
     server::debug::COMMANDS,

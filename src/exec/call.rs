@@ -53,7 +53,7 @@ pub fn start(
     state.ks.touch = !session.no_touch;
     state.ks.begin(db, now_us / 1000);
     session.seen = now_us / 1000;
-    let row = match gate(state, sid, args, origin) {
+    let row = match gate(state, sid, args) {
         Ok(row) => row,
         Err(e) => {
             reject(state, args, &e, reply);
@@ -88,7 +88,7 @@ pub fn nested(
 ) {
     let origin = Origin::Script { read_only };
     let mark = reply.mark();
-    let row = match gate(state, sid, args, origin) {
+    let row = match script_gate(state, args, read_only) {
         Ok(row) => row,
         Err(e) => {
             reject(state, args, &e, reply);
@@ -96,9 +96,16 @@ pub fn nested(
         }
     };
     state.ks.select(db);
-    // A script may call nothing that needs the host or waits: the gate refuses the first, `dispatch` answers
-    // the second as if time were over.
-    dispatch(state, sid, db, row, args, mark, reply, origin);
+    if row.flags.has(flag::WRITE)
+        && let Some(running) = &mut state.sys.running
+    {
+        running.wrote = true;
+    }
+    // What waits answers as if time were over. No script runs another.
+    let step = dispatch(state, sid, db, row, args, mark, reply, origin);
+    if matches!(step, Step::Script(..)) {
+        reply.error(NOT_FROM_SCRIPT.text());
+    }
 }
 
 #[expect(
@@ -195,27 +202,9 @@ pub fn queued(
 }
 
 /// Which row, and whether it may run now. The order of checks is Redis's.
-fn gate(
-    state: &State,
-    sid: SessionId,
-    args: Args<'_>,
-    origin: Origin,
-) -> Result<&'static Entry, CmdError> {
+fn gate(state: &State, sid: SessionId, args: Args<'_>) -> Result<&'static Entry, CmdError> {
     let row = find(state, args)?;
     let flags = row.flags;
-    if let Origin::Script { read_only } = origin {
-        if flags.has(flag::NOSCRIPT) && !state.sys.debug.scripts_call_all {
-            return Err(CmdError::fixed(
-                "ERR This Redis command is not allowed from script",
-            ));
-        }
-        if read_only && flags.has(flag::WRITE) {
-            return Err(CmdError::fixed(
-                "ERR Write commands are not allowed from read-only scripts.",
-            ));
-        }
-        return has_room(state, row);
-    }
     let Some(session) = state.sessions.get(sid) else {
         return Ok(row);
     };
@@ -248,6 +237,36 @@ fn has_room(state: &State, row: &'static Entry) -> Result<&'static Entry, CmdErr
         ));
     }
     Ok(row)
+}
+
+const NOT_FROM_SCRIPT: CmdError =
+    CmdError::fixed("ERR This Redis command is not allowed from script");
+
+/// Which row a script calls, and whether it may. The order of checks is Redis's, and so is that the errors tell less
+/// than a client gets to know.
+fn script_gate(state: &State, args: Args<'_>, read_only: bool) -> Result<&'static Entry, CmdError> {
+    let row = match state.sys.registry.find(args.at(0), args.get(1)) {
+        Lookup::Found(row) if accepts(row, args.len()) => row,
+        Lookup::Found(_) => {
+            return Err(CmdError::fixed(
+                "ERR Wrong number of args calling Redis command from script",
+            ));
+        }
+        Lookup::Unknown | Lookup::UnknownSub(_) => {
+            return Err(CmdError::fixed(
+                "ERR Unknown Redis command called from script",
+            ));
+        }
+    };
+    if row.flags.has(flag::NOSCRIPT) && !state.sys.debug.scripts_call_all {
+        return Err(NOT_FROM_SCRIPT);
+    }
+    if read_only && (row.flags.has(flag::WRITE) || row.flags.has(flag::MAY_REPLICATE)) {
+        return Err(CmdError::fixed(
+            "ERR Write commands are not allowed from read-only scripts.",
+        ));
+    }
+    has_room(state, row)
 }
 
 /// The row of a command or subcommand, its arity checked.
@@ -291,7 +310,9 @@ pub fn finish(
     if let Err(e) = result {
         reply.rollback(pending.mark);
         reply.error(e.text());
-        state.sys.stats.error(e.code());
+        if !e.is_counted() {
+            state.sys.stats.error(e.code());
+        }
     }
     settle(state, pending.row, args);
     if matches!(pending.origin, Origin::Script { .. } | Origin::Exec) {

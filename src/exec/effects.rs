@@ -9,6 +9,8 @@ use crate::util::num;
 #[derive(Debug, Default)]
 pub struct Effects {
     on: bool,
+    /// A script asked that its commands are not propagated.
+    muted: bool,
     db: usize,
     /// Encoded commands of this unit.
     ops: Vec<u8>,
@@ -25,7 +27,12 @@ pub struct Effects {
 impl Effects {
     /// Whether anybody consumes effects: handlers may skip building them otherwise.
     pub fn wanted(&self) -> bool {
-        self.on
+        self.on && !self.muted
+    }
+
+    /// Stops or resumes collecting what a script does (redis.set_repl).
+    pub fn mute(&mut self, muted: bool) {
+        self.muted = muted;
     }
 
     /// Starts or stops collecting.
@@ -37,7 +44,7 @@ impl Effects {
     /// Adds an effect of the current command. With [`Propagate::MayRewrite`](crate::spec::Propagate) this
     /// replaces the command as it was sent; with `Explicit` it is all there is.
     pub fn push(&mut self, args: &[&[u8]]) {
-        if self.on {
+        if self.wanted() {
             encode(&mut self.ops, args);
             self.bounds.push((self.db, self.ops.len()));
         }

@@ -6,7 +6,11 @@ use crate::keyspace::WrongType;
 
 /// An error reply: the text without the leading `-`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CmdError(Cow<'static, str>);
+pub struct CmdError {
+    text: Cow<'static, str>,
+    /// Whether errorstats have it already: it comes from a command that a script called.
+    counted: bool,
+}
 
 /// What a handler returns.
 pub type CmdResult = Result<super::Flow, CmdError>;
@@ -52,12 +56,18 @@ impl CmdError {
 
     /// An error whose text is known when compiling.
     pub const fn fixed(text: &'static str) -> CmdError {
-        CmdError(Cow::Borrowed(text))
+        CmdError {
+            text: Cow::Borrowed(text),
+            counted: false,
+        }
     }
 
     /// An error with a text made now.
     pub fn new(text: impl Into<String>) -> CmdError {
-        CmdError(Cow::Owned(text.into()))
+        CmdError {
+            text: Cow::Owned(text.into()),
+            counted: false,
+        }
     }
 
     /// Wrong number of arguments for `name` (its full name, `config|get` say).
@@ -109,14 +119,25 @@ impl CmdError {
         ))
     }
 
+    /// The same error, which errorstats are not to count again.
+    pub fn counted(mut self) -> CmdError {
+        self.counted = true;
+        self
+    }
+
+    /// Whether errorstats have it already.
+    pub fn is_counted(&self) -> bool {
+        self.counted
+    }
+
     /// The text.
     pub fn text(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// The first word, by which errorstats count.
     pub fn code(&self) -> &str {
-        self.0.split(' ').next().unwrap_or_default()
+        self.text.split(' ').next().unwrap_or_default()
     }
 }
 

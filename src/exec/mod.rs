@@ -189,6 +189,13 @@ impl ScriptCache {
         }
     }
 
+    /// Forgets one script; gives its body.
+    pub fn remove(&mut self, sha: &[u8; 40]) -> Option<Arc<[u8]>> {
+        let body = self.bodies.remove(sha)?;
+        self.bytes -= body.len() + 40;
+        Some(body)
+    }
+
     /// Forgets all scripts.
     pub fn flush(&mut self) {
         self.bodies.clear();

@@ -1,0 +1,428 @@
+//! Everything under `redis.*`.
+
+use mlua::{BString, Either, FromLua, Function, Lua, MultiValue, Result, Table, Value};
+use smallvec::SmallVec;
+
+use super::convert::{self, Answer, Item};
+use super::fault::{self, Thrown, reply_error};
+use super::slot::Shared;
+use crate::resp::Proto;
+use crate::service::info::REDIS_VERSION;
+use crate::util::{digest, num};
+
+/// Scripts reading and making strings up to this many bytes.
+const NO_ARGUMENT: &str = "ERR Please specify at least one argument for this redis lib call";
+const BAD_ARGUMENT: &str = "ERR Lua redis lib command arguments must be strings or integers";
+const WRONG_ARGUMENTS: &str = "ERR wrong number or type of arguments";
+
+/// What redis.call gives to the script. UTF-8 crosses without a reference.
+type Out = Either<String, Value>;
+
+/// The name of a command: text at once, anything else to be refused.
+type Name = Either<BString, Refused>;
+
+/// An argument that is neither a string nor a number.
+struct Refused {
+    missing: bool,
+}
+
+impl FromLua for Refused {
+    fn from_lua(value: Value, _: &Lua) -> Result<Self> {
+        Ok(Refused {
+            missing: value.is_nil(),
+        })
+    }
+}
+
+/// The table `redis`. `limit` is the memory limit that is in force while a script runs.
+pub(super) fn library(lua: &Lua, shared: &Shared, limit: usize) -> Result<Table> {
+    let redis = lua.create_table()?;
+    redis.raw_set("call", command(lua, shared, limit, true)?)?;
+    redis.raw_set("pcall", command(lua, shared, limit, false)?)?;
+    redis.raw_set("error_reply", lua.create_function(error_reply)?)?;
+    redis.raw_set("status_reply", lua.create_function(status_reply)?)?;
+    redis.raw_set("sha1hex", lua.create_function(sha1hex)?)?;
+    redis.raw_set("log", lua.create_function(log)?)?;
+    redis.raw_set("setresp", setresp(lua, shared)?)?;
+    redis.raw_set("set_repl", set_repl(lua, shared)?)?;
+    redis.raw_set("acl_check_cmd", acl_check_cmd(lua, shared)?)?;
+    let yes = lua.create_function(|_, _: MultiValue| Ok(true))?;
+    redis.raw_set("replicate_commands", yes)?;
+    // There is no debugger to break into.
+    let no = lua.create_function(|_, _: MultiValue| Ok(false))?;
+    redis.raw_set("breakpoint", no)?;
+    redis.raw_set("debug", lua.create_function(|_, _: MultiValue| Ok(()))?)?;
+    redis.raw_set("REDIS_VERSION", REDIS_VERSION)?;
+    redis.raw_set("REDIS_VERSION_NUM", version_number())?;
+    for (name, n) in [
+        ("LOG_DEBUG", 0),
+        ("LOG_VERBOSE", 1),
+        ("LOG_NOTICE", 2),
+        ("LOG_WARNING", 3),
+        ("REPL_NONE", REPL_NONE),
+        ("REPL_AOF", 1),
+        ("REPL_SLAVE", 2),
+        ("REPL_REPLICA", 2),
+        ("REPL_ALL", REPL_ALL),
+    ] {
+        redis.raw_set(name, n)?;
+    }
+    Ok(redis)
+}
+
+/// `0xMMmmpp`.
+fn version_number() -> u32 {
+    REDIS_VERSION
+        .split('.')
+        .fold(0, |acc, part| (acc << 8) | part.parse().unwrap_or(0))
+}
+
+/// No memory limit while a host function runs: what it allocates is bounded by the reply it converts, and the
+/// interface is much faster without. What was allocated counts once the limit is back.
+struct Unlimited<'a> {
+    lua: &'a Lua,
+    limit: usize,
+}
+
+impl Unlimited<'_> {
+    fn new(lua: &Lua, limit: usize) -> Result<Unlimited<'_>> {
+        lua.set_memory_limit(0)?;
+        Ok(Unlimited { lua, limit })
+    }
+}
+
+impl Drop for Unlimited<'_> {
+    fn drop(&mut self) {
+        // It fails only for an interpreter with a foreign allocator.
+        let _ = self.lua.set_memory_limit(self.limit);
+    }
+}
+
+/// redis.call, which raises errors, and redis.pcall, which returns them.
+fn command(lua: &Lua, shared: &Shared, limit: usize, raise: bool) -> Result<Function> {
+    let shared = shared.clone();
+    lua.create_function(move |lua, (name, rest): (Name, MultiValue)| {
+        let _unlimited = Unlimited::new(lua, limit)?;
+        let outcome = match arguments(name, rest) {
+            Ok(args) => execute(lua, &shared, &args)?,
+            Err(text) => Err(Thrown::Reply {
+                text: text.as_bytes().to_vec(),
+                counted: false,
+            }),
+        };
+        match outcome {
+            Ok(out) => Ok(out),
+            Err(Thrown::Reply { text, .. }) if !raise => Ok(Either::Right(Value::Table(
+                convert::error_table(lua, &text)?,
+            ))),
+            Err(thrown) => Err(thrown.into()),
+        }
+    })
+}
+
+/// An argument of a command. Bytes are borrowed from Lua where they can be.
+enum Argument {
+    Name(BString),
+    Lua(mlua::BorrowedBytes),
+    Number(SmallVec<[u8; 24]>),
+}
+
+impl Argument {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Argument::Name(bytes) => bytes,
+            Argument::Lua(bytes) => bytes,
+            Argument::Number(digits) => digits,
+        }
+    }
+}
+
+type Arguments = SmallVec<[Argument; 6]>;
+
+fn arguments(name: Name, rest: MultiValue) -> std::result::Result<Arguments, &'static str> {
+    let mut args = Arguments::new();
+    match name {
+        Either::Left(name) => args.push(Argument::Name(name)),
+        Either::Right(Refused { missing: true }) if rest.is_empty() => return Err(NO_ARGUMENT),
+        Either::Right(_) => return Err(BAD_ARGUMENT),
+    }
+    for value in rest {
+        args.push(match value {
+            Value::String(text) => Argument::Lua(text.as_bytes()),
+            Value::Integer(n) => Argument::Number(integer(n as i64)),
+            Value::Number(n) => Argument::Number(float(n)),
+            _ => return Err(BAD_ARGUMENT),
+        });
+    }
+    Ok(args)
+}
+
+fn integer(n: i64) -> SmallVec<[u8; 24]> {
+    SmallVec::from_slice(itoa::Buffer::new().format(n).as_bytes())
+}
+
+fn float(n: f64) -> SmallVec<[u8; 24]> {
+    let mut digits = Vec::new();
+    num::write_f64(&mut digits, n);
+    digits.into()
+}
+
+/// Runs a command and converts its reply; an error reply comes back as what is to be raised.
+fn execute(
+    lua: &Lua,
+    shared: &Shared,
+    args: &Arguments,
+) -> Result<std::result::Result<Out, Thrown>> {
+    let argv: SmallVec<[&[u8]; 6]> = args.iter().map(Argument::bytes).collect();
+    let mut slot = shared.lock();
+    let slot = &mut *slot;
+    let Some(run) = &mut slot.run else {
+        return Ok(Err(Thrown::Message(b"no script runs".to_vec())));
+    };
+    slot.reply.clear();
+    if let Err(stop) = run.command(&argv, &mut slot.reply) {
+        return Ok(Err(stop));
+    }
+    Ok(match convert::answer(lua, slot.reply.as_slice())? {
+        Answer::Value(item) => Ok(owned(item)),
+        Answer::Error(text) => Err(Thrown::Reply {
+            text: text.to_vec(),
+            counted: true,
+        }),
+    })
+}
+
+fn owned(item: Item<'_>) -> Out {
+    match item {
+        Either::Left(text) => Either::Left(text.to_owned()),
+        Either::Right(value) => Either::Right(value),
+    }
+}
+
+/// The only argument, if it is a string.
+fn single(args: &MultiValue) -> Option<Vec<u8>> {
+    match (args.len(), args.front()) {
+        (1, Some(Value::String(text))) => Some(text.as_bytes().to_vec()),
+        _ => None,
+    }
+}
+
+fn error_reply(lua: &Lua, args: MultiValue) -> Result<Table> {
+    let table = lua.create_table_with_capacity(0, 1)?;
+    let text = match single(&args) {
+        None => WRONG_ARGUMENTS.as_bytes().to_vec(),
+        Some(text) => {
+            let text = text.strip_prefix(b"-").unwrap_or(&text);
+            // A single word is no code: it gets one.
+            if text.contains(&b' ') {
+                text.to_vec()
+            } else {
+                [b"ERR ", text].concat()
+            }
+        }
+    };
+    table.raw_set("err", lua.create_string(text)?)?;
+    Ok(table)
+}
+
+fn status_reply(lua: &Lua, args: MultiValue) -> Result<Table> {
+    let table = lua.create_table_with_capacity(0, 1)?;
+    match single(&args) {
+        Some(text) => table.raw_set("ok", lua.create_string(text)?)?,
+        None => table.raw_set("err", WRONG_ARGUMENTS)?,
+    }
+    Ok(table)
+}
+
+fn sha1hex(lua: &Lua, args: MultiValue) -> Result<String> {
+    if args.len() != 1 {
+        return Err(reply_error("ERR wrong number of arguments"));
+    }
+    let text = match args.front() {
+        Some(value) => lua.coerce_string(value.clone())?,
+        None => None,
+    };
+    let digest = match text {
+        Some(text) => digest::sha1_hex(&text.as_bytes()),
+        None => digest::sha1_hex(b""),
+    };
+    Ok(String::from_utf8_lossy(&digest).into_owned())
+}
+
+fn log(lua: &Lua, args: MultiValue) -> Result<()> {
+    if args.len() < 2 {
+        return Err(reply_error(
+            "ERR redis.log() requires two arguments or more.",
+        ));
+    }
+    let level = match args.front() {
+        Some(Value::Integer(n)) => *n as i64,
+        Some(Value::Number(n)) => *n as i64,
+        _ => {
+            return Err(reply_error(
+                "ERR First argument must be a number (log level).",
+            ));
+        }
+    };
+    if !(0..=3).contains(&level) {
+        return Err(reply_error("ERR Invalid debug level."));
+    }
+    let mut words = Vec::new();
+    for value in args.iter().skip(1) {
+        if let Some(text) = lua.coerce_string(value.clone())? {
+            words.push(text.to_string_lossy());
+        }
+    }
+    let text = words.join(" ");
+    match level {
+        0 => tracing::debug!(target: "script", "{text}"),
+        1 | 2 => tracing::info!(target: "script", "{text}"),
+        _ => tracing::warn!(target: "script", "{text}"),
+    }
+    Ok(())
+}
+
+fn setresp(lua: &Lua, shared: &Shared) -> Result<Function> {
+    let shared = shared.clone();
+    lua.create_function(move |lua, args: MultiValue| {
+        if args.len() != 1 {
+            return Err(reply_error("ERR redis.setresp() requires one argument."));
+        }
+        let version = match args.front() {
+            Some(value) => lua.coerce_number(value.clone())?,
+            None => None,
+        };
+        let proto = match version.map(|n| n as i64) {
+            Some(2) => Proto::Resp2,
+            Some(3) => Proto::Resp3,
+            _ => return Err(reply_error("ERR RESP version must be 2 or 3.")),
+        };
+        shared.lock().reply.set_proto(proto);
+        Ok(())
+    })
+}
+
+const REPL_NONE: i64 = 0;
+const REPL_ALL: i64 = 3;
+
+/// There is one log for file and replicas alike: a command is propagated, or it is not.
+fn set_repl(lua: &Lua, shared: &Shared) -> Result<Function> {
+    let shared = shared.clone();
+    lua.create_function(move |lua, args: MultiValue| {
+        if args.len() != 1 {
+            return Err(reply_error("ERR redis.set_repl() requires two arguments."));
+        }
+        let flags = match args.front() {
+            Some(value) => lua.coerce_number(value.clone())?.unwrap_or_default() as i64,
+            None => REPL_NONE,
+        };
+        if !(REPL_NONE..=REPL_ALL).contains(&flags) {
+            return Err(reply_error(
+                "ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.",
+            ));
+        }
+        if let Some(run) = &mut shared.lock().run {
+            run.state.fx.mute(flags == REPL_NONE);
+        }
+        Ok(())
+    })
+}
+
+fn acl_check_cmd(lua: &Lua, shared: &Shared) -> Result<Function> {
+    let shared = shared.clone();
+    lua.create_function(move |_, (name, rest): (Name, MultiValue)| {
+        let args = arguments(name, rest).map_err(reply_error)?;
+        let slot = shared.lock();
+        let second = args.get(1).map(Argument::bytes);
+        let known = match (&slot.run, args.first()) {
+            (Some(run), Some(name)) => run
+                .state
+                .sys
+                .registry
+                .find(name.bytes(), second)
+                .found()
+                .is_some(),
+            _ => false,
+        };
+        if known {
+            Ok(true)
+        } else {
+            Err(reply_error(
+                "ERR Invalid command passed to redis.acl_check_cmd()",
+            ))
+        }
+    })
+}
+
+/// What the prelude needs beside the libraries.
+pub(super) fn helpers(lua: &Lua, shared: &Shared) -> Result<Table> {
+    let helpers = lua.create_table()?;
+    helpers.raw_set("caught", ending(lua, shared, caught)?)?;
+    helpers.raw_set("revive", ending(lua, shared, revive)?)?;
+    let slot = shared.clone();
+    let stopped = lua.create_function(move |_, ()| match &slot.lock().run {
+        Some(run) => Ok(run.check()?),
+        None => Ok(()),
+    })?;
+    helpers.raw_set("stopped", stopped)?;
+    let slot = shared.clone();
+    let tick = lua.create_function(move |_, ()| match &mut slot.lock().run {
+        Some(run) => Ok(run.tick()?),
+        None => Ok(()),
+    })?;
+    helpers.raw_set("tick", tick)?;
+    let slot = shared.clone();
+    let failed = lua.create_function(move |lua, e: Value| {
+        let failure = fault::Failure::of(lua, &e);
+        if let Some(run) = &mut slot.lock().run {
+            run.failure = Some(failure);
+        }
+        Ok(())
+    })?;
+    helpers.raw_set("failed", failed)?;
+    Ok(helpers)
+}
+
+/// A function of an error that a script caught; it raises again what a script cannot catch.
+fn ending(lua: &Lua, shared: &Shared, show: fn(&Lua, Value) -> Result<Value>) -> Result<Function> {
+    let shared = shared.clone();
+    lua.create_function(move |lua, e: Value| {
+        if let Some(run) = &shared.lock().run {
+            run.check()?;
+        }
+        show(lua, e)
+    })
+}
+
+/// An error as pcall gives it: of an error reply, the text.
+fn caught(lua: &Lua, e: Value) -> Result<Value> {
+    match revive(lua, e)? {
+        Value::Table(table) => match table.raw_get::<Value>("err")? {
+            Value::String(text) => Ok(Value::String(text)),
+            _ => Ok(Value::Table(table)),
+        },
+        other => Ok(other),
+    }
+}
+
+/// An error as scripts know it.
+fn revive(lua: &Lua, e: Value) -> Result<Value> {
+    let text = match &e {
+        Value::String(text) => {
+            let text = text.as_bytes();
+            if !text.starts_with(fault::PRELUDE.as_bytes()) {
+                return Ok(e);
+            }
+            fault::own_position(&text, &fault::place(lua, 1))
+        }
+        Value::Error(error) => match fault::thrown(error) {
+            Some(Thrown::Reply { text, .. }) => {
+                return Ok(Value::Table(convert::error_table(lua, text)?));
+            }
+            Some(Thrown::Message(text)) => text.clone(),
+            Some(Thrown::Stop(_)) | None => fault::text_of(error),
+        },
+        _ => return Ok(e),
+    };
+    Ok(Value::String(lua.create_string(text)?))
+}

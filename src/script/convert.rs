@@ -1,0 +1,342 @@
+//! Replies to Lua values, and Lua values to replies.
+
+use mlua::{Either, Lua, Result, Table, Value};
+
+use super::fault::{self, error_reply, is_counted};
+use super::vm::Vm;
+use crate::exec::{CmdError, State};
+use crate::resp::{Deferred, ReplyBuf};
+
+/// A value on its way to Lua. UTF-8 crosses without a reference.
+pub(super) type Item<'a> = Either<&'a str, Value>;
+
+/// What a command answered.
+pub(super) enum Answer<'a> {
+    /// Anything but an error.
+    Value(Item<'a>),
+    /// An error, without the leading `-`.
+    Error(&'a [u8]),
+}
+
+/// Reads the reply of a command.
+pub(super) fn answer<'a>(lua: &Lua, reply: &'a [u8]) -> Result<Answer<'a>> {
+    let mut reader = Reader { rest: reply };
+    if reply.first() == Some(&b'-') {
+        reader.skip();
+        return Ok(Answer::Error(reader.line()));
+    }
+    reader.value(lua).map(Answer::Value)
+}
+
+/// Walks over RESP that this server wrote itself, so that what is missing reads as empty.
+struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    fn skip(&mut self) {
+        self.rest = self.rest.get(1..).unwrap_or_default();
+    }
+
+    fn line(&mut self) -> &'a [u8] {
+        let end = memchr::memchr(b'\r', self.rest).unwrap_or(self.rest.len());
+        self.take(end)
+    }
+
+    /// The next `n` bytes; the line break after them is skipped.
+    fn take(&mut self, n: usize) -> &'a [u8] {
+        let (taken, rest) = self.rest.split_at(n.min(self.rest.len()));
+        self.rest = rest.get(2..).unwrap_or_default();
+        taken
+    }
+
+    fn number(&mut self) -> i64 {
+        crate::util::num::parse_i64(self.line()).unwrap_or_default()
+    }
+
+    fn value(&mut self, lua: &Lua) -> Result<Item<'a>> {
+        let kind = self.rest.first().copied().unwrap_or_default();
+        self.skip();
+        Ok(match kind {
+            b':' => plain(Value::Number(self.number() as f64)),
+            b'$' => match usize::try_from(self.number()) {
+                Ok(n) => text(lua, self.take(n))?,
+                Err(_) => plain(Value::Boolean(false)),
+            },
+            b'+' => {
+                let line = self.line();
+                plain(pair(lua, "ok", text(lua, line)?)?)
+            }
+            b'-' => {
+                let line = self.line();
+                plain(Value::Table(error_table(lua, line)?))
+            }
+            b'*' | b'>' => match usize::try_from(self.number()) {
+                Ok(n) => plain(self.array(lua, n)?),
+                Err(_) => plain(Value::Boolean(false)),
+            },
+            b'_' => {
+                self.line();
+                plain(Value::Nil)
+            }
+            b'#' => plain(Value::Boolean(self.line() == b"t")),
+            b',' => {
+                let number = double(self.line());
+                plain(pair(lua, "double", plain(Value::Number(number)))?)
+            }
+            b'(' => {
+                let digits = self.line();
+                plain(pair(lua, "big_number", text(lua, digits)?)?)
+            }
+            b'=' => {
+                let n = usize::try_from(self.number()).unwrap_or_default();
+                plain(verbatim(lua, self.take(n))?)
+            }
+            b'%' => plain(self.map(lua)?),
+            b'~' => plain(self.set(lua)?),
+            b'|' => {
+                // Attributes are not for scripts: they and what they hold are passed over.
+                for _ in 0..self.number() * 2 {
+                    self.value(lua)?;
+                }
+                self.value(lua)?
+            }
+            _ => plain(Value::Nil),
+        })
+    }
+
+    fn array(&mut self, lua: &Lua, n: usize) -> Result<Value> {
+        let mut failed = None;
+        let items = (0..n).map_while(|_| match self.value(lua) {
+            Ok(item) => Some(item),
+            Err(e) => {
+                failed = Some(e);
+                None
+            }
+        });
+        let table = lua.create_sequence_from(items)?;
+        failed.map_or(Ok(Value::Table(table)), Err)
+    }
+
+    fn map(&mut self, lua: &Lua) -> Result<Value> {
+        let n = self.number();
+        let map = lua.create_table_with_capacity(0, usize::try_from(n).unwrap_or_default())?;
+        for _ in 0..n {
+            let key = self.value(lua)?;
+            map.raw_set(key, self.value(lua)?)?;
+        }
+        pair(lua, "map", plain(Value::Table(map)))
+    }
+
+    fn set(&mut self, lua: &Lua) -> Result<Value> {
+        let n = self.number();
+        let set = lua.create_table_with_capacity(0, usize::try_from(n).unwrap_or_default())?;
+        for _ in 0..n {
+            set.raw_set(self.value(lua)?, true)?;
+        }
+        pair(lua, "set", plain(Value::Table(set)))
+    }
+}
+
+fn plain<'a>(value: Value) -> Item<'a> {
+    Either::Right(value)
+}
+
+pub(super) fn text<'a>(lua: &Lua, bytes: &'a [u8]) -> Result<Item<'a>> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(Either::Left(text)),
+        Err(_) => Ok(plain(Value::String(lua.create_string(bytes)?))),
+    }
+}
+
+fn pair(lua: &Lua, key: &str, value: Item<'_>) -> Result<Value> {
+    let table = lua.create_table_with_capacity(0, 1)?;
+    table.raw_set(key, value)?;
+    Ok(Value::Table(table))
+}
+
+/// An error of a command, as redis.pcall answers it. Errorstats have it already.
+pub(super) fn error_table(lua: &Lua, text: &[u8]) -> Result<Table> {
+    let table = lua.create_table_with_capacity(0, 2)?;
+    table.raw_set("err", lua.create_string(text)?)?;
+    table.raw_set("ignore_error_stats_update", true)?;
+    Ok(table)
+}
+
+fn verbatim(lua: &Lua, bytes: &[u8]) -> Result<Value> {
+    let (format, text) = bytes.split_at(3.min(bytes.len()));
+    let inner = lua.create_table_with_capacity(0, 2)?;
+    inner.raw_set("format", lua.create_string(format)?)?;
+    inner.raw_set(
+        "string",
+        lua.create_string(text.get(1..).unwrap_or_default())?,
+    )?;
+    pair(lua, "verbatim_string", plain(Value::Table(inner)))
+}
+
+fn double(line: &[u8]) -> f64 {
+    match line {
+        b"nan" | b"-nan" => f64::NAN,
+        line => crate::util::num::parse_f64(line).unwrap_or_default(),
+    }
+}
+
+/// How deep tables may nest in a reply: as deep as Lua's stack takes it in Redis.
+const DEEPEST: usize = 7995;
+
+/// Writes a script's value as its reply. An error comes back to be written and counted by the pipeline.
+pub(super) fn reply(
+    vm: &Vm,
+    state: &mut State,
+    value: &Value,
+    script_is_resp3: bool,
+    out: &mut ReplyBuf,
+) -> std::result::Result<(), CmdError> {
+    if let Value::Table(table) = value
+        && let Ok((1, Value::String(text), _)) = vm.shape(table)
+    {
+        let text = text.to_string_lossy();
+        return Err(error_reply(text, is_counted(table)));
+    }
+    let mut writer = Writer {
+        vm,
+        state,
+        resp3: script_is_resp3,
+        stack: Vec::new(),
+    };
+    writer
+        .run(value, out)
+        .map_err(|e| CmdError::new(String::from_utf8_lossy(&fault::text_of(&e)).into_owned()))
+}
+
+/// Writes nested values with a stack of its own, so that no script can exhaust the thread's.
+struct Writer<'a> {
+    vm: &'a Vm,
+    state: &'a mut State,
+    resp3: bool,
+    stack: Vec<Frame>,
+}
+
+/// A table that is being written.
+enum Frame {
+    /// Elements from `next` on, to the first nil.
+    Array {
+        table: Table,
+        next: usize,
+        header: Deferred,
+    },
+    /// Keys and values, or keys alone, still to be written.
+    Rest(std::vec::IntoIter<Value>),
+}
+
+impl Writer<'_> {
+    fn run(&mut self, value: &Value, out: &mut ReplyBuf) -> Result<()> {
+        self.one(value, out)?;
+        while let Some(frame) = self.stack.pop() {
+            match frame {
+                Frame::Array {
+                    table,
+                    next,
+                    header,
+                } => match table.raw_get::<Value>(next)? {
+                    Value::Nil => header.finish(out, next - 1),
+                    value => {
+                        self.stack.push(Frame::Array {
+                            table,
+                            next: next + 1,
+                            header,
+                        });
+                        self.one(&value, out)?;
+                    }
+                },
+                Frame::Rest(mut values) => {
+                    if let Some(value) = values.next() {
+                        self.stack.push(Frame::Rest(values));
+                        self.one(&value, out)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn one(&mut self, value: &Value, out: &mut ReplyBuf) -> Result<()> {
+        match value {
+            Value::String(text) => out.bulk(&text.as_bytes()),
+            Value::Integer(n) => out.int(*n as i64),
+            Value::Number(n) => out.int(truncated(*n)),
+            Value::Boolean(b) if self.resp3 => out.bool(*b),
+            Value::Boolean(true) => out.int(1),
+            Value::Table(table) => return self.table(table, out),
+            _ => out.null(),
+        }
+        Ok(())
+    }
+
+    fn table(&mut self, table: &Table, out: &mut ReplyBuf) -> Result<()> {
+        if self.stack.len() >= DEEPEST {
+            out.error("ERR reached lua stack limit");
+            return Ok(());
+        }
+        let (kind, value, extra) = self.vm.shape(table)?;
+        match (kind, value, extra) {
+            (1, Value::String(text), counted) => self.error(&text.as_bytes(), &counted, out),
+            (2, Value::String(text), _) => out.simple_bytes(&text.as_bytes()),
+            (3, Value::Number(n), _) => out.double(n),
+            (3, Value::Integer(n), _) => out.double(n as f64),
+            (4, Value::Table(map), _) => {
+                let mut values = Vec::new();
+                map.for_each(|key: Value, value: Value| {
+                    values.push(key);
+                    values.push(value);
+                    Ok(())
+                })?;
+                out.map(values.len() / 2);
+                self.stack.push(Frame::Rest(values.into_iter()));
+            }
+            (5, Value::Table(set), _) => {
+                let mut values = Vec::new();
+                set.for_each(|key: Value, _: Value| {
+                    values.push(key);
+                    Ok(())
+                })?;
+                out.set(values.len());
+                self.stack.push(Frame::Rest(values.into_iter()));
+            }
+            (6, Value::String(digits), _) => out.big_number(&digits.as_bytes()),
+            (7, Value::String(text), Value::String(format)) => {
+                let mut name = format.to_string_lossy();
+                name.retain(|c| c.is_ascii());
+                let name = format!("{name:<3.3}");
+                out.verbatim(&name, &text.as_bytes());
+            }
+            _ => {
+                let header = out.deferred_array();
+                self.stack.push(Frame::Array {
+                    table: table.clone(),
+                    next: 1,
+                    header,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn error(&mut self, text: &[u8], counted: &Value, out: &mut ReplyBuf) {
+        if !matches!(counted, Value::Boolean(true)) {
+            let code = text.split(|&b| b == b' ').next().unwrap_or_default();
+            self.state.sys.stats.error(&String::from_utf8_lossy(code));
+        }
+        out.error_bytes(text);
+    }
+}
+
+/// A number as an integer reply. What does not fit becomes the smallest integer, as on x86-64.
+fn truncated(n: f64) -> i64 {
+    const LIMIT: f64 = 9_223_372_036_854_775_808.0;
+    if (-LIMIT..LIMIT).contains(&n) {
+        n as i64
+    } else {
+        i64::MIN
+    }
+}

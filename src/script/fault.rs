@@ -1,0 +1,265 @@
+//! Errors that scripts raise and see, and how they read on the wire.
+
+use mlua::{Error, Lua, Value};
+
+use crate::exec::CmdError;
+
+/// The chunk name of prelude.lua. Positions in it mean nothing to a script.
+pub(super) const PRELUDE: &str = "redkeep";
+
+/// An error raised by a host function.
+#[derive(Debug, Clone)]
+pub(super) enum Thrown {
+    /// A message, as Lua's own library raises it.
+    Message(Vec<u8>),
+    /// An error reply, which scripts see as `{err = ...}`.
+    Reply {
+        /// The text, code first.
+        text: Vec<u8>,
+        /// Whether errorstats have it already.
+        counted: bool,
+    },
+    /// The script must end, whatever it catches.
+    Stop(Stop),
+}
+
+/// Why a script must end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// SCRIPT KILL.
+    Killed,
+    /// The server stops.
+    Shutdown,
+    /// A command panicked.
+    Panicked,
+}
+
+impl Stop {
+    fn text(self) -> &'static str {
+        match self {
+            Stop::Killed => "ERR Script killed by user with SCRIPT KILL...",
+            Stop::Shutdown => "ERR Script stopped by a shutdown",
+            Stop::Panicked => "ERR Internal error in a command called by the script",
+        }
+    }
+}
+
+impl std::fmt::Display for Thrown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Thrown::Message(text) | Thrown::Reply { text, .. } => {
+                f.write_str(&String::from_utf8_lossy(text))
+            }
+            Thrown::Stop(stop) => f.write_str(stop.text()),
+        }
+    }
+}
+
+impl std::error::Error for Thrown {}
+
+impl From<Thrown> for Error {
+    fn from(thrown: Thrown) -> Error {
+        Error::external(thrown)
+    }
+}
+
+/// An error reply of the host's own, raised.
+pub(super) fn reply_error(text: &str) -> Error {
+    Thrown::Reply {
+        text: text.as_bytes().to_vec(),
+        counted: false,
+    }
+    .into()
+}
+
+/// A message with the position of the calling function before it, as luaL_error raises it.
+pub(super) fn located(lua: &Lua, message: &str) -> Error {
+    let text = match place(lua, 1) {
+        Some(place) => format!("{}:{}: {message}", place.short, place.line),
+        None => message.to_owned(),
+    };
+    Thrown::Message(text.into_bytes()).into()
+}
+
+/// A wrong argument of a function of a library, as Lua words it.
+pub(super) fn bad_argument(lua: &Lua, position: usize, name: &str, why: &str) -> Error {
+    located(
+        lua,
+        &format!("bad argument #{position} to '{name}' ({why})"),
+    )
+}
+
+/// What a value is called in messages, where it may be missing.
+pub(super) fn type_name(value: Option<&Value>) -> &'static str {
+    match value {
+        None => "no value",
+        Some(Value::Integer(_)) => "number",
+        Some(value) => value.type_name(),
+    }
+}
+
+/// Finds what a host function raised.
+pub(super) fn thrown(error: &Error) -> Option<&Thrown> {
+    match error {
+        Error::CallbackError { cause, .. } | Error::WithContext { cause, .. } => thrown(cause),
+        Error::ExternalError(e) => e.downcast_ref(),
+        _ => None,
+    }
+}
+
+/// The text of an error of the interpreter or its interface.
+pub(super) fn text_of(error: &Error) -> Vec<u8> {
+    match error {
+        Error::CallbackError { cause, .. } | Error::WithContext { cause, .. } => text_of(cause),
+        Error::RuntimeError(text) | Error::MemoryError(text) => text.clone().into_bytes(),
+        Error::SyntaxError { message, .. } => message.clone().into_bytes(),
+        Error::ExternalError(e) => e.to_string().into_bytes(),
+        other => other.to_string().into_bytes(),
+    }
+}
+
+/// A place in a script.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    /// The chunk name as given, `@user_script` say.
+    source: String,
+    /// The chunk name as messages show it.
+    short: String,
+    line: usize,
+}
+
+/// The innermost place in a script, from `level` of the stack on. Host functions and the prelude are passed over.
+pub(super) fn place(lua: &Lua, level: usize) -> Option<Place> {
+    const DEEPEST: usize = 200;
+    (level..level + DEEPEST)
+        .map_while(|level| lua.inspect_stack(level, look))
+        .flatten()
+        .next()
+}
+
+fn look(frame: &mlua::debug::Debug<'_>) -> Option<Place> {
+    let line = frame.current_line()?;
+    let source = frame.source();
+    let short = source.short_src?;
+    (source.what != "C" && short != PRELUDE).then(|| Place {
+        source: source.source.unwrap_or_default().into_owned(),
+        short: short.into_owned(),
+        line,
+    })
+}
+
+/// How a script failed.
+#[derive(Debug, Clone)]
+pub(super) struct Failure {
+    text: Vec<u8>,
+    place: Option<Place>,
+    counted: bool,
+}
+
+impl Failure {
+    /// What is known where an error ends a script.
+    pub(super) fn of(lua: &Lua, error: &Value) -> Failure {
+        let place = place(lua, 1);
+        let (text, counted) = match error {
+            Value::Error(e) => match thrown(e) {
+                Some(Thrown::Reply { text, counted }) => (text.clone(), *counted),
+                Some(Thrown::Message(text)) => (with_code(text), false),
+                Some(Thrown::Stop(stop)) => (stop.text().into(), false),
+                None => (with_code(&text_of(e)), false),
+            },
+            Value::Table(table) => {
+                let text = match table.raw_get::<Value>("err") {
+                    Ok(Value::String(text)) => text.as_bytes().to_vec(),
+                    _ => b"ERR unknown error".to_vec(),
+                };
+                (text, is_counted(table))
+            }
+            Value::String(text) => (with_code(&own_position(&text.as_bytes(), &place)), false),
+            other => (with_code(&plain_text(lua, other)), false),
+        };
+        Failure {
+            text,
+            place,
+            counted,
+        }
+    }
+
+    /// An error that no handler saw: memory ran out, or the handler itself failed.
+    pub(super) fn unseen(error: &Value) -> Failure {
+        let text = match error {
+            Value::String(text) => with_code(&text.as_bytes()),
+            Value::Error(e) => with_code(&text_of(e)),
+            _ => b"ERR unknown error".to_vec(),
+        };
+        Failure {
+            text,
+            place: None,
+            counted: false,
+        }
+    }
+
+    /// The error reply, which tells the script and the line.
+    pub(super) fn into_error(self, sha: &[u8; 40]) -> CmdError {
+        let mut text = String::from_utf8_lossy(&self.text).into_owned();
+        let sha = String::from_utf8_lossy(sha);
+        if let Some(place) = &self.place {
+            text.push_str(&format!(
+                " script: {sha}, on {}:{}.",
+                place.source, place.line
+            ));
+        } else {
+            text.push_str(&format!(" script: {sha}"));
+        }
+        error_reply(text, self.counted)
+    }
+}
+
+/// An error reply as it leaves a script: errorstats count it unless they have it already.
+pub(super) fn error_reply(text: String, counted: bool) -> CmdError {
+    let e = CmdError::new(text);
+    if counted { e.counted() } else { e }
+}
+
+/// Whether errorstats have the error of this table already.
+pub(super) fn is_counted(table: &mlua::Table) -> bool {
+    matches!(
+        table.raw_get::<Value>("ignore_error_stats_update"),
+        Ok(Value::Boolean(true))
+    )
+}
+
+fn with_code(text: &[u8]) -> Vec<u8> {
+    [b"ERR ", text].concat()
+}
+
+fn plain_text(lua: &Lua, value: &Value) -> Vec<u8> {
+    match value {
+        Value::Nil => b"nil".to_vec(),
+        Value::Boolean(b) => b.to_string().into_bytes(),
+        other => match lua.coerce_string(other.clone()) {
+            Ok(Some(text)) => text.as_bytes().to_vec(),
+            _ => other.type_name().as_bytes().to_vec(),
+        },
+    }
+}
+
+/// A message that a library function raised inside of the prelude, with the position of the script in place of
+/// the prelude's.
+pub(super) fn own_position(message: &[u8], place: &Option<Place>) -> Vec<u8> {
+    let inner = message
+        .strip_prefix(PRELUDE.as_bytes())
+        .and_then(|rest| rest.strip_prefix(b":"))
+        .and_then(|rest| {
+            let end = rest.iter().position(|b| !b.is_ascii_digit())?;
+            rest.get(end..)?.strip_prefix(b": ")
+        });
+    match (inner, place) {
+        (Some(inner), Some(place)) => {
+            let mut text = format!("{}:{}: ", place.short, place.line).into_bytes();
+            text.extend_from_slice(inner);
+            text
+        }
+        (Some(inner), None) => inner.to_vec(),
+        (None, _) => message.to_vec(),
+    }
+}

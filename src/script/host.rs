@@ -1,0 +1,309 @@
+//! Finds or compiles scripts and runs them.
+
+use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use ahash::RandomState;
+use mlua::Function;
+
+use super::convert;
+use super::fault::{self, Failure};
+use super::shebang::{self, Flags};
+use super::slot::{Run, Shared};
+use super::vm::Vm;
+use crate::exec::{Args, CmdError, ScriptCall, ScriptHost, ScriptOrigin, State};
+use crate::resp::{Proto, ReplyBuf};
+use crate::util::digest;
+
+/// Memory that the interpreter may use while a script runs. Beyond, the script gets an error.
+const MEMORY_LIMIT: usize = 512 << 20;
+
+/// Scripts that EVAL left in the cache are forgotten beyond this number, the oldest first. What SCRIPT LOAD loaded
+/// stays.
+const EVALS_KEPT: usize = 500;
+
+const NO_SCRIPT: CmdError = CmdError::fixed("NOSCRIPT No matching script. Please use EVAL.");
+
+/// The interpreter of an instance.
+#[derive(Debug)]
+pub struct LuaHost {
+    shared: Shared,
+    /// Made when first needed, again after SCRIPT FLUSH.
+    vm: Option<Vm>,
+    limit: usize,
+    generation: u64,
+    scripts: Vec<Script>,
+    by_sha: HashMap<[u8; 40], usize, RandomState>,
+    by_body: HashMap<Box<[u8]>, usize, RandomState>,
+    /// Scripts that only EVAL brought, oldest first.
+    evals: VecDeque<usize>,
+    free: Vec<usize>,
+}
+
+/// A compiled script.
+#[derive(Debug)]
+struct Script {
+    sha: [u8; 40],
+    flags: Flags,
+    /// Dropped with the script's eviction.
+    code: Option<Function>,
+}
+
+impl Default for LuaHost {
+    fn default() -> LuaHost {
+        LuaHost::new()
+    }
+}
+
+impl LuaHost {
+    /// An interpreter that is started by the first script.
+    pub fn new() -> LuaHost {
+        LuaHost::with_memory_limit(MEMORY_LIMIT)
+    }
+
+    /// The same, where a script may use so many bytes.
+    pub fn with_memory_limit(limit: usize) -> LuaHost {
+        LuaHost {
+            shared: Shared::default(),
+            vm: None,
+            limit,
+            generation: 0,
+            scripts: Vec::new(),
+            by_sha: HashMap::with_hasher(hasher(0)),
+            by_body: HashMap::with_hasher(hasher(0)),
+            evals: VecDeque::new(),
+            free: Vec::new(),
+        }
+    }
+
+    /// Drops the interpreter and everything compiled for it. The cache of bodies is not touched.
+    fn reset(&mut self) {
+        self.scripts.clear();
+        self.by_sha.clear();
+        self.by_body.clear();
+        self.evals.clear();
+        self.free.clear();
+        self.vm = None;
+    }
+
+    /// The interpreter, which is made if there is none.
+    fn vm(&mut self, state: &mut State) -> Result<&Vm, CmdError> {
+        if self.generation != state.sys.scripts.generation {
+            self.generation = state.sys.scripts.generation;
+            self.reset();
+        }
+        match &mut self.vm {
+            Some(vm) => Ok(vm),
+            slot @ None => {
+                let seed = state.sys.rng.next_u64();
+                self.by_sha = HashMap::with_hasher(hasher(seed));
+                self.by_body = HashMap::with_hasher(hasher(seed));
+                let vm = Vm::new(&self.shared, seed, self.limit).map_err(|e| broken(&e))?;
+                Ok(slot.insert(vm))
+            }
+        }
+    }
+
+    /// The script of an EVAL or EVALSHA.
+    fn find(&mut self, state: &mut State, sha: bool, given: &[u8]) -> Result<usize, CmdError> {
+        self.vm(state)?;
+        if !sha {
+            return match self.by_body.get(given) {
+                Some(&at) => Ok(at),
+                None => self.load(state, given, false),
+            };
+        }
+        let mut key: [u8; 40] = given.try_into().map_err(|_| NO_SCRIPT)?;
+        key.make_ascii_lowercase();
+        if let Some(&at) = self.by_sha.get(&key) {
+            return Ok(at);
+        }
+        // Loaded, and compiled for an interpreter that is no more.
+        let body = state.sys.scripts.get(&key).cloned().ok_or(NO_SCRIPT)?;
+        self.load(state, &body, true)
+    }
+
+    /// Compiles a script and remembers it; `keep` if EVAL alone did not bring it.
+    fn load(&mut self, state: &mut State, body: &[u8], keep: bool) -> Result<usize, CmdError> {
+        let sha = digest::sha1_hex(body);
+        if let Some(&at) = self.by_sha.get(&sha) {
+            if keep {
+                self.evals.retain(|&eval| eval != at);
+            }
+            return Ok(at);
+        }
+        let (flags, code) = shebang::parse(body)?;
+        let code = self.vm(state)?.compile(code).map_err(|e| {
+            let text = fault::text_of(&e);
+            let text = String::from_utf8_lossy(&text).into_owned();
+            CmdError::new(format!("ERR Error compiling script (new function): {text}"))
+        })?;
+        let script = Script {
+            sha,
+            flags,
+            code: Some(code),
+        };
+        let at = match self.free.pop() {
+            Some(at) => {
+                if let Some(place) = self.scripts.get_mut(at) {
+                    *place = script;
+                }
+                at
+            }
+            None => {
+                self.scripts.push(script);
+                self.scripts.len() - 1
+            }
+        };
+        self.by_sha.insert(sha, at);
+        self.by_body.insert(body.into(), at);
+        if state.sys.scripts.get(&sha).is_none() {
+            state.sys.scripts.insert(sha, body);
+        }
+        if !keep {
+            self.evals.push_back(at);
+            if self.evals.len() > EVALS_KEPT {
+                self.evict(state);
+            }
+        }
+        Ok(at)
+    }
+
+    /// Forgets the oldest script that only EVAL brought.
+    fn evict(&mut self, state: &mut State) {
+        let Some(at) = self.evals.pop_front() else {
+            return;
+        };
+        let Some(script) = self.scripts.get_mut(at) else {
+            return;
+        };
+        script.code = None;
+        self.by_sha.remove(&script.sha);
+        if let Some(body) = state.sys.scripts.remove(&script.sha) {
+            self.by_body.remove(&body[..]);
+        }
+        self.free.push(at);
+    }
+
+    fn load_command(
+        &mut self,
+        state: &mut State,
+        args: Args<'_>,
+        reply: &mut ReplyBuf,
+    ) -> Result<(), CmdError> {
+        self.vm(state)?;
+        let at = self.load(state, args.at(2), true)?;
+        if let Some(script) = self.scripts.get(at) {
+            reply.bulk(&script.sha);
+        }
+        Ok(())
+    }
+
+    fn eval(
+        &mut self,
+        mut state: Box<State>,
+        origin: ScriptOrigin,
+        eval: &Eval,
+        args: Args<'_>,
+        reply: &mut ReplyBuf,
+    ) -> (Box<State>, Result<(), CmdError>) {
+        let at = match self.find(&mut state, eval.sha, args.at(1)) {
+            Ok(at) => at,
+            Err(e) => return (state, Err(e)),
+        };
+        let (Some(script), Some(vm)) = (self.scripts.get(at), &self.vm) else {
+            return (state, Err(NO_SCRIPT));
+        };
+        let Some(code) = &script.code else {
+            return (state, Err(NO_SCRIPT));
+        };
+        if eval.read_only && script.flags.declared && !script.flags.no_writes {
+            let text = "ERR Can not execute a script with write flag using *_ro command.";
+            return (state, Err(CmdError::fixed(text)));
+        }
+        let read_only = eval.read_only || script.flags.no_writes;
+        let given = args.from(3);
+        let (keys, argv) = given.split_at(eval.numkeys.min(given.len()));
+        {
+            let mut slot = self.shared.lock();
+            slot.reply.set_proto(Proto::Resp2);
+            slot.run = Some(Run::new(state, origin.sid, origin.db, read_only));
+        }
+        // Whatever happens in there, the state must come back.
+        let ended = catch_unwind(AssertUnwindSafe(|| vm.run(code, keys, argv)));
+        let mut slot = self.shared.lock();
+        let Some(run) = slot.run.take() else {
+            unreachable!("the run is taken out of the slot here only");
+        };
+        let script_is_resp3 = slot.reply.is_resp3();
+        drop(slot);
+        let Run {
+            mut state, failure, ..
+        } = run;
+        state.fx.mute(false);
+        let result = match ended {
+            Ok(Ok((true, value))) => convert::reply(vm, &mut state, &value, script_is_resp3, reply),
+            Ok(Ok((false, raised))) => {
+                let failure = failure.unwrap_or_else(|| Failure::unseen(&raised));
+                Err(failure.into_error(&script.sha))
+            }
+            Ok(Err(e)) => Err(broken(&e)),
+            Err(_) => Err(CmdError::fixed("ERR Internal error in a script")),
+        };
+        if !vm.tidy() {
+            self.reset();
+        }
+        (state, result)
+    }
+}
+
+/// What EVAL and its like were asked.
+struct Eval {
+    sha: bool,
+    numkeys: usize,
+    read_only: bool,
+}
+
+/// Clients choose the keys of the maps, so that no two instances may hash alike.
+fn hasher(seed: u64) -> RandomState {
+    RandomState::with_seeds(seed, !seed, seed.rotate_left(32), 0)
+}
+
+fn broken(e: &mlua::Error) -> CmdError {
+    let text = fault::text_of(e);
+    CmdError::new(format!("ERR {}", String::from_utf8_lossy(&text)))
+}
+
+impl ScriptHost for LuaHost {
+    fn run(
+        &mut self,
+        mut state: Box<State>,
+        origin: ScriptOrigin,
+        call: &ScriptCall,
+        args: Args<'_>,
+        reply: &mut ReplyBuf,
+    ) -> (Box<State>, Result<(), CmdError>) {
+        match *call {
+            ScriptCall::Load => {
+                let result = self.load_command(&mut state, args, reply);
+                (state, result)
+            }
+            ScriptCall::Eval {
+                sha,
+                numkeys,
+                read_only,
+            } => {
+                let eval = Eval {
+                    sha,
+                    numkeys,
+                    read_only,
+                };
+                self.eval(state, origin, &eval, args, reply)
+            }
+        }
+    }
+
+    fn memory(&self) -> usize {
+        self.vm.as_ref().map_or(0, |vm| vm.lua.used_memory())
+    }
+}

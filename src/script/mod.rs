@@ -1,0 +1,30 @@
+//! Scripts: EVAL and its like, on Lua 5.1.
+//!
+//! ```text
+//! host     finds or compiles the script, hands the state to the slot, runs it, takes the state back
+//! slot     the state while a script runs: commands that it calls, its time, why it must end
+//! vm       the interpreter and the world that scripts see, built by prelude.lua
+//! api      redis.call and everything else under redis.*
+//! convert  replies to Lua values and Lua values to replies
+//! fault    errors that scripts raise and see, and how they read on the wire
+//! shebang  the first line that tells a script's flags
+//! ```
+//! The interpreter is entered through mlua's safe interface only. Two costs decide how fast a short script is:
+//! a reference from Rust to a Lua value (about 60 ns each to make and drop), and allocation under a memory limit
+//! (every call of the interface that may allocate is then protected, about 100 ns). So strings cross without
+//! references where possible, and the limit is in force only while the script itself runs.
+
+mod api;
+mod bit;
+mod convert;
+mod fault;
+mod host;
+mod random;
+mod shebang;
+mod slot;
+mod vm;
+
+#[cfg(test)]
+mod tests;
+
+pub use host::LuaHost;

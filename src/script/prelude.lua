@@ -1,0 +1,299 @@
+-- Builds the world that scripts see, out of the plain libraries and of what the host gives in `host`.
+-- What scripts must not change is frozen: an empty table that reads through to the real one and refuses
+-- writing. Everything here runs under the chunk name `redkeep`, which messages and positions leave out.
+
+local host = ...
+
+local assert, collectgarbage, error, gcinfo, getmetatable, ipairs, load, loadstring, next, pairs, pcall,
+  rawequal, rawget, rawset, select, setmetatable, tonumber, tostring, type, unpack, xpcall =
+  assert, collectgarbage, error, gcinfo, getmetatable, ipairs, load, loadstring, next, pairs, pcall,
+  rawequal, rawget, rawset, select, setmetatable, tonumber, tostring, type, unpack, xpcall
+local byte, rep = string.byte, string.rep
+local insert, setn = table.insert, table.setn
+local create, resume, wrap = coroutine.create, coroutine.resume, coroutine.wrap
+local caught, revive, stopped, tick = host.caught, host.revive, host.stopped, host.tick
+
+local READONLY = 'Attempt to modify a readonly table'
+
+-- Frozen tables: what they show, and the metatable they admit to.
+local real_of, meta_of = {}, {}
+
+local function refuse()
+  error(READONLY, 2)
+end
+
+local function freeze(real, meta)
+  local frozen = setmetatable({}, { __index = real, __newindex = refuse })
+  real_of[frozen] = real
+  meta_of[frozen] = meta
+  return frozen
+end
+
+local function thawed(t)
+  if real_of[t] then
+    error(READONLY, 0)
+  end
+  return t
+end
+
+-- An error that a host function raised is an object of the host's: pcall gives its text, everything else the
+-- table that scripts know. A script that must end is let through nowhere.
+
+local function after_pcall(ok, ...)
+  if ok then
+    return true, ...
+  end
+  return false, caught((...))
+end
+
+local function after_resume(ok, ...)
+  if ok then
+    return true, ...
+  end
+  return false, revive((...))
+end
+
+local function after_xpcall(ok, ...)
+  if not ok then
+    stopped()
+  end
+  return ok, ...
+end
+
+local function after_load(chunk, message)
+  if chunk then
+    return chunk
+  end
+  return nil, caught(message)
+end
+
+local G = {
+  _VERSION = _VERSION,
+  assert = assert,
+  error = error,
+  gcinfo = gcinfo,
+  ipairs = ipairs,
+  rawequal = rawequal,
+  select = select,
+  tonumber = tonumber,
+  tostring = tostring,
+  type = type,
+  unpack = unpack,
+}
+
+function G.pcall(...)
+  return after_pcall(pcall(...))
+end
+
+function G.xpcall(f, handler)
+  local guarded = handler
+  if type(handler) == 'function' then
+    guarded = function(e)
+      return handler(revive(e))
+    end
+  end
+  return after_xpcall(xpcall(f, guarded))
+end
+
+function G.getmetatable(t)
+  if real_of[t] then
+    return meta_of[t]
+  end
+  return getmetatable(t)
+end
+
+function G.setmetatable(t, meta)
+  return setmetatable(thawed(t), meta)
+end
+
+function G.rawget(t, key)
+  return rawget(real_of[t] or t, key)
+end
+
+function G.rawset(t, key, value)
+  return rawset(thawed(t), key, value)
+end
+
+function G.next(t, key)
+  return next(real_of[t] or t, key)
+end
+
+function G.pairs(t)
+  return pairs(real_of[t] or t)
+end
+
+-- Only collecting and counting: switching the collector off would outlast the script.
+function G.collectgarbage(option, argument)
+  if option == nil or option == 'collect' or option == 'count' or option == 'step' then
+    return collectgarbage(option, argument)
+  elseif option == 'stop' or option == 'restart' then
+    return 0
+  elseif option == 'setpause' or option == 'setstepmul' then
+    return 200
+  end
+  return collectgarbage(option, argument)
+end
+
+-- Compiled chunks are not to be loaded. A space before their first byte makes them an ordinary syntax error.
+function G.loadstring(text, name)
+  if type(text) == 'string' and byte(text, 1) == 27 then
+    return loadstring(' ' .. text, name or text)
+  end
+  return loadstring(text, name)
+end
+
+function G.load(reader, name)
+  if type(reader) ~= 'function' then
+    return load(reader, name)
+  end
+  local first = true
+  return after_load(load(function()
+    local piece = reader()
+    if first and type(piece) == 'string' and piece ~= '' then
+      first = false
+      if byte(piece, 1) == 27 then
+        return ' ' .. piece
+      end
+    end
+    return piece
+  end, name))
+end
+
+local strings, tables, threads, maths = {}, {}, {}, {}
+for name, value in pairs(string) do
+  strings[name] = value
+end
+for name, value in pairs(table) do
+  tables[name] = value
+end
+for name, value in pairs(coroutine) do
+  threads[name] = value
+end
+for name, value in pairs(math) do
+  maths[name] = value
+end
+
+-- Repeating nothing takes as long as repeating something.
+function strings.rep(s, ...)
+  if s == '' and ... then
+    return ''
+  end
+  return rep(s, ...)
+end
+
+-- The matcher of the library recurses once per repetition in the pattern.
+local function bounded(match)
+  return function(s, pattern, ...)
+    if type(pattern) == 'string' and #pattern > 2048 then
+      error('malformed pattern (too long)', 0)
+    end
+    return match(s, pattern, ...)
+  end
+end
+for _, name in ipairs({ 'find', 'match', 'gmatch', 'gfind', 'gsub' }) do
+  strings[name] = bounded(strings[name])
+end
+
+function tables.insert(t, ...)
+  return insert(thawed(t), ...)
+end
+
+function tables.setn(t, n)
+  return setn(thawed(t), n)
+end
+
+-- The instruction counter that watches over the time belongs to a coroutine each: making and resuming one
+-- looks at the clock too.
+function threads.create(f)
+  tick()
+  return create(f)
+end
+
+function threads.wrap(f)
+  tick()
+  return wrap(f)
+end
+
+function threads.resume(co, ...)
+  tick()
+  return after_resume(resume(co, ...))
+end
+
+maths.random, maths.randomseed = host.random, host.randomseed
+
+G.string, G.table, G.coroutine, G.math = freeze(strings), freeze(tables), freeze(threads), freeze(maths)
+G.os = freeze({ clock = os.clock })
+G.redis = freeze(host.redis)
+G.server = G.redis
+for name, library in pairs(host.libraries) do
+  G[name] = freeze(library)
+end
+G.KEYS, G.ARGV = {}, {}
+
+local string_meta = getmetatable('')
+string_meta.__index = strings
+string_meta.__metatable = freeze({ __index = G.string })
+
+local global_meta = {
+  __index = function(_, name)
+    error("Script attempted to access nonexistent global variable '" .. tostring(name) .. "'", 2)
+  end,
+}
+setmetatable(G, global_meta)
+G._G = freeze(G, freeze(global_meta))
+
+-- Which of the special forms of a reply a table is: its number and its parts, as convert.rs reads them.
+-- Metamethods have no say in it.
+local function shape(t)
+  if getmetatable(t) ~= nil then
+    t = {
+      err = rawget(t, 'err'),
+      ignore_error_stats_update = rawget(t, 'ignore_error_stats_update'),
+      ok = rawget(t, 'ok'),
+      double = rawget(t, 'double'),
+      map = rawget(t, 'map'),
+      set = rawget(t, 'set'),
+      big_number = rawget(t, 'big_number'),
+      verbatim_string = rawget(t, 'verbatim_string'),
+    }
+  end
+  local v = t.err
+  if v ~= nil and type(v) == 'string' then
+    return 1, v, t.ignore_error_stats_update
+  end
+  v = t.ok
+  if v ~= nil and type(v) == 'string' then
+    return 2, v
+  end
+  v = t.double
+  if v ~= nil and type(v) == 'number' then
+    return 3, v
+  end
+  v = t.map
+  if v ~= nil and type(v) == 'table' then
+    return 4, v
+  end
+  v = t.set
+  if v ~= nil and type(v) == 'table' then
+    return 5, v
+  end
+  v = t.big_number
+  if v ~= nil and type(v) == 'string' then
+    return 6, v
+  end
+  v = t.verbatim_string
+  if v ~= nil and type(v) == 'table' then
+    local text, format = rawget(v, 'string'), rawget(v, 'format')
+    if type(text) == 'string' and type(format) == 'string' then
+      return 7, text, format
+    end
+  end
+  return 0
+end
+
+local failed = host.failed
+local function run(script)
+  return xpcall(script, failed)
+end
+
+return G._G, G, run, shape

@@ -1,0 +1,149 @@
+//! The state while a script runs. The functions that scripts call find it here; between runs the slot is empty.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::fault::{Failure, Stop, Thrown};
+use crate::exec::busy;
+use crate::exec::call;
+use crate::exec::{Args, RunningScript, SessionId, State};
+use crate::resp::ReplyBuf;
+
+/// The slot, as the host and the functions under `redis.*` share it.
+pub(super) type Shared = Arc<Mutex<Slot>>;
+
+/// What host and functions share.
+#[derive(Debug, Default)]
+pub(super) struct Slot {
+    /// The script that runs.
+    pub(super) run: Option<Run>,
+    /// The reply of the command that the script called last.
+    pub(super) reply: ReplyBuf,
+}
+
+/// A script that runs.
+#[derive(Debug)]
+pub(super) struct Run {
+    /// Everything that its commands work on.
+    pub(super) state: Box<State>,
+    sid: SessionId,
+    /// The database that the script has selected.
+    db: usize,
+    read_only: bool,
+    /// When it began: limits count real time.
+    began: Instant,
+    /// After how long others are served; `None` for never.
+    limit: Option<Duration>,
+    /// Commands called.
+    calls: u32,
+    busy: bool,
+    stop: Option<Stop>,
+    /// How it failed, as its error handler saw it.
+    pub(super) failure: Option<Failure>,
+}
+
+/// Looking at the clock costs as much as a tenth of a command: it is done once in so many.
+const CALLS_PER_TICK: u32 = 32;
+
+impl Run {
+    /// A script begins.
+    pub(super) fn new(mut state: Box<State>, sid: SessionId, db: usize, read_only: bool) -> Run {
+        state.sys.running = Some(RunningScript::default());
+        let limit = u64::try_from(state.sys.cfg.busy_reply_threshold)
+            .ok()
+            .filter(|&ms| ms > 0)
+            .map(Duration::from_millis);
+        Run {
+            state,
+            sid,
+            db,
+            read_only,
+            began: Instant::now(),
+            limit,
+            calls: 0,
+            busy: false,
+            stop: None,
+            failure: None,
+        }
+    }
+
+    /// Runs a command that the script calls.
+    pub(super) fn command(&mut self, argv: &[&[u8]], reply: &mut ReplyBuf) -> Result<(), Thrown> {
+        self.calls = self.calls.wrapping_add(1);
+        if self.calls.is_multiple_of(CALLS_PER_TICK) {
+            self.tick()?;
+        }
+        self.check()?;
+        let Run {
+            state,
+            sid,
+            db,
+            read_only,
+            ..
+        } = self;
+        let done = catch_unwind(AssertUnwindSafe(|| {
+            call::nested(state, *sid, *db, Args::new(argv), reply, *read_only);
+        }));
+        if done.is_err() {
+            self.stop = Some(Stop::Panicked);
+        }
+        // SELECT changes the database for the rest of the script.
+        self.db = self.state.ks.current();
+        self.check()
+    }
+
+    /// Fails if the script must end.
+    pub(super) fn check(&self) -> Result<(), Thrown> {
+        self.stop.map_or(Ok(()), |stop| Err(Thrown::Stop(stop)))
+    }
+
+    /// Looks at the clock; past the limit, serves what other clients want.
+    pub(super) fn tick(&mut self) -> Result<(), Thrown> {
+        if self.state.sys.gate.is_stopped() {
+            self.stop = Some(Stop::Shutdown);
+        }
+        if !self.busy
+            && self
+                .limit
+                .is_some_and(|limit| self.began.elapsed() >= limit)
+        {
+            self.become_busy();
+        }
+        if self.busy {
+            self.serve();
+        }
+        self.check()
+    }
+
+    #[cold]
+    fn become_busy(&mut self) {
+        self.busy = true;
+        tracing::warn!(
+            "Slow script detected: still in execution after {} milliseconds. You can try killing the script using \
+             the SCRIPT KILL command.",
+            self.began.elapsed().as_millis()
+        );
+        if let Some(running) = &mut self.state.sys.running {
+            running.busy = true;
+        }
+        let gate = Arc::clone(&self.state.sys.gate);
+        gate.shut();
+    }
+
+    fn serve(&mut self) {
+        for request in self.state.sys.gate.take() {
+            busy::serve(&mut self.state, request);
+        }
+        let Some(running) = &self.state.sys.running else {
+            return;
+        };
+        if running.abort {
+            self.stop = Some(Stop::Shutdown);
+        } else if running.killed {
+            self.stop = Some(Stop::Killed);
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The interpreter, and the world that scripts see in it.
+
+use std::sync::Arc;
+
+use mlua::chunk::ChunkMode;
+use mlua::{Function, HookTriggers, Lua, LuaOptions, Result, StdLib, Table, Value, VmState};
+
+use super::fault::PRELUDE;
+use super::slot::Shared;
+use super::{api, bit, random};
+
+/// The clock is looked at after so many instructions, which take about 50 µs. It costs nothing measurable.
+const INSTRUCTIONS_PER_TICK: u32 = 10_000;
+
+/// An interpreter that scripts run in.
+pub(super) struct Vm {
+    /// The interpreter. Its global table is the one scripts see.
+    pub(super) lua: Lua,
+    /// What is behind the global table: KEYS and ARGV are put here.
+    globals: Table,
+    /// Runs a compiled script.
+    run: Function,
+    shape: Function,
+    limit: usize,
+}
+
+impl std::fmt::Debug for Vm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Vm").finish_non_exhaustive()
+    }
+}
+
+impl Vm {
+    /// A new interpreter. `seed` starts math.random; scripts may use `limit` bytes.
+    pub(super) fn new(shared: &Shared, seed: u64, limit: usize) -> Result<Vm> {
+        let libraries = StdLib::TABLE | StdLib::STRING | StdLib::MATH | StdLib::OS;
+        let lua = Lua::new_with(libraries, LuaOptions::new())?;
+        let host = api::helpers(&lua, shared)?;
+        host.raw_set("redis", api::library(&lua, shared, limit)?)?;
+        let libraries = lua.create_table()?;
+        libraries.raw_set("bit", bit::library(&lua)?)?;
+        host.raw_set("libraries", libraries)?;
+        let (random, randomseed) = random::functions(&lua, seed)?;
+        host.raw_set("random", random)?;
+        host.raw_set("randomseed", randomseed)?;
+        let prelude = lua
+            .load(include_str!("prelude.lua"))
+            .set_name(format!("={PRELUDE}"))
+            .into_function()?;
+        let (seen, globals, run, shape): (Table, Table, Function, Function) = prelude.call(host)?;
+        lua.set_globals(seen)?;
+        let slot = Arc::clone(shared);
+        lua.set_global_hook(
+            HookTriggers::new().every_nth_instruction(INSTRUCTIONS_PER_TICK),
+            move |_, _| {
+                if let Some(run) = &mut slot.lock().run {
+                    run.tick()?;
+                }
+                Ok(VmState::Continue)
+            },
+        )?;
+        Ok(Vm {
+            lua,
+            globals,
+            run,
+            shape,
+            limit,
+        })
+    }
+
+    /// Compiles the code of a script.
+    pub(super) fn compile(&self, code: &[u8]) -> Result<Function> {
+        self.limited(|| {
+            self.lua
+                .load(code)
+                .set_name("@user_script")
+                .set_mode(ChunkMode::Text)
+                .into_function()
+        })
+    }
+
+    /// Runs a compiled script: whether it came to its end, and its value or what it raised.
+    pub(super) fn run(
+        &self,
+        script: &Function,
+        keys: &[&[u8]],
+        args: &[&[u8]],
+    ) -> Result<(bool, Value)> {
+        self.globals.raw_set("KEYS", self.strings(keys)?)?;
+        self.globals.raw_set("ARGV", self.strings(args)?)?;
+        self.limited(|| self.run.call(script))
+    }
+
+    fn strings(&self, strings: &[&[u8]]) -> Result<Table> {
+        let mut failed = None;
+        let items = strings.iter().map_while(|bytes| {
+            super::convert::text(&self.lua, bytes)
+                .map_err(|e| failed = Some(e))
+                .ok()
+        });
+        let table = self.lua.create_sequence_from(items)?;
+        failed.map_or(Ok(table), Err)
+    }
+
+    /// Does something that a script may make use too much memory.
+    fn limited<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.lua.set_memory_limit(self.limit)?;
+        let done = work();
+        self.lua.set_memory_limit(0)?;
+        done
+    }
+
+    /// Which special form of a reply a table is, with its parts; see prelude.lua.
+    pub(super) fn shape(&self, table: &Table) -> Result<(u8, Value, Value)> {
+        self.shape.call(table)
+    }
+
+    /// Gives back what a script used and needs no more; returns whether little enough is left.
+    pub(super) fn tidy(&self) -> bool {
+        const TOO_MUCH: usize = 32 << 20;
+        if self.lua.used_memory() < TOO_MUCH {
+            return true;
+        }
+        self.lua.gc_collect().is_ok() && self.lua.used_memory() < TOO_MUCH
+    }
+}
