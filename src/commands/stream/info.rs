@@ -123,7 +123,8 @@ fn put_position(reply: &mut ReplyBuf, log: &Log, group: &Group) {
     put_id(reply, group.last_id());
     reply.bulk(b"entries-read");
     match group.entries_read() {
-        Some(n) => reply.int(wire(n)),
+        // XGROUP may have set it to the greatest integer: it then goes on below zero, as in Redis.
+        Some(n) => reply.int(n.cast_signed()),
         None => reply.null(),
     }
     reply.bulk(b"lag");

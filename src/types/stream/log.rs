@@ -308,9 +308,6 @@ impl Log {
         entries_added: Option<u64>,
         max_deleted: Option<StreamId>,
     ) -> Result<(), SetIdError> {
-        if id < self.max_deleted_id {
-            return Err(SetIdError::BelowDeleted);
-        }
         if self.len > 0 {
             if id < self.top_id() {
                 return Err(SetIdError::BelowTop);
@@ -318,6 +315,9 @@ impl Log {
             if entries_added.is_some_and(|n| n < self.len) {
                 return Err(SetIdError::FewerThanLength);
             }
+        }
+        if id < self.max_deleted_id {
+            return Err(SetIdError::BelowDeleted);
         }
         self.last_id = id;
         self.entries_added = entries_added.unwrap_or(self.entries_added);
