@@ -194,7 +194,7 @@ impl Engine {
         let step = call::start(self.state(), sid, args, reply, Origin::Client);
         let blocked = match step {
             Step::Settled => false,
-            Step::Blocked => true,
+            Step::Blocked { .. } => true,
             Step::Script(call, pending) => {
                 self.run_script(sid, &call, &pending, args, reply);
                 false

@@ -19,6 +19,8 @@ pub struct Block {
     pub keys: Vec<Vec<u8>>,
     /// Until when, in unix milliseconds; `None` is for ever.
     pub deadline: Option<i64>,
+    /// When to run it again although no key has changed, in unix milliseconds: something is due then.
+    pub retry_at: Option<i64>,
     /// What to run again. Anything relative (`$`) is resolved in it.
     pub argv: Argv,
     /// Which changes of a key are worth running it again.
@@ -76,6 +78,8 @@ pub struct Waiters {
     by_key: HashMap<(usize, SmallBytes), Vec<SessionId>>,
     /// Deadlines, ordered.
     deadlines: BTreeSet<(i64, SessionId)>,
+    /// When to run commands again, ordered.
+    retries: BTreeSet<(i64, SessionId)>,
     /// Keys that changed since waiters were last served, in order and without repetition.
     ready: Vec<(usize, SmallBytes)>,
     count: usize,
@@ -97,9 +101,10 @@ impl Waiters {
         self.by_key.len()
     }
 
-    /// The earliest deadline.
+    /// The earliest deadline, or time to run a command again.
     pub fn next_deadline(&self) -> Option<i64> {
-        self.deadlines.first().map(|&(at, _)| at)
+        let firsts = [self.deadlines.first(), self.retries.first()];
+        firsts.into_iter().flatten().map(|&(at, _)| at).min()
     }
 
     /// Queues a client.
@@ -116,6 +121,9 @@ impl Waiters {
         }
         if let Some(at) = block.deadline {
             self.deadlines.insert((at, sid));
+        }
+        if let Some(at) = block.retry_at {
+            self.retries.insert((at, sid));
         }
         self.count += 1;
     }
@@ -134,7 +142,27 @@ impl Waiters {
         if let Some(at) = blocked.block.deadline {
             self.deadlines.remove(&(at, sid));
         }
+        if let Some(at) = blocked.block.retry_at {
+            self.retries.remove(&(at, sid));
+        }
         self.count -= 1;
+    }
+
+    /// A command that ran again has to wait on, and is to run again at another time.
+    pub(crate) fn reschedule(&mut self, sid: SessionId, block: &mut Block, retry_at: Option<i64>) {
+        if let Some(at) = block.retry_at {
+            self.retries.remove(&(at, sid));
+        }
+        block.retry_at = retry_at;
+        if let Some(at) = retry_at {
+            self.retries.insert((at, sid));
+        }
+    }
+
+    /// A client whose command is to run again at `now`.
+    pub(crate) fn due_again(&self, now: i64) -> Option<SessionId> {
+        let &(at, sid) = self.retries.first()?;
+        (at <= now).then_some(sid)
     }
 
     /// A key changed.

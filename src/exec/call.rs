@@ -15,7 +15,10 @@ pub enum Step {
     /// Nothing: it settled.
     Settled,
     /// It waits for a key.
-    Blocked,
+    Blocked {
+        /// When to run it again although no key has changed, in unix milliseconds.
+        retry_at: Option<i64>,
+    },
     /// A script is to be run by the host, then [`finish`] called.
     Script(ScriptCall, Pending),
     /// A transaction is to be run, command by command with [`queued`], then [`finish`] called.
@@ -154,13 +157,16 @@ fn dispatch(
         Ok(Flow::Exec(multi)) => Step::Exec(multi, pending),
         Ok(Flow::Block(block)) if origin == Origin::Client => {
             finish(state, &pending, args, Ok(()), reply);
+            let retry_at = block.retry_at;
             wait(state, sid, *block);
-            Step::Blocked
+            Step::Blocked { retry_at }
         }
-        Ok(Flow::Block(_)) if origin == Origin::Woken => {
+        Ok(Flow::Block(block)) if origin == Origin::Woken => {
             // Nothing for it yet: it keeps its place in the queues.
             settle(state, row, args);
-            Step::Blocked
+            Step::Blocked {
+                retry_at: block.retry_at,
+            }
         }
         Ok(Flow::Block(block)) => {
             block.timeout_reply.write(reply);
@@ -508,7 +514,7 @@ fn wake(state: &mut State, sid: SessionId) {
     let Some(session) = state.sessions.get_mut(sid) else {
         return;
     };
-    let Some(blocked) = session.blocked.take() else {
+    let Some(mut blocked) = session.blocked.take() else {
         return;
     };
     let mut outbox = std::mem::replace(&mut session.outbox, ReplyBuf::new(session.proto));
@@ -519,7 +525,12 @@ fn wake(state: &mut State, sid: SessionId) {
         return;
     };
     session.outbox = outbox;
-    if matches!(step, Step::Blocked) {
+    if let Step::Blocked { retry_at } = step {
+        // Never at once, so that serving what is due comes to an end.
+        let soonest = state.sys.now_us / 1000 + 1;
+        let retry_at = retry_at.map(|at| at.max(soonest));
+        let waiters = &mut state.sys.waiters;
+        waiters.reschedule(sid, &mut blocked.block, retry_at);
         session.blocked = Some(blocked);
     } else {
         state.sys.waiters.remove(sid, &blocked);
@@ -527,9 +538,13 @@ fn wake(state: &mut State, sid: SessionId) {
     }
 }
 
-/// Ends the wait of every client whose time is over.
+/// Runs commands again that are due, and ends the wait of every client whose time is over.
 pub fn expire_waits(state: &mut State) {
     let now = state.sys.now_us / 1000;
+    while let Some(sid) = state.sys.waiters.due_again(now) {
+        wake(state, sid);
+        end_unit(state);
+    }
     while let Some(sid) = state.sys.waiters.due(now) {
         if !unblock(state, sid, Unblock::Timeout) {
             break;

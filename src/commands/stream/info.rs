@@ -205,7 +205,8 @@ fn put_log(reply: &mut ReplyBuf, log: &Log) {
     put_id(reply, log.last_id());
     reply.bulk(b"max-deleted-entry-id");
     put_id(reply, log.max_deleted_id());
-    put_int(reply, "entries-added", wire(log.entries_added()));
+    // XSETID may have set it to the greatest integer: it then goes on below zero, as in Redis.
+    put_int(reply, "entries-added", log.entries_added().cast_signed());
     reply.bulk(b"recorded-first-entry-id");
     put_id(reply, log.first_id());
 }

@@ -156,30 +156,17 @@ impl<'a> Request<'a> {
         self.keys.iter().copied().zip(from.iter().copied())
     }
 
-    /// Waits, with relative ids replaced by what they stand for.
-    fn wait(
-        &self,
-        cx: &Ctx<'_>,
-        args: Args<'_>,
-        wake: Wake,
-        resolved: &[Option<StreamId>],
-    ) -> CmdResult {
-        let Some(ms) = self.block else {
-            return Ok(Flow::Done);
-        };
-        let mut argv = args.to_argv();
-        for (at, id) in (self.ids_at..).zip(resolved) {
-            if let (Some(id), Some(arg)) = (id, argv.get_mut(at)) {
-                *arg = id.to_string().into_bytes();
-            }
-        }
-        Ok(Flow::Block(Box::new(Block {
+    /// What to wait for, with relative ids replaced by what they stand for; none without BLOCK.
+    fn waits(&self, cx: &Ctx<'_>, args: Args<'_>, wake: Wake) -> Option<Block> {
+        let ms = self.block?;
+        Some(Block {
             keys: self.keys.iter().map(|k| k.to_vec()).collect(),
             deadline: (ms > 0).then(|| cx.now.saturating_add(ms)),
-            argv,
+            retry_at: None,
+            argv: args.to_argv(),
             wake,
             timeout_reply: TimeoutReply::NullArray,
-        })))
+        })
     }
 }
 
@@ -351,9 +338,13 @@ fn xread(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     if found {
         return Ok(Flow::Done);
     }
-    if req.block.is_some() {
-        let resolved: Vec<_> = from.into_iter().map(From::resolved).collect();
-        return req.wait(cx, args, Wake::Type(Stream::NAME), &resolved);
+    if let Some(mut block) = req.waits(cx, args, Wake::Type(Stream::NAME)) {
+        for (at, from) in (req.ids_at..).zip(from) {
+            if let (Some(id), Some(arg)) = (from.resolved(), block.argv.get_mut(at)) {
+                *arg = id.to_string().into_bytes();
+            }
+        }
+        return Ok(Flow::Block(Box::new(block)));
     }
     cx.reply.null_array();
     Ok(Flow::Done)
@@ -412,8 +403,8 @@ fn xreadgroup(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     if found {
         return Ok(Flow::Done);
     }
-    if req.block.is_some() {
-        return req.wait(cx, args, Wake::TypeOrGone(Stream::NAME), &[]);
+    if let Some(block) = req.waits(cx, args, Wake::TypeOrGone(Stream::NAME)) {
+        return Ok(Flow::Block(Box::new(Block { retry_at, ..block })));
     }
     cx.reply.null_array();
     Ok(Flow::Done)

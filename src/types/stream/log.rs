@@ -192,7 +192,7 @@ impl Log {
             self.first_id = id;
         }
         self.len += 1;
-        self.entries_added = self.entries_added.saturating_add(1);
+        self.entries_added = self.entries_added.wrapping_add(1);
         self.last_id = id;
         Ok(())
     }
@@ -352,10 +352,11 @@ impl Log {
         }
     }
 
-    /// Whether an entry at or above `id` may have been deleted by name.
+    /// Whether an entry at or above `id` may have been deleted by name, with entries before it left.
     #[must_use]
     pub fn has_tombstone_from(&self, id: StreamId) -> bool {
-        self.len > 0 && self.max_deleted_id != StreamId::MIN && id <= self.max_deleted_id
+        let deleted = self.max_deleted_id;
+        self.len > 0 && deleted != StreamId::MIN && deleted >= self.first_id && deleted >= id
     }
 
     /// Entries not yet delivered to a group, if that can be told. Negative where XGROUP was told of more

@@ -95,7 +95,7 @@ impl Node {
     /// Takes the bytes of a node from outside, after checking all of them.
     ///
     /// # Errors
-    /// [`super::Corrupt`] when they are not a listpack, or not one with this layout, or no entry is live, or
+    /// [`super::Corrupt`] when they are not a listpack, or not one with this layout, or
     /// ids do not rise from `own`, the node's id, on.
     pub fn from_bytes(bytes: Vec<u8>, own: StreamId) -> Result<Self, super::Corrupt> {
         let lp = Listpack::from_bytes(bytes).map_err(|_| super::Corrupt)?;
@@ -306,7 +306,7 @@ impl Node {
     /// Walks all of the node; none when something in it does not fit.
     fn check(&self, own: StreamId) -> Option<()> {
         let header = self.header()?;
-        if header.live < 1 || header.deleted < 0 || header.fields < 1 {
+        if header.live < 0 || header.deleted < 0 || header.fields < 1 {
             return None;
         }
         let terminator = self.skip(header.fields_at, header.fields)?;
