@@ -59,7 +59,9 @@ impl Node {
         let mut lines = text.split("\r\n");
         let mut all = Vec::new();
         while let Some(header) = lines.next().filter(|l| !l.is_empty()) {
-            let n: usize = header[1..].parse().unwrap();
+            let Ok(n) = header[1..].parse::<usize>() else {
+                panic!("no count of arguments: {header}");
+            };
             let args: Vec<&str> = (0..n).filter_map(|_| lines.nth(1)).collect();
             if !["SELECT", "MULTI", "EXEC"].contains(&args[0]) {
                 all.push(args.join(" "));
