@@ -30,6 +30,7 @@ pub(super) const COMMANDS: &[Command] = &[
             flag::STALE,
             flag::SKIP_SLOWLOG,
             flag::TXN,
+            flag::ENDS_TXN,
         ])
         .may_replicate(crate::spec::Propagate::Never)
         .summary("Run the commands queued by MULTI as one unit.")

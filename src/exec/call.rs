@@ -59,8 +59,8 @@ pub fn start(
     let row = match gate(state, sid, args) {
         Ok(row) => row,
         Err(e) => {
+            let e = fail_multi(state, sid, args, e);
             reject(state, args, &e, reply);
-            fail_multi(state, sid);
             mute(state, sid, mark, reply);
             return Step::Settled;
         }
@@ -184,11 +184,24 @@ fn dispatch(
     }
 }
 
-/// A command was refused: a transaction that it was meant for fails at EXEC.
-fn fail_multi(state: &mut State, sid: SessionId) {
-    if let Some(multi) = state.sessions.get_mut(sid).and_then(|s| s.multi.as_mut()) {
+/// A command was refused: a transaction that it was meant for fails at EXEC. If it was EXEC, that ends here.
+fn fail_multi(state: &mut State, sid: SessionId, args: Args<'_>, e: CmdError) -> CmdError {
+    let Some(session) = state.sessions.get_mut(sid) else {
+        return e;
+    };
+    let entry = state.sys.registry.find(args.at(0), args.get(1)).found();
+    if entry.is_some_and(|row| row.flags.has(flag::ENDS_TXN)) {
+        session.multi = None;
+        let watchers = &mut state.sys.watchers;
+        watchers.release(&mut session.watch, &state.ks, sid);
+        let watched = !watchers.is_empty();
+        state.ks.log.interest.set(Interest::WATCHED, watched);
+        return CmdError::exec_refused(&e);
+    }
+    if let Some(multi) = session.multi.as_mut() {
         multi.failed = true;
     }
+    e
 }
 
 /// Runs one queued command of a transaction, in the database that is selected by then.

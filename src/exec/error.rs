@@ -100,6 +100,12 @@ impl CmdError {
         ))
     }
 
+    /// EXEC itself was refused, and what was queued is gone.
+    pub(crate) fn exec_refused(why: &CmdError) -> CmdError {
+        let why = why.text().trim_start_matches("ERR ");
+        CmdError::new(format!("EXECABORT Transaction discarded because of: {why}"))
+    }
+
     /// No command of that name; Redis shows the first arguments, up to 128 bytes of them.
     pub fn unknown_command(args: &[&[u8]]) -> CmdError {
         let name = args.first().copied().unwrap_or_default();

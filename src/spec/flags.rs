@@ -45,6 +45,7 @@ pub mod flag {
         22 ALLOW_BUSY "allow_busy" "Allowed while a script is too slow.";
         23 TOUCHES_ARBITRARY_KEYS "touches_arbitrary_keys" "Touches keys that it does not name (not listed).";
         24 TXN "txn" "Runs at once inside MULTI instead of being queued (not listed).";
+        25 ENDS_TXN "ends_txn" "Runs what MULTI queued: refusing it drops that (not listed).";
     }
 
     /// Flags that COMMAND INFO keeps to itself.
@@ -54,7 +55,8 @@ pub mod flag {
             | ONLY_SENTINEL.0
             | PROTECTED.0
             | TOUCHES_ARBITRARY_KEYS.0
-            | TXN.0,
+            | TXN.0
+            | ENDS_TXN.0,
     );
 
     impl Flags {
