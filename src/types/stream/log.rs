@@ -231,7 +231,10 @@ impl Log {
             let last = Arc::make_mut(last);
             last.shrink();
             self.node_bytes = (self.node_bytes + last.bytes()).saturating_sub(before);
-            capacity = last.bytes().min(limits.max_bytes.clamp(1, 1 << 16)) + 64;
+            // The next node will be about as long. Never more than a node may hold: one byte beyond a power of
+            // two can cost a whole size class of the allocator.
+            let likely = last.bytes() + last.bytes() / 8;
+            capacity = likely.min(limits.max_bytes.clamp(1, 1 << 16));
         }
         let node = Node::new(fields, count, capacity);
         self.node_bytes += node.bytes();
