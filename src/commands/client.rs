@@ -243,13 +243,7 @@ fn unblock(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     };
     let id = args.int(2)?;
     let sid = u64::try_from(id).ok().and_then(|id| cx.sessions.by_id(id));
-    let done = sid.is_some_and(|sid| {
-        let done = block::unblock(&mut cx.sys.waiters, cx.sessions, sid, how);
-        if done {
-            cx.sys.actions.push(Action::Wake(sid));
-        }
-        done
-    });
+    let done = sid.is_some_and(|sid| block::unblock(cx.sys, cx.sessions, sid, how));
     cx.int(i64::from(done))
 }
 

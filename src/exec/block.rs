@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::args::Argv;
 use super::error::CmdError;
 use super::session::{SessionId, Sessions};
+use super::{Action, Entry, System};
 use crate::ds::bytes::SmallBytes;
 use crate::resp::ReplyBuf;
 
@@ -63,6 +64,8 @@ impl TimeoutReply {
 /// A client that waits.
 #[derive(Debug)]
 pub struct Blocked {
+    /// The command that waits.
+    pub row: &'static Entry,
     /// What it asked for.
     pub block: Block,
     /// The database of its keys.
@@ -213,24 +216,29 @@ pub enum Unblock {
     Error,
 }
 
-/// Ends the wait of a client; returns whether it waited. The caller wakes its connection.
-pub fn unblock(
-    waiters: &mut Waiters,
-    sessions: &mut Sessions,
-    sid: SessionId,
-    how: Unblock,
-) -> bool {
+/// Ends the wait of a client; returns whether it waited.
+pub fn unblock(sys: &mut System, sessions: &mut Sessions, sid: SessionId, how: Unblock) -> bool {
     let Some(session) = sessions.get_mut(sid) else {
         return false;
     };
     let Some(blocked) = session.blocked.take() else {
         return false;
     };
-    waiters.remove(sid, &blocked);
+    sys.waiters.remove(sid, &blocked);
+    sys.stats
+        .called(blocked.row.id.index(), 0, how == Unblock::Error);
+    let mark = session.outbox.mark();
     match how {
         Unblock::Timeout => blocked.block.timeout_reply.write(&mut session.outbox),
-        Unblock::Error => session.outbox.error(UNBLOCKED.text()),
+        Unblock::Error => {
+            sys.stats.error(UNBLOCKED.code());
+            session.outbox.error(UNBLOCKED.text());
+        }
     }
+    if session.wants_none() {
+        session.outbox.rollback(mark);
+    }
+    sys.actions.push(Action::Wake(sid));
     true
 }
 

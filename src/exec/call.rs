@@ -2,7 +2,7 @@
 
 use super::block::{self, Blocked, Unblock};
 use super::error::{CmdError, CmdResult};
-use super::session::{Peer, ReplyMode, SessionId};
+use super::session::{Peer, SessionId};
 use super::txn::Multi;
 use super::{Action, Args, Block, Ctx, Entry, Flow, Origin, ScriptCall, State};
 use crate::keyspace::{Interest, What};
@@ -156,9 +156,10 @@ fn dispatch(
         Ok(Flow::Script(call)) => Step::Script(call, pending),
         Ok(Flow::Exec(multi)) => Step::Exec(multi, pending),
         Ok(Flow::Block(block)) if origin == Origin::Client => {
-            finish(state, &pending, args, Ok(()), reply);
+            // It is counted when its wait ends.
+            settle(state, row, args);
             let retry_at = block.retry_at;
-            wait(state, sid, *block);
+            wait(state, sid, row, *block);
             Step::Blocked { retry_at }
         }
         Ok(Flow::Block(block)) if origin == Origin::Woken => {
@@ -356,21 +357,12 @@ pub fn finish(
     mute(state, pending.sid, pending.mark, reply);
 }
 
-/// Takes the reply back if the client wants none (CLIENT REPLY).
+/// Takes the reply back if the client wants none.
 fn mute(state: &mut State, sid: SessionId, mark: Mark, reply: &mut ReplyBuf) {
-    if let Some(session) = state.sessions.get_mut(sid) {
-        match session.reply_mode {
-            ReplyMode::On => {}
-            ReplyMode::Off => reply.rollback(mark),
-            ReplyMode::SkipNext => {
-                reply.rollback(mark);
-                session.reply_mode = ReplyMode::Skip;
-            }
-            ReplyMode::Skip => {
-                reply.rollback(mark);
-                session.reply_mode = ReplyMode::On;
-            }
-        }
+    if let Some(session) = state.sessions.get_mut(sid)
+        && session.wants_none()
+    {
+        reply.rollback(mark);
     }
 }
 
@@ -475,12 +467,13 @@ fn settle_changes(state: &mut State) {
 }
 
 /// Queues a client on the keys of `block`.
-fn wait(state: &mut State, sid: SessionId, block: Block) {
+fn wait(state: &mut State, sid: SessionId, row: &'static Entry, block: Block) {
     let Some(session) = state.sessions.get_mut(sid) else {
         return;
     };
     state.sys.waiters.add(sid, session.db, &block);
     session.blocked = Some(Box::new(Blocked {
+        row,
         block,
         db: session.db,
         since: state.sys.now_us / 1000,
@@ -559,19 +552,10 @@ pub fn expire_waits(state: &mut State) {
         end_unit(state);
     }
     while let Some(sid) = state.sys.waiters.due(now) {
-        if !unblock(state, sid, Unblock::Timeout) {
+        if !block::unblock(&mut state.sys, &mut state.sessions, sid, Unblock::Timeout) {
             break;
         }
     }
-}
-
-/// Ends the wait of a client.
-pub fn unblock(state: &mut State, sid: SessionId, how: Unblock) -> bool {
-    let done = block::unblock(&mut state.sys.waiters, &mut state.sessions, sid, how);
-    if done {
-        state.sys.actions.push(Action::Wake(sid));
-    }
-    done
 }
 
 /// Why a client is not let in.

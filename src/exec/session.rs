@@ -101,6 +101,19 @@ impl Session {
     }
 }
 
+impl Session {
+    /// A command of this client has run: whether its reply is unwanted (CLIENT REPLY).
+    pub(crate) fn wants_none(&mut self) -> bool {
+        let mode = self.reply_mode;
+        self.reply_mode = match mode {
+            ReplyMode::On | ReplyMode::Skip => ReplyMode::On,
+            ReplyMode::Off => ReplyMode::Off,
+            ReplyMode::SkipNext => ReplyMode::Skip,
+        };
+        mode != ReplyMode::On
+    }
+}
+
 /// Sizes that only the connection knows.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NetCounters {
