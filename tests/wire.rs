@@ -514,6 +514,45 @@ fn a_client_that_takes_no_replies_does_not_stop_others() {
 }
 
 #[test]
+fn output_that_piles_up_beyond_its_limit_ends_the_connection() {
+    for (limit, patience) in [("normal 1mb 0 0", 0), ("normal 0 1mb 1", 900)] {
+        let server = Server::builder()
+            .config("client-output-buffer-limit", limit)
+            .start()
+            .unwrap();
+        let mut admin = Raw::to(&server);
+        let value = vec![b'x'; 512 * 1024];
+        admin
+            .send(request(&[b"SET", b"k", &value]))
+            .expect("+OK\r\n");
+        let mut deaf = Raw::to(&server);
+        let began = Instant::now();
+        deaf.send("GET k\r\n".repeat(60));
+        eventually(|| info(&mut admin, "clients").contains("connected_clients:1\r\n"));
+        assert!(began.elapsed() >= Duration::from_millis(patience));
+        admin.send("STRLEN k\r\n").expect(":524288\r\n");
+    }
+}
+
+#[test]
+fn a_killed_client_is_gone_although_it_takes_no_output() {
+    let server = server();
+    let mut admin = Raw::to(&server);
+    admin
+        .send(request(&[b"SET", b"k", &vec![b'x'; 1 << 20]]))
+        .expect("+OK\r\n");
+    let mut deaf = Raw::to(&server);
+    deaf.send("CLIENT ID\r\n");
+    let id = read_line(&mut deaf.0);
+    deaf.send("GET k\r\n".repeat(30));
+    std::thread::sleep(QUIET);
+    admin
+        .send(format!("CLIENT KILL ID {}\r\n", &id[1..]))
+        .expect(":1\r\n");
+    eventually(|| info(&mut admin, "clients").contains("connected_clients:1\r\n"));
+}
+
+#[test]
 fn a_half_closed_connection_gets_its_replies() {
     let server = server();
     let mut raw = Raw::to(&server);

@@ -322,8 +322,13 @@ impl Decoder {
         batch: &mut Batch,
     ) -> Result<Step, ProtocolError> {
         let start = batch.consumed;
-        let Some((count, at)) = self.header(buf, start, ProtocolError::MultibulkHeaderTooBig)?
-        else {
+        let header = match buf.get(start..) {
+            Some([b'*', d @ b'0'..=b'9', b'\r', _, ..]) => {
+                Some((Some(i64::from(d - b'0')), start + 4))
+            }
+            _ => self.header(buf, start, ProtocolError::MultibulkHeaderTooBig)?,
+        };
+        let Some((count, at)) = header else {
             return Ok(Step::Incomplete);
         };
         let count = count

@@ -4,28 +4,25 @@
 //! and stay warm; a connection owns only what is left over: an unfinished request, and output that the peer has
 //! not taken yet.
 
-use std::cell::Cell;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 use tracing::{debug, warn};
 
+use super::buffers::{Queue, READ, REPLY_PER_HOLD, Worker};
 use super::signal::Signal;
 use crate::embed::{LockError, Node, Posted};
 use crate::engine::Outcome;
 use crate::exec::busy::{BusyRequest, Served};
 use crate::exec::{Args, Argv, SessionId};
-use crate::resp::{ArgVec, Batch, Decoder, Limits, Proto, ReplyBuf};
-
-/// Bytes read at once.
-const READ: usize = 64 * 1024;
-
-/// A hold of the lock ends when this much has been answered.
-const REPLY_PER_HOLD: usize = 256 * 1024;
+use crate::resp::{ArgVec, Batch, Decoder, Limits, ReplyBuf};
+use crate::service::config::BufferLimit;
 
 /// Nothing more is run or read for a client that has left this much output untaken.
 const MAX_OUTPUT: usize = 64 * 1024 * 1024;
@@ -33,85 +30,8 @@ const MAX_OUTPUT: usize = 64 * 1024 * 1024;
 /// A client that waits for a key is read on, so that its leaving is seen, up to this much.
 const MAX_READ_AHEAD: usize = 1024 * 1024;
 
-/// Buffers up to this size are kept between uses.
-const KEEP: usize = 16 * 1024;
-
 /// Batches run in one poll before other connections get their turn.
 const BATCHES_PER_POLL: usize = 4;
-
-/// What a worker thread lends to the connection that it polls.
-struct Worker {
-    read: Vec<u8>,
-    batch: Batch,
-    reply: ReplyBuf,
-}
-
-thread_local! {
-    static WORKER: Cell<Option<Box<Worker>>> = const { Cell::new(None) };
-}
-
-impl Worker {
-    /// The buffers of this thread, or new ones while those are lent.
-    fn borrow() -> Box<Self> {
-        WORKER.take().unwrap_or_else(|| {
-            Box::new(Self {
-                read: vec![0; READ],
-                batch: Batch::new(),
-                reply: ReplyBuf::new(Proto::Resp2),
-            })
-        })
-    }
-
-    fn give_back(mut self: Box<Self>) {
-        self.reply.clear();
-        if self.reply.capacity() > 4 * REPLY_PER_HOLD {
-            let _ = self.reply.take();
-        }
-        WORKER.set(Some(self));
-    }
-}
-
-/// Bytes received and not yet run.
-#[derive(Default)]
-struct Input {
-    buf: Vec<u8>,
-    start: usize,
-}
-
-impl Input {
-    fn bytes(&self) -> &[u8] {
-        self.buf.get(self.start..).unwrap_or_default()
-    }
-
-    fn len(&self) -> usize {
-        self.buf.len() - self.start
-    }
-
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    fn extend(&mut self, bytes: &[u8]) {
-        self.buf.extend_from_slice(bytes);
-    }
-
-    /// Drops bytes from the front; they are moved out of the way only when they are the greater part.
-    fn consume(&mut self, n: usize) {
-        self.start += n;
-        if self.is_empty() {
-            self.clear();
-        } else if self.start > self.buf.len() / 2 {
-            self.buf.drain(..self.start);
-            self.start = 0;
-        }
-    }
-
-    fn clear(&mut self) {
-        self.start = 0;
-        self.buf.clear();
-        self.buf.shrink_to(KEEP);
-    }
-}
 
 /// What the connection is waiting for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -133,17 +53,22 @@ pub(super) struct Conn<S> {
     sid: SessionId,
     signal: Arc<Signal>,
     phase: Phase,
+    /// Somebody else ended the connection: its output is not waited for.
+    expelled: bool,
     limits: Limits,
     query_limit: usize,
     decoder: Decoder,
-    input: Input,
+    /// Received and not yet run.
+    input: Queue,
     /// Whether `input` may hold complete requests.
     backlog: bool,
     /// Bytes read that the session has not been told of.
     received: usize,
-    output: Vec<u8>,
-    /// Bytes of `output` that are written.
-    sent: usize,
+    /// Answered and not yet taken by the peer.
+    output: Queue,
+    output_limit: BufferLimit,
+    /// Ends the connection when its output has been above the soft limit for too long.
+    patience: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Drop for Conn<S> {
@@ -160,7 +85,7 @@ enum Ran {
     UpTo(usize),
     /// None has: a script is busy and will answer them.
     Posted,
-    /// None has: the server is stopping.
+    /// The connection is to end without another word.
     Stopped,
 }
 
@@ -174,14 +99,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             sid,
             signal,
             phase: Phase::Open,
+            expelled: false,
             limits,
             query_limit: usize::MAX,
             decoder: Decoder::new(),
-            input: Input::default(),
+            input: Queue::default(),
             backlog: false,
             received: 0,
-            output: Vec::new(),
-            sent: 0,
+            output: Queue::default(),
+            output_limit: BufferLimit::default(),
+            patience: None,
         }
     }
 
@@ -205,6 +132,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             }
             match self.poll_flush(cx) {
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending if self.expelled => return Poll::Ready(()),
+                Poll::Pending if self.poll_patience(cx).is_ready() => {
+                    warn!(
+                        "Closing a client that was above its soft output buffer limit for too long"
+                    );
+                    return Poll::Ready(());
+                }
                 Poll::Ready(Ok(())) if self.phase == Phase::Closing => {
                     self.drain(cx, worker);
                     return Poll::Ready(());
@@ -230,17 +164,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         Poll::Pending
     }
 
-    fn unsent(&self) -> usize {
-        self.output.len() - self.sent
-    }
-
     fn may_run(&self) -> bool {
-        self.phase == Phase::Open && self.unsent() < MAX_OUTPUT
+        self.phase == Phase::Open && self.output.len() < MAX_OUTPUT
     }
 
     fn may_read(&self) -> bool {
         match self.phase {
-            Phase::Open => self.unsent() < MAX_OUTPUT,
+            Phase::Open => self.output.len() < MAX_OUTPUT,
             Phase::Blocked => self.input.len() < MAX_READ_AHEAD,
             Phase::Posted | Phase::Closing => false,
         }
@@ -257,7 +187,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             return;
         }
         match self.take_output() {
-            Some(phase) => self.enter(phase),
+            Some(phase) => {
+                self.expelled |= phase == Phase::Closing;
+                self.enter(phase);
+            }
             None => self.abandon(),
         }
     }
@@ -267,7 +200,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         loop {
             match self.node.lock() {
                 Ok(mut engine) => {
-                    return Some(phase_after(engine.take_output(self.sid, &mut self.output)));
+                    return Some(phase_after(
+                        engine.take_output(self.sid, self.output.back()),
+                    ));
                 }
                 Err(LockError::Stopped) => return None,
                 Err(LockError::Busy) => {
@@ -280,7 +215,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     }
 
     fn take_served(&mut self, served: Served) {
-        self.output.extend_from_slice(&served.bytes);
+        self.output.extend(&served.bytes);
         self.enter(match served {
             Served { closing: true, .. } => Phase::Closing,
             Served { blocked: true, .. } => Phase::Blocked,
@@ -303,7 +238,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     /// Ends the connection without another word.
     fn abandon(&mut self) {
         self.output.clear();
-        self.sent = 0;
         self.enter(Phase::Closing);
     }
 
@@ -385,6 +319,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
                 batch.len().saturating_sub(1)
             }
             Ran::Stopped => {
+                reply.clear();
                 self.abandon();
                 return buf.len();
             }
@@ -442,6 +377,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             usize::try_from(state.sys.cfg.client_query_buffer_limit).unwrap_or(usize::MAX);
         self.limits.max_bulk =
             usize::try_from(state.sys.cfg.proto_max_bulk_len).unwrap_or(usize::MAX);
+        self.output_limit = state.sys.cfg.client_output_buffer_limit.normal;
+        if self.is_too_much(reply.len()) {
+            state.sys.stats.output_buffer_limit_disconnections += 1;
+            warn!(
+                size = self.output.len() + reply.len(),
+                "Closing a client that overcame its output buffer limit"
+            );
+            return Ran::Stopped;
+        }
         if let Some(session) = state.sessions.get_mut(self.sid) {
             self.limits.unauthenticated = !session.authenticated;
             session.net.received += self.received as u64;
@@ -456,12 +400,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     /// Sends the replies of a batch; what the peer does not take at once becomes the connection's output.
     fn poll_reply(&mut self, cx: &mut Context<'_>, worker: &mut Worker) -> io::Result<()> {
         let reply = &mut worker.reply;
-        if reply.is_empty() {
-            return Ok(());
-        }
         let mut written = 0;
-        while self.output.is_empty() && written < reply.len() {
-            let rest = reply.as_slice().get(written..).unwrap_or_default();
+        while let Some(rest @ [_, ..]) = reply.as_slice().get(written..)
+            && self.output.is_empty()
+        {
             match Pin::new(&mut self.io).poll_write(cx, rest) {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(n)) => written += n,
@@ -469,32 +411,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
                 Poll::Pending => break,
             }
         }
-        if self.output.is_empty() && reply.len() - written > KEEP {
-            reply.swap(&mut self.output);
-            self.sent = written;
-        } else {
-            self.output
-                .extend_from_slice(reply.as_slice().get(written..).unwrap_or_default());
-        }
+        self.output.take_reply(reply, written);
         reply.clear();
         Ok(())
     }
 
     /// Sends what is left over. Ready when nothing is.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.output.is_empty() {
-            return Poll::Ready(Ok(()));
-        }
-        while let Some(rest @ [_, ..]) = self.output.get(self.sent..) {
-            match ready!(Pin::new(&mut self.io).poll_write(cx, rest))? {
+        while !self.output.is_empty() {
+            match ready!(Pin::new(&mut self.io).poll_write(cx, self.output.bytes()))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                n => self.sent += n,
+                n => self.output.consume(n),
             }
         }
-        self.output.clear();
-        self.output.shrink_to(KEEP);
-        self.sent = 0;
         Poll::Ready(Ok(()))
+    }
+
+    /// Ready when the output has been above the soft limit for too long.
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let limit = &self.output_limit;
+        if limit.soft == 0 || (self.output.len() as u64) <= limit.soft {
+            self.patience = None;
+            return Poll::Pending;
+        }
+        let time = Duration::from_secs(limit.soft_seconds);
+        let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(time)));
+        patience.as_mut().poll(cx)
+    }
+
+    /// Whether this much more output is more than the client may leave untaken.
+    fn is_too_much(&self, more: usize) -> bool {
+        let hard = self.output_limit.hard;
+        hard > 0 && (self.output.len() + more) as u64 > hard
     }
 }
 

@@ -1,0 +1,142 @@
+//! Buffers of connections: what a worker thread lends, and what a connection owns.
+
+use std::cell::Cell;
+
+use crate::resp::{Batch, Proto, ReplyBuf};
+
+/// Bytes read at once.
+pub(super) const READ: usize = 64 * 1024;
+
+/// A hold of the lock ends when this much has been answered.
+pub(super) const REPLY_PER_HOLD: usize = 256 * 1024;
+
+/// Buffers up to this size are kept between uses.
+pub(super) const KEEP: usize = 16 * 1024;
+
+/// What a worker thread lends to the connection that it polls.
+pub(super) struct Worker {
+    /// Always [`READ`] bytes.
+    pub(super) read: Vec<u8>,
+    pub(super) batch: Batch,
+    pub(super) reply: ReplyBuf,
+}
+
+thread_local! {
+    static WORKER: Cell<Option<Box<Worker>>> = const { Cell::new(None) };
+}
+
+impl Worker {
+    /// The buffers of this thread, or new ones while those are lent.
+    pub(super) fn borrow() -> Box<Self> {
+        WORKER.take().unwrap_or_else(|| {
+            Box::new(Self {
+                read: vec![0; READ],
+                batch: Batch::new(),
+                reply: ReplyBuf::new(Proto::Resp2),
+            })
+        })
+    }
+
+    pub(super) fn give_back(mut self: Box<Self>) {
+        self.reply.clear();
+        if self.reply.capacity() > 4 * REPLY_PER_HOLD {
+            let _ = self.reply.take();
+        }
+        WORKER.set(Some(self));
+    }
+}
+
+/// Bytes that come in at the back and go out at the front.
+#[derive(Default)]
+pub(super) struct Queue {
+    buf: Vec<u8>,
+    start: usize,
+}
+
+impl Queue {
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.buf.get(self.start..).unwrap_or_default()
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.buf.len() - self.start
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(super) fn extend(&mut self, bytes: &[u8]) {
+        self.buf.extend_from_slice(bytes);
+    }
+
+    /// The buffer, for what appends to it.
+    pub(super) const fn back(&mut self) -> &mut Vec<u8> {
+        &mut self.buf
+    }
+
+    /// Takes over what `reply` holds behind its first `skip` bytes, without copying much.
+    pub(super) fn take_reply(&mut self, reply: &mut ReplyBuf, skip: usize) {
+        let rest = reply.as_slice().get(skip..).unwrap_or_default();
+        if self.is_empty() && rest.len() > KEEP {
+            reply.swap(&mut self.buf);
+            self.start = skip;
+        } else {
+            self.buf.extend_from_slice(rest);
+        }
+    }
+
+    /// Drops bytes from the front. The rest is moved only when it is the lesser part.
+    pub(super) fn consume(&mut self, n: usize) {
+        self.start += n;
+        if self.is_empty() {
+            self.clear();
+        } else if self.start > self.buf.len() / 2 {
+            self.buf.drain(..self.start);
+            self.start = 0;
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.start = 0;
+        self.buf.clear();
+        self.buf.shrink_to(KEEP);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_gives_what_it_took_in_order() {
+        let mut queue = Queue::default();
+        let (mut next_in, mut next_out) = (0u32, 0u32);
+        for round in 0..2000usize {
+            for _ in 0..round % 7 {
+                queue.extend(&next_in.to_le_bytes());
+                next_in += 1;
+            }
+            for _ in 0..(round % 5).min(queue.len() / 4) {
+                assert_eq!(queue.bytes().first_chunk(), Some(&next_out.to_le_bytes()));
+                queue.consume(4);
+                next_out += 1;
+            }
+        }
+        assert_eq!(queue.len(), ((next_in - next_out) * 4) as usize);
+        assert!(queue.buf.len() <= 2 * queue.len() + 8);
+    }
+
+    #[test]
+    fn a_large_reply_is_taken_over_and_a_small_one_appended() {
+        let mut queue = Queue::default();
+        let mut reply = ReplyBuf::new(Proto::Resp2);
+        reply.raw(&vec![b'x'; 100_000]);
+        queue.take_reply(&mut reply, 10);
+        assert_eq!(queue.len(), 99_990);
+        reply.clear();
+        reply.raw(b"0123");
+        queue.take_reply(&mut reply, 1);
+        assert!(queue.bytes().ends_with(b"xx123"));
+    }
+}
