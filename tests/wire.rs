@@ -526,6 +526,7 @@ fn output_that_piles_up_beyond_its_limit_ends_the_connection() {
             .send(request(&[b"SET", b"k", &value]))
             .expect("+OK\r\n");
         let mut deaf = Raw::to(&server);
+        deaf.send("PING\r\n").expect("+PONG\r\n");
         let began = Instant::now();
         deaf.send("GET k\r\n".repeat(60));
         eventually(|| info(&mut admin, "clients").contains("connected_clients:1\r\n"));

@@ -279,6 +279,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
                 size = self.input.len(),
                 "Closing a client that reached the maximum query buffer length"
             );
+            if let Ok(mut engine) = self.node.lock() {
+                engine.state().sys.stats.query_limit_disconnections += 1;
+            }
             self.abandon();
         }
     }
@@ -379,7 +382,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             usize::try_from(state.sys.cfg.proto_max_bulk_len).unwrap_or(usize::MAX);
         self.output_limit = state.sys.cfg.client_output_buffer_limit.normal;
         if self.is_too_much(reply.len()) {
-            state.sys.stats.output_buffer_limit_disconnections += 1;
+            state.sys.stats.output_limit_disconnections += 1;
             warn!(
                 size = self.output.len() + reply.len(),
                 "Closing a client that overcame its output buffer limit"

@@ -168,6 +168,14 @@ impl Stats {
         out.field("total_forks", 0);
         out.field("unexpected_error_replies", 0);
         out.field("total_error_replies", self.error_replies);
+        out.field(
+            "client_query_buffer_limit_disconnections",
+            self.query_limit_disconnections,
+        );
+        out.field(
+            "client_output_buffer_limit_disconnections",
+            self.output_limit_disconnections,
+        );
     }
 
     /// A line of section Commandstats for each of `commands` (index and full name) that was called or refused.

@@ -31,6 +31,10 @@ pub struct Stats {
     pub evicted_keys: u64,
     /// Clients closed because of `maxmemory-clients`.
     pub evicted_clients: u64,
+    /// Clients closed because of `client-query-buffer-limit`.
+    pub query_limit_disconnections: u64,
+    /// Clients closed because of `client-output-buffer-limit`.
+    pub output_limit_disconnections: u64,
     /// The most memory in use, as far as it was looked at.
     pub peak_memory: u64,
     commands: Vec<CommandStats>,
