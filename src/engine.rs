@@ -27,7 +27,7 @@ use crate::exec::{
 };
 use smallvec::SmallVec;
 
-use crate::keyspace::Keyspace;
+use crate::keyspace::{Garbage, Keyspace};
 use crate::resp::ReplyBuf;
 use crate::service::config::Settings;
 use crate::service::latency::Latency;
@@ -312,9 +312,15 @@ impl Engine {
         std::mem::take(&mut self.state().sys.actions)
     }
 
+    /// Takes what was deleted and is still to be dropped: best done without the lock.
+    pub fn take_garbage(&mut self) -> Vec<Garbage> {
+        std::mem::take(&mut self.state().ks.garbage)
+    }
+
     /// Does what is due: expires keys, ends waits, takes samples. Call it at [`next_deadline`](Self::next_deadline).
     pub fn tick(&mut self) {
         self.refresh_time();
+        drop(self.take_garbage());
         let state = self.state();
         if !state.sys.debug.cron_paused {
             call::expire_keys(state, EXPIRE_BATCH);

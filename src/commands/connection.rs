@@ -263,15 +263,7 @@ fn reset(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
 }
 
 fn select(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    let index = args.int(1)?;
-    if i32::try_from(index).is_err() {
-        let text = "ERR value is out of range, value must between -2147483648 and 2147483647";
-        return Err(CmdError::fixed(text));
-    }
-    let db = usize::try_from(index).map_err(|_| CmdError::DB_RANGE)?;
-    if db >= cx.ks.databases() {
-        return Err(CmdError::DB_RANGE);
-    }
+    let db = super::databases::index_of(cx.ks, args.at(1))?;
     cx.ks.select(db);
     // What a script selects does not outlast it.
     if !matches!(cx.origin, Origin::Script { .. })

@@ -3,9 +3,13 @@
 mod client;
 mod connection;
 mod counter;
+mod databases;
+mod expire;
 mod introspect;
+mod keys;
 mod lcs;
 mod script;
+mod object;
 mod server;
 mod stream;
 mod string;
@@ -23,6 +27,10 @@ const FAMILIES: &[&[Command]] = &[
     connection::COMMANDS,
     client::COMMANDS,
     introspect::COMMANDS,
+    keys::COMMANDS,
+    databases::COMMANDS,
+    expire::COMMANDS,
+    object::COMMANDS,
     string::COMMANDS,
     txn::COMMANDS,
     string_set::COMMANDS,

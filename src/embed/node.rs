@@ -306,6 +306,7 @@ impl Drop for Held<'_> {
             return;
         }
         let actions = engine.take_actions();
+        let garbage = engine.take_garbage();
         let waits_for = &self.node.inner.driver_waits_for;
         let earlier = engine
             .next_deadline()
@@ -315,6 +316,8 @@ impl Drop for Held<'_> {
             waits_for.store(i64::MIN, Ordering::Relaxed);
         }
         drop(engine);
+        // Nobody but the client that asked for it waits while millions of keys are dropped.
+        drop(garbage);
         if !actions.is_empty() {
             self.node.act(actions);
         }

@@ -11,6 +11,7 @@
 mod edit;
 pub mod event;
 mod expire;
+mod transfer;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -18,6 +19,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 pub use edit::{Change, ChangeLog, Edit, Interest, What};
 use event::Event;
+pub use transfer::{Garbage, Place};
 
 use crate::ds::bytes::SmallBytes;
 use crate::ds::table::{Keyed, Seed, Slot, Table};
@@ -191,8 +193,8 @@ pub struct Keyspace {
     missed: Cell<u64>,
     /// Keys that ran out of time so far.
     pub expired_total: u64,
-    /// Large values taken out by UNLINK and the like, to be dropped when nobody waits for the lock.
-    pub garbage: Vec<Value>,
+    /// What UNLINK and the like took out, to be dropped when nobody waits for the lock.
+    pub garbage: Vec<Garbage>,
 }
 
 impl Keyspace {
@@ -297,12 +299,19 @@ impl Keyspace {
 
     /// The record of a key, of any type, counted as a read.
     pub fn read_any(&self, key: &[u8]) -> Option<&Record> {
+        let record = self.read_meta(key)?;
+        if self.touch {
+            record.touch(self.now);
+        }
+        Some(record)
+    }
+
+    /// As [`read_any`](Self::read_any), for what is about the key and not about its value: it is a hit or a miss,
+    /// and no access.
+    pub fn read_meta(&self, key: &[u8]) -> Option<&Record> {
         match self.live(self.current, key) {
             Some(record) => {
                 self.hits.set(self.hits.get() + 1);
-                if self.touch {
-                    record.touch(self.now);
-                }
                 Some(record)
             }
             None => {
@@ -576,25 +585,5 @@ impl Keyspace {
     /// Counts changes that belong to no single key (FLUSHALL on empty databases, SWAPDB).
     pub fn mark_dirty(&mut self, n: u64) {
         self.log.dirty += n;
-    }
-
-    /// Exchanges two databases.
-    pub fn swap(&mut self, a: usize, b: usize) {
-        self.dbs.swap(a, b);
-        for db in [a, b] {
-            self.log.push(db, b"", What::AllModified);
-        }
-    }
-
-    /// Empties a database; returns how many keys it had.
-    pub fn flush(&mut self, index: usize) -> usize {
-        let db = &mut self.dbs[index];
-        let n = db.table.len();
-        db.table.clear();
-        db.ttl.clear();
-        db.ttl_sum = 0;
-        db.heap = 0;
-        self.log.push(index, b"", What::AllModified);
-        n
     }
 }

@@ -1,0 +1,183 @@
+//! OBJECT: what is behind a key. WAIT: what is behind a write.
+
+use crate::exec::{Args, Block, CmdError, CmdResult, Command, Ctx, Flow, TimeoutReply, Wake};
+use crate::keyspace::Record;
+use crate::service::config::Eviction;
+use crate::spec::{Group, KeySpec, category, flag};
+use crate::types::Value;
+use crate::types::string::Str;
+
+/// What the subcommands about a key share.
+macro_rules! about_key {
+    ($name:literal, $run:ident, $since:literal, $summary:literal) => {
+        Command::new($name, 3, $run)
+            .since($since)
+            .group(Group::Generic)
+            .read()
+            .acl(&[category::KEYSPACE])
+            .keys(&[KeySpec::at(2).ro()])
+            .syntax("key:key")
+            .summary($summary)
+            .complexity("O(1)")
+            .tips(&["nondeterministic_output"])
+            .checked()
+    };
+}
+
+/// The rows of this family.
+pub(super) const COMMANDS: &[Command] = &[
+    Command::container("object", -2)
+        .since("2.2.3")
+        .group(Group::Generic)
+        .summary("Commands about what is behind a key.")
+        .complexity("Depends on the subcommand.")
+        .subs(&[
+            about_key!(
+                "encoding",
+                encoding,
+                "2.2.3",
+                "Return how the value is stored."
+            ),
+            about_key!(
+                "freq",
+                freq,
+                "4.0.0",
+                "Return how often the key is accessed."
+            ),
+            about_key!(
+                "idletime",
+                idletime,
+                "2.2.3",
+                "Return the seconds since the key was last accessed."
+            ),
+            about_key!(
+                "refcount",
+                refcount,
+                "2.2.3",
+                "Return the number of references to the value."
+            ),
+            Command::new("help", 2, help)
+                .since("6.2.0")
+                .group(Group::Generic)
+                .flags(&[flag::LOADING, flag::STALE])
+                .acl(&[category::KEYSPACE])
+                .summary("Show the subcommands.")
+                .complexity("O(1)")
+                .checked(),
+        ])
+        .checked(),
+    Command::new("wait", 3, wait)
+        .since("3.0.0")
+        .group(Group::Generic)
+        .flags(&[flag::BLOCKING])
+        .acl(&[category::CONNECTION])
+        .syntax("numreplicas:int timeout:int")
+        .summary("Wait until so many replicas have the connection's writes; return how many have.")
+        .complexity("O(1)")
+        .tips(&["request_policy:all_shards", "response_policy:agg_min"])
+        .checked(),
+];
+
+/// Answers with what `tell` says about the key, null without such a key.
+fn about(
+    cx: &mut Ctx<'_>,
+    args: Args<'_>,
+    tell: impl Fn(&Ctx<'_>, &Record) -> Result<i64, CmdError>,
+) -> CmdResult {
+    let told = cx
+        .ks
+        .read_meta(args.at(2))
+        .map(|r| tell(cx, r))
+        .transpose()?;
+    match told {
+        Some(number) => cx.int(number),
+        None => cx.null(),
+    }
+}
+
+fn encoding(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    match cx.ks.read_meta(args.at(2)) {
+        Some(record) => cx.reply.bulk(record.value().encoding().as_bytes()),
+        None => cx.reply.null(),
+    }
+    Ok(Flow::Done)
+}
+
+/// Redis shares the small integers among all keys and shows it, unless memory is bounded by when a key was
+/// used last or how often.
+fn refcount(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    about(cx, args, |cx, record| {
+        let cfg = &cx.sys.cfg;
+        let by_use = matches!(
+            cfg.maxmemory_policy,
+            Eviction::VolatileLru
+                | Eviction::VolatileLfu
+                | Eviction::AllKeysLru
+                | Eviction::AllKeysLfu
+        );
+        let shared = match record.value() {
+            Value::Str(Str::Int(n)) => (0..10_000).contains(n) && (cfg.maxmemory == 0 || !by_use),
+            _ => false,
+        };
+        Ok(if shared { i64::from(i32::MAX) } else { 1 })
+    })
+}
+
+const SWITCHING: &str = "Please note that when switching between policies at runtime LRU and LFU data will take \
+    some time to adjust.";
+
+fn counts_uses(cx: &Ctx<'_>) -> bool {
+    let policy = cx.sys.cfg.maxmemory_policy;
+    matches!(policy, Eviction::VolatileLfu | Eviction::AllKeysLfu)
+}
+
+fn idletime(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    about(cx, args, |cx, record| {
+        if counts_uses(cx) {
+            let text = "ERR An LFU maxmemory policy is selected, idle time not tracked.";
+            return Err(CmdError::new(format!("{text} {SWITCHING}")));
+        }
+        Ok(i64::try_from(record.idle_secs(cx.now)).unwrap_or(i64::MAX))
+    })
+}
+
+/// Uses are not counted yet, whatever the policy: nothing is evicted so far.
+fn freq(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    about(cx, args, |_, _| {
+        let text = "ERR An LFU maxmemory policy is not selected, access frequency not tracked.";
+        Err(CmdError::new(format!("{text} {SWITCHING}")))
+    })
+}
+
+fn help(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
+    cx.help(&[
+        "ENCODING <key>",
+        "    How the value is stored.",
+        "FREQ <key>",
+        "    How often the key is accessed, on a logarithmic scale.",
+        "IDLETIME <key>",
+        "    Seconds since the key was last accessed.",
+        "REFCOUNT <key>",
+        "    How many references to the value there are.",
+    ])
+}
+
+/// There are no replicas: whoever waits for one waits until the time is over.
+fn wait(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    let replicas = args.int(1)?;
+    let timeout = args.int(2).map_err(|_| CmdError::TIMEOUT_NOT_INTEGER)?;
+    if timeout < 0 {
+        return Err(CmdError::TIMEOUT_NEGATIVE);
+    }
+    let deadline = timeout.checked_add(cx.now).ok_or(CmdError::TIMEOUT_RANGE)?;
+    if replicas <= 0 {
+        return cx.int(0);
+    }
+    Ok(Flow::Block(Box::new(Block {
+        keys: Vec::new(),
+        deadline: (timeout > 0).then_some(deadline),
+        argv: args.to_argv(),
+        wake: Wake::Type(""),
+        timeout_reply: TimeoutReply::Zero,
+    })))
+}
