@@ -178,6 +178,7 @@ fn wait(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
         deadline: (timeout > 0).then_some(deadline),
         argv: args.to_argv(),
         wake: Wake::Type(""),
+        retry_at: None,
         timeout_reply: TimeoutReply::Zero,
     })))
 }
