@@ -463,7 +463,10 @@ fn xidmprecord(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
                 "ERR this production is recorded with another stream ID",
             ));
         }
-        None if !edit.log().contains(id) => return Err(CmdError::fixed("ERR no such stream ID")),
+        // One deleted since is still the entry that the production made.
+        None if id > edit.log().last_id() => {
+            return Err(CmdError::fixed("ERR no such stream ID"));
+        }
         None => {
             edit.get_mut()
                 .idmp_mut(IdmpConfig::default())

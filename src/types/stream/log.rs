@@ -234,7 +234,11 @@ impl Log {
             // The next node will be about as long. Never more than a node may hold: one byte beyond a power of
             // two can cost a whole size class of the allocator.
             let likely = last.bytes() + last.bytes() / 8;
-            capacity = likely.min(limits.max_bytes.clamp(1, 1 << 16));
+            let most = match limits.max_bytes {
+                0 => 1 << 16,
+                n => n.min(1 << 16),
+            };
+            capacity = likely.min(most);
         }
         let node = Node::new(fields, count, capacity);
         self.node_bytes += node.bytes();
