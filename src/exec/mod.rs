@@ -388,7 +388,7 @@ impl Ctx<'_> {
             self.reply.simple(line);
         }
         self.reply.simple("HELP");
-        self.reply.simple("    Print this help.");
+        self.reply.simple("    Prints this help.");
         Ok(Flow::Done)
     }
 }
