@@ -179,13 +179,10 @@ impl Generator {
     /// Adds a command, now and then broken, now and then called from a script.
     pub fn add_command(&mut self, commands: &mut Vec<Argv>) {
         let argv = self.command();
-        // Since 7.2 XAUTOCLAIM makes its consumer even when there is nothing to claim: here it is always there.
-        let claims = argv
-            .iter()
-            .position(|w| w.eq_ignore_ascii_case(b"XAUTOCLAIM"));
-        if let Some([key, group, consumer]) = claims.and_then(|i| argv.get(i + 1..i + 4)) {
+        // Since 7.2 a consumer is made even when there is nothing to read or to claim: here it is there before.
+        for (key, group, consumer) in consumers_of(&argv) {
             let mut first = cmd!["XGROUP", "CREATECONSUMER"];
-            first.extend([key.clone(), group.clone(), consumer.clone()]);
+            first.extend([key, group, consumer]);
             commands.push(first);
         }
         commands.push(argv);
@@ -1011,6 +1008,30 @@ impl Generator {
             _ => {}
         }
     }
+}
+
+/// The keys, groups and consumers that a command reads or claims for.
+fn consumers_of(argv: &[Vec<u8>]) -> Vec<(Vec<u8>, Vec<u8>, Vec<u8>)> {
+    let at = |names: &[&[u8]]| {
+        argv.iter()
+            .position(|w| names.contains(&w.to_ascii_uppercase().as_slice()))
+    };
+    if let Some(i) = at(&[b"XCLAIM", b"XAUTOCLAIM"])
+        && let Some([key, group, consumer]) = argv.get(i + 1..i + 4)
+    {
+        return vec![(key.clone(), group.clone(), consumer.clone())];
+    }
+    if at(&[b"XREADGROUP"]).is_some()
+        && let (Some(g), Some(s)) = (at(&[b"GROUP"]), at(&[b"STREAMS"]))
+        && let Some([group, consumer]) = argv.get(g + 1..g + 3)
+    {
+        let keys = &argv[s + 1..];
+        return keys
+            .iter()
+            .map(|k| (k.clone(), group.clone(), consumer.clone()))
+            .collect();
+    }
+    Vec::new()
 }
 
 /// Commands that a script may call without ending differently from one server to the next.
