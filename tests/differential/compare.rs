@@ -44,9 +44,14 @@ const KNOWN: &[Known] = &[
         reason: "Since 7.2 an id below one that was deleted is refused.",
         verdict: Verdict::Apart,
         holds: |name, _, theirs, ours| {
-            let text =
-                b"ERR The ID specified in XSETID is smaller than current max_deleted_entry_id";
-            name == b"XSETID" && *theirs == Reply::ok() && ours.bytes() == text
+            name == b"XSETID" && *theirs == Reply::ok() && ours.bytes() == BELOW_DELETED
+        },
+    },
+    Known {
+        reason: "That an id is below one that was deleted is said first.",
+        verdict: Verdict::Same,
+        holds: |name, _, theirs, ours| {
+            name == b"XSETID" && theirs.is_error() && ours.bytes() == BELOW_DELETED
         },
     },
 ];
