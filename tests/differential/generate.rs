@@ -154,7 +154,6 @@ const SCRIPTS: &[&str] = &[
     "return redis.call(ARGV[1], KEYS[1])",
     "local t = {} for i = 1, 5 do t[i] = redis.call('GET', KEYS[1]) end return t",
     "return tonumber(ARGV[1])",
-    "return cjson.encode({ARGV[1], #KEYS})",
     "return redis.call('MGET', unpack(KEYS))",
     "return string.format('%q', ARGV[1])",
     "return {tostring(tonumber(ARGV[1]) or 'none')}",
