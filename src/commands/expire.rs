@@ -2,7 +2,6 @@
 
 use crate::exec::args::{Cursor, is};
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx};
-use crate::keyspace::NEVER;
 use crate::keyspace::event::Event;
 use crate::spec::{Group, KeySpec, Propagate, category, flag};
 
@@ -149,8 +148,7 @@ fn expire_at(cx: &mut Ctx<'_>, args: Args<'_>, unit: i64, base: i64) -> CmdResul
         .int(2)?
         .checked_mul(unit)
         .and_then(|ms| ms.checked_add(base))
-        .ok_or_else(|| CmdError::invalid_expire(&cx.row.name))?
-        .min(NEVER - 1);
+        .ok_or_else(|| CmdError::invalid_expire(&cx.row.name))?;
     match cx.ks.peek(key) {
         Some(record) if condition.holds(record.expire_at(), at) => {}
         _ => return cx.int(0),
@@ -240,7 +238,7 @@ fn pexpiretime(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 
 /// To the nearest second.
 fn seconds(ms: i64) -> i64 {
-    ms.saturating_add(500) / 1000
+    ms / 1000 + (ms % 1000 + 500) / 1000
 }
 
 /// Answers -2 without such a key and -1 without a deadline.

@@ -28,6 +28,9 @@ use crate::types::{DataType, Value};
 /// The deadline of a key that has none.
 pub const NEVER: i64 = i64::MAX;
 
+/// The latest deadline there is. It stands for [`i64::MAX`] too, and reads as that.
+const LATEST: i64 = NEVER - 1;
+
 /// The key holds another type. The wire text lives in `exec::error`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WrongType;
@@ -63,7 +66,11 @@ impl Record {
 
     /// The deadline in unix milliseconds, if there is one.
     pub fn expire_at(&self) -> Option<i64> {
-        (self.expire_at != NEVER).then_some(self.expire_at)
+        match self.expire_at {
+            NEVER => None,
+            LATEST => Some(i64::MAX),
+            at => Some(at),
+        }
     }
 
     /// Seconds since the last access.
@@ -567,7 +574,7 @@ impl Keyspace {
             return false;
         };
         let was = record.expire_at;
-        let is = at.unwrap_or(NEVER);
+        let is = at.map_or(NEVER, |at| at.min(LATEST));
         record.expire_at = is;
         db.reindex_ttl(was, is, hash);
         self.log.modified(index, key, 1);
