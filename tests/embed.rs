@@ -245,7 +245,7 @@ fn a_busy_script_lets_nobody_in_but_its_killer() {
         .unwrap();
     let n = looping.read(&mut bytes).unwrap();
     assert!(
-        bytes[..n].starts_with(b"-ERR Error running script"),
+        bytes[..n].starts_with(b"-ERR Script killed by user"),
         "{}",
         bytes[..n].escape_ascii()
     );

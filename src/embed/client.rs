@@ -1,7 +1,7 @@
 //! A client inside of the process.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -76,13 +76,7 @@ impl Client {
             trusted: true,
             ..Peer::default()
         };
-        let sid = loop {
-            match node.lock() {
-                Ok(mut engine) => break engine.connect(peer),
-                Err(LockError::Stopped) => return Err(CallError::Stopped),
-                Err(LockError::Busy) => std::thread::sleep(super::node::PATIENCE),
-            }
-        };
+        let sid = join(node, &peer)?;
         let bell = Arc::new(Bell::default());
         node.set_waker(sid, Arc::clone(&bell) as _);
         Ok(Self {
@@ -195,6 +189,31 @@ impl Client {
 impl Drop for Client {
     fn drop(&mut self) {
         self.node.disconnect(self.sid);
+    }
+}
+
+/// Makes a session, through the busy script if there is one.
+fn join(node: &Node, peer: &Peer) -> Result<SessionId, CallError> {
+    loop {
+        match node.lock() {
+            Ok(mut engine) => return Ok(engine.connect(peer.clone())),
+            Err(LockError::Stopped) => return Err(CallError::Stopped),
+            Err(LockError::Busy) => {}
+        }
+        let (sender, joined) = mpsc::channel();
+        let request = BusyRequest::Connect {
+            peer: peer.clone(),
+            done: Box::new(move |sid| {
+                // It is waited for until it comes or cannot come any more.
+                let _ = sender.send(sid);
+            }),
+        };
+        if let Posted::Yes = node.post(request) {
+            return match joined.recv() {
+                Ok(Ok(sid)) => Ok(sid),
+                _ => Err(CallError::Stopped),
+            };
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use crate::exec::host::Alone;
 use crate::exec::{Action, HostBox, SessionId};
 
 /// How long to wait for the lock before looking whether a script is busy.
-pub(super) const PATIENCE: Duration = Duration::from_millis(5);
+const PATIENCE: Duration = Duration::from_millis(5);
 
 /// What a client's connection is woken by.
 pub trait Wake: Send + Sync {
@@ -300,6 +300,8 @@ impl Drop for Held<'_> {
         if std::thread::panicking() {
             // Half of a unit may be done: nothing may be read or acknowledged any more.
             drop(engine);
+            // Nobody will serve what was posted.
+            drop(self.node.inner.gate.open());
             self.node.inner.failed.store(true, Ordering::Release);
             self.node.stop();
             self.node.tell(Event::Failed);

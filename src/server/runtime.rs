@@ -21,6 +21,9 @@ const PATIENCE: Duration = Duration::from_millis(80);
 /// How long the driver waits for a busy script.
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
+/// How long a busy script waits for another thread to take over.
+const HAND_OVER: Duration = Duration::from_secs(1);
+
 thread_local! {
     /// The server whose worker this thread is; 0 for none.
     static WORKER_OF: Cell<u64> = const { Cell::new(0) };
@@ -171,8 +174,21 @@ async fn drive(node: Node, earlier: Arc<Notify>) {
 
 /// Called on the thread of a script that has become busy: if that is a worker, another thread takes over its
 /// connections, so that they are served while the script runs.
+///
+/// The runtime gives the work back to this thread if nobody has taken it when the closure ends, so the closure waits
+/// for a sign of life: a task has run, which on a single worker only the other thread can have done.
 fn hand_over() {
-    if WORKER_OF.get() != 0 {
-        tokio::task::block_in_place(|| {});
+    if WORKER_OF.get() == 0 {
+        return;
     }
+    tokio::task::block_in_place(|| {
+        let (alive, sign) = std::sync::mpsc::channel();
+        tokio::spawn(async move {
+            // The script does not wait for ever.
+            let _ = alive.send(());
+        });
+        let _ = sign.recv_timeout(HAND_OVER);
+        // With several workers any of them may have given the sign.
+        std::thread::sleep(Duration::from_millis(1));
+    });
 }
