@@ -60,9 +60,12 @@ impl Keyspace {
         self.dbs.iter().filter_map(Db::first_deadline).min()
     }
 
-    /// Deletes up to `limit` keys whose time is over at `now`; returns how many it deleted.
+    /// Deletes up to `limit` keys whose time is over at `now`, unless that is switched off; returns how many.
     pub fn expire_due(&mut self, now: i64, limit: usize) -> usize {
         self.now = now;
+        if !self.active_expire {
+            return 0;
+        }
         let mut n = 0;
         for index in 0..self.dbs.len() {
             while n < limit {

@@ -4,6 +4,9 @@
 //! a class that is never closed ends with the pattern, a range runs over the byte after its dash even when that is `]`,
 //! and an empty text is matched by the empty pattern alone, not by `*`.
 
+/// A pattern with more runs of stars than this before its end matches nothing, as in Redis.
+const MAX_STARS: u32 = 1000;
+
 /// Whether the whole of `text` is matched by `pattern`; with `nocase`, ASCII letters match in either case.
 ///
 /// The time is at most the product of the two lengths: all but the last `*` met are settled for good,
@@ -15,11 +18,18 @@ pub fn matches(pattern: &[u8], text: &[u8], nocase: bool) -> bool {
     let (mut p, mut t) = (0, 0);
     // Where to resume: the pattern after the last star, and the text it has not swallowed yet.
     let mut star: Option<(usize, usize)> = None;
+    let mut stars = 0;
     loop {
         if pattern.get(p) == Some(&b'*') {
-            p += 1;
+            while pattern.get(p) == Some(&b'*') {
+                p += 1;
+            }
             if p == pattern.len() {
                 return true;
+            }
+            stars += 1;
+            if stars > MAX_STARS {
+                return false;
             }
             star = Some((p, t));
             continue;
@@ -99,6 +109,14 @@ mod tests {
 
     fn m(pattern: &str, text: &str) -> bool {
         matches(pattern.as_bytes(), text.as_bytes(), false)
+    }
+
+    #[test]
+    fn a_pattern_of_too_many_stars_matches_nothing() {
+        let text = "a".repeat(2000);
+        assert!(m(&"*a".repeat(1000), &text) && m(&("*a".repeat(1000) + "**"), &text));
+        assert!(!m(&"*a".repeat(1001), &text));
+        assert!(m(&("*".repeat(1500) + "a"), &text));
     }
 
     #[test]
