@@ -70,7 +70,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .since("3.0.0")
         .group(Group::Generic)
         .flags(&[flag::BLOCKING])
-        .acl(&[category::CONNECTION])
+        .acl_only(&[category::CONNECTION])
         .syntax("numreplicas:int timeout:int")
         .summary("Wait until so many replicas have the connection's writes; return how many have.")
         .complexity("O(1)")

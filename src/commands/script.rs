@@ -22,7 +22,7 @@ pub(super) const COMMANDS: &[Command] = &[
             flag::STALE,
         ])
         .keys(KEYS)
-        .syntax("script numkeys:int [key:key...] [arg...]")
+        .syntax("script numkeys:int [key:key...=numkeys] [arg...]")
         .summary("Run a script given by its text.")
         .complexity(COST)
         .checked(),
@@ -37,7 +37,7 @@ pub(super) const COMMANDS: &[Command] = &[
             flag::STALE,
         ])
         .keys(KEYS)
-        .syntax("sha1 numkeys:int [key:key...] [arg...]")
+        .syntax("sha1 numkeys:int [key:key...=numkeys] [arg...]")
         .summary("Run a cached script, given by its SHA1.")
         .complexity(COST)
         .checked(),
@@ -52,7 +52,7 @@ pub(super) const COMMANDS: &[Command] = &[
             flag::STALE,
         ])
         .keys(KEYS_RO)
-        .syntax("sha1 numkeys:int [key:key...] [arg...]")
+        .syntax("sha1 numkeys:int [key:key...=numkeys] [arg...]")
         .summary("Run a cached script that may not write, given by its SHA1.")
         .complexity(COST)
         .checked(),
@@ -67,7 +67,7 @@ pub(super) const COMMANDS: &[Command] = &[
             flag::STALE,
         ])
         .keys(KEYS_RO)
-        .syntax("script numkeys:int [key:key...] [arg...]")
+        .syntax("script numkeys:int [key:key...=numkeys] [arg...]")
         .summary("Run a script that may not write, given by its text.")
         .complexity(COST)
         .checked(),
