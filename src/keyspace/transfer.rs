@@ -107,3 +107,98 @@ impl Keyspace {
         n
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyspace::event::Classes;
+    use crate::keyspace::{Expiry, Interest};
+    use crate::types::DataType as _;
+    use crate::types::string::Str;
+
+    const NOW: i64 = 1_000_000;
+    const EVENTS: (Event, Event) = (Event::generic("from"), Event::generic("to"));
+
+    fn keyspace() -> Keyspace {
+        let mut ks = Keyspace::new(2, || 1);
+        ks.begin(0, NOW);
+        for (key, expiry) in [
+            (b"a", Expiry::At(NOW + 9)),
+            (b"b", Expiry::At(NOW + 1)),
+            (b"c", Expiry::Clear),
+        ] {
+            ks.put(key, Str::from_text(&[b'x'; 100]).into_value(), expiry, None);
+        }
+        ks.log.dirty = 0;
+        ks.log.interest.set(Interest::WATCHED, true);
+        ks.log.notify = Classes(u32::MAX);
+        ks
+    }
+
+    /// What was logged: `~key` for a change, `event:key` for a notification.
+    fn logged(ks: &mut Keyspace) -> Vec<String> {
+        let changes = std::mem::take(&mut ks.log.changes);
+        let show = |change: &crate::keyspace::Change| {
+            let key = String::from_utf8_lossy(&change.key).into_owned();
+            match change.what {
+                What::Event(event) => format!("{}:{}:{key}", event.name, change.db),
+                _ => format!("~{}:{key}", change.db),
+            }
+        };
+        changes.iter().map(show).collect()
+    }
+
+    #[test]
+    fn a_key_takes_its_deadline_to_another_name_and_database() {
+        let mut ks = keyspace();
+        assert!(ks.relocate((0, b"a"), (0, b"c"), EVENTS));
+        assert_eq!(
+            logged(&mut ks),
+            ["new:0:c", "~0:a", "~0:c", "from:0:a", "to:0:c"]
+        );
+        assert!(ks.relocate((0, b"c"), (1, b"c"), EVENTS));
+        assert_eq!(
+            logged(&mut ks),
+            ["new:1:c", "~0:c", "~1:c", "from:0:c", "to:1:c"]
+        );
+        assert_eq!(ks.log.dirty, 2);
+        assert!(!ks.relocate((0, b"c"), (1, b"c"), EVENTS));
+        assert!(ks.peek(b"a").is_none() && ks.peek(b"c").is_none());
+        let there = ks.peek_in(1, b"c").and_then(Record::expire_at);
+        assert_eq!(there, Some(NOW + 9));
+    }
+
+    #[test]
+    fn what_expired_is_neither_moved_nor_in_the_way() {
+        let mut ks = keyspace();
+        ks.begin(0, NOW + 2);
+        assert!(!ks.relocate((0, b"b"), (0, b"d"), EVENTS));
+        assert_eq!(logged(&mut ks), ["~0:b", "expired:0:b"]);
+        let mut ks = keyspace();
+        ks.begin(0, NOW + 2);
+        assert!(ks.duplicate((0, b"c"), (0, b"b"), EVENTS.1));
+        assert_eq!(
+            logged(&mut ks),
+            ["~0:b", "expired:0:b", "new:0:b", "~0:b", "to:0:b"]
+        );
+        assert_eq!(ks.expired_total, 1);
+        assert_eq!(ks.peek(b"b").and_then(Record::expire_at), None);
+    }
+
+    #[test]
+    fn memory_and_deadlines_follow_the_keys() {
+        let mut ks = keyspace();
+        let before = (ks.dbs[0].heap, ks.dbs[0].volatile_len());
+        ks.relocate((0, b"a"), (1, b"a"), EVENTS);
+        ks.duplicate((1, b"a"), (0, b"a"), EVENTS.1);
+        ks.swap(0, 1);
+        ks.swap(0, 1);
+        assert_eq!((ks.dbs[0].heap, ks.dbs[0].volatile_len()), before);
+        ks.unlink(b"a", None);
+        assert!(ks.garbage.is_empty(), "it is small");
+        assert_eq!(ks.flush(0, true) + ks.flush(1, false), 3);
+        assert_eq!(ks.memory(), 0);
+        assert_eq!(ks.garbage.len(), 1);
+        assert_eq!(ks.next_expiry(), None);
+    }
+}
