@@ -212,6 +212,21 @@ impl Listpack {
         }
     }
 
+    /// The position `count` elements behind `pos`.
+    #[inline]
+    #[must_use]
+    pub fn skip(&self, mut pos: usize, count: usize) -> Option<usize> {
+        for _ in 0..count {
+            let size = match *self.0.get(pos)? {
+                0..=0x7F => 2,
+                tag @ 0x80..=0xBF => usize::from(tag & 0x3F) + 2,
+                _ => self.size_at(pos)?,
+            };
+            pos += size;
+        }
+        Some(pos)
+    }
+
     /// Position of the terminator: where the next element would start.
     #[must_use]
     pub fn end(&self) -> usize {

@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 use super::id::StreamId;
 use super::log::Log;
 use super::node::Fields;
+use super::range::Spot;
 use crate::ds::chunks::ChunkMap;
 
 /// Number of a consumer in its group.
@@ -110,6 +111,8 @@ impl Consumer {
 pub struct Group {
     last_id: StreamId,
     entries_read: Option<u64>,
+    /// Where the last entry delivered stands.
+    spot: Spot,
     pel: ChunkMap<StreamId, Pending>,
     by_time: ChunkMap<(i64, StreamId), ()>,
     names: BTreeMap<Arc<[u8]>, ConsumerNo>,
@@ -431,13 +434,12 @@ impl Group {
         {
             return hit;
         }
-        let Some(start) = self.last_id.next() else {
+        let Some(mut entries) = log.above(self.last_id, self.spot) else {
             return hit;
         };
-        for entry in log.range(start, StreamId::MAX) {
-            if left == 0 {
-                break;
-            }
+        while left > 0
+            && let Some(entry) = entries.next()
+        {
             left -= 1;
             self.read_past(log, entry.id);
             hit.advanced = true;
@@ -454,6 +456,9 @@ impl Group {
             if !emit(delivered) {
                 break;
             }
+        }
+        if hit.advanced {
+            self.spot = entries.spot(log.resets);
         }
         hit
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::id::{NewId, StreamId};
 use super::node::{Node, NodeLimits, Pairs};
-use super::range::{Entries, Entry, Nodes};
+use super::range::{Entries, Entry, Nodes, Spot};
 use crate::ds::listpack::MAX_BYTES;
 
 /// Entries in nodes, the ids at its edges, and the counters from which lag is told.
@@ -19,6 +19,8 @@ pub struct Log {
     pub(super) first_id: StreamId,
     pub(super) max_deleted_id: StreamId,
     pub(super) entries_added: u64,
+    /// How often XSETID went back, after which a node's id could be used again.
+    pub(super) resets: u32,
 }
 
 /// Why an entry was not added.
@@ -103,6 +105,16 @@ impl Log {
         Entries::new(&self.nodes, from, to, false)
     }
 
+    /// The entries above `last`, which is likely to be found at `spot`.
+    pub(super) fn above(&self, last: StreamId, spot: Spot) -> Option<Entries<'_>> {
+        let known = if spot.resets == self.resets {
+            Entries::behind(&self.nodes, last, spot)
+        } else {
+            None
+        };
+        known.or_else(|| Some(self.range(last.next()?, StreamId::MAX)))
+    }
+
     /// The entries from `to` down to `from`, both included.
     #[must_use]
     pub fn range_back(&self, from: StreamId, to: StreamId) -> Entries<'_> {
@@ -113,7 +125,7 @@ impl Log {
     #[must_use]
     pub fn get(&self, id: StreamId) -> Option<Entry<'_>> {
         let own = self.holder(id)?;
-        let found = self.nodes.get(&own)?.find(id, own)?;
+        let found = self.nodes.get(&own)?.read(own).find(id)?;
         Some(Entry {
             id,
             fields: found.fields,
@@ -265,7 +277,7 @@ impl Log {
         let Some(at) = self
             .nodes
             .get(&own)
-            .and_then(|n| n.find(id, own))
+            .and_then(|n| n.read(own).find(id))
             .map(|f| f.at)
         else {
             return false;
@@ -326,6 +338,7 @@ impl Log {
         if id < self.max_deleted_id {
             return Err(SetIdError::BelowDeleted);
         }
+        self.resets = self.resets.wrapping_add(u32::from(id < self.last_id));
         self.last_id = id;
         self.entries_added = entries_added.unwrap_or(self.entries_added);
         match max_deleted {

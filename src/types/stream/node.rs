@@ -185,84 +185,19 @@ impl Node {
         self.live()
     }
 
-    /// Position of the first entry.
-    #[must_use]
-    pub fn first(&self) -> usize {
-        self.header()
-            .and_then(|h| self.skip(h.fields_at, h.fields + 1))
-            .unwrap_or(self.end())
-    }
-
-    /// Position behind the last entry.
-    #[must_use]
-    pub fn end(&self) -> usize {
-        self.lp.end()
-    }
-
-    /// The entry whose flags are at `at`.
+    /// Reads the entries; `own` is the node's id.
     #[inline]
     #[must_use]
-    pub fn entry(&self, at: usize, own: StreamId) -> Option<Found<'_>> {
-        let (flags, pos) = self.lp.step_int(at)?;
-        let (ms, pos) = self.lp.step_int(pos)?;
-        let (seq, pos) = self.lp.step_int(pos)?;
-        let id = StreamId::new(
-            own.ms.wrapping_add(ms.cast_unsigned()),
-            own.seq.wrapping_add(seq.cast_unsigned()),
-        );
-        let fields = if flags & SAME_FIELDS != 0 {
-            let header = self.header()?;
-            Fields {
-                lp: &self.lp,
-                header: Some(header.fields_at),
-                pos,
-                left: header.fields,
-            }
-        } else {
-            let (count, pos) = self.lp.step_int(pos)?;
-            Fields {
-                lp: &self.lp,
-                header: None,
-                pos,
-                left: usize::try_from(count).ok()?,
-            }
-        };
-        Some(Found {
-            id,
-            deleted: flags & DELETED != 0,
-            at,
+    pub fn read(&self, own: StreamId) -> Reader<'_> {
+        let header = self.header();
+        let (fields, fields_at) = header.map_or((0, self.lp.end()), |h| (h.fields, h.fields_at));
+        Reader {
+            lp: &self.lp,
+            own,
             fields,
-        })
-    }
-
-    /// Position of the entry that ends at `end`.
-    #[must_use]
-    pub fn before(&self, end: usize) -> Option<usize> {
-        let mut pos = self.lp.prev(end)?;
-        let (elements, _) = self.lp.step_int(pos)?;
-        for _ in 0..elements {
-            pos = self.lp.prev(pos)?;
+            fields_at,
+            first: self.lp.skip(fields_at, fields + 1).unwrap_or(self.lp.end()),
         }
-        Some(pos)
-    }
-
-    /// The last entry, deleted or not.
-    #[must_use]
-    pub fn last(&self, own: StreamId) -> Option<Found<'_>> {
-        self.entry(self.before(self.end())?, own)
-    }
-
-    /// The live entry with this id.
-    #[must_use]
-    pub fn find(&self, id: StreamId, own: StreamId) -> Option<Found<'_>> {
-        let mut at = self.first();
-        while let Some(found) = self.entry(at, own) {
-            if found.id >= id {
-                return (found.id == id && !found.deleted).then_some(found);
-            }
-            at = found.fields.end()?;
-        }
-        None
     }
 
     fn header(&self) -> Option<Header> {
@@ -296,29 +231,23 @@ impl Node {
             .all(|(name, _)| names.next().is_some_and(|(_, own)| own.eq_bytes(name)))
     }
 
-    fn skip(&self, mut pos: usize, count: usize) -> Option<usize> {
-        for _ in 0..count {
-            pos = self.lp.step(pos)?.1;
-        }
-        Some(pos)
-    }
-
     /// Walks all of the node; none when something in it does not fit.
     fn check(&self, own: StreamId) -> Option<()> {
         let header = self.header()?;
         if header.live < 0 || header.deleted < 0 || header.fields < 1 {
             return None;
         }
-        let terminator = self.skip(header.fields_at, header.fields)?;
+        let terminator = self.lp.skip(header.fields_at, header.fields)?;
         if self.lp.step_int(terminator)?.0 != 0 {
             return None;
         }
-        let (mut at, mut live, mut deleted) = (self.first(), 0, 0);
+        let reader = self.read(own);
+        let (mut at, mut live, mut deleted) = (reader.first, 0, 0);
         let mut last = None;
-        while at < self.end() {
-            let found = self.entry(at, own)?;
+        while at < self.lp.end() {
+            let found = reader.entry(at)?;
             let elements = self.elements(&found)?;
-            let count_at = self.skip(at, elements)?;
+            let count_at = self.lp.skip(at, elements)?;
             let (count, next) = self.lp.step_int(count_at)?;
             if usize::try_from(count) != Ok(elements)
                 || last.is_some_and(|id| id >= found.id)
@@ -345,6 +274,86 @@ impl Node {
     }
 }
 
+/// Reads the entries of a node, with what its header says at hand.
+#[derive(Clone, Copy, Debug)]
+pub struct Reader<'a> {
+    lp: &'a Listpack,
+    /// The node's id.
+    pub own: StreamId,
+    fields: usize,
+    fields_at: usize,
+    /// Position of the first entry.
+    pub first: usize,
+}
+
+impl<'a> Reader<'a> {
+    /// Position behind the last entry.
+    #[must_use]
+    pub fn end(&self) -> usize {
+        self.lp.end()
+    }
+
+    /// The entry whose flags are at `at`.
+    #[inline]
+    #[must_use]
+    pub fn entry(&self, at: usize) -> Option<Found<'a>> {
+        let (flags, pos) = self.lp.step_int(at)?;
+        let (ms, pos) = self.lp.step_int(pos)?;
+        let (seq, pos) = self.lp.step_int(pos)?;
+        let id = StreamId::new(
+            self.own.ms.wrapping_add(ms.cast_unsigned()),
+            self.own.seq.wrapping_add(seq.cast_unsigned()),
+        );
+        let (header, left, pos) = if flags & SAME_FIELDS != 0 {
+            (Some(self.fields_at), self.fields, pos)
+        } else {
+            let (count, pos) = self.lp.step_int(pos)?;
+            (None, usize::try_from(count).ok()?, pos)
+        };
+        Some(Found {
+            id,
+            deleted: flags & DELETED != 0,
+            at,
+            fields: Fields {
+                lp: self.lp,
+                header,
+                pos,
+                left,
+            },
+        })
+    }
+
+    /// Position of the entry that ends at `end`.
+    #[must_use]
+    pub fn before(&self, end: usize) -> Option<usize> {
+        let mut pos = self.lp.prev(end)?;
+        let (elements, _) = self.lp.step_int(pos)?;
+        for _ in 0..elements {
+            pos = self.lp.prev(pos)?;
+        }
+        Some(pos)
+    }
+
+    /// The last entry, deleted or not.
+    #[must_use]
+    pub fn last(&self) -> Option<Found<'a>> {
+        self.entry(self.before(self.end())?)
+    }
+
+    /// The live entry with this id.
+    #[must_use]
+    pub fn find(&self, id: StreamId) -> Option<Found<'a>> {
+        let mut at = self.first;
+        while let Some(found) = self.entry(at) {
+            if found.id >= id {
+                return (found.id == id && !found.deleted).then_some(found);
+            }
+            at = found.fields.end()?;
+        }
+        None
+    }
+}
+
 impl<'a> Fields<'a> {
     /// Pairs left.
     #[must_use]
@@ -361,16 +370,12 @@ impl<'a> Fields<'a> {
     /// Position of the entry behind this one.
     #[must_use]
     pub fn end(&self) -> Option<usize> {
-        let mut pos = self.pos;
         let elements = if self.header.is_some() {
             self.left
         } else {
             self.left * 2
         };
-        for _ in 0..=elements {
-            pos = self.lp.step(pos)?.1;
-        }
-        Some(pos)
+        self.lp.skip(self.pos, elements + 1)
     }
 
     #[inline]
@@ -433,7 +438,7 @@ mod tests {
         append(&mut node, StreamId::new(1, 2), &[("g", "2"), ("h", "x")]);
         append(&mut node, StreamId::new(5, 0), &[("f", "3")]);
         assert!(Node::from_bytes(node.as_bytes().to_vec(), OWN).is_ok());
-        let found = node.find(StreamId::new(1, 2), OWN).unwrap();
+        let found = node.read(OWN).find(StreamId::new(1, 2)).unwrap();
         let all: Vec<_> = found
             .fields
             .map(|(f, v)| (f.to_vec(), v.to_vec()))
@@ -445,10 +450,10 @@ mod tests {
                 (b"h".to_vec(), b"x".to_vec())
             ]
         );
-        assert_eq!(node.last(OWN).unwrap().id, StreamId::new(5, 0));
-        let at = node.find(StreamId::new(1, 2), OWN).unwrap().at;
+        assert_eq!(node.read(OWN).last().unwrap().id, StreamId::new(5, 0));
+        let at = node.read(OWN).find(StreamId::new(1, 2)).unwrap().at;
         assert_eq!(node.delete(at), 2);
-        assert!(node.find(StreamId::new(1, 2), OWN).is_none());
+        assert!(node.read(OWN).find(StreamId::new(1, 2)).is_none());
         assert!(Node::from_bytes(node.as_bytes().to_vec(), OWN).is_ok());
     }
 
@@ -464,8 +469,9 @@ mod tests {
                 let mut bad = good.clone();
                 bad[i] = value;
                 if let Ok(node) = Node::from_bytes(bad, OWN) {
-                    let mut at = node.first();
-                    while let Some(found) = node.entry(at, OWN) {
+                    let reader = node.read(OWN);
+                    let mut at = reader.first;
+                    while let Some(found) = reader.entry(at) {
                         assert!(found.fields.clone().count() <= 2);
                         at = found.fields.end().unwrap();
                     }

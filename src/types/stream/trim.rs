@@ -104,7 +104,7 @@ impl Stream {
                 let rest = self.log.len.saturating_sub(node.live());
                 (rest >= max, self.log.len > max)
             }
-            Threshold::MinId(min) => (node.last(own).is_some_and(|e| e.id < min), own < min),
+            Threshold::MinId(min) => (node.read(own).last().is_some_and(|e| e.id < min), own < min),
         };
         match (whole, trim.approx) {
             (true, _) => Verdict::Whole,
@@ -118,8 +118,8 @@ impl Stream {
     fn trim_within(&mut self, trim: &Trim, own: StreamId) -> u64 {
         let (mut offset, mut deleted) = (0, 0);
         while let Some(node) = self.log.nodes.get(&own) {
-            let first = node.first();
-            let Some(found) = node.entry(first + offset, own) else {
+            let reader = node.read(own);
+            let Some(found) = reader.entry(reader.first + offset) else {
                 break;
             };
             let past = match trim.threshold {
@@ -130,7 +130,7 @@ impl Stream {
             if past {
                 break;
             }
-            offset = end - first;
+            offset = end - reader.first;
             let (id, at) = (found.id, found.at);
             if found.deleted || (trim.refs == Refs::Acked && self.is_awaited(id)) {
                 continue;
