@@ -91,7 +91,7 @@ impl<'a> Request<'a> {
                         format!("ERR {name} command is not allowed with BLOCK option from scripts");
                     return Err(CmdError::new(text));
                 }
-                req.block = Some(timeout(rest.word()?)?);
+                req.block = Some(timeout(rest.word()?, cx.now)?);
             } else if is(word, "COUNT") && more > 0 {
                 // Zero, or less, is no limit.
                 req.count = u64::try_from(rest.int()?).ok().filter(|n| *n > 0);
@@ -198,10 +198,13 @@ fn min_idle(text: &[u8]) -> Result<i64, CmdError> {
 }
 
 /// The argument of BLOCK.
-fn timeout(text: &[u8]) -> Result<i64, CmdError> {
+fn timeout(text: &[u8], now: i64) -> Result<i64, CmdError> {
     let ms = int(text).map_err(|_| CmdError::TIMEOUT_NOT_INTEGER)?;
     if ms < 0 {
         return Err(CmdError::TIMEOUT_NEGATIVE);
+    }
+    if ms > i64::MAX - now {
+        return Err(CmdError::TIMEOUT_RANGE);
     }
     Ok(ms)
 }
