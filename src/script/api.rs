@@ -371,15 +371,8 @@ pub(super) fn helpers(lua: &Lua, shared: &Shared) -> Result<Table> {
         None => Ok(()),
     })?;
     helpers.raw_set("tick", tick)?;
-    let slot = shared.clone();
-    let failed = lua.create_function(move |lua, e: Value| {
-        let failure = fault::Failure::of(lua, &e);
-        if let Some(run) = &mut slot.lock().run {
-            run.failure = Some(failure);
-        }
-        Ok(())
-    })?;
-    helpers.raw_set("failed", failed)?;
+    let failed = |lua: &Lua, e: Value| fault::Failure::of(lua, &e).into_table(lua);
+    helpers.raw_set("failed", lua.create_function(failed)?)?;
     Ok(helpers)
 }
 

@@ -159,7 +159,7 @@ fn pair(lua: &Lua, key: &str, value: Item<'_>) -> Result<Value> {
 pub(super) fn error_table(lua: &Lua, text: &[u8]) -> Result<Table> {
     let table = lua.create_table_with_capacity(0, 2)?;
     table.raw_set("err", lua.create_string(text)?)?;
-    table.raw_set("ignore_error_stats_update", true)?;
+    table.raw_set(fault::COUNTED, true)?;
     Ok(table)
 }
 
@@ -181,8 +181,8 @@ fn double(line: &[u8]) -> f64 {
     }
 }
 
-/// How deep tables may nest in a reply: as deep as Lua's stack takes it in Redis.
-const DEEPEST: usize = 7995;
+/// How deep tables may nest in a reply. Each level holds a reference, of which there can be 7995 at once.
+const DEEPEST: usize = 7000;
 
 /// Writes a script's value as its reply. An error comes back to be written and counted by the pipeline.
 pub(super) fn reply(

@@ -1,11 +1,14 @@
 //! Errors that scripts raise and see, and how they read on the wire.
 
-use mlua::{Error, Lua, Value};
+use mlua::{Error, Lua, Table, Value};
 
 use crate::exec::CmdError;
 
 /// The chunk name of prelude.lua. Positions in it mean nothing to a script.
 pub(super) const PRELUDE: &str = "redkeep";
+
+/// The field by which an error table says that errorstats have the error already.
+pub(super) const COUNTED: &str = "ignore_error_stats_update";
 
 /// An error raised by a host function.
 #[derive(Debug, Clone)]
@@ -184,34 +187,47 @@ impl Failure {
         }
     }
 
-    /// An error that no handler saw: memory ran out, or the handler itself failed.
-    pub(super) fn unseen(error: &Value) -> Failure {
-        let text = match error {
-            Value::String(text) => with_code(&text.as_bytes()),
-            Value::Error(e) => with_code(&text_of(e)),
-            _ => b"ERR unknown error".to_vec(),
-        };
-        Failure {
-            text,
-            place: None,
-            counted: false,
+    /// The same as a table, which is what an error handler returns.
+    pub(super) fn into_table(self, lua: &Lua) -> mlua::Result<Table> {
+        let table = lua.create_table()?;
+        table.raw_set("err", lua.create_string(self.text)?)?;
+        if let Some(place) = self.place {
+            table.raw_set("source", place.source)?;
+            table.raw_set("line", place.line)?;
         }
+        if self.counted {
+            table.raw_set(COUNTED, true)?;
+        }
+        Ok(table)
     }
+}
 
-    /// The error reply, which tells the script and the line.
-    pub(super) fn into_error(self, sha: &[u8; 40]) -> CmdError {
-        let mut text = String::from_utf8_lossy(&self.text).into_owned();
-        let sha = String::from_utf8_lossy(sha);
-        if let Some(place) = &self.place {
-            text.push_str(&format!(
-                " script: {sha}, on {}:{}.",
-                place.source, place.line
-            ));
-        } else {
-            text.push_str(&format!(" script: {sha}"));
+/// The error reply of a script that ended with an error: `raised` is the table of the handler, or what no handler saw
+/// because memory ran out or the handler itself failed.
+pub(super) fn failure_reply(raised: &Value, sha: &[u8; 40]) -> CmdError {
+    let sha = String::from_utf8_lossy(sha);
+    let table = match raised {
+        Value::Table(table) => table,
+        other => {
+            let text = match other {
+                Value::String(text) => text.to_string_lossy(),
+                Value::Error(e) => String::from_utf8_lossy(&text_of(e)).into_owned(),
+                _ => "unknown error".to_owned(),
+            };
+            return CmdError::new(format!("ERR {text} script: {sha}"));
         }
-        error_reply(text, self.counted)
+    };
+    let mut text = match table.raw_get::<Value>("err") {
+        Ok(Value::String(text)) => text.to_string_lossy(),
+        _ => "ERR unknown error".to_owned(),
+    };
+    text.push_str(&format!(" script: {sha}"));
+    if let (Ok(Value::String(source)), Ok(Value::Integer(line))) =
+        (table.raw_get("source"), table.raw_get("line"))
+    {
+        text.push_str(&format!(", on {}:{line}.", source.to_string_lossy()));
     }
+    error_reply(text, is_counted(table))
 }
 
 /// An error reply as it leaves a script: errorstats count it unless they have it already.
@@ -221,9 +237,9 @@ pub(super) fn error_reply(text: String, counted: bool) -> CmdError {
 }
 
 /// Whether errorstats have the error of this table already.
-pub(super) fn is_counted(table: &mlua::Table) -> bool {
+pub(super) fn is_counted(table: &Table) -> bool {
     matches!(
-        table.raw_get::<Value>("ignore_error_stats_update"),
+        table.raw_get::<Value>(COUNTED),
         Ok(Value::Boolean(true))
     )
 }

@@ -4,10 +4,8 @@ use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ahash::RandomState;
-use mlua::Function;
-
 use super::convert;
-use super::fault::{self, Failure};
+use super::fault;
 use super::shebang::{self, Flags};
 use super::slot::{Run, Shared};
 use super::vm::Vm;
@@ -45,8 +43,6 @@ pub struct LuaHost {
 struct Script {
     sha: [u8; 40],
     flags: Flags,
-    /// Dropped with the script's eviction.
-    code: Option<Function>,
 }
 
 impl Default for LuaHost {
@@ -133,28 +129,18 @@ impl LuaHost {
             return Ok(at);
         }
         let (flags, code) = shebang::parse(body)?;
-        let code = self.vm(state)?.compile(code).map_err(|e| {
+        let at = self.free.last().copied().unwrap_or(self.scripts.len());
+        self.vm(state)?.compile(code, at).map_err(|e| {
             let text = fault::text_of(&e);
             let text = String::from_utf8_lossy(&text).into_owned();
             CmdError::new(format!("ERR Error compiling script (new function): {text}"))
         })?;
-        let script = Script {
-            sha,
-            flags,
-            code: Some(code),
-        };
-        let at = match self.free.pop() {
-            Some(at) => {
-                if let Some(place) = self.scripts.get_mut(at) {
-                    *place = script;
-                }
-                at
-            }
-            None => {
-                self.scripts.push(script);
-                self.scripts.len() - 1
-            }
-        };
+        self.free.pop();
+        let script = Script { sha, flags };
+        match self.scripts.get_mut(at) {
+            Some(place) => *place = script,
+            None => self.scripts.push(script),
+        }
         self.by_sha.insert(sha, at);
         self.by_body.insert(body.into(), at);
         if state.sys.scripts.get(&sha).is_none() {
@@ -174,10 +160,14 @@ impl LuaHost {
         let Some(at) = self.evals.pop_front() else {
             return;
         };
-        let Some(script) = self.scripts.get_mut(at) else {
+        let Some(script) = self.scripts.get(at) else {
             return;
         };
-        script.code = None;
+        if let Some(vm) = &self.vm
+            && let Err(e) = vm.forget(at)
+        {
+            tracing::warn!("a script could not be dropped: {e}");
+        }
         self.by_sha.remove(&script.sha);
         if let Some(body) = state.sys.scripts.remove(&script.sha) {
             self.by_body.remove(&body[..]);
@@ -214,9 +204,6 @@ impl LuaHost {
         let (Some(script), Some(vm)) = (self.scripts.get(at), &self.vm) else {
             return (state, Err(NO_SCRIPT));
         };
-        let Some(code) = &script.code else {
-            return (state, Err(NO_SCRIPT));
-        };
         if eval.read_only && script.flags.declared && !script.flags.no_writes {
             let text = "ERR Can not execute a script with write flag using *_ro command.";
             return (state, Err(CmdError::fixed(text)));
@@ -230,23 +217,18 @@ impl LuaHost {
             slot.run = Some(Run::new(state, origin.sid, origin.db, read_only));
         }
         // Whatever happens in there, the state must come back.
-        let ended = catch_unwind(AssertUnwindSafe(|| vm.run(code, keys, argv)));
+        let ended = catch_unwind(AssertUnwindSafe(|| vm.run(at, keys, argv)));
         let mut slot = self.shared.lock();
         let Some(run) = slot.run.take() else {
             unreachable!("the run is taken out of the slot here only");
         };
         let script_is_resp3 = slot.reply.is_resp3();
         drop(slot);
-        let Run {
-            mut state, failure, ..
-        } = run;
+        let Run { mut state, .. } = run;
         state.fx.mute(false);
         let result = match ended {
             Ok(Ok((true, value))) => convert::reply(vm, &mut state, &value, script_is_resp3, reply),
-            Ok(Ok((false, raised))) => {
-                let failure = failure.unwrap_or_else(|| Failure::unseen(&raised));
-                Err(failure.into_error(&script.sha))
-            }
+            Ok(Ok((false, raised))) => Err(fault::failure_reply(&raised, &script.sha)),
             Ok(Err(e)) => Err(broken(&e)),
             Err(_) => Err(CmdError::fixed("ERR Internal error in a script")),
         };

@@ -24,7 +24,4 @@ mod shebang;
 mod slot;
 mod vm;
 
-#[cfg(test)]
-mod tests;
-
 pub use host::LuaHost;

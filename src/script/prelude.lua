@@ -64,7 +64,7 @@ local function after_load(chunk, message)
   if chunk then
     return chunk
   end
-  return nil, caught(message)
+  return nil, revive(message)
 end
 
 local G = {
@@ -291,9 +291,15 @@ local function shape(t)
   return 0
 end
 
-local failed = host.failed
-local function run(script)
-  return xpcall(script, failed)
+-- Compiled scripts are kept here, by number: references from outside are few.
+local scripts = {}
+local function keep(number, script)
+  scripts[number] = script
 end
 
-return G._G, G, run, shape
+local failed = host.failed
+local function run(number)
+  return xpcall(scripts[number], failed)
+end
+
+return G._G, G, keep, run, shape

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::fault::{Failure, Stop, Thrown};
+use super::fault::{Stop, Thrown};
 use crate::exec::busy;
 use crate::exec::call;
 use crate::exec::{Args, RunningScript, SessionId, State};
@@ -41,8 +41,6 @@ pub(super) struct Run {
     calls: u32,
     busy: bool,
     stop: Option<Stop>,
-    /// How it failed, as its error handler saw it.
-    pub(super) failure: Option<Failure>,
 }
 
 /// Looking at the clock costs as much as a tenth of a command: it is done once in so many.
@@ -66,7 +64,6 @@ impl Run {
             calls: 0,
             busy: false,
             stop: None,
-            failure: None,
         }
     }
 

@@ -18,7 +18,9 @@ pub(super) struct Vm {
     pub(super) lua: Lua,
     /// What is behind the global table: KEYS and ARGV are put here.
     globals: Table,
-    /// Runs a compiled script.
+    /// Keeps a compiled script under a number, or forgets it.
+    keep: Function,
+    /// Runs the script of a number.
     run: Function,
     shape: Function,
     limit: usize,
@@ -47,7 +49,8 @@ impl Vm {
             .load(include_str!("prelude.lua"))
             .set_name(format!("={PRELUDE}"))
             .into_function()?;
-        let (seen, globals, run, shape): (Table, Table, Function, Function) = prelude.call(host)?;
+        let (seen, globals, keep, run, shape): (Table, Table, Function, Function, Function) =
+            prelude.call(host)?;
         lua.set_globals(seen)?;
         let slot = Arc::clone(shared);
         lua.set_global_hook(
@@ -62,33 +65,40 @@ impl Vm {
         Ok(Vm {
             lua,
             globals,
+            keep,
             run,
             shape,
             limit,
         })
     }
 
-    /// Compiles the code of a script.
-    pub(super) fn compile(&self, code: &[u8]) -> Result<Function> {
-        self.limited(|| {
+    /// Compiles the code of a script and keeps it under a number.
+    pub(super) fn compile(&self, code: &[u8], number: usize) -> Result<()> {
+        let script = self.limited(|| {
             self.lua
                 .load(code)
                 .set_name("@user_script")
                 .set_mode(ChunkMode::Text)
                 .into_function()
-        })
+        })?;
+        self.keep.call((number, script))
+    }
+
+    /// Forgets a script.
+    pub(super) fn forget(&self, number: usize) -> Result<()> {
+        self.keep.call((number, Value::Nil))
     }
 
     /// Runs a compiled script: whether it came to its end, and its value or what it raised.
     pub(super) fn run(
         &self,
-        script: &Function,
+        number: usize,
         keys: &[&[u8]],
         args: &[&[u8]],
     ) -> Result<(bool, Value)> {
         self.globals.raw_set("KEYS", self.strings(keys)?)?;
         self.globals.raw_set("ARGV", self.strings(args)?)?;
-        self.limited(|| self.run.call(script))
+        self.limited(|| self.run.call(number))
     }
 
     fn strings(&self, strings: &[&[u8]]) -> Result<Table> {
@@ -122,5 +132,41 @@ impl Vm {
             return true;
         }
         self.lua.gc_collect().is_ok() && self.lua.used_memory() < TOO_MUCH
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(vm: &Vm, script: &str) -> (bool, String) {
+        vm.compile(script.as_bytes(), 0).unwrap();
+        let (ok, value) = vm.run(0, &[], &[]).unwrap();
+        (ok, value.to_string().unwrap())
+    }
+
+    #[test]
+    fn memory_is_limited_and_given_back() {
+        let vm = Vm::new(&Shared::default(), 0, 16 << 20).unwrap();
+        for script in [
+            "local s='x' while true do s=s..s end",
+            "return ('x'):rep(1e9)",
+            "local t={} for i=1,1e9 do t[i]=i end",
+            "local t={} for i=1,1e9 do t[i]={} end",
+            "local t={} while true do t[#t+1]=('x'):rep(1000)..#t end",
+            "local s=('x'):rep(1e6) return s:gsub('x',s)",
+            "local t={} for i=1,100 do t[i]=('x'):rep(1e5) end return table.concat(t,('y'):rep(1e6))",
+            "local t={} while true do t[#t+1]=coroutine.create(function() end) end",
+            "local f f=function() local t={} return f(t,f) end local g={} while true do g={g,g,g} end",
+        ] {
+            let (ok, text) = run(&vm, script);
+            assert!(
+                !ok && text.contains("not enough memory"),
+                "{script}: {text}"
+            );
+            assert!(vm.tidy(), "{script}");
+            assert_eq!(run(&vm, "return 1"), (true, "1".to_owned()));
+        }
+        assert_eq!(run(&vm, "return pcall(string.rep,'x',1e9)").1, "false");
     }
 }

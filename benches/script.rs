@@ -1,0 +1,100 @@
+//! Scripts without sockets: what EVAL costs beside the commands that it calls.
+
+#![expect(
+    missing_docs,
+    reason = "criterion's macros make undocumented functions"
+)]
+
+use std::hint::black_box;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use redkeep::engine::{Engine, Options};
+use redkeep::exec::session::Peer;
+use redkeep::exec::{Args, SessionId};
+use redkeep::resp::{Proto, ReplyBuf};
+
+/// As in the server.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const UNLOCK: &[u8] =
+    b"if redis.call(\"get\",KEYS[1])==ARGV[1] then return redis.call(\"del\",KEYS[1]) else return 0 end";
+
+struct Client {
+    engine: Engine,
+    sid: SessionId,
+    reply: ReplyBuf,
+}
+
+impl Client {
+    fn new() -> Client {
+        let mut engine = Engine::new(Options::default());
+        engine.refresh_time();
+        let sid = engine.connect(Peer::default());
+        Client {
+            engine,
+            sid,
+            reply: ReplyBuf::new(Proto::Resp2),
+        }
+    }
+
+    fn run(&mut self, args: &[&[u8]]) {
+        self.reply.clear();
+        black_box(
+            self.engine
+                .execute(self.sid, Args::new(args), &mut self.reply),
+        );
+    }
+}
+
+fn scripts(c: &mut Criterion) {
+    let mut client = Client::new();
+    let token: &[u8] = b"3f0c1d2e-6a5b-4c7d-8e9f-0a1b2c3d4e5f";
+    let mut at = 0u64;
+    let mut key = move || {
+        at += 1;
+        format!("lock:{:06}", at % 100_000).into_bytes()
+    };
+    client.run(&[b"SCRIPT", b"LOAD", UNLOCK]);
+    let sha = redkeep::util::digest::sha1_hex(UNLOCK);
+
+    let mut one = |name: &str, make: &mut dyn FnMut(&mut Client)| {
+        c.bench_function(name, |b| b.iter(|| make(&mut client)));
+    };
+    one("get of a missing key", &mut |client| {
+        let key = key();
+        client.run(&[b"GET", &key]);
+    });
+    one("return 0", &mut |client| {
+        client.run(&[b"EVAL", b"return 0", b"0"]);
+    });
+    one("unlock, nothing there", &mut |client| {
+        let key = key();
+        client.run(&[b"EVAL", UNLOCK, b"1", &key, token]);
+    });
+    one("unlock by sha, nothing there", &mut |client| {
+        let key = key();
+        client.run(&[b"EVALSHA", &sha, b"1", &key, token]);
+    });
+    one("lock and unlock", &mut |client| {
+        let key = key();
+        client.run(&[b"SET", &key, token, b"NX", b"PX", b"30000"]);
+        client.run(&[b"EVAL", UNLOCK, b"1", &key, token]);
+        debug_assert_eq!(client.reply.as_slice(), b":1\r\n");
+    });
+    one("lock alone", &mut |client| {
+        let key = key();
+        client.run(&[b"SET", &key, token, b"PX", b"30000"]);
+    });
+    one("status reply", &mut |client| {
+        let key = key();
+        let script = b"return redis.call('set',KEYS[1],ARGV[1])";
+        client.run(&[b"EVAL", script, b"1", &key, token]);
+    });
+    one("table of ten", &mut |client| {
+        client.run(&[b"EVAL", b"return {1,2,3,4,5,'a','b','c','d','e'}", b"0"]);
+    });
+}
+
+criterion_group!(benches, scripts);
+criterion_main!(benches);
