@@ -238,10 +238,7 @@ pub(super) fn error_reply(text: String, counted: bool) -> CmdError {
 
 /// Whether errorstats have the error of this table already.
 pub(super) fn is_counted(table: &Table) -> bool {
-    matches!(
-        table.raw_get::<Value>(COUNTED),
-        Ok(Value::Boolean(true))
-    )
+    matches!(table.raw_get::<Value>(COUNTED), Ok(Value::Boolean(true)))
 }
 
 fn with_code(text: &[u8]) -> Vec<u8> {

@@ -3,7 +3,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use ahash::RandomState;
 use super::convert;
 use super::fault;
 use super::shebang::{self, Flags};
@@ -12,6 +11,7 @@ use super::vm::Vm;
 use crate::exec::{Args, CmdError, ScriptCall, ScriptHost, ScriptOrigin, State};
 use crate::resp::{Proto, ReplyBuf};
 use crate::util::digest;
+use ahash::RandomState;
 
 /// Memory that the interpreter may use while a script runs. Beyond, the script gets an error.
 const MEMORY_LIMIT: usize = 512 << 20;
