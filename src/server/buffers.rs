@@ -62,6 +62,11 @@ impl Queue {
         self.buf.len() - self.start
     }
 
+    /// Room that is left without growing.
+    pub(super) const fn spare(&self) -> usize {
+        self.buf.capacity() - self.buf.len()
+    }
+
     pub(super) const fn is_empty(&self) -> bool {
         self.len() == 0
     }

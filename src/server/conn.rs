@@ -393,6 +393,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             self.limits.unauthenticated = !session.authenticated;
             session.net.received += self.received as u64;
             session.net.sent += reply.len() as u64;
+            session.net.query_buf = buf.len().saturating_sub(batch.consumed());
+            session.net.query_buf_free = self.input.spare();
         }
         self.received = 0;
         drop(engine);
