@@ -280,26 +280,20 @@ impl Kind {
 const USER: &str = "default";
 
 /// Which clients CLIENT KILL means.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Filter<'a> {
     id: Option<u64>,
     kind: Option<Kind>,
     addr: Option<&'a [u8]>,
     laddr: Option<&'a [u8]>,
     max_age: Option<i64>,
-    skip_me: bool,
+    /// SKIPME; unless told otherwise, the client that asks is spared.
+    skip_me: Option<bool>,
 }
 
 impl<'a> Filter<'a> {
     fn parse(args: Args<'a>) -> Result<Self, CmdError> {
-        let mut filter = Filter {
-            id: None,
-            kind: None,
-            addr: None,
-            laddr: None,
-            max_age: None,
-            skip_me: true,
-        };
+        let mut filter = Self::default();
         let mut words = args.cursor(2);
         while let Some(option) = words.next() {
             filter.option(option, words.word()?)?;
@@ -335,8 +329,8 @@ impl<'a> Filter<'a> {
             }
             b"skipme" => {
                 self.skip_me = match value {
-                    yes if is(yes, "YES") => true,
-                    no if is(no, "NO") => false,
+                    yes if is(yes, "YES") => Some(true),
+                    no if is(no, "NO") => Some(false),
                     _ => return Err(CmdError::SYNTAX),
                 };
             }
@@ -346,7 +340,7 @@ impl<'a> Filter<'a> {
     }
 
     fn matches(&self, session: &Session, is_me: bool, now: i64) -> bool {
-        !(self.skip_me && is_me)
+        !(is_me && self.skip_me.unwrap_or(true))
             && self.id.is_none_or(|id| id == session.id)
             && self.kind.is_none_or(|kind| kind == Kind::of(session))
             && self
@@ -367,8 +361,8 @@ fn kill(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let filter = if old_form {
         Filter {
             addr: Some(args.at(2)),
-            skip_me: false,
-            ..Filter::parse(Args::new(&[b"", b""]))?
+            skip_me: Some(false),
+            ..Filter::default()
         }
     } else {
         Filter::parse(args)?

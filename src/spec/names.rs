@@ -5,7 +5,7 @@
 //! with the stored name.
 
 const EMPTY: u16 = u16::MAX;
-/// Longest name: room for a digest in hexadecimal, which people rename commands to.
+/// Longest name.
 const MAX: usize = 64;
 
 #[derive(Clone, Copy, Debug)]
@@ -76,15 +76,6 @@ impl NameTable {
             }
         }
         true
-    }
-
-    pub(super) fn remove(&mut self, name: &[u8]) {
-        self.names.retain(|(n, _)| !n.eq_ignore_ascii_case(name));
-        self.index();
-    }
-
-    pub(super) fn contains_id(&self, id: u16) -> bool {
-        self.names.iter().any(|(_, i)| *i == id)
     }
 
     fn index(&mut self) {
@@ -198,8 +189,5 @@ mod tests {
         }
         assert_eq!(t.get(b"abc\0"), None);
         assert!(!t.insert(&[b'a'; MAX + 1], 1));
-        t.remove(b"ABC");
-        assert_eq!(t.get(b"abc"), None);
-        assert_eq!(t.get(b"abcd"), Some(3));
     }
 }

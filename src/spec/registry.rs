@@ -146,20 +146,6 @@ impl<'r, H: 'static> Lookup<'r, H> {
     }
 }
 
-/// Why a command cannot be renamed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RenameError {
-    /// There is none of the old name.
-    #[error("No such command in rename-command")]
-    NoSuchCommand,
-    /// The new name is taken.
-    #[error("Target command name already exists")]
-    TargetExists,
-    /// The new name is longer than names can be.
-    #[error("Target command name is too long")]
-    TooLong,
-}
-
 /// All commands of a server.
 #[derive(Debug)]
 pub struct Registry<H: 'static> {
@@ -260,11 +246,9 @@ impl<H: 'static> Registry<H> {
         self.entries.iter()
     }
 
-    /// Every command that is not a subcommand and has a name still, by number.
+    /// Every command that is not a subcommand, by number.
     pub fn commands(&self) -> impl Iterator<Item = &Entry<H>> {
-        self.entries
-            .iter()
-            .filter(|e| e.parent.is_none() && self.top.contains_id(e.id.0))
+        self.entries.iter().filter(|e| e.parent.is_none())
     }
 
     /// How many commands and subcommands there are.
@@ -275,23 +259,6 @@ impl<H: 'static> Registry<H> {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
-    }
-
-    /// Gives a command another name; with an empty one it cannot be called any more.
-    pub fn rename(&mut self, from: &[u8], to: &[u8]) -> Result<(), RenameError> {
-        let id = self.top.get(from).ok_or(RenameError::NoSuchCommand)?;
-        if to.is_empty() {
-            self.top.remove(from);
-            return Ok(());
-        }
-        if self.top.get(to).is_some() {
-            return Err(RenameError::TargetExists);
-        }
-        if !self.top.insert(to, id) {
-            return Err(RenameError::TooLong);
-        }
-        self.top.remove(from);
-        Ok(())
     }
 }
 

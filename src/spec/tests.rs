@@ -184,24 +184,3 @@ fn keys_are_extracted() {
     assert!(!set.keys(&call("set k v")).unwrap()[0].flags.reads());
     assert!(set.keys(&call("set k v GET")).unwrap()[0].flags.reads());
 }
-
-#[test]
-fn a_renamed_command_answers_to_its_new_name_only() {
-    let mut reg = registry();
-    reg.rename(b"GET", b"b840fc02d524045429941cc15f59e41cb7be6c52")
-        .unwrap();
-    assert!(reg.find(b"get", None).found().is_none());
-    assert!(
-        reg.find(b"B840fc02d524045429941cc15f59e41cb7be6c52", None)
-            .found()
-            .is_some()
-    );
-    reg.rename(b"set", b"").unwrap();
-    assert!(reg.find(b"set", None).found().is_none());
-    assert_eq!(reg.rename(b"set", b"x"), Err(RenameError::NoSuchCommand));
-    assert_eq!(
-        reg.rename(b"mset", b"zunion"),
-        Err(RenameError::TargetExists)
-    );
-    assert_eq!(reg.commands().count(), 5);
-}
