@@ -98,7 +98,8 @@ impl Node {
     }
 }
 
-/// What a replica must agree on: not how the nodes of a stream are cut, nor when a consumer was last seen.
+/// What a replica must agree on: not how the nodes of a stream are cut, nor when a consumer was last seen, nor how often a
+/// production was repeated.
 fn structure(text: &str) -> String {
     let mut lines = Vec::new();
     let mut skip = 0;
@@ -112,6 +113,7 @@ fn structure(text: &str) -> String {
             "radix-tree-nodes",
             "seen-time",
             "active-time",
+            "iids-duplicates",
         ]
         .contains(&line)
         {
@@ -194,6 +196,26 @@ const TEMPLATES: &[&str] = &[
     "XAUTOCLAIM s:@ g d 0 0 COUNT 1",
     "XAUTOCLAIM s:@ h c # 0",
     "XDEL s:@ 1000-0",
+    "XADD t:@ 1-* f %",
+    "XADD t:@ MINID ~ 1-4 1-* f %",
+    "XADD t:@ MAXLEN ~ 6 DELREF 1-* g %",
+    "XADD t:@ IDMP p % * f %",
+    "XADD t:@ IDMPAUTO q * f %",
+    "XCFGSET t:@ IDMP-MAXSIZE 3",
+    "XGROUP CREATE t:@ g 0 MKSTREAM",
+    "XREADGROUP GROUP g c COUNT 3 STREAMS t:@ >",
+    "XREADGROUP GROUP g d CLAIM 0 COUNT 2 STREAMS t:@ >",
+    "XCLAIM t:@ g d 0 1-1 1-2 1-5 FORCE",
+    "XCLAIM t:@ g e 0 1-3 1-4 RETRYCOUNT 7 JUSTID LASTID 1-4",
+    "XCLAIM t:@ g f 1000000 1-3",
+    "XNACK t:@ g SILENT IDS 3 1-1 1-3 1-9 FORCE",
+    "XACK t:@ g 1-2 1-3",
+    "XACKDEL t:@ g DELREF IDS 2 1-2 1-6",
+    "XDELEX t:@ ACKED IDS 2 1-1 1-4",
+    "XTRIM t:@ MAXLEN ~ 3 ACKED",
+    "XDEL t:@ 1-5 1-7",
+    "XSETID t:@ 3-0",
+    "DEL t:@",
 ];
 
 const SCRIPTS: &[&str] = &[

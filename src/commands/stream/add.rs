@@ -304,14 +304,16 @@ struct TrimText {
 impl TrimText {
     fn exact(&mut self, trim: &Trim, first: StreamId, len: u64) {
         (self.strategy, self.threshold) = match trim.threshold {
-            Threshold::MaxLen(max) => {
-                let max = if trim.approx { len } else { max };
+            Threshold::MaxLen(max) if !trim.approx => {
                 (&b"MAXLEN"[..], max.to_string().into_bytes())
             }
-            Threshold::MinId(min) => {
-                let min = if trim.approx { first } else { min };
+            Threshold::MinId(min) if !trim.approx => (&b"MINID"[..], min.to_string().into_bytes()),
+            // With ACKED entries may remain in between: the number of those deleted tells which they are.
+            Threshold::MinId(_) if trim.refs != Refs::Acked => {
+                let min = if len == 0 { StreamId::MAX } else { first };
                 (&b"MINID"[..], min.to_string().into_bytes())
             }
+            _ => (&b"MAXLEN"[..], len.to_string().into_bytes()),
         };
         self.refs = match trim.refs {
             Refs::Keep => None,
