@@ -1,6 +1,6 @@
 //! The `redkeep` binary.
 
-use std::os::unix::ffi::OsStringExt;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 #[global_allocator]
@@ -9,7 +9,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let argv: Vec<Vec<u8>> = std::env::args_os()
         .skip(1)
-        .map(OsStringExt::into_vec)
+        .map(OsString::into_encoded_bytes)
         .collect();
     redkeep::server::daemon::main(&argv)
 }

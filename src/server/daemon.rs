@@ -3,8 +3,9 @@
 use std::fs;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Handle;
 use tracing::{error, info, warn};
 
 use super::handle::{Server, StartError};
@@ -102,12 +103,11 @@ fn run(loaded: Loaded) -> ExitCode {
         }
     };
     let _pid_file = PidFile::write(&config.pidfile, pid);
-    let stop = std::sync::Arc::clone(server.stop());
-    server.handle().spawn(async move {
-        if let Err(error) = end_on_signals(&stop).await {
-            error!("Signals are not handled: {error}");
-        }
-    });
+    let stop = Arc::clone(server.stop());
+    // Before anybody can know that the server is ready.
+    if let Err(error) = end_on_signals(server.handle(), stop) {
+        error!("Signals are not handled: {error}");
+    }
     announce(&server, &config);
     let end = server.wait();
     server.shutdown();
@@ -145,20 +145,38 @@ fn explain(error: &StartError, config: &Config) {
     }
 }
 
-/// SIGTERM and SIGINT end the server; a terminal that hangs up does not.
-async fn end_on_signals(stop: &Stop) -> io::Result<()> {
+/// From here on SIGTERM and SIGINT end the server, and a terminal that hangs up does not.
+#[cfg(unix)]
+fn end_on_signals(runtime: &Handle, stop: Arc<Stop>) -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let _context = runtime.enter();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
-    loop {
-        let name = tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-            _ = hang_up.recv() => continue,
-        };
-        warn!("Received {name} scheduling shutdown...");
-        stop.request(End::Asked);
-    }
+    runtime.spawn(async move {
+        loop {
+            let name = tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+                _ = hang_up.recv() => continue,
+            };
+            warn!("Received {name} scheduling shutdown...");
+            stop.request(End::Asked);
+        }
+    });
+    Ok(())
+}
+
+/// From here on Ctrl-C ends the server.
+#[cfg(not(unix))]
+fn end_on_signals(runtime: &Handle, stop: Arc<Stop>) -> io::Result<()> {
+    runtime.spawn(async move {
+        while tokio::signal::ctrl_c().await.is_ok() {
+            warn!("Received Ctrl-C scheduling shutdown...");
+            stop.request(End::Asked);
+        }
+    });
+    Ok(())
 }
 
 /// Every client needs a descriptor: asks the system for enough of them if the process is ours, and otherwise says

@@ -12,6 +12,8 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
 
+use tracing::{error, info};
+
 use super::accept;
 use crate::embed::{Event, LockError, Node};
 
@@ -118,8 +120,14 @@ pub(super) fn serve(
     let (poke, ender) = (Arc::clone(&deadline), Arc::clone(stop));
     node.on_event(move |event| match event {
         Event::Deadline => poke.notify_one(),
-        Event::Shutdown => ender.request(End::Asked),
-        Event::Failed => ender.request(End::Failed),
+        Event::Shutdown => {
+            info!("User requested shutdown...");
+            ender.request(End::Asked);
+        }
+        Event::Failed => {
+            error!("A command panicked: nothing can be relied upon any more");
+            ender.request(End::Failed);
+        }
     });
     node.gate().on_busy(hand_over);
     handle.spawn(accept::all(sockets.tcp, node.clone()));
