@@ -149,7 +149,7 @@ fn arguments(name: Name, rest: MultiValue) -> std::result::Result<Arguments, &'s
     for value in rest {
         args.push(match value {
             Value::String(text) => Argument::Lua(text.as_bytes()),
-            Value::Integer(n) => Argument::Number(integer(n as i64)),
+            Value::Integer(n) => Argument::Number(integer(n)),
             Value::Number(n) => Argument::Number(float(n)),
             _ => return Err(BAD_ARGUMENT),
         });
@@ -256,7 +256,7 @@ fn log(lua: &Lua, args: MultiValue) -> Result<()> {
         ));
     }
     let level = match args.front() {
-        Some(Value::Integer(n)) => *n as i64,
+        Some(Value::Integer(n)) => *n,
         Some(Value::Number(n)) => *n as i64,
         _ => {
             return Err(reply_error(

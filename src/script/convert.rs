@@ -263,7 +263,7 @@ impl Writer<'_> {
     fn one(&mut self, value: &Value, out: &mut ReplyBuf) -> Result<()> {
         match value {
             Value::String(text) => out.bulk(&text.as_bytes()),
-            Value::Integer(n) => out.int(*n as i64),
+            Value::Integer(n) => out.int(*n),
             Value::Number(n) => out.int(truncated(*n)),
             Value::Boolean(b) if self.resp3 => out.bool(*b),
             Value::Boolean(true) => out.int(1),

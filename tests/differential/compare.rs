@@ -11,6 +11,9 @@ pub enum Verdict {
     Different,
 }
 
+/// Whether a difference is this one: of the command's name and arguments, their reply and ours.
+type Holds = fn(name: &[u8], argv: &[Vec<u8>], theirs: &Reply, ours: &Reply) -> bool;
+
 /// A difference that stays. docs/COMPATIBILITY.md lists the same.
 struct Known {
     /// Why the replies differ on purpose.
@@ -18,7 +21,7 @@ struct Known {
     reason: &'static str,
     /// Whether the servers hold the same afterwards.
     verdict: Verdict,
-    holds: fn(name: &[u8], argv: &[Vec<u8>], theirs: &Reply, ours: &Reply) -> bool,
+    holds: Holds,
 }
 
 const KNOWN: &[Known] = &[

@@ -109,7 +109,7 @@ fn round_of(seed: u64, round: u64, table: &Rc<Table>) -> Vec<Argv> {
     while commands.len() <= ROUND {
         g.add_command(&mut commands);
     }
-    if round % 2 == 0 {
+    if round.is_multiple_of(2) {
         commands.retain(|c| !deletes_entries(c));
     }
     commands

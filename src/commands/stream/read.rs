@@ -137,7 +137,7 @@ impl<'a> Request<'a> {
 
     fn take_streams(&mut self, args: Args<'a>, at: usize, of_group: bool) -> Result<(), CmdError> {
         let all = args.from(at);
-        if all.len() % 2 != 0 {
+        if !all.len().is_multiple_of(2) {
             let (name, last) = if of_group {
                 ("xreadgroup", '>')
             } else {

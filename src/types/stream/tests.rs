@@ -6,7 +6,9 @@ use proptest::prelude::*;
 
 use super::*;
 
-type Model = BTreeMap<StreamId, Vec<(Vec<u8>, Vec<u8>)>>;
+type OwnedPairs = Vec<(Vec<u8>, Vec<u8>)>;
+
+type Model = BTreeMap<StreamId, OwnedPairs>;
 
 fn id(ms: u64, seq: u64) -> StreamId {
     StreamId::new(ms, seq)
@@ -37,9 +39,7 @@ fn ids<'a>(entries: impl Iterator<Item = Entry<'a>>) -> Vec<u64> {
     entries.map(|e| e.id.ms).collect()
 }
 
-fn content<'a>(
-    entries: impl Iterator<Item = Entry<'a>>,
-) -> Vec<(StreamId, Vec<(Vec<u8>, Vec<u8>)>)> {
+fn content<'a>(entries: impl Iterator<Item = Entry<'a>>) -> Vec<(StreamId, OwnedPairs)> {
     let pairs = |e: Entry<'_>| e.fields.map(|(f, v)| (f.to_vec(), v.to_vec())).collect();
     entries.map(|e| (e.id, pairs(e))).collect()
 }
