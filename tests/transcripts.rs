@@ -465,18 +465,25 @@ fn run_corpus(old: bool, run: impl Fn(&File) -> String + Sync) {
 
 type Fixes = Vec<(std::ops::Range<usize>, String)>;
 
+/// How long a reply may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 struct Stage<'a> {
     server: &'a Server,
     clients: BTreeMap<String, (Client, i64)>,
 }
 
 impl Stage<'_> {
-    fn client(&mut self, name: &str) -> &mut (Client, i64) {
-        self.clients.entry(name.to_owned()).or_insert_with(|| {
-            let mut c = self.server.client();
-            let id = c.run("CLIENT ID").int().unwrap_or(-1);
-            (c, id)
-        })
+    fn client(&mut self, name: &str) -> std::io::Result<&mut (Client, i64)> {
+        if !self.clients.contains_key(name) {
+            let mut c = Client::connect(self.server.port)?;
+            c.send(&["CLIENT", "ID"])?;
+            let Got::Reply(id) = c.receive(PATIENCE)? else {
+                return Err(std::io::Error::other(format!("{name} connects and gets no reply")));
+            };
+            self.clients.insert(name.to_owned(), (c, id.int().unwrap_or(-1)));
+        }
+        Ok(self.clients.get_mut(name).expect("it is there"))
     }
 
     /// Fills `$c1`, `$ms+n` and `$s+n` in.
@@ -506,7 +513,7 @@ impl Stage<'_> {
                 && text.starts_with('c')
                 && text[1..].bytes().all(|b| b.is_ascii_digit()) =>
             {
-                self.client(text).1.to_string().into_bytes()
+                self.client(text).map_or(-1, |c| c.1).to_string().into_bytes()
             }
             None => arg.to_vec(),
         }
@@ -586,12 +593,12 @@ fn show(got: &Got) -> String {
 }
 
 fn play(stage: &mut Stage<'_>, step: &Step, way: Way) -> std::io::Result<Vec<Got>> {
-    // How long a reply may take; how long silence must last to count as waiting.
-    let (patience, silence) = (Duration::from_secs(5), Duration::from_millis(60));
+    // How long silence must last to count as waiting.
+    let silence = Duration::from_millis(60);
     let first = if step.expect.is_empty() || step.expect == [Expect::Waiting] {
         silence
     } else {
-        patience
+        PATIENCE
     };
     match &step.act {
         Act::Sleep(ms) => {
@@ -600,7 +607,7 @@ fn play(stage: &mut Stage<'_>, step: &Step, way: Way) -> std::io::Result<Vec<Got
         }
         Act::Command(args) => {
             let args: Vec<_> = args.iter().map(|a| stage.fill(a)).collect();
-            let (client, _) = stage.client(&step.client);
+            let (client, _) = stage.client(&step.client)?;
             match way {
                 Way::Plain => client.send(&args)?,
                 // A database selected inside a script lasts only as long as the script.
@@ -619,7 +626,7 @@ fn play(stage: &mut Stage<'_>, step: &Step, way: Way) -> std::io::Result<Vec<Got
             receive(client, first, step)
         }
         Act::Raw(bytes) => {
-            let (client, _) = stage.client(&step.client);
+            let (client, _) = stage.client(&step.client)?;
             // The server may close before it has read everything.
             let _ = client.send_raw(bytes);
             if step.expect.is_empty() {
@@ -639,8 +646,8 @@ fn play(stage: &mut Stage<'_>, step: &Step, way: Way) -> std::io::Result<Vec<Got
             receive(client, first, step)
         }
         Act::Receive => {
-            let (client, _) = stage.client(&step.client);
-            receive(client, patience, step)
+            let (client, _) = stage.client(&step.client)?;
+            receive(client, PATIENCE, step)
         }
     }
 }

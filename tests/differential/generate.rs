@@ -157,7 +157,7 @@ const SCRIPTS: &[&str] = &[
     "return redis.call('MGET', unpack(KEYS))",
     "return string.format('%q', ARGV[1])",
     "return {tostring(tonumber(ARGV[1]) or 'none')}",
-    "return redis.call('SET', KEYS[1], tonumber(ARGV[1]) or 'none')",
+    "return redis.call('SET', KEYS[1], math.floor(tonumber(ARGV[1]) or 7))",
     "syntax error here",
 ];
 
@@ -1036,7 +1036,8 @@ fn consumers_of(argv: &[Vec<u8>]) -> Vec<(Vec<u8>, Vec<u8>, Vec<u8>)> {
 /// Commands that a script may call without ending differently from one server to the next.
 fn may_be_wrapped(argv: &[Vec<u8>]) -> bool {
     // Inside a script a command runs at the time of the script, and its error is worded by the caller's line.
-    !argv[0].eq_ignore_ascii_case(b"RANDOMKEY")
+    !argv[0].eq_ignore_ascii_case(b"WAIT")
+        && !argv[0].eq_ignore_ascii_case(b"RANDOMKEY")
         && !argv[0].eq_ignore_ascii_case(b"SCAN")
         && !argv[0].eq_ignore_ascii_case(b"KEYS")
         && !argv[0].eq_ignore_ascii_case(b"SELECT")

@@ -70,8 +70,8 @@ fn a_lock_that_ran_out_is_not_released_by_its_former_owner() {
     let (mut a, mut b) = (connect(&target), connect(&target));
     let release = redis::Script::new(RELEASE);
     for round in 0..10 {
-        assert!(take(&mut a, "a", 20), "round {round}");
         let since = Instant::now();
+        assert!(take(&mut a, "a", 20), "round {round}");
         while !take(&mut b, "b", 30_000) {
             assert!(
                 since.elapsed() < Duration::from_secs(5),
@@ -79,7 +79,7 @@ fn a_lock_that_ran_out_is_not_released_by_its_former_owner() {
             );
         }
         assert!(
-            since.elapsed() >= Duration::from_millis(15),
+            since.elapsed() >= Duration::from_millis(19),
             "the lock ran out early"
         );
         assert_eq!(
