@@ -157,7 +157,7 @@ const SCRIPTS: &[&str] = &[
     "return redis.call('MGET', unpack(KEYS))",
     "return string.format('%q', ARGV[1])",
     "return {tostring(tonumber(ARGV[1]) or 'none')}",
-    "return redis.call('SET', KEYS[1], math.floor(tonumber(ARGV[1]) or 7))",
+    "return redis.call('SET', KEYS[1], math.floor((tonumber(ARGV[1]) or 7) % 1000))",
     "syntax error here",
 ];
 
