@@ -479,9 +479,12 @@ impl Stage<'_> {
             let mut c = Client::connect(self.server.port)?;
             c.send(&["CLIENT", "ID"])?;
             let Got::Reply(id) = c.receive(PATIENCE)? else {
-                return Err(std::io::Error::other(format!("{name} connects and gets no reply")));
+                return Err(std::io::Error::other(format!(
+                    "{name} connects and gets no reply"
+                )));
             };
-            self.clients.insert(name.to_owned(), (c, id.int().unwrap_or(-1)));
+            self.clients
+                .insert(name.to_owned(), (c, id.int().unwrap_or(-1)));
         }
         Ok(self.clients.get_mut(name).expect("it is there"))
     }
@@ -513,7 +516,10 @@ impl Stage<'_> {
                 && text.starts_with('c')
                 && text[1..].bytes().all(|b| b.is_ascii_digit()) =>
             {
-                self.client(text).map_or(-1, |c| c.1).to_string().into_bytes()
+                self.client(text)
+                    .map_or(-1, |c| c.1)
+                    .to_string()
+                    .into_bytes()
             }
             None => arg.to_vec(),
         }

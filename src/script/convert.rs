@@ -280,8 +280,10 @@ impl Writer<'_> {
         }
         let (kind, value, extra) = self.vm.shape(table)?;
         match (kind, value, extra) {
-            (1, Value::String(text), counted) => self.error(&text.as_bytes(), &counted, out),
-            (2, Value::String(text), _) => out.simple_bytes(&text.as_bytes()),
+            (1, Value::String(text), counted) => {
+                self.error(up_to_zero(&text.as_bytes()), &counted, out)
+            }
+            (2, Value::String(text), _) => out.simple_bytes(up_to_zero(&text.as_bytes())),
             (3, Value::Number(n), _) => out.double(n),
             (3, Value::Integer(n), _) => out.double(n as f64),
             (4, Value::Table(map), _) => {
@@ -329,6 +331,11 @@ impl Writer<'_> {
         }
         out.error_bytes(text);
     }
+}
+
+/// The part of a line that Redis sends: its lines end at a zero byte.
+pub(super) fn up_to_zero(text: &[u8]) -> &[u8] {
+    text.split(|&b| b == 0).next().unwrap_or_default()
 }
 
 /// A number as an integer reply. What does not fit becomes the smallest integer, as on x86-64.

@@ -218,7 +218,9 @@ pub(super) fn failure_reply(raised: &Value, sha: &[u8; 40]) -> CmdError {
         }
     };
     let mut text = match table.raw_get::<Value>("err") {
-        Ok(Value::String(text)) => text.to_string_lossy(),
+        Ok(Value::String(text)) => {
+            String::from_utf8_lossy(super::convert::up_to_zero(&text.as_bytes())).into_owned()
+        }
         _ => "ERR unknown error".to_owned(),
     };
     text.push_str(&format!(" script: {sha}"));

@@ -68,7 +68,9 @@ const KNOWN: &[Known] = &[
         reason: "Redis shares the objects of small numbers, not always the same; Redkeep has none to share.",
         verdict: Verdict::Same,
         holds: |name, argv, theirs, ours| {
-            let refcount = argv.get(1).is_some_and(|w| w.eq_ignore_ascii_case(b"REFCOUNT"));
+            let refcount = argv
+                .get(1)
+                .is_some_and(|w| w.eq_ignore_ascii_case(b"REFCOUNT"));
             name == b"OBJECT" && refcount && theirs.int().is_some() && ours.int().is_some()
         },
     },
