@@ -195,7 +195,7 @@ pub(super) fn reply(
     if let Value::Table(table) = value
         && let Ok((1, Value::String(text), _)) = vm.shape(table)
     {
-        let text = text.to_string_lossy();
+        let text = String::from_utf8_lossy(up_to_zero(&text.as_bytes())).into_owned();
         return Err(error_reply(text, is_counted(table)));
     }
     let mut writer = Writer {

@@ -65,6 +65,15 @@ const KNOWN: &[Known] = &[
         },
     },
     Known {
+        reason: "Errors are text: what is no UTF-8 is shown as U+FFFD.",
+        verdict: Verdict::Same,
+        holds: |_, _, theirs, ours| {
+            theirs.is_error()
+                && ours.is_error()
+                && String::from_utf8_lossy(theirs.bytes()).as_bytes() == ours.bytes()
+        },
+    },
+    Known {
         reason: "Redis shares the objects of small numbers, not always the same; Redkeep has none to share.",
         verdict: Verdict::Same,
         holds: |name, argv, theirs, ours| {

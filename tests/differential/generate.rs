@@ -140,7 +140,7 @@ const SCRIPTS: &[&str] = &[
     "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) else return 0 end",
     "return {KEYS[1], ARGV[1], #KEYS, #ARGV, 3.7, true, false, {ok = 'x'}}",
     "return redis.call('SET', KEYS[1], ARGV[1], 'NX', 'GET')",
-    "local n = redis.call('INCRBY', KEYS[1], 2) redis.call('SET', KEYS[2], n) return n * 1.5",
+    "local n = redis.call('INCRBY', KEYS[1], 2) redis.call('SET', KEYS[2], string.format('%.0f', n)) return n * 1.5",
     "return redis.call('XADD', KEYS[1], ARGV[1], 'f', ARGV[2] or 'v')",
     "return redis.call('XRANGE', KEYS[1], '-', '+')",
     "return redis.pcall('XRANGE', KEYS[1], '-', '+', 'COUNT', ARGV[1]).err or 'fine'",
@@ -157,7 +157,7 @@ const SCRIPTS: &[&str] = &[
     "return redis.call('MGET', unpack(KEYS))",
     "return string.format('%q', ARGV[1])",
     "return {tostring(tonumber(ARGV[1]) or 'none')}",
-    "return redis.call('SET', KEYS[1], math.floor((tonumber(ARGV[1]) or 7) % 1000))",
+    "return redis.call('SET', KEYS[1], #(ARGV[1] or ''))",
     "syntax error here",
 ];
 
