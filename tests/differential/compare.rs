@@ -74,13 +74,14 @@ const KNOWN: &[Known] = &[
         },
     },
     Known {
-        reason: "Redis shares the objects of small numbers, not always the same; Redkeep has none to share.",
+        reason: "Redis shares the objects of small numbers, with their counts and clocks; Redkeep does not.",
         verdict: Verdict::Same,
         holds: |name, argv, theirs, ours| {
-            let refcount = argv
-                .get(1)
-                .is_some_and(|w| w.eq_ignore_ascii_case(b"REFCOUNT"));
-            name == b"OBJECT" && refcount && theirs.int().is_some() && ours.int().is_some()
+            let of_the_object = argv.get(1).map(|w| w.to_ascii_uppercase());
+            let numbers = theirs.int().is_some() && ours.int().is_some();
+            name == b"OBJECT"
+                && numbers
+                && of_the_object.is_some_and(|w| w == b"REFCOUNT" || w == b"IDLETIME")
         },
     },
     Known {

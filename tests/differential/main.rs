@@ -85,7 +85,12 @@ fn run(redis: Server, other: Server, restart: impl Fn() -> Server, count: u64) {
             continue;
         };
         let commands = pair.shrink(&commands[..(first.at + 1).min(commands.len())], &restart);
-        let difference = pair.play(&commands).difference.unwrap_or(first);
+        // What does not show again is reported with the command alone.
+        let again = pair.play(&commands).difference;
+        let (commands, difference) = match again {
+            Some(d) => (commands, d),
+            None => (Vec::new(), first),
+        };
         found
             .entry(difference.kind())
             .or_insert_with(|| report(seed, round, &commands, &difference));
