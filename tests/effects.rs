@@ -1,7 +1,10 @@
 //! The log of effects is enough: an engine that applies what another one logged comes to the same state, whatever
 //! was random, relative to the clock or done by a script.
 
-#![expect(clippy::unwrap_used, reason = "a log that cannot be read fails the test")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a log that cannot be read fails the test"
+)]
 
 use std::sync::Arc;
 
