@@ -250,11 +250,8 @@ fn gate(state: &State, sid: SessionId, args: Args<'_>) -> Result<&'static Entry,
 /// Refuses what needs memory when there is none left.
 #[inline]
 fn has_room(state: &State, row: &'static Entry) -> Result<&'static Entry, CmdError> {
-    let limit = state.sys.cfg.maxmemory;
-    if limit > 0 && row.flags.has(flag::DENYOOM) && state.used_memory() as u64 > limit {
-        return Err(CmdError::fixed(
-            "OOM command not allowed when used memory > 'maxmemory'.",
-        ));
+    if row.flags.has(flag::DENYOOM) && state.is_out_of_memory() {
+        return Err(CmdError::OUT_OF_MEMORY);
     }
     Ok(row)
 }
@@ -285,6 +282,9 @@ fn script_gate(state: &State, args: Args<'_>, read_only: bool) -> Result<&'stati
         return Err(CmdError::fixed(
             "ERR Write commands are not allowed from read-only scripts.",
         ));
+    }
+    if state.sys.running.as_ref().is_some_and(|r| r.allow_oom) {
+        return Ok(row);
     }
     has_room(state, row)
 }

@@ -19,6 +19,9 @@ impl CmdError {
     /// `-WRONGTYPE`.
     pub const WRONG_TYPE: CmdError =
         CmdError::fixed("WRONGTYPE Operation against a key holding the wrong kind of value");
+    /// Memory is over `maxmemory`, and the command may need more of it.
+    pub const OUT_OF_MEMORY: CmdError =
+        CmdError::fixed("OOM command not allowed when used memory > 'maxmemory'.");
     /// A word of the command is out of place.
     pub const SYNTAX: CmdError = CmdError::fixed("ERR syntax error");
     /// An argument should have been a 64-bit integer.

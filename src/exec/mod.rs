@@ -157,6 +157,8 @@ pub enum Action {
 pub struct RunningScript {
     /// Past the limit: everybody else gets BUSY.
     pub busy: bool,
+    /// It may call what needs memory when memory is over its limit.
+    pub allow_oom: bool,
     /// It has written something, so that SCRIPT KILL is refused.
     pub wrote: bool,
     /// SCRIPT KILL was sent.
@@ -170,6 +172,8 @@ pub struct RunningScript {
 pub struct ScriptCache {
     bodies: std::collections::HashMap<[u8; 40], Arc<[u8]>>,
     bytes: usize,
+    /// Bytes that the interpreter uses, as of the last script.
+    pub interpreter: usize,
     /// Raised by SCRIPT FLUSH, so that the host drops what it compiled.
     pub generation: u64,
 }
@@ -310,11 +314,17 @@ impl State {
     pub fn used_memory(&self) -> usize {
         used_memory(&self.ks, &self.sessions, &self.sys)
     }
+
+    /// Whether that is more than `maxmemory`.
+    pub fn is_out_of_memory(&self) -> bool {
+        let limit = self.sys.cfg.maxmemory;
+        limit > 0 && self.used_memory() as u64 > limit
+    }
 }
 
 /// Bytes that an instance uses: data, scripts, clients.
 pub fn used_memory(ks: &Keyspace, sessions: &Sessions, sys: &System) -> usize {
-    ks.memory() + sys.scripts.memory() + sessions.len() * size_of::<Session>()
+    ks.memory() + sys.scripts.memory() + sys.scripts.interpreter + sessions.len() * size_of::<Session>()
 }
 
 /// What a handler works with.

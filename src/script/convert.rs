@@ -305,7 +305,7 @@ impl Writer<'_> {
                 out.set(values.len());
                 self.stack.push(Frame::Rest(values.into_iter()));
             }
-            (6, Value::String(digits), _) => out.big_number(&digits.as_bytes()),
+            (6, Value::String(digits), _) => out.big_number(&one_line(&digits.as_bytes())),
             (7, Value::String(text), Value::String(format)) => {
                 let mut name = format.to_string_lossy();
                 name.retain(|c| c.is_ascii());
@@ -336,6 +336,12 @@ impl Writer<'_> {
 /// The part of a line that Redis sends: its lines end at a zero byte.
 pub(super) fn up_to_zero(text: &[u8]) -> &[u8] {
     text.split(|&b| b == 0).next().unwrap_or_default()
+}
+
+/// Line breaks become spaces, also where the protocol would allow them.
+fn one_line(text: &[u8]) -> Vec<u8> {
+    let space = |b: &u8| if matches!(b, b'\r' | b'\n') { b' ' } else { *b };
+    text.iter().map(space).collect()
 }
 
 /// A number as an integer reply. What does not fit becomes the smallest integer, as on x86-64.

@@ -209,12 +209,16 @@ impl LuaHost {
             return (state, Err(CmdError::fixed(text)));
         }
         let read_only = eval.read_only || script.flags.no_writes;
+        let allow_oom = script.flags.allow_oom || script.flags.no_writes;
+        if script.flags.declared && !allow_oom && state.is_out_of_memory() {
+            return (state, Err(CmdError::OUT_OF_MEMORY));
+        }
         let given = args.from(3);
         let (keys, argv) = given.split_at(eval.numkeys.min(given.len()));
         {
             let mut slot = self.shared.lock();
             slot.reply.set_proto(Proto::Resp2);
-            slot.run = Some(Run::new(state, origin.sid, origin.db, read_only));
+            slot.run = Some(Run::new(state, origin, read_only, allow_oom));
         }
         // Whatever happens in there, the state must come back.
         let ended = catch_unwind(AssertUnwindSafe(|| vm.run(at, keys, argv)));
@@ -232,7 +236,8 @@ impl LuaHost {
             Ok(Err(e)) => Err(broken(&e)),
             Err(_) => Err(CmdError::fixed("ERR Internal error in a script")),
         };
-        if !vm.tidy() {
+        state.sys.scripts.interpreter = vm.tidy();
+        if vm.is_full() {
             self.reset();
         }
         (state, result)

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use super::fault::{Stop, Thrown};
 use crate::exec::busy;
 use crate::exec::call;
-use crate::exec::{Args, RunningScript, SessionId, State};
+use crate::exec::{Args, RunningScript, ScriptOrigin, SessionId, State};
 use crate::resp::ReplyBuf;
 
 /// The slot, as the host and the functions under `redis.*` share it.
@@ -48,16 +48,24 @@ const CALLS_PER_TICK: u32 = 32;
 
 impl Run {
     /// A script begins.
-    pub(super) fn new(mut state: Box<State>, sid: SessionId, db: usize, read_only: bool) -> Run {
-        state.sys.running = Some(RunningScript::default());
+    pub(super) fn new(
+        mut state: Box<State>,
+        origin: ScriptOrigin,
+        read_only: bool,
+        allow_oom: bool,
+    ) -> Run {
+        state.sys.running = Some(RunningScript {
+            allow_oom,
+            ..RunningScript::default()
+        });
         let limit = u64::try_from(state.sys.cfg.busy_reply_threshold)
             .ok()
             .filter(|&ms| ms > 0)
             .map(Duration::from_millis);
         Run {
             state,
-            sid,
-            db,
+            sid: origin.sid,
+            db: origin.db,
             read_only,
             began: Instant::now(),
             limit,

@@ -129,13 +129,25 @@ impl Vm {
         self.shape.call(table)
     }
 
-    /// Gives back what a script used and needs no more; returns whether little enough is left.
-    pub(super) fn tidy(&self) -> bool {
-        let enough = self.limit / 16;
-        if self.lua.used_memory() < enough {
-            return true;
+    /// Gives back what a script used and needs no more; returns how many bytes are left in use.
+    pub(super) fn tidy(&self) -> usize {
+        let used = self.lua.used_memory();
+        if used < self.enough() {
+            return used;
         }
-        self.lua.gc_collect().is_ok() && self.lua.used_memory() < enough
+        if let Err(e) = self.lua.gc_collect() {
+            tracing::warn!("garbage of a script could not be collected: {e}");
+        }
+        self.lua.used_memory()
+    }
+
+    /// Whether so much is in use between scripts that it is better to start afresh.
+    pub(super) fn is_full(&self) -> bool {
+        self.lua.used_memory() >= self.enough()
+    }
+
+    fn enough(&self) -> usize {
+        self.limit / 4
     }
 }
 
@@ -170,7 +182,8 @@ mod tests {
                 "{script}: {text}"
             );
             // What the interpreter cannot give back goes with it.
-            if !vm.tidy() {
+            vm.tidy();
+            if vm.is_full() {
                 vm = new();
             }
             assert_eq!(run(&vm, "return 1"), (true, "1".to_owned()));

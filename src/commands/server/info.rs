@@ -120,8 +120,9 @@ fn memory(cx: &mut Ctx<'_>, out: &mut Report) {
     let facts = cx.sys.host.0.facts();
     let dataset = cx.ks.memory() as u64;
     let scripts = cx.sys.scripts.memory() as u64;
+    let interpreter = cx.sys.scripts.interpreter as u64;
     let used = used_memory(cx.ks, cx.sessions, cx.sys) as u64;
-    let clients = used - dataset - scripts;
+    let clients = used - dataset - scripts - interpreter;
     cx.sys.stats.memory_seen(used);
     let (sys, peak) = (&cx.sys, cx.sys.stats.peak_memory);
     let percent =
@@ -135,10 +136,15 @@ fn memory(cx: &mut Ctx<'_>, out: &mut Report) {
     out.field("used_memory_dataset", dataset);
     out.field("used_memory_dataset_perc", percent(dataset, used));
     out.bytes("total_system_memory", facts.total_memory);
+    out.field("used_memory_vm_eval", interpreter);
+    out.bytes("used_memory_lua", interpreter);
     out.field("used_memory_scripts_eval", scripts);
     out.field("number_of_cached_scripts", sys.scripts.len());
     out.field("number_of_functions", 0);
     out.field("number_of_libraries", 0);
+    out.field("used_memory_vm_functions", 0);
+    out.bytes("used_memory_vm_total", interpreter);
+    out.field("used_memory_functions", 0);
     out.bytes("used_memory_scripts", scripts);
     out.bytes("maxmemory", sys.cfg.maxmemory);
     out.field("maxmemory_policy", sys.cfg.shown("maxmemory-policy"));
