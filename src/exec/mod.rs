@@ -324,7 +324,10 @@ impl State {
 
 /// Bytes that an instance uses: data, scripts, clients.
 pub fn used_memory(ks: &Keyspace, sessions: &Sessions, sys: &System) -> usize {
-    ks.memory() + sys.scripts.memory() + sys.scripts.interpreter + sessions.len() * size_of::<Session>()
+    ks.memory()
+        + sys.scripts.memory()
+        + sys.scripts.interpreter
+        + sessions.len() * size_of::<Session>()
 }
 
 /// What a handler works with.
