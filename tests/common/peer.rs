@@ -63,10 +63,11 @@ impl Server {
             if self.child.try_wait().ok().flatten().is_some() {
                 return false;
             }
+            // Another server may have got the port first: the one that answers must be this process.
             if let Ok(mut c) = Client::connect(self.port)
-                && c.call(&["PING"]).is_ok()
+                && let Ok(info) = c.call(&["INFO", "server"])
             {
-                return true;
+                return info.text().contains(&format!("process_id:{}\r\n", self.child.id()));
             }
             std::thread::sleep(Duration::from_millis(5));
         }
