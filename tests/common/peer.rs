@@ -67,7 +67,9 @@ impl Server {
             if let Ok(mut c) = Client::connect(self.port)
                 && let Ok(info) = c.call(&["INFO", "server"])
             {
-                return info.text().contains(&format!("process_id:{}\r\n", self.child.id()));
+                return info
+                    .text()
+                    .contains(&format!("process_id:{}\r\n", self.child.id()));
             }
             std::thread::sleep(Duration::from_millis(5));
         }
