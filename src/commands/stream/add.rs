@@ -209,6 +209,14 @@ fn limits(cfg: &Settings) -> NodeLimits {
     }
 }
 
+/// What a stream remembers of its producers until XCFGSET says otherwise.
+fn idmp_config(cfg: &Settings) -> IdmpConfig {
+    IdmpConfig {
+        duration: cfg.stream_idmp_duration,
+        max_size: cfg.stream_idmp_maxsize,
+    }
+}
+
 /// A parsed XADD.
 struct Add<'a> {
     key: &'a [u8],
@@ -335,7 +343,7 @@ fn pairs<'a>(flat: &'a [&'a [u8]]) -> impl Iterator<Item = (&'a [u8], &'a [u8])>
 
 fn xadd(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let add = Add::parse(args, &cx.sys.cfg)?;
-    let limits = limits(&cx.sys.cfg);
+    let (limits, idmp) = (limits(&cx.sys.cfg), idmp_config(&cx.sys.cfg));
     let mut edit = if add.options.no_create {
         match cx.ks.edit::<Stream>(add.key)? {
             Some(edit) => edit,
@@ -350,9 +358,7 @@ fn xadd(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     if let Some((pid, iid)) = add.production()
         && let Some(known) = edit.idmp().and_then(|i| i.peek(pid, &iid, cx.now))
     {
-        edit.get_mut()
-            .idmp_mut(IdmpConfig::default())
-            .count_duplicate();
+        edit.get_mut().idmp_mut(idmp).count_duplicate();
         edit.unchanged();
         put_id(cx.reply, known);
         return Ok(Flow::Done);
@@ -364,9 +370,7 @@ fn xadd(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     // The id is above the last one and the size was checked, so this cannot fail.
     let added = stream.append(id, pairs(add.fields), limits);
     if let Some((pid, iid)) = add.production() {
-        stream
-            .idmp_mut(IdmpConfig::default())
-            .record(pid, &iid, id, cx.now);
+        stream.idmp_mut(idmp).record(pid, &iid, id, cx.now);
     }
     let trimmed = add.trim.map_or(0, |trim| stream.trim(&trim));
     let (first, len) = (stream.log().first_id(), stream.len());
@@ -432,7 +436,7 @@ fn xcfgset(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let Some(mut edit) = cx.ks.edit::<Stream>(args.at(1))? else {
         return Err(CmdError::NO_SUCH_KEY);
     };
-    let idmp = edit.get_mut().idmp_mut(IdmpConfig::default());
+    let idmp = edit.get_mut().idmp_mut(idmp_config(&cx.sys.cfg));
     let old = idmp.config();
     idmp.set_config(IdmpConfig {
         duration: duration.unwrap_or(old.duration),
@@ -471,7 +475,7 @@ fn xidmprecord(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
         }
         None => {
             edit.get_mut()
-                .idmp_mut(IdmpConfig::default())
+                .idmp_mut(idmp_config(&cx.sys.cfg))
                 .record(pid, iid, id, cx.now);
             edit.quiet(1, None);
         }

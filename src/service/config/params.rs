@@ -350,6 +350,10 @@ params! {
         "stream-node-max-bytes" => stream_node_max_bytes: usize = "4kb", Mem(0, BYTES);
         /// Entries of a node of a stream; 0 for no limit.
         "stream-node-max-entries" => stream_node_max_entries: usize = "100", Int(0, LONG);
+        /// Seconds for which a stream remembers what its producers added; XCFGSET sets it per stream.
+        "stream-idmp-duration" => stream_idmp_duration: u32 = "100", Int(1, 86_400);
+        /// How much of each producer it remembers.
+        "stream-idmp-maxsize" => stream_idmp_maxsize: u32 = "100", Int(1, 10_000);
         /// Fields of a hash that is a listpack.
         "hash-max-listpack-entries" => hash_max_listpack_entries: usize = "512", Int(0, LONG),
             alias("hash-max-ziplist-entries"), later;
