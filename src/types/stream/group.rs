@@ -117,6 +117,8 @@ pub struct Group {
     by_time: ChunkMap<(i64, StreamId), ()>,
     names: BTreeMap<Arc<[u8]>, ConsumerNo>,
     consumers: Vec<Option<Consumer>>,
+    /// Numbers to use again.
+    free: Vec<ConsumerNo>,
     /// Heap bytes of the consumers.
     consumer_bytes: usize,
     /// Entries handed back and not delivered again.
@@ -360,13 +362,13 @@ impl Group {
             pel: ChunkMap::new(),
         };
         self.consumer_bytes += consumer.bytes();
-        let free = self.consumers.iter().position(Option::is_none);
-        let at = free.unwrap_or(self.consumers.len());
-        match self.consumers.get_mut(at) {
-            Some(slot) => *slot = Some(consumer),
-            None => self.consumers.push(Some(consumer)),
+        let no = self.free.pop().unwrap_or_else(|| {
+            self.consumers.push(None);
+            ConsumerNo::try_from(self.consumers.len() - 1).unwrap_or(NOBODY)
+        });
+        if let Some(slot) = self.slot(no) {
+            *slot = Some(consumer);
         }
-        let no = ConsumerNo::try_from(at).unwrap_or(NOBODY);
         self.names.insert(name, no);
         (no, true)
     }
@@ -405,12 +407,10 @@ impl Group {
         for id in &ids {
             self.take(*id);
         }
-        let slot = self.consumers.get_mut(usize::try_from(no).ok()?)?;
-        let bytes = slot.take().map_or(0, |c| c.bytes());
+        let gone = self.slot(no).and_then(Option::take);
+        let bytes = gone.map_or(0, |c| c.bytes());
         self.consumer_bytes = self.consumer_bytes.saturating_sub(bytes);
-        while self.consumers.last().is_some_and(Option::is_none) {
-            self.consumers.pop();
-        }
+        self.free.push(no);
         Some(ids.len())
     }
 
@@ -724,15 +724,17 @@ impl Group {
         Some(old)
     }
 
+    fn slot(&mut self, no: ConsumerNo) -> Option<&mut Option<Consumer>> {
+        self.consumers.get_mut(usize::try_from(no).ok()?)
+    }
+
     /// Changes a consumer and keeps its size accounted.
     fn with_consumer<R>(&mut self, no: ConsumerNo, change: impl FnOnce(&mut Consumer) -> R) {
-        let slot = usize::try_from(no)
-            .ok()
-            .and_then(|at| self.consumers.get_mut(at));
-        if let Some(consumer) = slot.and_then(Option::as_mut) {
+        if let Some(consumer) = self.slot(no).and_then(Option::as_mut) {
             let before = consumer.bytes();
             change(consumer);
-            self.consumer_bytes = (self.consumer_bytes + consumer.bytes()).saturating_sub(before);
+            let after = consumer.bytes();
+            self.consumer_bytes = (self.consumer_bytes + after).saturating_sub(before);
         }
     }
 }
