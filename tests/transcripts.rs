@@ -57,7 +57,7 @@ enum Way {
     Multi,
 }
 
-const WAYS_OF_REDKEEP: &[Way] = &[Way::Plain, Way::Script];
+const WAYS_OF_REDKEEP: &[Way] = &[Way::Plain, Way::Script, Way::Multi];
 const WAYS_OF_REDIS: &[Way] = &[Way::Plain, Way::Script, Way::Multi];
 
 #[test]

@@ -65,6 +65,13 @@ const KNOWN: &[Known] = &[
         },
     },
     Known {
+        reason: "Redis counts keys whose time is over until it comes upon them.",
+        verdict: Verdict::Same,
+        holds: |name, _, theirs, ours| {
+            name == b"DBSIZE" && ours.int().is_some() && theirs.int() > ours.int()
+        },
+    },
+    Known {
         reason: "Errors are text: what is no UTF-8 is shown as U+FFFD.",
         verdict: Verdict::Same,
         holds: |_, _, theirs, ours| {
@@ -119,7 +126,8 @@ pub fn verdict(argv: &Argv, theirs: &Reply, ours: &Reply, deleted: bool) -> Verd
         return Verdict::Same;
     }
     // Since 7.4 the lag of a group, and how many entries it has read, are told rightly where entries were deleted by their
-    // ids. Half of the rounds delete none.
+    // ids. A node whose last entry is trimmed while deleted ones remain in it goes at once; Redis keeps it. Half of the
+    // rounds delete none.
     if name == b"XINFO" && deleted && similar(&without(theirs, COUNTED), &without(ours, COUNTED)) {
         return Verdict::Same;
     }
@@ -208,8 +216,15 @@ fn without(r: &Reply, fields: &[&[u8]]) -> Reply {
 
 /// Fields that came after 7.0.
 const LATER: &[&[u8]] = &[b"active-time", b"inactive"];
-/// What is counted otherwise since 7.4, beside those.
-const COUNTED: &[&[u8]] = &[b"active-time", b"inactive", b"lag", b"entries-read"];
+/// What is counted otherwise where entries were deleted by their ids, beside those.
+const COUNTED: &[&[u8]] = &[
+    b"active-time",
+    b"inactive",
+    b"lag",
+    b"entries-read",
+    b"radix-tree-keys",
+    b"radix-tree-nodes",
+];
 
 /// The command that a script of the generator calls, or the command itself.
 fn unwrapped(argv: &[Vec<u8>]) -> &[Vec<u8>] {

@@ -177,6 +177,13 @@ impl Generator {
 
     /// Adds a command, now and then broken, now and then called from a script.
     pub fn add_command(&mut self, commands: &mut Vec<Argv>) {
+        if self.chance(60) {
+            self.add_transaction(commands);
+        }
+        self.add_one(commands);
+    }
+
+    fn add_one(&mut self, commands: &mut Vec<Argv>) {
         let argv = self.command();
         // Since 7.2 a consumer is made even when there is nothing to read or to claim: here it is there before.
         for (key, group, consumer) in consumers_of(&argv) {
@@ -185,6 +192,24 @@ impl Generator {
             commands.push(first);
         }
         commands.push(argv);
+    }
+
+    /// Adds a transaction, some of them with an error in it or given up.
+    fn add_transaction(&mut self, commands: &mut Vec<Argv>) {
+        match self.rng.random_range(0..6) {
+            0 => commands.push(cmd!["WATCH", self.pick(KEYS)]),
+            1 => commands.push(cmd!["UNWATCH"]),
+            2 => commands.extend([
+                cmd!["WATCH", self.pick(KEYS)],
+                cmd!["SET", self.pick(STRINGS), "changed"],
+            ]),
+            _ => {}
+        }
+        commands.push(cmd!["MULTI"]);
+        for _ in 0..self.rng.random_range(0..5) {
+            self.add_one(commands);
+        }
+        commands.push(cmd![self.pick(&["EXEC", "EXEC", "EXEC", "DISCARD"])]);
     }
 
     fn command(&mut self) -> Argv {

@@ -180,10 +180,11 @@ impl Pair {
         let (mut a, mut b) = (self.redis.client(), self.other.client());
         let (theirs, _) = a.pipeline(&all);
         let (ours, end) = b.pipeline(&all);
+        let mut transaction = Transaction::default();
         for (i, command) in all.iter().enumerate() {
             let (t, o) = (theirs.get(i), ours.get(i));
             let verdict = match (t, o) {
-                (Some(t), Some(o)) => compare::verdict(command, t, o, deleted),
+                (Some(t), Some(o)) => transaction.verdict(command, t, o, deleted),
                 _ => Verdict::Different,
             };
             match verdict {
@@ -242,6 +243,47 @@ impl Pair {
         if !self.other.alive() {
             self.other = restart();
         }
+    }
+}
+
+/// The commands that wait for EXEC, whose reply is compared one by one.
+#[derive(Default)]
+struct Transaction<'a> {
+    queued: Vec<&'a Argv>,
+}
+
+impl<'a> Transaction<'a> {
+    fn verdict(
+        &mut self,
+        command: &'a Argv,
+        theirs: &Reply,
+        ours: &Reply,
+        deleted: bool,
+    ) -> Verdict {
+        let is = |name: &[u8]| {
+            command
+                .first()
+                .is_some_and(|w| w.eq_ignore_ascii_case(name))
+        };
+        if is(b"MULTI") || is(b"DISCARD") {
+            self.queued.clear();
+        } else if theirs.bytes() == b"QUEUED" {
+            self.queued.push(command);
+        } else if is(b"EXEC") {
+            let queued = std::mem::take(&mut self.queued);
+            let (t, o) = (theirs.items(), ours.items());
+            if t.len() == o.len() && t.len() == queued.len() && !t.is_empty() {
+                let each = queued.iter().zip(t.iter().zip(o));
+                let each: Vec<_> = each
+                    .map(|(c, (t, o))| compare::verdict(c, t, o, deleted))
+                    .collect();
+                let worst = |v: Verdict| each.contains(&v).then_some(v);
+                return worst(Verdict::Different)
+                    .or(worst(Verdict::Apart))
+                    .unwrap_or(Verdict::Same);
+            }
+        }
+        compare::verdict(command, theirs, ours, deleted)
     }
 }
 
