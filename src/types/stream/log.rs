@@ -283,25 +283,27 @@ impl Log {
             return false;
         };
         self.mark_deleted(own, at);
+        self.drop_if_empty(own);
         true
     }
 
-    /// Deletes the live entry at `at` of the node `own`, and the node with its last entry. Whether the node
-    /// is still there.
-    pub(super) fn mark_deleted(&mut self, own: StreamId, at: usize) -> bool {
+    /// Deletes the live entry at `at` of the node `own`. The node stays, also without a live entry.
+    pub(super) fn mark_deleted(&mut self, own: StreamId, at: usize) {
         self.len = self.len.saturating_sub(1);
         let Some(node) = self.nodes.get_mut(&own) else {
-            return false;
+            return;
         };
-        if node.live() <= 1 {
-            self.drop_node(own);
-            return false;
-        }
         let before = node.bytes();
         let node = Arc::make_mut(node);
         node.delete(at);
         self.node_bytes = (self.node_bytes + node.bytes()).saturating_sub(before);
-        true
+    }
+
+    /// Drops a node without a live entry.
+    pub(super) fn drop_if_empty(&mut self, own: StreamId) {
+        if self.nodes.get(&own).is_some_and(|node| node.live() == 0) {
+            self.drop_node(own);
+        }
     }
 
     /// Drops a node; its entries have been, or are to be, taken off the length by the caller.

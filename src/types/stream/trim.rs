@@ -70,7 +70,11 @@ impl Stream {
                     self.log.len = self.log.len.saturating_sub(live);
                     deleted += live;
                 }
-                Verdict::Whole => deleted += self.trim_within(trim, own),
+                Verdict::Whole => {
+                    deleted += self.trim_within(trim, own);
+                    self.log.drop_if_empty(own);
+                }
+                // As in Redis, the node stays even when none of its entries does.
                 Verdict::Within => {
                     deleted += self.trim_within(trim, own);
                     if trim.refs != Refs::Acked {
@@ -139,9 +143,7 @@ impl Stream {
                 self.drop_refs(id);
             }
             deleted += 1;
-            if !self.log.mark_deleted(own, at) {
-                break;
-            }
+            self.log.mark_deleted(own, at);
         }
         deleted
     }
