@@ -98,22 +98,13 @@ const KNOWN: &[Known] = &[
             name == b"XSETID" && *theirs == Reply::ok() && ours.bytes() == BELOW_DELETED
         },
     },
-    Known {
-        reason: "That an id is below one that was deleted is said first.",
-        verdict: Verdict::Same,
-        holds: |name, _, theirs, ours| {
-            name == b"XSETID" && theirs.is_error() && ours.bytes() == BELOW_DELETED
-        },
-    },
 ];
 
 const BELOW_DELETED: &[u8] =
     b"ERR The ID specified in XSETID is smaller than current max_deleted_entry_id";
 
 /// Compares what both servers said to a command, apart from what no two servers say alike.
-///
-/// `deleted` tells whether entries of streams may have been deleted by their ids.
-pub fn verdict(argv: &Argv, theirs: &Reply, ours: &Reply, deleted: bool) -> Verdict {
+pub fn verdict(argv: &Argv, theirs: &Reply, ours: &Reply) -> Verdict {
     if theirs == ours {
         return Verdict::Same;
     }
@@ -123,12 +114,6 @@ pub fn verdict(argv: &Argv, theirs: &Reply, ours: &Reply, deleted: bool) -> Verd
         .map(|n| n.to_ascii_uppercase())
         .unwrap_or_default();
     if same(&name, argv, theirs, ours) {
-        return Verdict::Same;
-    }
-    // Since 7.4 the lag of a group, and how many entries it has read, are told rightly where entries were deleted by their
-    // ids. A node whose last entry is trimmed while deleted ones remain in it goes at once; Redis keeps it. Half of the
-    // rounds delete none.
-    if name == b"XINFO" && deleted && similar(&without(theirs, COUNTED), &without(ours, COUNTED)) {
         return Verdict::Same;
     }
     let known = KNOWN.iter().find(|k| (k.holds)(&name, argv, theirs, ours));
@@ -216,16 +201,6 @@ fn without(r: &Reply, fields: &[&[u8]]) -> Reply {
 
 /// Fields that came after 7.0.
 const LATER: &[&[u8]] = &[b"active-time", b"inactive"];
-/// What is counted otherwise where entries were deleted by their ids, beside those.
-const COUNTED: &[&[u8]] = &[
-    b"active-time",
-    b"inactive",
-    b"lag",
-    b"entries-read",
-    b"radix-tree-keys",
-    b"radix-tree-nodes",
-];
-
 /// The command that a script of the generator calls, or the command itself.
 fn unwrapped(argv: &[Vec<u8>]) -> &[Vec<u8>] {
     let wrapped = argv.len() > 3

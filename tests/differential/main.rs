@@ -114,17 +114,7 @@ fn round_of(seed: u64, round: u64, table: &Rc<Table>) -> Vec<Argv> {
     while commands.len() <= ROUND {
         g.add_command(&mut commands);
     }
-    if round.is_multiple_of(2) {
-        commands.retain(|c| !deletes_entries(c));
-    }
     commands
-}
-
-/// Whether a command deletes entries of streams by their ids, or says that some were.
-fn deletes_entries(command: &Argv) -> bool {
-    command
-        .iter()
-        .any(|w| w.eq_ignore_ascii_case(b"XDEL") || w.eq_ignore_ascii_case(b"MAXDELETEDID"))
 }
 
 struct Difference {
@@ -175,7 +165,6 @@ impl Pair {
     fn play(&mut self, commands: &[Argv]) -> Played {
         let mut all: Vec<Argv> = PREAMBLE.iter().map(|l| argv(l)).collect();
         let skip = all.len();
-        let deleted = commands.iter().any(deletes_entries);
         all.extend_from_slice(commands);
         let (mut a, mut b) = (self.redis.client(), self.other.client());
         let (theirs, _) = a.pipeline(&all);
@@ -184,7 +173,7 @@ impl Pair {
         for (i, command) in all.iter().enumerate() {
             let (t, o) = (theirs.get(i), ours.get(i));
             let verdict = match (t, o) {
-                (Some(t), Some(o)) => transaction.verdict(command, t, o, deleted),
+                (Some(t), Some(o)) => transaction.verdict(command, t, o),
                 _ => Verdict::Different,
             };
             match verdict {
@@ -210,7 +199,7 @@ impl Pair {
             }
         }
         Played {
-            difference: contents(&mut a, &mut b, commands.len(), deleted),
+            difference: contents(&mut a, &mut b, commands.len()),
         }
     }
 
@@ -253,13 +242,7 @@ struct Transaction<'a> {
 }
 
 impl<'a> Transaction<'a> {
-    fn verdict(
-        &mut self,
-        command: &'a Argv,
-        theirs: &Reply,
-        ours: &Reply,
-        deleted: bool,
-    ) -> Verdict {
+    fn verdict(&mut self, command: &'a Argv, theirs: &Reply, ours: &Reply) -> Verdict {
         let is = |name: &[u8]| {
             command
                 .first()
@@ -274,21 +257,19 @@ impl<'a> Transaction<'a> {
             let (t, o) = (theirs.items(), ours.items());
             if t.len() == o.len() && t.len() == queued.len() && !t.is_empty() {
                 let each = queued.iter().zip(t.iter().zip(o));
-                let each: Vec<_> = each
-                    .map(|(c, (t, o))| compare::verdict(c, t, o, deleted))
-                    .collect();
+                let each: Vec<_> = each.map(|(c, (t, o))| compare::verdict(c, t, o)).collect();
                 let worst = |v: Verdict| each.contains(&v).then_some(v);
                 return worst(Verdict::Different)
                     .or(worst(Verdict::Apart))
                     .unwrap_or(Verdict::Same);
             }
         }
-        compare::verdict(command, theirs, ours, deleted)
+        compare::verdict(command, theirs, ours)
     }
 }
 
 /// Compares all keys: names, types, encodings, times to live and values.
-fn contents(a: &mut Client, b: &mut Client, at: usize, deleted: bool) -> Option<Difference> {
+fn contents(a: &mut Client, b: &mut Client, at: usize) -> Option<Difference> {
     for db in 0..3 {
         let mut ask: Vec<Argv> = vec![argv(&format!("SELECT {db}")), argv("KEYS *")];
         let keys = a
@@ -323,7 +304,7 @@ fn contents(a: &mut Client, b: &mut Client, at: usize, deleted: bool) -> Option<
         let (theirs, _) = a.pipeline(&ask);
         let (ours, _) = b.pipeline(&ask);
         for (i, command) in ask.iter().enumerate() {
-            let same = matches!((theirs.get(i), ours.get(i)), (Some(t), Some(o)) if compare::verdict(command, t, o, deleted) == Verdict::Same);
+            let same = matches!((theirs.get(i), ours.get(i)), (Some(t), Some(o)) if compare::verdict(command, t, o) == Verdict::Same);
             if !same {
                 let show =
                     |r: Option<&Reply>| r.map_or_else(|| "no reply".to_owned(), notation::render);
