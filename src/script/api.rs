@@ -1,10 +1,11 @@
 //! Everything under `redis.*`.
 
-use mlua::{BString, Either, FromLua, Function, Lua, MultiValue, Result, Table, Value};
+use mlua::{BString, Either, FromLua, Function, Lua, LuaString, MultiValue, Result, Table, Value};
 use smallvec::SmallVec;
 
 use super::convert::{self, Answer, Item};
 use super::fault::{self, Thrown, reply_error};
+use super::pattern;
 use super::slot::Shared;
 use crate::resp::Proto;
 use crate::service::info::REDIS_VERSION;
@@ -371,6 +372,9 @@ pub(super) fn helpers(lua: &Lua, shared: &Shared) -> Result<Table> {
         None => Ok(()),
     })?;
     helpers.raw_set("tick", tick)?;
+    helpers.raw_set("search", pattern::search(lua, shared)?)?;
+    let repetitions = |_: &Lua, text: LuaString| Ok(pattern::repetitions(&text.as_bytes()));
+    helpers.raw_set("repetitions", lua.create_function(repetitions)?)?;
     let failed = |lua: &Lua, e: Value| fault::Failure::of(lua, &e).into_table(lua);
     helpers.raw_set("failed", lua.create_function(failed)?)?;
     Ok(helpers)

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::convert;
 use super::fault;
+use super::reuse;
 use super::shebang::{self, Flags};
 use super::slot::{Run, Shared};
 use super::vm::Vm;
@@ -43,6 +44,8 @@ pub struct LuaHost {
 struct Script {
     sha: [u8; 40],
     flags: Flags,
+    /// It leaves KEYS and ARGV as they are.
+    leaves_arguments: bool,
 }
 
 impl Default for LuaHost {
@@ -129,6 +132,7 @@ impl LuaHost {
             return Ok(at);
         }
         let (flags, code) = shebang::parse(body)?;
+        let leaves_arguments = reuse::leaves_arguments(code);
         let at = self.free.last().copied().unwrap_or(self.scripts.len());
         self.vm(state)?.compile(code, at).map_err(|e| {
             let text = fault::text_of(&e);
@@ -136,7 +140,11 @@ impl LuaHost {
             CmdError::new(format!("ERR Error compiling script (new function): {text}"))
         })?;
         self.free.pop();
-        let script = Script { sha, flags };
+        let script = Script {
+            sha,
+            flags,
+            leaves_arguments,
+        };
         match self.scripts.get_mut(at) {
             Some(place) => *place = script,
             None => self.scripts.push(script),
@@ -220,8 +228,9 @@ impl LuaHost {
             slot.reply.set_proto(Proto::Resp2);
             slot.run = Some(Run::new(state, origin, read_only, allow_oom));
         }
+        let reuse = script.leaves_arguments;
         // Whatever happens in there, the state must come back.
-        let ended = catch_unwind(AssertUnwindSafe(|| vm.run(at, keys, argv)));
+        let ended = catch_unwind(AssertUnwindSafe(|| vm.run(at, reuse, keys, argv)));
         let mut slot = self.shared.lock();
         let Some(run) = slot.run.take() else {
             unreachable!("the run is taken out of the slot here only");
@@ -236,8 +245,9 @@ impl LuaHost {
             Ok(Err(e)) => Err(broken(&e)),
             Err(_) => Err(CmdError::fixed("ERR Internal error in a script")),
         };
-        state.sys.scripts.interpreter = vm.tidy();
-        if vm.is_full() {
+        let used = vm.tidy();
+        state.sys.scripts.interpreter = used;
+        if vm.is_too_much(used) {
             self.reset();
         }
         (state, result)

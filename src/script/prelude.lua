@@ -8,7 +8,7 @@ local assert, collectgarbage, error, gcinfo, getmetatable, ipairs, load, loadstr
   rawequal, rawget, rawset, select, setmetatable, tonumber, tostring, type, unpack, xpcall =
   assert, collectgarbage, error, gcinfo, getmetatable, ipairs, load, loadstring, next, pairs, pcall,
   rawequal, rawget, rawset, select, setmetatable, tonumber, tostring, type, unpack, xpcall
-local byte, rep = string.byte, string.rep
+local byte, concat, rep, sub = string.byte, table.concat, string.rep, string.sub
 local insert, setn = table.insert, table.setn
 local create, resume, wrap = coroutine.create, coroutine.resume, coroutine.wrap
 local caught, revive, stopped, tick = host.caught, host.revive, host.stopped, host.tick
@@ -181,17 +181,161 @@ function strings.rep(s, ...)
   return rep(s, ...)
 end
 
--- The matcher of the library recurses once per repetition in the pattern.
-local function bounded(match)
-  return function(s, pattern, ...)
-    if type(pattern) == 'string' and #pattern > 2048 then
-      error('malformed pattern (too long)', 0)
+-- Lua's own matcher looks up neither at the clock nor at the depth of its recursion. Where a pattern could take it
+-- more than a fraction of a second, the host's matcher does the work. How often a pattern repeats something is
+-- remembered for some patterns.
+
+local find, match, gmatch, gsub = string.find, string.match, string.gmatch, string.gsub
+local floor = math.floor
+local search, repetitions = host.search, host.repetitions
+local MUCH = 1e8
+local known, known_count = {}, 0
+
+local function heavy(s, pattern)
+  local n = known[pattern]
+  if not n then
+    if type(pattern) ~= 'string' then
+      return false
     end
+    n = repetitions(pattern)
+    if known_count > 500 then
+      known, known_count = {}, 0
+    end
+    known[pattern], known_count = n, known_count + 1
+  end
+  return n > 0 and type(s) == 'string' and (#s + 1) ^ (n + 1) > MUCH
+end
+
+-- Where to begin, from 0; and the pattern without its anchor.
+local function prepare(s, pattern, init)
+  local at = floor(tonumber(init) or 1)
+  if at < 0 then
+    at = at + #s + 1
+  end
+  at = at < 1 and 0 or at > #s and #s or at - 1
+  if byte(pattern, 1) == 94 then
+    return at, sub(pattern, 2), true
+  end
+  return at, pattern, false
+end
+
+-- The captures of a match, or the whole of it where there are none.
+local function captured(s, first, last, ...)
+  if first and select('#', ...) == 0 then
+    return sub(s, first, last)
+  end
+  return ...
+end
+
+function strings.find(s, pattern, init, plain, ...)
+  if plain or not heavy(s, pattern) then
+    return find(s, pattern, init, plain, ...)
+  end
+  local at, bare, anchored = prepare(s, pattern, init)
+  return search(s, bare, at, anchored)
+end
+
+function strings.match(s, pattern, ...)
+  if not heavy(s, pattern) then
     return match(s, pattern, ...)
   end
+  local at, bare, anchored = prepare(s, pattern, ...)
+  return captured(s, search(s, bare, at, anchored))
 end
-for _, name in ipairs({ 'find', 'match', 'gmatch', 'gfind', 'gsub' }) do
-  strings[name] = bounded(strings[name])
+
+function strings.gmatch(s, pattern, ...)
+  if not heavy(s, pattern) then
+    return gmatch(s, pattern, ...)
+  end
+  local at = 0
+  local function advance(first, last, ...)
+    if first then
+      at = last < first and last + 1 or last
+    else
+      at = #s + 1
+    end
+    return captured(s, first, last, ...)
+  end
+  return function()
+    if at > #s then
+      return nil
+    end
+    return advance(search(s, pattern, at, false))
+  end
+end
+strings.gfind = strings.gmatch
+
+-- What takes the place of a match: the captures are numbered as in `%1`, `%0` is the whole match.
+local function replacement(repl, whole, ...)
+  local value
+  if type(repl) == 'string' then
+    local captures = { ... }
+    return (gsub(repl, '%%(.?)', function(c)
+      if c == '0' or (c == '1' and captures[1] == nil) then
+        return whole
+      elseif c ~= '' and find(c, '%d') then
+        return captures[tonumber(c)] or error('invalid capture index', 0)
+      end
+      return c
+    end))
+  end
+  local first = ...
+  if select('#', ...) == 0 then
+    first = whole
+  end
+  if type(repl) == 'table' then
+    value = repl[first]
+  else
+    value = select('#', ...) == 0 and repl(whole) or select('#', ...) > 0 and repl(...)
+  end
+  if not value then
+    return whole
+  elseif type(value) ~= 'string' and type(value) ~= 'number' then
+    error('invalid replacement value (a ' .. type(value) .. ')', 0)
+  end
+  return value
+end
+
+local function replaced(s, repl, first, last, ...)
+  if not first then
+    return nil
+  end
+  return first, last, replacement(repl, sub(s, first, last), ...)
+end
+
+function strings.gsub(s, pattern, repl, most, ...)
+  local kind = type(repl)
+  if kind == 'number' then
+    repl, kind = tostring(repl), 'string'
+  end
+  if not heavy(s, pattern) or kind ~= 'string' and kind ~= 'table' and kind ~= 'function' then
+    return gsub(s, pattern, repl, most, ...)
+  end
+  most = tonumber(most) or #s + 1
+  local _, bare, anchored = prepare(s, pattern, 1)
+  local parts, at, count = {}, 0, 0
+  while count < most do
+    local first, last, value = replaced(s, repl, search(s, bare, at, anchored))
+    if not first then
+      break
+    end
+    count = count + 1
+    parts[#parts + 1] = sub(s, at + 1, first - 1)
+    parts[#parts + 1] = value
+    if last >= first then
+      at = last
+    elseif first <= #s then
+      parts[#parts + 1] = sub(s, first, first)
+      at = first
+    else
+      at = #s + 1
+    end
+    if at > #s or anchored then
+      break
+    end
+  end
+  parts[#parts + 1] = sub(s, at + 1)
+  return concat(parts), count
 end
 
 function tables.insert(t, ...)

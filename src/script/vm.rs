@@ -1,5 +1,6 @@
 //! The interpreter, and the world that scripts see in it.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use mlua::chunk::ChunkMode;
@@ -7,7 +8,7 @@ use mlua::{Error, Function, HookTriggers, Lua, LuaOptions, Result, StdLib, Table
 
 use super::fault::PRELUDE;
 use super::slot::Shared;
-use super::{api, bit, random};
+use super::{api, bit, convert, random};
 
 /// The clock is looked at after so many instructions, which take about 50 µs. It costs nothing measurable.
 const INSTRUCTIONS_PER_TICK: u32 = 10_000;
@@ -23,7 +24,37 @@ pub(super) struct Vm {
     /// Runs the script of a number.
     run: Function,
     shape: Function,
+    /// KEYS and ARGV of scripts that leave them as they are.
+    keys: Arguments,
+    args: Arguments,
+    /// Whether the global table has other tables in their places.
+    replaced: Cell<bool>,
     limit: usize,
+}
+
+/// A table of arguments that is used again, and how many it holds.
+struct Arguments {
+    table: Table,
+    len: Cell<usize>,
+}
+
+impl Arguments {
+    fn new(lua: &Lua) -> Result<Arguments> {
+        Ok(Arguments {
+            table: lua.create_table()?,
+            len: Cell::new(0),
+        })
+    }
+
+    fn fill(&self, lua: &Lua, strings: &[&[u8]]) -> Result<()> {
+        for (i, bytes) in strings.iter().enumerate() {
+            self.table.raw_set(i + 1, convert::text(lua, bytes)?)?;
+        }
+        for i in strings.len()..self.len.replace(strings.len()) {
+            self.table.raw_set(i + 1, Value::Nil)?;
+        }
+        Ok(())
+    }
 }
 
 impl std::fmt::Debug for Vm {
@@ -63,6 +94,9 @@ impl Vm {
             },
         )?;
         Ok(Vm {
+            keys: Arguments::new(&lua)?,
+            args: Arguments::new(&lua)?,
+            replaced: Cell::new(true),
             lua,
             globals,
             keep,
@@ -89,15 +123,16 @@ impl Vm {
         self.keep.call((number, Value::Nil))
     }
 
-    /// Runs a compiled script: whether it came to its end, and its value or what it raised.
+    /// Runs a compiled script: whether it came to its end, and its value or what it raised. `reuse` if it leaves KEYS
+    /// and ARGV as they are.
     pub(super) fn run(
         &self,
         number: usize,
+        reuse: bool,
         keys: &[&[u8]],
         args: &[&[u8]],
     ) -> Result<(bool, Value)> {
-        self.globals.raw_set("KEYS", self.strings(keys)?)?;
-        self.globals.raw_set("ARGV", self.strings(args)?)?;
+        self.arguments(reuse, keys, args)?;
         match self.limited(|| self.run.call(number)) {
             // Memory may also run out on the way out of a script that used it up.
             Err(e @ Error::MemoryError(_)) => Ok((false, Value::Error(Box::new(e)))),
@@ -105,10 +140,27 @@ impl Vm {
         }
     }
 
+    fn arguments(&self, reuse: bool, keys: &[&[u8]], args: &[&[u8]]) -> Result<()> {
+        // Few stay behind.
+        const FEW: usize = 16;
+        if !reuse || keys.len() + args.len() > FEW {
+            self.replaced.set(true);
+            self.globals.raw_set("KEYS", self.strings(keys)?)?;
+            return self.globals.raw_set("ARGV", self.strings(args)?);
+        }
+        self.keys.fill(&self.lua, keys)?;
+        self.args.fill(&self.lua, args)?;
+        if self.replaced.replace(false) {
+            self.globals.raw_set("KEYS", &self.keys.table)?;
+            self.globals.raw_set("ARGV", &self.args.table)?;
+        }
+        Ok(())
+    }
+
     fn strings(&self, strings: &[&[u8]]) -> Result<Table> {
         let mut failed = None;
         let items = strings.iter().map_while(|bytes| {
-            super::convert::text(&self.lua, bytes)
+            convert::text(&self.lua, bytes)
                 .map_err(|e| failed = Some(e))
                 .ok()
         });
@@ -132,7 +184,7 @@ impl Vm {
     /// Gives back what a script used and needs no more; returns how many bytes are left in use.
     pub(super) fn tidy(&self) -> usize {
         let used = self.lua.used_memory();
-        if used < self.enough() {
+        if !self.is_too_much(used) {
             return used;
         }
         if let Err(e) = self.lua.gc_collect() {
@@ -141,13 +193,9 @@ impl Vm {
         self.lua.used_memory()
     }
 
-    /// Whether so much is in use between scripts that it is better to start afresh.
-    pub(super) fn is_full(&self) -> bool {
-        self.lua.used_memory() >= self.enough()
-    }
-
-    fn enough(&self) -> usize {
-        self.limit / 4
+    /// Whether so many bytes are in use between scripts that it is better to start afresh.
+    pub(super) fn is_too_much(&self, used: usize) -> bool {
+        used >= self.limit / 4
     }
 }
 
@@ -157,7 +205,7 @@ mod tests {
 
     fn run(vm: &Vm, script: &str) -> (bool, String) {
         vm.compile(script.as_bytes(), 0).unwrap();
-        let (ok, value) = vm.run(0, &[], &[]).unwrap();
+        let (ok, value) = vm.run(0, false, &[], &[]).unwrap();
         (ok, value.to_string().unwrap())
     }
 
@@ -182,8 +230,8 @@ mod tests {
                 "{script}: {text}"
             );
             // What the interpreter cannot give back goes with it.
-            vm.tidy();
-            if vm.is_full() {
+            let used = vm.tidy();
+            if vm.is_too_much(used) {
                 vm = new();
             }
             assert_eq!(run(&vm, "return 1"), (true, "1".to_owned()));

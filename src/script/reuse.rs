@@ -1,0 +1,199 @@
+//! Whether a script leaves the tables KEYS and ARGV as it found them, but for what it stores nowhere.
+//!
+//! Making two tables for every call costs as much as the rest of a short script. They are used again for scripts
+//! that visibly only read them: each mention of KEYS and ARGV is followed by `[` or preceded by `#`, nothing is
+//! assigned to an index, and nothing is used that could reach the tables in another way. Where in doubt, a script
+//! gets new tables.
+
+/// Whether the tables can be used again after this script.
+pub(super) fn leaves_arguments(code: &[u8]) -> bool {
+    let Some(tokens) = tokens(code) else {
+        return false;
+    };
+    (0..tokens.len()).all(|at| match tokens[at] {
+        Token::Name(b"KEYS" | b"ARGV") => only_read(&tokens, at),
+        Token::Name(
+            b"_G" | b"rawset" | b"load" | b"loadstring" | b"getfenv" | b"setfenv" | b"getmetatable"
+            | b"debug",
+        ) => false,
+        Token::Mark(b'=') => assigns_no_index(&tokens[..at]),
+        _ => true,
+    })
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Token<'a> {
+    /// A name or a keyword.
+    Name(&'a [u8]),
+    /// A string or a number.
+    Literal,
+    /// `==`, `~=`, `<=`, `>=`, `..` or `...`.
+    Operator,
+    /// Any other character.
+    Mark(u8),
+}
+
+fn only_read(tokens: &[Token<'_>], at: usize) -> bool {
+    tokens.get(at + 1) == Some(&Token::Mark(b'['))
+        || (at > 0 && tokens[at - 1] == Token::Mark(b'#'))
+}
+
+/// What stands before a `=` is a list of targets, the name of a field in a constructor, or names declared. None may
+/// end in `]`. Walks back over names, dots and commas: a `]` there ends a target if nothing or a comma or dot follows
+/// it; a name that follows it begins another statement.
+fn assigns_no_index(before: &[Token<'_>]) -> bool {
+    let mut follows = None;
+    for &token in before.iter().rev() {
+        match token {
+            Token::Name(b"local") => return true,
+            Token::Name(_) | Token::Mark(b'.' | b',') => follows = Some(token),
+            Token::Mark(b']' | b')') => return matches!(follows, Some(Token::Name(_))),
+            _ => return true,
+        }
+    }
+    true
+}
+
+/// Takes a script apart; nothing if it ends within a string or comment.
+fn tokens(code: &[u8]) -> Option<Vec<Token<'_>>> {
+    let mut tokens = Vec::new();
+    let mut rest = code;
+    while let Some((&first, tail)) = rest.split_first() {
+        let taken = match first {
+            b if b.is_ascii_whitespace() => 1,
+            b'-' if tail.starts_with(b"-") => 2 + comment(&rest[2..])?,
+            b'\'' | b'"' => {
+                tokens.push(Token::Literal);
+                1 + quoted(tail, first)?
+            }
+            b'[' if long_bracket(rest).is_some() => {
+                tokens.push(Token::Literal);
+                long(rest)?
+            }
+            b if b.is_ascii_alphabetic() || b == b'_' => {
+                let n = word(rest);
+                tokens.push(Token::Name(&rest[..n]));
+                n
+            }
+            b if b.is_ascii_digit() => {
+                tokens.push(Token::Literal);
+                word(rest)
+            }
+            _ => {
+                let n = operator(rest);
+                tokens.push(if n > 1 {
+                    Token::Operator
+                } else {
+                    Token::Mark(first)
+                });
+                n
+            }
+        };
+        rest = &rest[taken..];
+    }
+    Some(tokens)
+}
+
+fn word(text: &[u8]) -> usize {
+    text.iter()
+        .position(|b| !b.is_ascii_alphanumeric() && *b != b'_')
+        .unwrap_or(text.len())
+}
+
+fn operator(text: &[u8]) -> usize {
+    if text.starts_with(b"...") {
+        3
+    } else if [&b"=="[..], b"~=", b"<=", b">=", b".."]
+        .iter()
+        .any(|op| text.starts_with(op))
+    {
+        2
+    } else {
+        1
+    }
+}
+
+/// Length of a comment's text, after the dashes.
+fn comment(text: &[u8]) -> Option<usize> {
+    if long_bracket(text).is_some() {
+        return long(text);
+    }
+    Some(memchr::memchr(b'\n', text).unwrap_or(text.len()))
+}
+
+/// Length of a quoted string, after its opening quote.
+fn quoted(text: &[u8], quote: u8) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        match *text.get(at)? {
+            b'\\' => at += 2,
+            b if b == quote => return Some(at + 1),
+            _ => at += 1,
+        }
+    }
+}
+
+/// The number of equals signs of an opening long bracket.
+fn long_bracket(text: &[u8]) -> Option<usize> {
+    let inner = text.strip_prefix(b"[")?;
+    let level = inner.iter().position(|&b| b != b'=')?;
+    (inner[level] == b'[').then_some(level)
+}
+
+/// Length of a long string or comment with its brackets.
+fn long(text: &[u8]) -> Option<usize> {
+    let level = long_bracket(text)?;
+    let close = [b"]", &b"=".repeat(level)[..], b"]"].concat();
+    let end = memchr::memmem::find(text, &close)?;
+    Some(end + close.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scripts_that_only_read_are_seen() {
+        for code in [
+            "return 0",
+            "if redis.call(\"get\",KEYS[1])==ARGV[1] then return redis.call(\"del\",KEYS[1]) else return 0 end",
+            "local a, b = KEYS[1], ARGV[1] local c = {x = 1, y = #KEYS} c = 5 return a",
+            "for i = 1, #ARGV do redis.call('set', KEYS[i], ARGV[i]) end",
+            "local x = redis.call('incr', KEYS[1])\nif x == 1 then redis.call('expire', KEYS[1], ARGV[1]) end\nreturn x",
+            "-- KEYS = {} \n--[[ KEYS=1 ]] return 'KEYS=1' .. \"\\\"ARGV=2\" .. [==[ ]] KEYS]==]",
+            "local v = KEYS[1] x = 5",
+        ] {
+            assert!(leaves_arguments(code.as_bytes()), "{code}");
+        }
+    }
+
+    #[test]
+    fn whatever_may_change_the_tables_is_seen() {
+        for code in [
+            "KEYS[1]='x'",
+            "KEYS [ 1 ] = 5",
+            "KEYS[9],x=1,2",
+            "x,KEYS[9]=1,2",
+            "KEYS[9],y.x=1,2",
+            "KEYS[9],f().x=1,2",
+            "KEYS[9],t[1].x=1,2",
+            "KEYS.x=1",
+            "KEYS--[[c]][9]=1",
+            "local k=KEYS k[1]=1",
+            "table.insert(KEYS,'x')",
+            "return KEYS",
+            "f(KEYS)",
+            "_G.KEYS[1]=1",
+            "_G['KE'..'YS'][1]=1",
+            "rawset(x,1,1)",
+            "loadstring(ARGV[1])()",
+            "local t={} t[1]=2",
+            "(KEYS)[1]=2",
+            "function KEYS.f() end",
+            "return 'unfinished",
+            "--[[ unfinished",
+        ] {
+            assert!(!leaves_arguments(code.as_bytes()), "{code}");
+        }
+    }
+}
