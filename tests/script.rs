@@ -523,7 +523,7 @@ fn recursion_ends_in_an_error() {
         ),
         (
             "return string.find(('a'):rep(100000),('a?'):rep(100000))",
-            "malformed pattern (too long)",
+            "pattern too complex",
         ),
         ("return {unpack({},1,1e7)}", "too many results to unpack"),
     ] {
@@ -591,6 +591,8 @@ fn a_busy_script_is_killed_whatever_it_catches() {
         "while true do coroutine.wrap(function() for i=1,100 do end end)() end",
         "local t=setmetatable({},{__index=function(t,k) while true do end end}) while true do pcall(function() return t.x end) end",
         "while true do pcall(string.gsub,'x','.',function() while true do end end) end",
+        "return string.find(('a'):rep(40),('a?'):rep(40)..('a'):rep(40))",
+        "return (('a'):rep(1e6)):match('.-.-.-b')",
         "while true do pcall(table.sort,{1,2,3},function() while true do end end) end",
     ] {
         let (mut s, other) = busy_server();
@@ -616,6 +618,60 @@ fn a_busy_script_is_killed_whatever_it_catches() {
             "-NOTBUSY No scripts in execution right now.\r\n"
         );
         assert_eq!(s.eval("return redis.call('ping')"), "+PONG\r\n");
+    }
+}
+
+#[test]
+fn heavy_patterns_match_as_light_ones_do() {
+    let mut s = Server::new();
+    let subject = "local s=('key=value, '):rep(5000)";
+    for (script, reply) in [
+        (
+            "return {s:find('(%w+)=(%w+)')}",
+            "*4\r\n:1\r\n:9\r\n$3\r\nkey\r\n$5\r\nvalue\r\n",
+        ),
+        (
+            "return {s:find('(%w+)=(%w+)',-12)}",
+            "*4\r\n:54990\r\n:54998\r\n$3\r\nkey\r\n$5\r\nvalue\r\n",
+        ),
+        ("return {s:match('^(%w+)%s*=')}", "*1\r\n$3\r\nkey\r\n"),
+        ("return s:match('%w+=%w+')", "$9\r\nkey=value\r\n"),
+        ("return {s:match('()=%w+()')}", "*2\r\n:4\r\n:10\r\n"),
+        ("return tostring(s:match('^=%w+%w+'))", "$3\r\nnil\r\n"),
+        (
+            "local n=0 for k,v in s:gmatch('(%w+)=(%w+)') do n=n+#k+#v end return n",
+            ":40000\r\n",
+        ),
+        (
+            "local n=0 for k in s:gmatch('%w*%w*') do n=n+1 end return n",
+            ":25001\r\n",
+        ),
+        (
+            "local r,n=s:gsub('(%w+)=(%w+)','%2=%1') return {r:sub(1,11),n,#r}",
+            "*3\r\n$11\r\nvalue=key, \r\n:5000\r\n:55000\r\n",
+        ),
+        (
+            "local r,n=s:gsub('(%w+)=(%w+)','%0%%',2) return {r:sub(1,13),n}",
+            "*2\r\n$13\r\nkey=value%, k\r\n:2\r\n",
+        ),
+        (
+            "local r,n=s:gsub('(%w+)=%w+',{key='K'}) return {r:sub(1,6),n}",
+            "*2\r\n$6\r\nK, K, \r\n:5000\r\n",
+        ),
+        (
+            "local r,n=s:gsub('%w+=%w+',function(x) return #x end,1) return {r:sub(1,3),n}",
+            "*2\r\n$3\r\n9, \r\n:1\r\n",
+        ),
+        (
+            "local r,n=s:gsub('%w*%w*','-') return {r:sub(1,6),n}",
+            "*2\r\n$6\r\n--=--,\r\n:25001\r\n",
+        ),
+        (
+            "local r,n=s:gsub('^%w*=%w*','') return {r:sub(1,5),n}",
+            "*2\r\n$5\r\n, key\r\n:1\r\n",
+        ),
+    ] {
+        assert_eq!(s.eval(&format!("{subject} {script}")), reply, "{script}");
     }
 }
 

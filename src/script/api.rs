@@ -35,6 +35,38 @@ impl FromLua for Refused {
     }
 }
 
+/// Another argument. The first few are taken without a container.
+enum Given {
+    /// There is none.
+    Absent,
+    Text(LuaString),
+    Number(f64),
+    /// Neither a string nor a number.
+    Other,
+}
+
+impl FromLua for Given {
+    fn from_lua(value: Value, _: &Lua) -> Result<Self> {
+        Ok(match value {
+            Value::String(text) => Given::Text(text),
+            Value::Integer(n) => Given::Number(n as f64),
+            Value::Number(n) => Given::Number(n),
+            _ => Given::Other,
+        })
+    }
+
+    /// For what was given, [`FromLua::from_lua`] is asked: only what was not given comes here.
+    fn from_lua_arg(value: Value, _: usize, _: Option<&str>, lua: &Lua) -> Result<Self> {
+        match value {
+            Value::Nil => Ok(Given::Absent),
+            value => Given::from_lua(value, lua),
+        }
+    }
+}
+
+/// All arguments of a call.
+type Call = (Name, Given, Given, Given, MultiValue);
+
 /// The table `redis`. `limit` is the memory limit that is in force while a script runs.
 pub(super) fn library(lua: &Lua, shared: &Shared, limit: usize) -> Result<Table> {
     let redis = lua.create_table()?;
@@ -102,9 +134,9 @@ impl Drop for Unlimited<'_> {
 /// redis.call, which raises errors, and redis.pcall, which returns them.
 fn command(lua: &Lua, shared: &Shared, limit: usize, raise: bool) -> Result<Function> {
     let shared = shared.clone();
-    lua.create_function(move |lua, (name, rest): (Name, MultiValue)| {
+    lua.create_function(move |lua, call: Call| {
         let _unlimited = Unlimited::new(lua, limit)?;
-        let outcome = match arguments(name, rest) {
+        let outcome = match arguments(call) {
             Ok(args) => execute(lua, &shared, &args)?,
             Err(text) => Err(Thrown::Reply {
                 text: text.as_bytes().to_vec(),
@@ -140,29 +172,40 @@ impl Argument {
 
 type Arguments = SmallVec<[Argument; 6]>;
 
-fn arguments(name: Name, rest: MultiValue) -> std::result::Result<Arguments, &'static str> {
+fn arguments((name, a, b, c, rest): Call) -> std::result::Result<Arguments, &'static str> {
     let mut args = Arguments::new();
     match name {
         Either::Left(name) => args.push(Argument::Name(name)),
-        Either::Right(Refused { missing: true }) if rest.is_empty() => return Err(NO_ARGUMENT),
+        Either::Right(Refused { missing: true }) if matches!(a, Given::Absent) => {
+            return Err(NO_ARGUMENT);
+        }
         Either::Right(_) => return Err(BAD_ARGUMENT),
+    }
+    for given in [a, b, c] {
+        args.push(match given {
+            Given::Absent => return Ok(args),
+            Given::Text(text) => Argument::Lua(text.as_bytes()),
+            Given::Number(n) => Argument::Number(digits(n)),
+            Given::Other => return Err(BAD_ARGUMENT),
+        });
     }
     for value in rest {
         args.push(match value {
             Value::String(text) => Argument::Lua(text.as_bytes()),
-            Value::Integer(n) => Argument::Number(integer(n)),
-            Value::Number(n) => Argument::Number(float(n)),
+            Value::Integer(n) => Argument::Number(digits(n as f64)),
+            Value::Number(n) => Argument::Number(digits(n)),
             _ => return Err(BAD_ARGUMENT),
         });
     }
     Ok(args)
 }
 
-fn integer(n: i64) -> SmallVec<[u8; 24]> {
-    SmallVec::from_slice(itoa::Buffer::new().format(n).as_bytes())
-}
-
-fn float(n: f64) -> SmallVec<[u8; 24]> {
+fn digits(n: f64) -> SmallVec<[u8; 24]> {
+    // Whole numbers of up to 53 bits are the common case, and exact.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    if n.trunc() == n && n.abs() < EXACT && (n != 0.0 || n.is_sign_positive()) {
+        return SmallVec::from_slice(itoa::Buffer::new().format(n as i64).as_bytes());
+    }
     let mut digits = Vec::new();
     num::write_f64(&mut digits, n);
     digits.into()
@@ -331,8 +374,8 @@ fn set_repl(lua: &Lua, shared: &Shared) -> Result<Function> {
 
 fn acl_check_cmd(lua: &Lua, shared: &Shared) -> Result<Function> {
     let shared = shared.clone();
-    lua.create_function(move |_, (name, rest): (Name, MultiValue)| {
-        let args = arguments(name, rest).map_err(reply_error)?;
+    lua.create_function(move |_, call: Call| {
+        let args = arguments(call).map_err(reply_error)?;
         let slot = shared.lock();
         let second = args.get(1).map(Argument::bytes);
         let known = match (&slot.run, args.first()) {

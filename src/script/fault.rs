@@ -208,14 +208,11 @@ pub(super) fn failure_reply(raised: &Value, sha: &[u8; 40]) -> CmdError {
     let sha = String::from_utf8_lossy(sha);
     let table = match raised {
         Value::Table(table) => table,
-        other => {
-            let text = match other {
-                Value::String(text) => text.to_string_lossy(),
-                Value::Error(e) => String::from_utf8_lossy(&text_of(e)).into_owned(),
-                _ => "unknown error".to_owned(),
-            };
-            return CmdError::new(format!("ERR {text} script: {sha}"));
+        Value::Error(e) => return plain_failure(e, &sha),
+        Value::String(text) => {
+            return CmdError::new(format!("ERR {} script: {sha}", text.to_string_lossy()));
         }
+        _ => return CmdError::new(format!("ERR unknown error script: {sha}")),
     };
     let mut text = match table.raw_get::<Value>("err") {
         Ok(Value::String(text)) => {
@@ -230,6 +227,45 @@ pub(super) fn failure_reply(raised: &Value, sha: &[u8; 40]) -> CmdError {
         text.push_str(&format!(", on {}:{line}.", source.to_string_lossy()));
     }
     error_reply(text, is_counted(table))
+}
+
+/// The error reply of a script that ran without a handler of its own: the interface added a traceback, which tells the
+/// line.
+fn plain_failure(e: &Error, sha: &str) -> CmdError {
+    const TRACEBACK: &str = "\nstack traceback:\n";
+    let whole = String::from_utf8_lossy(&text_of(e)).into_owned();
+    let (message, frames) = match (e, whole.rfind(TRACEBACK)) {
+        (Error::CallbackError { traceback, .. }, _) => (whole.as_str(), traceback.as_str()),
+        (_, Some(at)) => (&whole[..at], &whole[at..]),
+        (_, None) => (whole.as_str(), ""),
+    };
+    let line = frames.split('\n').find_map(|frame| {
+        let rest = frame.trim_start().strip_prefix("user_script:")?;
+        rest.split(':').next()?.parse().ok()
+    });
+    let place = line.map(|line| Place {
+        source: "@user_script".to_owned(),
+        short: "user_script".to_owned(),
+        line,
+    });
+    let (mut text, counted) = match thrown(e) {
+        Some(Thrown::Reply { text, counted }) => {
+            let text = super::convert::up_to_zero(text);
+            (String::from_utf8_lossy(text).into_owned(), *counted)
+        }
+        Some(Thrown::Stop(stop)) => (stop.text().to_owned(), false),
+        Some(Thrown::Message(_)) | None => {
+            let message = own_position(message.as_bytes(), &place);
+            let message =
+                String::from_utf8_lossy(super::convert::up_to_zero(&message)).into_owned();
+            (format!("ERR {message}"), false)
+        }
+    };
+    text.push_str(&format!(" script: {sha}"));
+    if let Some(place) = place {
+        text.push_str(&format!(", on {}:{}.", place.source, place.line));
+    }
+    error_reply(text, counted)
 }
 
 /// An error reply as it leaves a script: errorstats count it unless they have it already.

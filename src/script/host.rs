@@ -5,9 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::convert;
 use super::fault;
-use super::reuse;
 use super::shebang::{self, Flags};
 use super::slot::{Run, Shared};
+use super::traits::Traits;
 use super::vm::Vm;
 use crate::exec::{Args, CmdError, ScriptCall, ScriptHost, ScriptOrigin, State};
 use crate::resp::{Proto, ReplyBuf};
@@ -44,8 +44,7 @@ pub struct LuaHost {
 struct Script {
     sha: [u8; 40],
     flags: Flags,
-    /// It leaves KEYS and ARGV as they are.
-    leaves_arguments: bool,
+    traits: Traits,
 }
 
 impl Default for LuaHost {
@@ -132,7 +131,7 @@ impl LuaHost {
             return Ok(at);
         }
         let (flags, code) = shebang::parse(body)?;
-        let leaves_arguments = reuse::leaves_arguments(code);
+        let traits = Traits::of(code);
         let at = self.free.last().copied().unwrap_or(self.scripts.len());
         self.vm(state)?.compile(code, at).map_err(|e| {
             let text = fault::text_of(&e);
@@ -140,11 +139,7 @@ impl LuaHost {
             CmdError::new(format!("ERR Error compiling script (new function): {text}"))
         })?;
         self.free.pop();
-        let script = Script {
-            sha,
-            flags,
-            leaves_arguments,
-        };
+        let script = Script { sha, flags, traits };
         match self.scripts.get_mut(at) {
             Some(place) => *place = script,
             None => self.scripts.push(script),
@@ -228,9 +223,9 @@ impl LuaHost {
             slot.reply.set_proto(Proto::Resp2);
             slot.run = Some(Run::new(state, origin, read_only, allow_oom));
         }
-        let reuse = script.leaves_arguments;
+        let traits = script.traits;
         // Whatever happens in there, the state must come back.
-        let ended = catch_unwind(AssertUnwindSafe(|| vm.run(at, reuse, keys, argv)));
+        let ended = catch_unwind(AssertUnwindSafe(|| vm.run(at, traits, keys, argv)));
         let mut slot = self.shared.lock();
         let Some(run) = slot.run.take() else {
             unreachable!("the run is taken out of the slot here only");

@@ -6,9 +6,9 @@
 //! vm       the interpreter and the world that scripts see, built by prelude.lua
 //! api      redis.call and everything else under redis.*
 //! convert  replies to Lua values and Lua values to replies
+//! traits   what can be seen in a script that lets it run faster
 //! fault    errors that scripts raise and see, and how they read on the wire
 //! pattern  string.find and its like, where Lua's own could run for ever
-//! reuse    scripts that leave KEYS and ARGV as they were
 //! shebang  the first line that tells a script's flags
 //! ```
 //! The interpreter is entered through mlua's safe interface only. Two costs decide how fast a short script is:
@@ -23,9 +23,9 @@ mod fault;
 mod host;
 mod pattern;
 mod random;
-mod reuse;
 mod shebang;
 mod slot;
+mod traits;
 mod vm;
 
 pub use host::LuaHost;

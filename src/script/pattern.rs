@@ -18,7 +18,7 @@ pub(super) fn repetitions(pattern: &[u8]) -> usize {
 }
 
 /// `search(subject, pattern, init, anchored)`: tries from byte `init` (from 0) on, there only if `anchored`. Returns
-/// where the match starts (from 1) and ends, then the captures; nothing if there is no match.
+/// where the match starts (from 1) and ends, then the captures; nil if there is no match.
 pub(super) fn search(lua: &Lua, shared: &Shared) -> Result<Function> {
     let shared = shared.clone();
     lua.create_function(
@@ -30,7 +30,8 @@ pub(super) fn search(lua: &Lua, shared: &Shared) -> Result<Function> {
                 Some(run) => run.tick().map_err(|e| Failed::Raised(e.into())),
                 None => Ok(()),
             };
-            let mut matcher = Matcher::new(&subject, pattern.get(..end).unwrap_or_default(), &mut tick);
+            let mut matcher =
+                Matcher::new(&subject, pattern.get(..end).unwrap_or_default(), &mut tick);
             let found = (init..=subject.len())
                 .take(if anchored { 1 } else { usize::MAX })
                 .find_map(|start| {
@@ -40,7 +41,7 @@ pub(super) fn search(lua: &Lua, shared: &Shared) -> Result<Function> {
                 })
                 .transpose();
             match found {
-                Ok(None) => Ok(MultiValue::new()),
+                Ok(None) => Ok(MultiValue::from_vec(vec![Value::Nil])),
                 Ok(Some((start, end))) => matcher.values(lua, start, end),
                 Err(Failed::Raised(e)) => Err(e),
                 Err(Failed::Pattern(text)) => Err(located(lua, text)),
@@ -410,12 +411,75 @@ mod tests {
     fn patterns_match_as_in_the_library() {
         let lua = Lua::new();
         let library: Function = lua.load("return string.find(...)").into_function().unwrap();
-        let subjects = ["", "a", "aaa", "abc", "hello world", "x=1, y=22", "f(a(b)c)d", "THE (quick) fox", "]-^%", "a\0b"];
+        let subjects = [
+            "",
+            "a",
+            "aaa",
+            "abc",
+            "hello world",
+            "x=1, y=22",
+            "f(a(b)c)d",
+            "THE (quick) fox",
+            "]-^%",
+            "a\0b",
+        ];
         let patterns = [
-            "", "a", "a*", "a+", "a-", "a?", "a-b", ".-c", "b*c", "o w", "(o)%s(w)", "(%w+)=(%w+)", "%b()", "%f[%a]%a+",
-            "[abc]+", "[^abc]", "[]]", "[^]]+", "[%]]", "[a-c]+", "[a-]", "%-", "()b()", "((a)(b))", "(a)%1", "(.)%1",
-            "c$", "$", "a$b", "%d+", "%S+", "%z", "%x%x", "x?y?z?", ".*", ".-", "[%w_]*=", "%(%a+%)", "%", "[a", "[", "(a", "(a))",
-            "%1", "%b", "%bx", "%f", "[%", "(()", "%p", "%c", "%l%u", "[z-a]", "a.c", ".", "^a",
+            "",
+            "a",
+            "a*",
+            "a+",
+            "a-",
+            "a?",
+            "a-b",
+            ".-c",
+            "b*c",
+            "o w",
+            "(o)%s(w)",
+            "(%w+)=(%w+)",
+            "%b()",
+            "%f[%a]%a+",
+            "[abc]+",
+            "[^abc]",
+            "[]]",
+            "[^]]+",
+            "[%]]",
+            "[a-c]+",
+            "[a-]",
+            "%-",
+            "()b()",
+            "((a)(b))",
+            "(a)%1",
+            "(.)%1",
+            "c$",
+            "$",
+            "a$b",
+            "%d+",
+            "%S+",
+            "%z",
+            "%x%x",
+            "x?y?z?",
+            ".*",
+            ".-",
+            "[%w_]*=",
+            "%(%a+%)",
+            "%",
+            "[a",
+            "[",
+            "(a",
+            "(a))",
+            "%1",
+            "%b",
+            "%bx",
+            "%f",
+            "[%",
+            "(()",
+            "%p",
+            "%c",
+            "%l%u",
+            "[z-a]",
+            "a.c",
+            ".",
+            "^a",
         ];
         for subject in subjects {
             for pattern in patterns {
@@ -429,11 +493,17 @@ mod tests {
                     }
                     (Ok((None, None)), Ok(None)) => {}
                     (Err(theirs), Err(Failed::Pattern(ours))) => {
-                        assert!(theirs.to_string().contains(ours), "{pattern:?}: {theirs}, {ours}");
+                        assert!(
+                            theirs.to_string().contains(ours),
+                            "{pattern:?}: {theirs}, {ours}"
+                        );
                     }
                     // An open capture is found only when its value is wanted.
                     (Err(theirs), Ok(Some(_))) => {
-                        assert!(theirs.to_string().contains("unfinished capture"), "{theirs}");
+                        assert!(
+                            theirs.to_string().contains("unfinished capture"),
+                            "{theirs}"
+                        );
                     }
                     (theirs, ours) => panic!("{subject:?} {pattern:?}: {theirs:?} {ours:?}"),
                 }
@@ -446,7 +516,11 @@ mod tests {
         let mut ticks = 0;
         let mut tick = || {
             ticks += 1;
-            if ticks > 3 { Err(Failed::Pattern("enough")) } else { Ok(()) }
+            if ticks > 3 {
+                Err(Failed::Pattern("enough"))
+            } else {
+                Ok(())
+            }
         };
         let subject = "a".repeat(40);
         let pattern = "a?".repeat(40) + &subject;

@@ -221,7 +221,9 @@ end
 
 -- The captures of a match, or the whole of it where there are none.
 local function captured(s, first, last, ...)
-  if first and select('#', ...) == 0 then
+  if not first then
+    return nil
+  elseif select('#', ...) == 0 then
     return sub(s, first, last)
   end
   return ...
@@ -446,4 +448,9 @@ local function run(number)
   return xpcall(scripts[number], failed)
 end
 
-return G._G, G, keep, run, shape
+-- The same for a script that raises no tables, where the host can tell from the message what happened.
+local function run_plain(number)
+  return true, scripts[number]()
+end
+
+return G._G, G, keep, run, run_plain, shape

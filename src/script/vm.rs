@@ -8,6 +8,7 @@ use mlua::{Error, Function, HookTriggers, Lua, LuaOptions, Result, StdLib, Table
 
 use super::fault::PRELUDE;
 use super::slot::Shared;
+use super::traits::Traits;
 use super::{api, bit, convert, random};
 
 /// The clock is looked at after so many instructions, which take about 50 µs. It costs nothing measurable.
@@ -23,6 +24,7 @@ pub(super) struct Vm {
     keep: Function,
     /// Runs the script of a number.
     run: Function,
+    run_plain: Function,
     shape: Function,
     /// KEYS and ARGV of scripts that leave them as they are.
     keys: Arguments,
@@ -80,8 +82,14 @@ impl Vm {
             .load(include_str!("prelude.lua"))
             .set_name(format!("={PRELUDE}"))
             .into_function()?;
-        let (seen, globals, keep, run, shape): (Table, Table, Function, Function, Function) =
-            prelude.call(host)?;
+        let (seen, globals, keep, run, run_plain, shape): (
+            Table,
+            Table,
+            Function,
+            Function,
+            Function,
+            Function,
+        ) = prelude.call(host)?;
         lua.set_globals(seen)?;
         let slot = Arc::clone(shared);
         lua.set_global_hook(
@@ -101,6 +109,7 @@ impl Vm {
             globals,
             keep,
             run,
+            run_plain,
             shape,
             limit,
         })
@@ -123,16 +132,21 @@ impl Vm {
         self.keep.call((number, Value::Nil))
     }
 
-    /// Runs a compiled script: whether it came to its end, and its value or what it raised. `reuse` if it leaves KEYS
-    /// and ARGV as they are.
+    /// Runs a compiled script: whether it came to its end, and its value or what it raised.
     pub(super) fn run(
         &self,
         number: usize,
-        reuse: bool,
+        traits: Traits,
         keys: &[&[u8]],
         args: &[&[u8]],
     ) -> Result<(bool, Value)> {
-        self.arguments(reuse, keys, args)?;
+        self.arguments(traits.leaves_arguments, keys, args)?;
+        if traits.is_plain {
+            return match self.limited(|| self.run_plain.call(number)) {
+                Err(e) => Ok((false, Value::Error(Box::new(e)))),
+                ended => ended,
+            };
+        }
         match self.limited(|| self.run.call(number)) {
             // Memory may also run out on the way out of a script that used it up.
             Err(e @ Error::MemoryError(_)) => Ok((false, Value::Error(Box::new(e)))),
@@ -205,7 +219,7 @@ mod tests {
 
     fn run(vm: &Vm, script: &str) -> (bool, String) {
         vm.compile(script.as_bytes(), 0).unwrap();
-        let (ok, value) = vm.run(0, false, &[], &[]).unwrap();
+        let (ok, value) = vm.run(0, Traits::default(), &[], &[]).unwrap();
         (ok, value.to_string().unwrap())
     }
 

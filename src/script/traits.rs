@@ -1,21 +1,36 @@
-//! Whether a script leaves the tables KEYS and ARGV as it found them, but for what it stores nowhere.
-//!
-//! Making two tables for every call costs as much as the rest of a short script. They are used again for scripts
-//! that visibly only read them: each mention of KEYS and ARGV is followed by `[` or preceded by `#`, nothing is
-//! assigned to an index, and nothing is used that could reach the tables in another way. Where in doubt, a script
-//! gets new tables.
+//! What can be seen in a script that lets it run faster. Where in doubt, it is not seen.
 
-/// Whether the tables can be used again after this script.
-pub(super) fn leaves_arguments(code: &[u8]) -> bool {
-    let Some(tokens) = tokens(code) else {
-        return false;
-    };
+/// What is known of a script from its text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Traits {
+    /// It leaves the tables KEYS and ARGV as it found them, so that they can be used again: making two tables costs
+    /// as much as the rest of a short script. Each mention of them is followed by `[` or preceded by `#`, nothing is
+    /// assigned to an index, and nothing is used that could reach the tables in another way.
+    pub(super) leaves_arguments: bool,
+    /// It raises no tables, since it never mentions `error` or what could hide it. Then no error handler is needed.
+    pub(super) is_plain: bool,
+}
+
+impl Traits {
+    /// Looks at the code of a script.
+    pub(super) fn of(code: &[u8]) -> Traits {
+        let Some(tokens) = tokens(code) else {
+            return Traits::default();
+        };
+        let hidden = tokens
+            .iter()
+            .any(|t| matches!(t, Token::Name(b"_G" | b"load" | b"loadstring")));
+        let named = |name: &[u8]| tokens.contains(&Token::Name(name));
+        Traits {
+            leaves_arguments: !hidden && !named(b"rawset") && leaves_arguments(&tokens),
+            is_plain: !hidden && !named(b"error"),
+        }
+    }
+}
+
+fn leaves_arguments(tokens: &[Token<'_>]) -> bool {
     (0..tokens.len()).all(|at| match tokens[at] {
-        Token::Name(b"KEYS" | b"ARGV") => only_read(&tokens, at),
-        Token::Name(
-            b"_G" | b"rawset" | b"load" | b"loadstring" | b"getfenv" | b"setfenv" | b"getmetatable"
-            | b"debug",
-        ) => false,
+        Token::Name(b"KEYS" | b"ARGV") => only_read(tokens, at),
         Token::Mark(b'=') => assigns_no_index(&tokens[..at]),
         _ => true,
     })
@@ -163,7 +178,7 @@ mod tests {
             "-- KEYS = {} \n--[[ KEYS=1 ]] return 'KEYS=1' .. \"\\\"ARGV=2\" .. [==[ ]] KEYS]==]",
             "local v = KEYS[1] x = 5",
         ] {
-            assert!(leaves_arguments(code.as_bytes()), "{code}");
+            assert!(Traits::of(code.as_bytes()).leaves_arguments, "{code}");
         }
     }
 
@@ -193,7 +208,7 @@ mod tests {
             "return 'unfinished",
             "--[[ unfinished",
         ] {
-            assert!(!leaves_arguments(code.as_bytes()), "{code}");
+            assert!(!Traits::of(code.as_bytes()).leaves_arguments, "{code}");
         }
     }
 }
