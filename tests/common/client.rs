@@ -92,6 +92,29 @@ impl Client {
         }
     }
 
+    /// A reply that has come already.
+    pub fn poll(&mut self) -> io::Result<Option<Reply>> {
+        self.sock.set_nonblocking(true)?;
+        let mut chunk = [0u8; 16 * 1024];
+        let read = loop {
+            match self.sock.read(&mut chunk) {
+                Ok(0) => break Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(n) => self.buf.extend_from_slice(&chunk[..n]),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break Ok(()),
+                Err(e) => break Err(e),
+            }
+        };
+        self.sock.set_nonblocking(false)?;
+        let parsed = Reply::parse(&self.buf[self.at..]).map_err(io::Error::other)?;
+        if parsed.is_none() {
+            read?;
+        }
+        Ok(parsed.map(|(reply, len)| {
+            self.at += len;
+            reply
+        }))
+    }
+
     /// One reply, or an error that says why there is none.
     pub fn reply(&mut self) -> io::Result<Reply> {
         match self.receive(Duration::from_secs(30))? {

@@ -11,6 +11,7 @@
     reason = "a test may stop at the first surprise"
 )]
 
+mod blocking;
 #[path = "../common/mod.rs"]
 mod common;
 mod compare;
