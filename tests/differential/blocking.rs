@@ -176,7 +176,7 @@ impl Stage {
         }
         for (i, replies) in got.iter().enumerate() {
             if let ([Some(a), Some(b)], Some(command)) = (replies, &self.waiting[i]) {
-                if compare::verdict(command, a, b, true) != Verdict::Same {
+                if compare::verdict(command, a, b) != Verdict::Same {
                     return Err(self.difference(&got));
                 }
                 self.waiting[i] = None;
