@@ -335,6 +335,9 @@ fn the_world_of_scripts_cannot_be_changed() {
         "coroutine.wrap(function() x=1 end)()",
         "function foo() end",
         "math.x=1",
+        "local f,t=pairs(_G) t.x=1",
+        "local f,t=pairs(string) t.len=nil",
+        "select(2,ipairs(_G)).x=1",
         "os.clock=nil",
     ] {
         assert!(s.error(script).ends_with(readonly), "{script}");
@@ -612,6 +615,9 @@ fn a_busy_script_is_killed_whatever_it_catches() {
             killed.starts_with("-ERR Script killed by user with SCRIPT KILL... script: "),
             "{script}: {killed}"
         );
+        // What a tail call left behind is not known.
+        let known = killed.ends_with(", on @user_script:1.\r\n");
+        assert!(known || script.starts_with("return "), "{script}: {killed}");
         assert!(!gate.is_shut());
         assert_eq!(
             s.call(&["SCRIPT", "KILL"]),

@@ -460,7 +460,7 @@ fn revive(lua: &Lua, e: Value) -> Result<Value> {
                 return Ok(Value::Table(convert::error_table(lua, text)?));
             }
             Some(Thrown::Message(text)) => text.clone(),
-            Some(Thrown::Stop(_)) | None => fault::text_of(error),
+            Some(Thrown::Stop(..)) | None => fault::text_of(error),
         },
         _ => return Ok(e),
     };

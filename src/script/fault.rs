@@ -22,8 +22,8 @@ pub(super) enum Thrown {
         /// Whether errorstats have it already.
         counted: bool,
     },
-    /// The script must end, whatever it catches.
-    Stop(Stop),
+    /// The script must end, whatever it catches; where it was, if no traceback tells.
+    Stop(Stop, Option<Place>),
 }
 
 /// Why a script must end.
@@ -53,7 +53,7 @@ impl std::fmt::Display for Thrown {
             Thrown::Message(text) | Thrown::Reply { text, .. } => {
                 f.write_str(&String::from_utf8_lossy(text))
             }
-            Thrown::Stop(stop) => f.write_str(stop.text()),
+            Thrown::Stop(stop, _) => f.write_str(stop.text()),
         }
     }
 }
@@ -167,7 +167,7 @@ impl Failure {
             Value::Error(e) => match thrown(e) {
                 Some(Thrown::Reply { text, counted }) => (text.clone(), *counted),
                 Some(Thrown::Message(text)) => (with_code(text), false),
-                Some(Thrown::Stop(stop)) => (stop.text().into(), false),
+                Some(Thrown::Stop(stop, _)) => (stop.text().into(), false),
                 None => (with_code(&text_of(e)), false),
             },
             Value::Table(table) => {
@@ -243,17 +243,21 @@ fn plain_failure(e: &Error, sha: &str) -> CmdError {
         let rest = frame.trim_start().strip_prefix("user_script:")?;
         rest.split(':').next()?.parse().ok()
     });
-    let place = line.map(|line| Place {
-        source: "@user_script".to_owned(),
-        short: "user_script".to_owned(),
-        line,
-    });
+    let place = match (line, thrown(e)) {
+        (Some(line), _) => Some(Place {
+            source: "@user_script".to_owned(),
+            short: "user_script".to_owned(),
+            line,
+        }),
+        (None, Some(Thrown::Stop(_, place))) => place.clone(),
+        (None, _) => None,
+    };
     let (mut text, counted) = match thrown(e) {
         Some(Thrown::Reply { text, counted }) => {
             let text = super::convert::up_to_zero(text);
             (String::from_utf8_lossy(text).into_owned(), *counted)
         }
-        Some(Thrown::Stop(stop)) => (stop.text().to_owned(), false),
+        Some(Thrown::Stop(stop, _)) => (stop.text().to_owned(), false),
         Some(Thrown::Message(_)) | None => {
             let message = own_position(message.as_bytes(), &place);
             let message =

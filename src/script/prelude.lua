@@ -118,8 +118,12 @@ function G.next(t, key)
   return next(real_of[t] or t, key)
 end
 
+-- What is frozen is walked through as it stands: the real table must not come into a script's hands.
 function G.pairs(t)
-  return pairs(real_of[t] or t)
+  if real_of[t] then
+    return G.next, t, nil
+  end
+  return pairs(t)
 end
 
 -- Only collecting and counting: switching the collector off would outlast the script.

@@ -102,7 +102,8 @@ impl Run {
 
     /// Fails if the script must end.
     pub(super) fn check(&self) -> Result<(), Thrown> {
-        self.stop.map_or(Ok(()), |stop| Err(Thrown::Stop(stop)))
+        self.stop
+            .map_or(Ok(()), |stop| Err(Thrown::Stop(stop, None)))
     }
 
     /// Looks at the clock; past the limit, serves what other clients want.

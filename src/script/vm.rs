@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mlua::chunk::ChunkMode;
 use mlua::{Error, Function, HookTriggers, Lua, LuaOptions, Result, StdLib, Table, Value, VmState};
 
-use super::fault::PRELUDE;
+use super::fault::{self, PRELUDE, Thrown};
 use super::slot::Shared;
 use super::traits::Traits;
 use super::{api, bit, convert, random};
@@ -94,10 +94,16 @@ impl Vm {
         let slot = Arc::clone(shared);
         lua.set_global_hook(
             HookTriggers::new().every_nth_instruction(INSTRUCTIONS_PER_TICK),
-            move |_, _| {
-                if let Some(run) = &mut slot.lock().run {
-                    run.tick()?;
-                }
+            move |lua, _| {
+                let ended = match &mut slot.lock().run {
+                    Some(run) => run.tick(),
+                    None => Ok(()),
+                };
+                // No traceback comes with what a hook raises.
+                ended.map_err(|thrown| match thrown {
+                    Thrown::Stop(stop, _) => Thrown::Stop(stop, fault::place(lua, 0)),
+                    other => other,
+                })?;
                 Ok(VmState::Continue)
             },
         )?;
