@@ -55,6 +55,8 @@ enum Way {
     Script,
     /// Each as the only command of a transaction.
     Multi,
+    /// As they stand, to a server in this process and not through a socket.
+    Inside,
 }
 
 const WAYS_OF_REDKEEP: &[Way] = &[Way::Plain, Way::Script, Way::Multi];
@@ -79,6 +81,24 @@ fn redkeep_gives_the_recorded_replies() {
                 }
             }
         }
+        report
+    });
+}
+
+#[test]
+fn redkeep_gives_the_same_replies_inside_of_a_process() {
+    run_corpus(false, |file| {
+        let pairs = file
+            .server
+            .chunks(2)
+            .map(|p| (p[0].trim_start_matches("--"), p[1].as_str()));
+        let builder = pairs.fold(redkeep::Server::builder(), |b, (name, value)| {
+            b.config(name, value)
+        });
+        let server = builder.start().unwrap();
+        let sections = file.sections.iter().filter(|s| s.goes(Way::Inside));
+        let report = sections.map(|s| replay_inside(&server, s)).collect();
+        server.shutdown();
         report
     });
 }
@@ -199,7 +219,7 @@ impl Section {
         match way {
             Way::Plain => true,
             Way::Script => !self.direct && !self.noscript,
-            Way::Multi => !self.direct,
+            Way::Multi | Way::Inside => !self.direct,
         }
     }
 }
@@ -491,39 +511,34 @@ impl Stage<'_> {
 
     /// Fills `$c1`, `$ms+n` and `$s+n` in.
     fn fill(&mut self, arg: &[u8]) -> Vec<u8> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        let Some(text) = std::str::from_utf8(arg)
-            .ok()
-            .and_then(|t| t.strip_prefix('$'))
-        else {
-            return arg.to_vec();
-        };
-        let plus = |base: u128, off: &str| {
-            off.parse::<i128>()
-                .ok()
-                .map(|o| (base as i128 + o).to_string().into_bytes())
-        };
-        let time = text
-            .strip_prefix("ms")
-            .and_then(|off| plus(now.as_millis(), off))
-            .or_else(|| {
-                text.strip_prefix('s')
-                    .and_then(|off| plus(now.as_secs().into(), off))
-            });
-        match time {
-            Some(t) => t,
-            None if text.len() > 1
-                && text.starts_with('c')
-                && text[1..].bytes().all(|b| b.is_ascii_digit()) =>
-            {
-                self.client(text)
-                    .map_or(-1, |c| c.1)
-                    .to_string()
-                    .into_bytes()
-            }
-            None => arg.to_vec(),
+        let id = arg
+            .strip_prefix(b"$c")
+            .filter(|n| !n.is_empty() && n.iter().all(u8::is_ascii_digit));
+        if id.is_some() {
+            let name = String::from_utf8_lossy(&arg[1..]).into_owned();
+            return self
+                .client(&name)
+                .map_or(-1, |c| c.1)
+                .to_string()
+                .into_bytes();
         }
+        with_times(arg).unwrap_or_else(|| arg.to_vec())
     }
+}
+
+/// The time that `$ms+n` or `$s+n` stands for.
+fn with_times(arg: &[u8]) -> Option<Vec<u8>> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    let text = std::str::from_utf8(arg).ok()?.strip_prefix('$')?;
+    let (base, offset) = match text.strip_prefix("ms") {
+        Some(offset) => (now.as_millis(), offset),
+        None => (now.as_secs().into(), text.strip_prefix('s')?),
+    };
+    Some(
+        (base as i128 + offset.parse::<i128>().ok()?)
+            .to_string()
+            .into_bytes(),
+    )
 }
 
 /// Plays one section and reports what differs. With `fixes` it takes the replies for granted and notes them instead.
@@ -577,6 +592,62 @@ fn replay(server: &Server, section: &Section, way: Way, mut fixes: Option<&mut F
     report
 }
 
+/// Plays a section through clients of a server in this process.
+fn replay_inside(server: &redkeep::Server, section: &Section) -> String {
+    let mut report = String::new();
+    let mut clients: BTreeMap<&str, redkeep::Client> = BTreeMap::new();
+    let mut admin = server.client().unwrap();
+    for line in ["FLUSHALL", "SCRIPT FLUSH", "CONFIG RESETSTAT"] {
+        admin.call(line.split(' ')).unwrap();
+    }
+    for step in &section.steps {
+        let args = match &step.act {
+            Act::Command(args) => args
+                .iter()
+                .map(|a| with_times(a).unwrap_or_else(|| a.clone())),
+            Act::Sleep(ms) => {
+                std::thread::sleep(Duration::from_millis(*ms));
+                continue;
+            }
+            Act::Raw(_) | Act::Receive => unreachable!("such sections are direct"),
+        };
+        let client = clients
+            .entry(&step.client)
+            .or_insert_with(|| server.client().unwrap());
+        let got = client.call(args).map(reply_of);
+        let agrees =
+            matches!(&got, Ok(r) if agrees(&step.expect, &[Got::Reply(r.clone())], Way::Inside));
+        if !agrees {
+            let got = got.map_or_else(|e| e.to_string(), |r| notation::render(&r));
+            _ = writeln!(
+                report,
+                "{} {:?} line {} (Inside)\n  command  {}\n  expected {}\n  got      {got}",
+                section.place,
+                section.title,
+                step.line,
+                describe(&step.act),
+                step.text
+            );
+        }
+    }
+    report
+}
+
+/// A value of the library as the reply that it is on the wire, in RESP2.
+fn reply_of(value: redkeep::Value) -> Reply {
+    use redkeep::Value;
+    match value {
+        Value::Null => Reply::NullBulk,
+        Value::NullArray => Reply::NullArray,
+        Value::Simple(b) => Reply::Simple(b),
+        Value::Error(b) => Reply::Error(b),
+        Value::Int(n) => Reply::Int(n),
+        Value::Bulk(b) => Reply::Bulk(b),
+        Value::Array(v) => Reply::Array(v.into_iter().map(reply_of).collect()),
+        other => panic!("not of RESP2: {other:?}"),
+    }
+}
+
 fn describe(act: &Act) -> String {
     match act {
         Act::Command(args) => args
@@ -601,10 +672,10 @@ fn show(got: &Got) -> String {
 fn play(stage: &mut Stage<'_>, step: &Step, way: Way) -> std::io::Result<Vec<Got>> {
     // How long silence must last to count as waiting.
     let silence = Duration::from_millis(60);
-    let first = if step.expect.is_empty() || step.expect == [Expect::Waiting] {
-        silence
-    } else {
-        PATIENCE
+    let first = match step.expect.as_slice() {
+        [] => Duration::from_millis(400),
+        [Expect::Waiting] => silence,
+        _ => PATIENCE,
     };
     match &step.act {
         Act::Sleep(ms) => {
@@ -615,7 +686,7 @@ fn play(stage: &mut Stage<'_>, step: &Step, way: Way) -> std::io::Result<Vec<Got
             let args: Vec<_> = args.iter().map(|a| stage.fill(a)).collect();
             let (client, _) = stage.client(&step.client)?;
             match way {
-                Way::Plain => client.send(&args)?,
+                Way::Plain | Way::Inside => client.send(&args)?,
                 // A database selected inside a script lasts only as long as the script.
                 Way::Script if args[0].eq_ignore_ascii_case(b"SELECT") => client.send(&args)?,
                 Way::Script => {
