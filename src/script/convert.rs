@@ -192,21 +192,27 @@ pub(super) fn reply(
     script_is_resp3: bool,
     out: &mut ReplyBuf,
 ) -> std::result::Result<(), CmdError> {
-    if let Value::Table(table) = value
-        && let Ok((1, Value::String(text), _)) = vm.shape(table)
-    {
-        let text = String::from_utf8_lossy(up_to_zero(&text.as_bytes())).into_owned();
-        return Err(error_reply(text, is_counted(table)));
-    }
     let mut writer = Writer {
         vm,
         state,
         resp3: script_is_resp3,
         stack: Vec::new(),
     };
-    writer
-        .run(value, out)
-        .map_err(|e| CmdError::new(String::from_utf8_lossy(&fault::text_of(&e)).into_owned()))
+    let Value::Table(table) = value else {
+        writer.scalar(value, out);
+        return Ok(());
+    };
+    let written = match vm.shape(table) {
+        Ok((1, Value::String(text), _)) => {
+            let text = String::from_utf8_lossy(up_to_zero(&text.as_bytes())).into_owned();
+            return Err(error_reply(text, is_counted(table)));
+        }
+        Ok(shape) => writer
+            .shaped(table, shape, out)
+            .and_then(|()| writer.rest(out)),
+        Err(e) => Err(e),
+    };
+    written.map_err(|e| CmdError::new(String::from_utf8_lossy(&fault::text_of(&e)).into_owned()))
 }
 
 /// Writes nested values with a stack of its own, so that no script can exhaust the thread's.
@@ -230,8 +236,8 @@ enum Frame {
 }
 
 impl Writer<'_> {
-    fn run(&mut self, value: &Value, out: &mut ReplyBuf) -> Result<()> {
-        self.one(value, out)?;
+    /// What is left of the tables that were begun.
+    fn rest(&mut self, out: &mut ReplyBuf) -> Result<()> {
         while let Some(frame) = self.stack.pop() {
             match frame {
                 Frame::Array {
@@ -261,24 +267,35 @@ impl Writer<'_> {
     }
 
     fn one(&mut self, value: &Value, out: &mut ReplyBuf) -> Result<()> {
+        let Value::Table(table) = value else {
+            self.scalar(value, out);
+            return Ok(());
+        };
+        if self.stack.len() >= DEEPEST {
+            out.error("ERR reached lua stack limit");
+            return Ok(());
+        }
+        self.shaped(table, self.vm.shape(table)?, out)
+    }
+
+    fn scalar(&self, value: &Value, out: &mut ReplyBuf) {
         match value {
             Value::String(text) => out.bulk(&text.as_bytes()),
             Value::Integer(n) => out.int(*n),
             Value::Number(n) => out.int(truncated(*n)),
             Value::Boolean(b) if self.resp3 => out.bool(*b),
             Value::Boolean(true) => out.int(1),
-            Value::Table(table) => return self.table(table, out),
             _ => out.null(),
         }
-        Ok(())
     }
 
-    fn table(&mut self, table: &Table, out: &mut ReplyBuf) -> Result<()> {
-        if self.stack.len() >= DEEPEST {
-            out.error("ERR reached lua stack limit");
-            return Ok(());
-        }
-        let (kind, value, extra) = self.vm.shape(table)?;
+    /// A table, as what it is: see [`Vm::shape`].
+    fn shaped(
+        &mut self,
+        table: &Table,
+        (kind, value, extra): (u8, Value, Value),
+        out: &mut ReplyBuf,
+    ) -> Result<()> {
         match (kind, value, extra) {
             (1, Value::String(text), counted) => {
                 self.error(up_to_zero(&text.as_bytes()), &counted, out)
