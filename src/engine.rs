@@ -16,11 +16,13 @@
 use std::sync::Arc;
 
 use crate::commands;
+use crate::exec::admit::{self, Refusal};
 use crate::exec::busy::{self, BusyGate, BusyRequest};
-use crate::exec::call::{self, Refusal, Step};
+use crate::exec::call::{self, Step};
 use crate::exec::host::Alone;
 use crate::exec::session::{Peer, SessionId};
 use crate::exec::txn::{Multi, Queued, Watchers};
+use crate::exec::unit;
 use crate::exec::{
     Action, Args, DebugSwitches, Effects, Host, HostBox, Origin, ScriptCall, ScriptHost,
     ScriptOrigin, Sessions, SharedClock, State, System, Waiters,
@@ -173,7 +175,7 @@ impl Engine {
 
     /// A client connects from inside of this process; nothing refuses it.
     pub fn connect(&mut self, peer: Peer) -> SessionId {
-        call::connect(self.state(), peer)
+        admit::connect(self.state(), peer)
     }
 
     /// A client connects from outside.
@@ -181,12 +183,12 @@ impl Engine {
     /// # Errors
     /// When `maxclients` are connected already, or protected mode keeps it out.
     pub fn admit(&mut self, peer: Peer) -> Result<SessionId, Refusal> {
-        call::admit(self.state(), peer)
+        admit::admit(self.state(), peer)
     }
 
     /// A client is gone.
     pub fn disconnect(&mut self, sid: SessionId) {
-        call::forget(self.state(), sid);
+        admit::forget(self.state(), sid);
     }
 
     /// Runs one command of a client to its end and writes its reply.
@@ -206,7 +208,7 @@ impl Engine {
             }
         };
         let state = self.state();
-        call::end_unit(state);
+        unit::end_unit(state);
         match state.sessions.get_mut(sid) {
             None => Outcome::Close,
             Some(session) => {
@@ -323,9 +325,9 @@ impl Engine {
         drop(self.take_garbage());
         let state = self.state();
         if !state.sys.debug.cron_paused {
-            call::expire_keys(state, EXPIRE_BATCH);
+            unit::expire_keys(state, EXPIRE_BATCH);
         }
-        call::expire_waits(state);
+        unit::expire_waits(state);
         let now = state.sys.now_us / 1000;
         state.sys.stats.tick(now);
         let idle = state.sessions.close_idle(state.sys.cfg.timeout, now);

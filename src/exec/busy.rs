@@ -12,8 +12,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
+use super::admit::{self, Refusal};
 use super::args::{Args, Argv};
-use super::call::{self, Refusal, Step};
+use super::call::{self, Step};
 use super::session::{Peer, SessionId};
 use super::{Origin, State};
 use crate::resp::ReplyBuf;
@@ -153,8 +154,8 @@ pub fn serve(state: &mut State, request: BusyRequest) {
             requests,
             done,
         } => done(run(state, sid, &requests)),
-        BusyRequest::Connect { peer, done } => done(call::admit(state, peer)),
-        BusyRequest::Disconnect(sid) => call::forget(state, sid),
+        BusyRequest::Connect { peer, done } => done(admit::admit(state, peer)),
+        BusyRequest::Disconnect(sid) => admit::forget(state, sid),
     }
     state.sys.now_us = now_us;
     state.ks.begin(db, now_us / 1000);

@@ -1,10 +1,9 @@
-//! One command: look up, gate, handler, settle. And the end of a unit of work.
+//! One command: look up, gate, handler, settle.
 
-use super::block::{self, Blocked, Unblock};
-use super::error::{CmdError, CmdResult};
-use super::session::{Peer, SessionId};
+use super::error::CmdError;
+use super::session::SessionId;
 use super::txn::Multi;
-use super::{Action, Args, Block, Ctx, Entry, Flow, Origin, ScriptCall, State};
+use super::{Args, Ctx, Entry, Flow, Origin, ScriptCall, State, unit};
 use crate::keyspace::{Interest, What};
 use crate::resp::{Mark, ReplyBuf};
 use crate::spec::{Lookup, Propagate, flag};
@@ -159,7 +158,7 @@ fn dispatch(
             // It is counted when its wait ends.
             settle(state, row, args);
             let retry_at = block.retry_at;
-            wait(state, sid, row, *block);
+            unit::wait(state, sid, row, *block);
             Step::Blocked { retry_at }
         }
         Ok(Flow::Block(block)) if origin == Origin::Woken => {
@@ -367,7 +366,7 @@ fn mute(state: &mut State, sid: SessionId, mark: Mark, reply: &mut ReplyBuf) {
 }
 
 /// Tells the latency monitor what took long, if it wants to know.
-fn note_spike(state: &mut State, event: &'static str, usec: u64) {
+pub(super) fn note_spike(state: &mut State, event: &'static str, usec: u64) {
     let threshold = state.sys.cfg.latency_monitor_threshold.unsigned_abs();
     if threshold > 0 && usec >= threshold.saturating_mul(1000) {
         let now = state.sys.now_us / 1_000_000;
@@ -433,7 +432,7 @@ fn settle(state: &mut State, row: &'static Entry, args: Args<'_>) {
 }
 
 #[cold]
-fn settle_changes(state: &mut State) {
+pub(super) fn settle_changes(state: &mut State) {
     let State {
         ks,
         fx,
@@ -464,178 +463,4 @@ fn settle_changes(state: &mut State) {
         }
     }
     ks.log.dirty = 0;
-}
-
-/// Queues a client on the keys of `block`.
-fn wait(state: &mut State, sid: SessionId, row: &'static Entry, block: Block) {
-    let Some(session) = state.sessions.get_mut(sid) else {
-        return;
-    };
-    state.sys.waiters.add(sid, session.db, &block);
-    session.blocked = Some(Box::new(Blocked {
-        row,
-        block,
-        db: session.db,
-        since: state.sys.now_us / 1000,
-    }));
-    state.ks.log.interest.set(Interest::BLOCKED, true);
-}
-
-/// The end of a unit of work: its effects are logged, and clients that waited for what it changed are served,
-/// each as a unit of its own, until no key is ready.
-pub fn end_unit(state: &mut State) {
-    state.fx.end_unit();
-    loop {
-        let ready = state.sys.waiters.take_ready();
-        if ready.is_empty() {
-            break;
-        }
-        for at in ready {
-            for sid in state.sys.waiters.queue(&at) {
-                if wakes(state, sid, &at.1, at.0) {
-                    wake(state, sid);
-                }
-            }
-        }
-    }
-    let waiting = !state.sys.waiters.is_empty();
-    state.ks.log.interest.set(Interest::BLOCKED, waiting);
-}
-
-fn wakes(state: &State, sid: SessionId, key: &[u8], db: usize) -> bool {
-    let Some(blocked) = state.sessions.get(sid).and_then(|s| s.blocked.as_ref()) else {
-        return false;
-    };
-    match blocked.block.wake {
-        block::Wake::TypeOrGone(_) => true,
-        block::Wake::Type(name) => state
-            .ks
-            .peek_in(db, key)
-            .is_some_and(|r| r.value().type_name() == name),
-    }
-}
-
-/// Runs the command of a waiting client again.
-fn wake(state: &mut State, sid: SessionId) {
-    let Some(session) = state.sessions.get_mut(sid) else {
-        return;
-    };
-    let Some(mut blocked) = session.blocked.take() else {
-        return;
-    };
-    let mut outbox = std::mem::replace(&mut session.outbox, ReplyBuf::new(session.proto));
-    let argv: Vec<&[u8]> = blocked.block.argv.iter().map(Vec::as_slice).collect();
-    let step = start(state, sid, Args::new(&argv), &mut outbox, Origin::Woken);
-    state.fx.end_unit();
-    let Some(session) = state.sessions.get_mut(sid) else {
-        return;
-    };
-    session.outbox = outbox;
-    if let Step::Blocked { retry_at } = step {
-        // Never at once, so that serving what is due comes to an end.
-        let soonest = state.sys.now_us / 1000 + 1;
-        let retry_at = retry_at.map(|at| at.max(soonest));
-        let waiters = &mut state.sys.waiters;
-        waiters.reschedule(sid, &mut blocked.block, retry_at);
-        session.blocked = Some(blocked);
-    } else {
-        state.sys.waiters.remove(sid, &blocked);
-        state.sys.actions.push(Action::Wake(sid));
-    }
-}
-
-/// Runs commands again that are due, and ends the wait of every client whose time is over.
-pub fn expire_waits(state: &mut State) {
-    let now = state.sys.now_us / 1000;
-    while let Some(sid) = state.sys.waiters.due_again(now) {
-        wake(state, sid);
-        end_unit(state);
-    }
-    while let Some(sid) = state.sys.waiters.due(now) {
-        if !block::unblock(&mut state.sys, &mut state.sessions, sid, Unblock::Timeout) {
-            break;
-        }
-    }
-}
-
-/// Why a client is not let in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// `maxclients` are connected.
-    #[error("ERR max number of clients reached")]
-    Full,
-    /// Protected mode: without a password only this machine may connect.
-    #[error("{}", PROTECTED)]
-    Protected,
-}
-
-/// As Redis words it, on one line.
-const PROTECTED: &str = "DENIED Redis is running in protected mode because protected mode is enabled and no \
-    password is set for the default user. In this mode connections are only accepted from the loopback interface. \
-    If you want to connect from external computers to Redis you may adopt one of the following solutions: \
-    1) Just disable protected mode sending the command 'CONFIG SET protected-mode no' from the loopback interface \
-    by connecting to Redis from the same host the server is running, however MAKE SURE Redis is not publicly \
-    accessible from internet if you do so. Use CONFIG REWRITE to make this change permanent. \
-    2) Alternatively you can just disable the protected mode by editing the Redis configuration file, and setting \
-    the protected mode option to 'no', and then restarting the server. \
-    3) If you started the server manually just for testing, restart it with the '--protected-mode no' option. \
-    4) Set up an authentication password for the default user. \
-    NOTE: You only need to do one of the above things in order for the server to start accepting connections from \
-    the outside.";
-
-/// Lets a client in, if it may. Nothing keeps those inside of this process out.
-pub fn admit(state: &mut State, peer: Peer) -> Result<SessionId, Refusal> {
-    if peer.trusted {
-        return Ok(connect(state, peer));
-    }
-    let cfg = &state.sys.cfg;
-    if state.sessions.len() >= cfg.maxclients as usize {
-        state.sys.stats.rejected_connections += 1;
-        return Err(Refusal::Full);
-    }
-    if cfg.protected_mode && cfg.requirepass.is_empty() && !peer.local {
-        return Err(Refusal::Protected);
-    }
-    Ok(connect(state, peer))
-}
-
-/// A client connects.
-pub fn connect(state: &mut State, peer: Peer) -> SessionId {
-    let open = state.sys.cfg.requirepass.is_empty();
-    let now = state.sys.now_us / 1000;
-    state.sys.stats.connection();
-    state.sessions.connect(peer, open, now)
-}
-
-/// Takes a client out of everything that knows it.
-pub fn forget(state: &mut State, sid: SessionId) {
-    let Some(mut session) = state.sessions.remove(sid) else {
-        return;
-    };
-    if let Some(blocked) = session.blocked {
-        state.sys.waiters.remove(sid, &blocked);
-    }
-    state
-        .sys
-        .watchers
-        .release(&mut session.watch, &state.ks, sid);
-}
-
-/// Deletes keys whose time is over, up to `limit`, as a unit of its own; returns how many.
-pub fn expire_keys(state: &mut State, limit: usize) -> usize {
-    let now = state.sys.now_us / 1000;
-    state.fx.begin(0);
-    let n = state.ks.expire_due(now, limit);
-    if n > 0 {
-        settle_changes(state);
-        end_unit(state);
-        let took = state.sys.clock.0.now_us() - state.sys.now_us;
-        note_spike(state, "expire-cycle", u64::try_from(took).unwrap_or(0));
-    }
-    n
-}
-
-/// A handler's result for a reply that is already written.
-pub fn done() -> CmdResult {
-    Ok(Flow::Done)
 }

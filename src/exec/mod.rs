@@ -6,6 +6,7 @@
 //! The gate works from the command's row alone; a handler changes values only through edits; settle acts on
 //! what the edits logged. See `call.rs`.
 
+pub mod admit;
 pub mod args;
 pub mod block;
 pub mod busy;
@@ -15,6 +16,7 @@ pub mod error;
 pub mod host;
 pub mod session;
 pub mod txn;
+pub mod unit;
 
 use std::sync::Arc;
 

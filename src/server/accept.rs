@@ -16,8 +16,8 @@ use super::conn::Conn;
 use super::listen;
 use crate::embed::{LockError, Node, Posted};
 use crate::exec::SessionId;
+use crate::exec::admit::Refusal;
 use crate::exec::busy::BusyRequest;
-use crate::exec::call::Refusal;
 use crate::exec::session::Peer;
 use crate::resp::Limits;
 

@@ -1,0 +1,57 @@
+//! Who is let in, and who is let go.
+
+use super::State;
+use super::session::{Peer, SessionId};
+
+/// Why a client is not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// `maxclients` are connected.
+    #[error("ERR max number of clients reached")]
+    Full,
+    /// Protected mode: without a password only this machine may connect.
+    #[error("{}", PROTECTED)]
+    Protected,
+}
+
+const PROTECTED: &str = "DENIED Redis is running in protected mode: no password is set for the default user, and \
+    this connection does not come from the machine itself. To let others in, set a password (requirepass), or turn \
+    the mode off: CONFIG SET protected-mode no from the machine itself, or protected-mode no in its configuration.";
+
+/// Lets a client in, if it may. Nothing keeps those inside of this process out.
+pub fn admit(state: &mut State, peer: Peer) -> Result<SessionId, Refusal> {
+    if peer.trusted {
+        return Ok(connect(state, peer));
+    }
+    let cfg = &state.sys.cfg;
+    if state.sessions.len() >= cfg.maxclients as usize {
+        state.sys.stats.rejected_connections += 1;
+        return Err(Refusal::Full);
+    }
+    if cfg.protected_mode && cfg.requirepass.is_empty() && !peer.local {
+        return Err(Refusal::Protected);
+    }
+    Ok(connect(state, peer))
+}
+
+/// A client connects.
+pub fn connect(state: &mut State, peer: Peer) -> SessionId {
+    let open = state.sys.cfg.requirepass.is_empty();
+    let now = state.sys.now_us / 1000;
+    state.sys.stats.connection();
+    state.sessions.connect(peer, open, now)
+}
+
+/// Takes a client out of everything that knows it.
+pub fn forget(state: &mut State, sid: SessionId) {
+    let Some(mut session) = state.sessions.remove(sid) else {
+        return;
+    };
+    if let Some(blocked) = session.blocked {
+        state.sys.waiters.remove(sid, &blocked);
+    }
+    state
+        .sys
+        .watchers
+        .release(&mut session.watch, &state.ks, sid);
+}

@@ -1,0 +1,114 @@
+//! Units of work: how one ends, whom it wakes, and those that time itself begins.
+
+use super::block::{self, Blocked, Unblock};
+use super::call::{self, Step};
+use super::session::SessionId;
+use super::{Action, Args, Block, Entry, Origin, State};
+use crate::keyspace::Interest;
+use crate::resp::ReplyBuf;
+
+/// Queues a client on the keys of `block`.
+pub(super) fn wait(state: &mut State, sid: SessionId, row: &'static Entry, block: Block) {
+    let Some(session) = state.sessions.get_mut(sid) else {
+        return;
+    };
+    state.sys.waiters.add(sid, session.db, &block);
+    session.blocked = Some(Box::new(Blocked {
+        row,
+        block,
+        db: session.db,
+        since: state.sys.now_us / 1000,
+    }));
+    state.ks.log.interest.set(Interest::BLOCKED, true);
+}
+
+/// The end of a unit of work: its effects are logged, and clients that waited for what it changed are served,
+/// each as a unit of its own, until no key is ready.
+pub fn end_unit(state: &mut State) {
+    state.fx.end_unit();
+    loop {
+        let ready = state.sys.waiters.take_ready();
+        if ready.is_empty() {
+            break;
+        }
+        for at in ready {
+            for sid in state.sys.waiters.queue(&at) {
+                if wakes(state, sid, &at.1, at.0) {
+                    wake(state, sid);
+                }
+            }
+        }
+    }
+    let waiting = !state.sys.waiters.is_empty();
+    state.ks.log.interest.set(Interest::BLOCKED, waiting);
+}
+
+fn wakes(state: &State, sid: SessionId, key: &[u8], db: usize) -> bool {
+    let Some(blocked) = state.sessions.get(sid).and_then(|s| s.blocked.as_ref()) else {
+        return false;
+    };
+    match blocked.block.wake {
+        block::Wake::TypeOrGone(_) => true,
+        block::Wake::Type(name) => state
+            .ks
+            .peek_in(db, key)
+            .is_some_and(|r| r.value().type_name() == name),
+    }
+}
+
+/// Runs the command of a waiting client again.
+fn wake(state: &mut State, sid: SessionId) {
+    let Some(session) = state.sessions.get_mut(sid) else {
+        return;
+    };
+    let Some(mut blocked) = session.blocked.take() else {
+        return;
+    };
+    let mut outbox = std::mem::replace(&mut session.outbox, ReplyBuf::new(session.proto));
+    let argv: Vec<&[u8]> = blocked.block.argv.iter().map(Vec::as_slice).collect();
+    let step = call::start(state, sid, Args::new(&argv), &mut outbox, Origin::Woken);
+    state.fx.end_unit();
+    let Some(session) = state.sessions.get_mut(sid) else {
+        return;
+    };
+    session.outbox = outbox;
+    if let Step::Blocked { retry_at } = step {
+        // Never at once, so that serving what is due comes to an end.
+        let soonest = state.sys.now_us / 1000 + 1;
+        let retry_at = retry_at.map(|at| at.max(soonest));
+        let waiters = &mut state.sys.waiters;
+        waiters.reschedule(sid, &mut blocked.block, retry_at);
+        session.blocked = Some(blocked);
+    } else {
+        state.sys.waiters.remove(sid, &blocked);
+        state.sys.actions.push(Action::Wake(sid));
+    }
+}
+
+/// Runs commands again that are due, and ends the wait of every client whose time is over.
+pub fn expire_waits(state: &mut State) {
+    let now = state.sys.now_us / 1000;
+    while let Some(sid) = state.sys.waiters.due_again(now) {
+        wake(state, sid);
+        end_unit(state);
+    }
+    while let Some(sid) = state.sys.waiters.due(now) {
+        if !block::unblock(&mut state.sys, &mut state.sessions, sid, Unblock::Timeout) {
+            break;
+        }
+    }
+}
+
+/// Deletes keys whose time is over, up to `limit`, as a unit of its own; returns how many.
+pub fn expire_keys(state: &mut State, limit: usize) -> usize {
+    let now = state.sys.now_us / 1000;
+    state.fx.begin(0);
+    let n = state.ks.expire_due(now, limit);
+    if n > 0 {
+        call::settle_changes(state);
+        end_unit(state);
+        let took = state.sys.clock.0.now_us() - state.sys.now_us;
+        call::note_spike(state, "expire-cycle", u64::try_from(took).unwrap_or(0));
+    }
+    n
+}
