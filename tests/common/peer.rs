@@ -146,19 +146,20 @@ fn package_of(tool: &str) -> Option<&'static str> {
 
 /// Finds a program, installing its package first where that is possible. When it stays missing, says so.
 pub fn tool(name: &str) -> Option<PathBuf> {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(|e| e.into_inner());
-    if let Some(p) = in_path(name) {
-        return Some(p);
-    }
-    if let Some(package) = package_of(name) {
-        apt_install(package);
-        if let Some(p) = in_path(name) {
-            return Some(p);
+    static TRIED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    let mut tried = TRIED.lock().unwrap_or_else(|e| e.into_inner());
+    if in_path(name).is_none() && !tried.iter().any(|t| t == name) {
+        tried.push(name.to_owned());
+        if let Some(package) = package_of(name) {
+            apt_install(package);
         }
     }
-    missing(name, "not found and not installable");
-    None
+    drop(tried);
+    let found = in_path(name);
+    if found.is_none() {
+        missing(name, "not found and not installable");
+    }
+    found
 }
 
 fn in_path(name: &str) -> Option<PathBuf> {
@@ -196,8 +197,15 @@ pub fn apt_install(package: &str) -> bool {
 /// Says, past the test harness's capture, that a test could not meet its peer, and counts it for the closing line of
 /// `zz_peers`. With `CI=true` a missing peer is a failure.
 pub fn missing(peer: &str, why: &str) {
+    static SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    let _ = writeln!(io::stderr(), "SKIPPED {test}: {peer}: {why}");
+    let line = format!("{test}: {peer}");
+    let mut said = SAID.lock().unwrap_or_else(|e| e.into_inner());
+    if !said.contains(&line) {
+        let _ = writeln!(io::stderr(), "SKIPPED {line}: {why}");
+        said.push(line);
+    }
+    drop(said);
     if let Ok(mut f) = fs::OpenOptions::new()
         .create(true)
         .append(true)
