@@ -11,7 +11,6 @@ use crate::resp::Proto;
 use crate::service::info::REDIS_VERSION;
 use crate::util::{digest, num};
 
-/// Scripts reading and making strings up to this many bytes.
 const NO_ARGUMENT: &str = "ERR Please specify at least one argument for this redis lib call";
 const BAD_ARGUMENT: &str = "ERR Lua redis lib command arguments must be strings or integers";
 const WRONG_ARGUMENTS: &str = "ERR wrong number or type of arguments";

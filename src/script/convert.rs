@@ -150,9 +150,7 @@ pub(super) fn text<'a>(lua: &Lua, bytes: &'a [u8]) -> Result<Item<'a>> {
 }
 
 fn pair(lua: &Lua, key: &str, value: Item<'_>) -> Result<Value> {
-    let table = lua.create_table_with_capacity(0, 1)?;
-    table.raw_set(key, value)?;
-    Ok(Value::Table(table))
+    Ok(Value::Table(lua.create_table_from([(key, value)])?))
 }
 
 /// An error of a command, as redis.pcall answers it. Errorstats have it already.
@@ -231,7 +229,7 @@ enum Frame {
         next: usize,
         header: Deferred,
     },
-    /// Keys and values, or keys alone, still to be written.
+    /// Elements, keys and values, or keys alone, still to be written.
     Rest(std::vec::IntoIter<Value>),
 }
 
@@ -330,6 +328,13 @@ impl Writer<'_> {
                 out.verbatim(&name, &text.as_bytes());
             }
             _ => {
+                if self.stack.len() < SHALLOW
+                    && let Some(values) = few(table)?
+                {
+                    out.array(values.len());
+                    self.stack.push(Frame::Rest(values.into_iter()));
+                    return Ok(());
+                }
                 let header = out.deferred_array();
                 self.stack.push(Frame::Array {
                     table: table.clone(),
@@ -348,6 +353,22 @@ impl Writer<'_> {
         }
         out.error_bytes(text);
     }
+}
+
+/// So many elements are taken out of a table at once, in tables nested so deep: each holds a reference.
+const FEW: usize = 64;
+const SHALLOW: usize = 32;
+
+/// The elements of a table up to the first nil, if they are few.
+fn few(table: &Table) -> Result<Option<Vec<Value>>> {
+    if table.raw_len() > FEW {
+        return Ok(None);
+    }
+    let mut values = Vec::new();
+    for value in table.sequence_values().take(FEW) {
+        values.push(value?);
+    }
+    Ok(Some(values))
 }
 
 /// The part of a line that Redis sends: its lines end at a zero byte.
