@@ -255,6 +255,10 @@ impl Engine {
             .run(state, ScriptOrigin { sid, db }, call, args, reply);
         let state = self.state.insert(state);
         state.ks.select(db);
+        if state.sys.running.as_ref().is_some_and(|r| r.panicked) {
+            // Half of a unit may be done. The panic was reported where it happened.
+            std::panic::resume_unwind(Box::new("a command called by a script panicked"));
+        }
         call::finish(state, pending, args, result, reply);
         if state.sys.running.take().is_some_and(|r| r.busy) {
             for request in self.gate.open() {

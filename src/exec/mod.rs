@@ -167,6 +167,8 @@ pub struct RunningScript {
     pub killed: bool,
     /// SHUTDOWN NOSAVE was sent: the script must end at once.
     pub abort: bool,
+    /// A command that it called panicked: once the state is back, the panic goes on.
+    pub panicked: bool,
 }
 
 /// Scripts by their SHA1 in lower-case hex.

@@ -227,11 +227,14 @@ impl LuaHost {
         // Whatever happens in there, the state must come back.
         let ended = catch_unwind(AssertUnwindSafe(|| vm.run(at, traits, keys, argv)));
         let mut slot = self.shared.lock();
-        let Some(run) = slot.run.take() else {
+        let Some(mut run) = slot.run.take() else {
             unreachable!("the run is taken out of the slot here only");
         };
         let script_is_resp3 = slot.reply.is_resp3();
         drop(slot);
+        if ended.is_err() {
+            run.panicked();
+        }
         let Run { mut state, .. } = run;
         state.fx.mute(false);
         let result = match ended {

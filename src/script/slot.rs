@@ -93,11 +93,20 @@ impl Run {
             call::nested(state, *sid, *db, Args::new(argv), reply, *read_only);
         }));
         if done.is_err() {
+            // No script may catch it: it goes on when the script has ended.
             self.stop = Some(Stop::Panicked);
+            self.panicked();
         }
         // SELECT changes the database for the rest of the script.
         self.db = self.state.ks.current();
         self.check()
+    }
+
+    /// Notes that something panicked.
+    pub(super) fn panicked(&mut self) {
+        if let Some(running) = &mut self.state.sys.running {
+            running.panicked = true;
+        }
     }
 
     /// Fails if the script must end.
