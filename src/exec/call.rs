@@ -453,7 +453,7 @@ pub(super) fn settle_changes(state: &mut State) {
         match change.what {
             What::Modified => {
                 sys.waiters.signal(change.db, &change.key);
-                sys.watchers.signal(sessions, change.db, &change.key);
+                sys.watchers.signal(sessions, ks, change.db, &change.key);
             }
             What::AllModified => {
                 sys.waiters.signal_all(change.db);

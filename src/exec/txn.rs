@@ -139,17 +139,30 @@ impl Watchers {
     }
 
     /// A key changed.
-    pub(crate) fn signal(&self, sessions: &mut Sessions, db: usize, key: &SmallBytes) {
+    pub(crate) fn signal(
+        &self,
+        sessions: &mut Sessions,
+        ks: &Keyspace,
+        db: usize,
+        key: &SmallBytes,
+    ) {
         let Some(clients) = self.by_key.get(&(db, key.clone())) else {
             return;
         };
+        let gone = !ks.is_stale(db, key) && ks.peek_in(db, key).is_none();
         for &sid in clients {
             let Some(session) = sessions.get_mut(sid) else {
                 continue;
             };
-            let mut watched = session.watch.keys.iter();
-            let stale = watched.any(|w| w.stale && w.db == db && w.key == *key);
-            session.watch.broken |= !stale;
+            let mut watched = session.watch.keys.iter_mut();
+            match watched.find(|w| w.db == db && w.key == *key) {
+                // What was over when it was watched has only gone now. Whatever comes next is a change.
+                Some(w) if w.stale && gone => {
+                    w.stale = false;
+                    w.existed = false;
+                }
+                _ => session.watch.broken = true,
+            }
         }
     }
 
