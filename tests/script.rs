@@ -550,6 +550,74 @@ fn random_numbers_follow_their_seed() {
     assert_ne!(a, s.eval("return tostring(math.random())"));
 }
 
+#[test]
+fn json_goes_both_ways() {
+    let mut s = Server::new();
+    for (script, reply) in [
+        (
+            "return cjson.encode({1,'a',{},{x=true},cjson.null})",
+            "[1,\"a\",{},{\"x\":true},null]",
+        ),
+        (
+            "return cjson.encode('a\"/\\n\\1')",
+            "\"a\\\"\\/\\n\\u0001\"",
+        ),
+        ("return cjson.encode({0.1,1e100,-5})", "[0.1,1e+100,-5]"),
+        (
+            "return cjson.decode('[1,{\"a\":[null,\"\\\\u20ac\"]}]')[2].a[2]",
+            "€",
+        ),
+        (
+            "return cjson.decode('{\"a\":{\"b\":[]},\"c\":[[1],2]}').c[1]",
+            "*1\r\n:1\r\n",
+        ),
+        (
+            "return cjson.encode(cjson.decode('{\"k\":[1,2,{\"z\":1.5}]}'))",
+            "{\"k\":[1,2,{\"z\":1.5}]}",
+        ),
+        (
+            "return #cjson.encode(cjson.decode(('['):rep(1000)..(']'):rep(1000)))",
+            ":2000\r\n",
+        ),
+        (
+            "local t={} for i=1,100 do t['k'..i]=i end return #cjson.encode(t)",
+            ":885\r\n",
+        ),
+    ] {
+        let bulk = format!("${}\r\n{reply}\r\n", reply.len());
+        let reply = if reply.starts_with([':', '*']) {
+            reply.to_owned()
+        } else {
+            bulk
+        };
+        assert_eq!(s.eval(script), reply, "{script}");
+    }
+    for (script, text) in [
+        (
+            "cjson.decode('[1,]')",
+            "ERR user_script:1: Expected value but found T_ARR_END at character 4",
+        ),
+        (
+            "cjson.decode(('['):rep(1001))",
+            "ERR user_script:1: Found too many nested data structures (1001) at character 1001",
+        ),
+        (
+            "local t={} t.t=t cjson.encode(t)",
+            "ERR user_script:1: Cannot serialise, excessive nesting (1001)",
+        ),
+        (
+            "cjson.encode({[1]=1,[99]=1})",
+            "ERR user_script:1: Cannot serialise table: excessively sparse array",
+        ),
+        (
+            "cjson.encode=nil",
+            "ERR user_script:1: Attempt to modify a readonly table",
+        ),
+    ] {
+        assert_eq!(s.error(script), text, "{script}");
+    }
+}
+
 /// Posts requests for a client as soon as the gate is shut; gives the replies.
 fn while_busy(gate: &BusyGate, sid: SessionId, requests: &[&[&str]]) -> String {
     let end = Instant::now() + Duration::from_secs(10);
@@ -596,6 +664,7 @@ fn a_busy_script_is_killed_whatever_it_catches() {
         "while true do pcall(string.gsub,'x','.',function() while true do end end) end",
         "return string.find(('a'):rep(40),('a?'):rep(40)..('a'):rep(40))",
         "return (('a'):rep(1e6)):match('.-.-.-b')",
+        "local t={} for i=1,40 do t={t,t} end cjson.encode(t)",
         "while true do pcall(table.sort,{1,2,3},function() while true do end end) end",
     ] {
         let (mut s, other) = busy_server();

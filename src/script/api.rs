@@ -111,13 +111,13 @@ fn version_number() -> u32 {
 
 /// No memory limit while a host function runs: what it allocates is bounded by the reply it converts, and the
 /// interface is much faster without. What was allocated counts once the limit is back.
-struct Unlimited<'a> {
+pub(super) struct Unlimited<'a> {
     lua: &'a Lua,
     limit: usize,
 }
 
 impl Unlimited<'_> {
-    fn new(lua: &Lua, limit: usize) -> Result<Unlimited<'_>> {
+    pub(super) fn new(lua: &Lua, limit: usize) -> Result<Unlimited<'_>> {
         lua.set_memory_limit(0)?;
         Ok(Unlimited { lua, limit })
     }

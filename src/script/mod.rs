@@ -5,6 +5,8 @@
 //! slot     the state while a script runs: commands that it calls, its time, why it must end
 //! vm       the interpreter and the world that scripts see, built by prelude.lua
 //! api      redis.call and everything else under redis.*
+//! bit      the library of that name
+//! cjson    likewise
 //! convert  replies to Lua values and Lua values to replies
 //! traits   what can be seen in a script that lets it run faster
 //! fault    errors that scripts raise and see, and how they read on the wire
@@ -18,6 +20,7 @@
 
 mod api;
 mod bit;
+mod cjson;
 mod convert;
 mod fault;
 mod host;

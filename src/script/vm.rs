@@ -9,7 +9,7 @@ use mlua::{Error, Function, HookTriggers, Lua, LuaOptions, Result, StdLib, Table
 use super::fault::{self, PRELUDE, Thrown};
 use super::slot::Shared;
 use super::traits::Traits;
-use super::{api, bit, convert, random};
+use super::{api, bit, cjson, convert, random};
 
 /// The clock is looked at after so many instructions, which take about 50 µs. It costs nothing measurable.
 const INSTRUCTIONS_PER_TICK: u32 = 10_000;
@@ -74,6 +74,7 @@ impl Vm {
         host.raw_set("redis", api::library(&lua, shared, limit)?)?;
         let libraries = lua.create_table()?;
         libraries.raw_set("bit", bit::library(&lua)?)?;
+        libraries.raw_set("cjson", cjson::library(&lua, shared, limit)?)?;
         host.raw_set("libraries", libraries)?;
         let (random, randomseed) = random::functions(&lua, seed)?;
         host.raw_set("random", random)?;
