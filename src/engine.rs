@@ -448,6 +448,33 @@ mod tests {
     }
 
     #[test]
+    fn protected_mode_keeps_strangers_out() {
+        let (mut e, here, _) = engine();
+        let stranger = Peer::default;
+        let neighbour = || Peer {
+            local: true,
+            ..Peer::default()
+        };
+        assert_eq!(e.admit(stranger()), Err(Refusal::Protected));
+        assert!(
+            Refusal::Protected
+                .to_string()
+                .starts_with("DENIED Redis is running in protected mode")
+        );
+        assert!(!Refusal::Protected.to_string().contains('\n'));
+        assert!(e.admit(neighbour()).is_ok());
+        run(&mut e, here, "CONFIG SET protected-mode no");
+        assert!(e.admit(stranger()).is_ok());
+        run(&mut e, here, "CONFIG SET protected-mode yes requirepass pw");
+        let c = e.admit(stranger()).unwrap();
+        assert_eq!(
+            run(&mut e, c, "PING"),
+            "-NOAUTH Authentication required.\r\n"
+        );
+        assert_eq!(run(&mut e, c, "AUTH pw"), "+OK\r\n");
+    }
+
+    #[test]
     fn what_changed_is_logged_once() {
         let (mut e, c, _) = engine();
         e.collect_effects(true);

@@ -35,7 +35,15 @@ impl Server {
             let dir = tempfile::tempdir().expect("a temporary directory");
             let log = fs::File::create(dir.path().join("log")).expect("a log file");
             let child = Command::new(program)
-                .args(["--port", &port.to_string(), "--save", "", "--dir"])
+                .args([
+                    "--port",
+                    &port.to_string(),
+                    "--bind",
+                    "127.0.0.1",
+                    "--save",
+                    "",
+                    "--dir",
+                ])
                 .arg(dir.path())
                 .args(args)
                 .stdin(Stdio::null())
