@@ -98,6 +98,8 @@ pub struct Engine {
     state: Option<Box<State>>,
     host: Box<dyn ScriptHost>,
     gate: Arc<BusyGate>,
+    /// A script of the running unit was busy: when the unit is over, the gate opens.
+    was_busy: bool,
 }
 
 impl std::fmt::Debug for Engine {
@@ -149,6 +151,7 @@ impl Engine {
             state: Some(Box::new(state)),
             host: script_host(),
             gate,
+            was_busy: false,
         }
     }
 
@@ -207,8 +210,14 @@ impl Engine {
                 false
             }
         };
+        unit::end_unit(self.state());
+        if std::mem::take(&mut self.was_busy) {
+            // Not before: a transaction goes on behind its script, and nobody may come between.
+            for request in self.gate.open() {
+                self.serve_late(request);
+            }
+        }
         let state = self.state();
-        unit::end_unit(state);
         match state.sessions.get_mut(sid) {
             None => Outcome::Close,
             Some(session) => {
@@ -260,11 +269,7 @@ impl Engine {
             std::panic::resume_unwind(Box::new("a command called by a script panicked"));
         }
         call::finish(state, pending, args, result, reply);
-        if state.sys.running.take().is_some_and(|r| r.busy) {
-            for request in self.gate.open() {
-                self.serve_late(request);
-            }
-        }
+        self.was_busy |= state.sys.running.take().is_some_and(|r| r.busy);
     }
 
     /// A request that was posted while a script was busy and which it did not serve any more.
@@ -372,6 +377,7 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exec::{CmdError, RunningScript};
     use crate::resp::Proto;
     use crate::util::clock::ManualClock;
 
@@ -445,6 +451,54 @@ mod tests {
         clock.advance_ms(11);
         run(&mut e, c, "MULTI");
         assert_eq!(run(&mut e, c, "EXEC"), "*-1\r\n");
+    }
+
+    /// A script that was past its limit when it ended, with a request posted too late for it to serve.
+    struct LateScript(SessionId, Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl ScriptHost for LateScript {
+        fn run(
+            &mut self,
+            mut state: Box<State>,
+            _: ScriptOrigin,
+            _: &ScriptCall,
+            _: Args<'_>,
+            reply: &mut ReplyBuf,
+        ) -> (Box<State>, Result<(), CmdError>) {
+            state.sys.running = Some(RunningScript {
+                busy: true,
+                ..RunningScript::default()
+            });
+            state.sys.gate.shut();
+            let answer = Arc::clone(&self.1);
+            let request = BusyRequest::Run {
+                sid: self.0,
+                requests: vec![vec![b"GET".to_vec(), b"k".to_vec()]],
+                done: Box::new(move |served| *answer.lock().unwrap() = served.bytes),
+            };
+            assert!(state.sys.gate.post(request).is_ok());
+            reply.ok();
+            (state, Ok(()))
+        }
+
+        fn memory(&self) -> usize {
+            0
+        }
+    }
+
+    #[test]
+    fn nobody_comes_between_a_busy_script_and_the_rest_of_its_transaction() {
+        let (mut e, c, _) = engine();
+        let other = e.connect(Peer::default());
+        let answer = Arc::default();
+        e.host = Box::new(LateScript(other, Arc::clone(&answer)));
+        run(&mut e, c, "SET k before");
+        run(&mut e, c, "MULTI");
+        run(&mut e, c, "EVAL script 0");
+        run(&mut e, c, "SET k after");
+        assert_eq!(run(&mut e, c, "EXEC"), "*2\r\n+OK\r\n+OK\r\n");
+        assert_eq!(&answer.lock().unwrap()[..], b"$5\r\nafter\r\n");
+        assert!(!e.gate().is_shut());
     }
 
     #[test]

@@ -40,13 +40,6 @@ const SUBS: &[(&str, usize, usize, Sub)] = &[
     ("pause-cron", 3, 3, pause_cron),
     ("populate", 3, 5, populate),
     ("protocol", 3, 3, protocol),
-    (
-        "quicklist-packed-threshold",
-        3,
-        3,
-        quicklist_packed_threshold,
-    ),
-    ("replybuffer", 4, 4, replybuffer),
     ("set-active-expire", 3, 3, set_active_expire),
     ("set-disable-deny-scripts", 3, 3, set_disable_deny_scripts),
     ("sleep", 3, 3, sleep),
@@ -227,28 +220,6 @@ fn protocol(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     Ok(Flow::Done)
 }
 
-/// There are no quicklists whose nodes this could change.
-fn quicklist_packed_threshold(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    if num::parse_memory(args.at(2)).is_none_or(|bytes| bytes > 1 << 32) {
-        return Err(CmdError::fixed(
-            "ERR argument must be a memory value bigger than 1 and smaller than 4gb",
-        ));
-    }
-    cx.ok()
-}
-
-/// Reply buffers have no fixed size that this could change.
-fn replybuffer(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    let (what, value) = (args.at(2), args.at(3));
-    let number = num::parse_i64(value);
-    let good = if is(what, "peak-reset-time") {
-        is(value, "never") || is(value, "reset") || number.is_some_and(|n| n >= 0)
-    } else {
-        is(what, "resizing") && number.is_some()
-    };
-    if good { cx.ok() } else { Err(CmdError::SYNTAX) }
-}
-
 /// Matches a pattern against a long run of `a`, to see how long that takes.
 fn stringmatch_len(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let length = args.int(2)?;
@@ -275,10 +246,6 @@ fn help(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
         "PROTOCOL <type>",
         "    Answer with a sample: string, integer, double, bignum, null, array, set, map, attrib, push, verbatim,",
         "    true or false.",
-        "QUICKLIST-PACKED-THRESHOLD <size>",
-        "    Accepted; changes nothing here.",
-        "REPLYBUFFER PEAK-RESET-TIME <NEVER|RESET|time> | RESIZING <0|1>",
-        "    Accepted; changes nothing here.",
         "SET-ACTIVE-EXPIRE <0|1>",
         "    With 0, delete expired keys only when they are asked for.",
         "SET-DISABLE-DENY-SCRIPTS <0|1>",
