@@ -1,21 +1,30 @@
 //! The command families: one file each, one row per command beside its handler.
 
+mod bits;
 mod client;
 mod connection;
 mod counter;
 mod databases;
+mod dump;
 mod expire;
+mod geo;
+mod hash;
+mod hll;
 mod introspect;
 mod keys;
 mod lcs;
+mod list;
 mod object;
 mod script;
 mod server;
+mod set;
+mod sort;
 mod stream;
 mod string;
 mod string_set;
 mod ttl;
 mod txn;
+mod zset;
 
 use std::sync::OnceLock;
 
@@ -35,6 +44,15 @@ const FAMILIES: &[&[Command]] = &[
     txn::COMMANDS,
     string_set::COMMANDS,
     counter::COMMANDS,
+    list::COMMANDS,
+    hash::COMMANDS,
+    set::COMMANDS,
+    zset::COMMANDS,
+    bits::COMMANDS,
+    hll::COMMANDS,
+    geo::COMMANDS,
+    sort::COMMANDS,
+    dump::COMMANDS,
     script::COMMANDS,
     server::COMMANDS,
     server::config::COMMANDS,

@@ -64,6 +64,26 @@ impl Event {
         Event::new(Classes::STRING, name)
     }
 
+    /// An event of the class `l`.
+    pub const fn list(name: &'static str) -> Event {
+        Event::new(Classes::LIST, name)
+    }
+
+    /// An event of the class `h`.
+    pub const fn hash(name: &'static str) -> Event {
+        Event::new(Classes::HASH, name)
+    }
+
+    /// An event of the class `s`.
+    pub const fn set(name: &'static str) -> Event {
+        Event::new(Classes::SET, name)
+    }
+
+    /// An event of the class `z`.
+    pub const fn zset(name: &'static str) -> Event {
+        Event::new(Classes::ZSET, name)
+    }
+
     /// An event of the class `t`.
     pub const fn stream(name: &'static str) -> Event {
         Event::new(Classes::STREAM, name)

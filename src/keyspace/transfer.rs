@@ -50,7 +50,7 @@ impl Keyspace {
         };
         let record = Record {
             key: to.1.into(),
-            value: source.value.duplicate(),
+            value: source.value.clone(),
             expire_at: source.expire_at,
             access: AtomicU32::new(seconds(self.now)),
         };

@@ -3,18 +3,34 @@
 //! A [`Value`] is what a key holds. Each type implements [`DataType`], by which the keyspace finds it in a
 //! value, counts its memory and knows when a collection has become empty.
 
+pub mod hash;
 pub mod lcs;
+pub mod list;
+pub mod set;
 pub mod stream;
 pub mod string;
+pub mod zset;
 
+use hash::Hash;
+use list::List;
+use set::Set;
 use stream::Stream;
 use string::Str;
+use zset::ZSet;
 
 /// What a key holds. Kept at 24 bytes, so that a record of the keyspace is one cache line.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Value {
     /// A string: an integer, a short string held inline, or a heap string.
     Str(Str),
+    /// A list.
+    List(Box<List>),
+    /// A hash.
+    Hash(Hash),
+    /// A set.
+    Set(Set),
+    /// A sorted set.
+    ZSet(ZSet),
     /// A stream with its consumer groups.
     Stream(Box<Stream>),
 }
@@ -22,7 +38,7 @@ pub enum Value {
 const _: () = assert!(size_of::<Value>() == 24);
 
 /// A type of value, as seen by the keyspace.
-pub trait DataType: Sized {
+pub trait DataType: Sized + Clone {
     /// The name that TYPE prints.
     const NAME: &'static str;
 
@@ -35,45 +51,49 @@ pub trait DataType: Sized {
     /// Wraps into a value.
     fn into_value(self) -> Value;
 
+    /// The name of the encoding, as OBJECT ENCODING prints it.
+    fn encoding(&self) -> &'static str;
+
     /// Bytes on the heap, in O(1).
     fn heap_size(&self) -> usize;
 
-    /// Whether an edit that leaves this value behind must delete its key. Strings and streams may be empty.
-    fn is_vanished(&self) -> bool {
-        false
+    /// Whether an edit that leaves this value behind must delete its key: a collection without an element. Strings
+    /// and streams may be empty.
+    fn is_vanished(&self) -> bool;
+
+    /// [`NAME`](Self::NAME), of a value at hand.
+    fn type_name(&self) -> &'static str {
+        Self::NAME
     }
+}
+
+/// Does the same with a value of whatever type.
+macro_rules! with_value {
+    ($value:expr, $v:ident => $body:expr) => {
+        match $value {
+            Value::Str($v) => $body,
+            Value::List($v) => $body,
+            Value::Hash($v) => $body,
+            Value::Set($v) => $body,
+            Value::ZSet($v) => $body,
+            Value::Stream($v) => $body,
+        }
+    };
 }
 
 impl Value {
     /// The name of the type, as TYPE prints it.
     pub fn type_name(&self) -> &'static str {
-        match self {
-            Value::Str(_) => Str::NAME,
-            Value::Stream(_) => Stream::NAME,
-        }
+        with_value!(self, v => v.type_name())
     }
 
     /// The name of the encoding, as OBJECT ENCODING prints it.
     pub fn encoding(&self) -> &'static str {
-        match self {
-            Value::Str(s) => s.encoding(),
-            Value::Stream(_) => "stream",
-        }
+        with_value!(self, v => v.encoding())
     }
 
     /// Bytes on the heap, in O(1).
     pub fn heap_size(&self) -> usize {
-        match self {
-            Value::Str(s) => s.heap_size(),
-            Value::Stream(s) => s.heap_size(),
-        }
-    }
-
-    /// A deep copy, for COPY.
-    pub fn duplicate(&self) -> Value {
-        match self {
-            Value::Str(s) => Value::Str(s.clone()),
-            Value::Stream(s) => Value::Stream(s.clone()),
-        }
+        with_value!(self, v => v.heap_size())
     }
 }

@@ -141,16 +141,6 @@ impl Str {
             _ => unreachable!("made a buffer just above"),
         }
     }
-
-    /// The name of the encoding, as OBJECT ENCODING prints it.
-    pub fn encoding(&self) -> &'static str {
-        match self {
-            Str::Int(_) => "int",
-            Str::Inline(..) => "embstr",
-            Str::Heap(b) if b.len() <= EMBSTR_MAX => "embstr",
-            Str::Heap(_) | Str::Buf(_) => "raw",
-        }
-    }
 }
 
 /// The largest surplus that growing leaves: doubling ends here, as in Redis.
@@ -189,19 +179,32 @@ impl DataType for Str {
     fn of(value: &Value) -> Option<&Self> {
         match value {
             Value::Str(s) => Some(s),
-            Value::Stream(_) => None,
+            _ => None,
         }
     }
 
     fn of_mut(value: &mut Value) -> Option<&mut Self> {
         match value {
             Value::Str(s) => Some(s),
-            Value::Stream(_) => None,
+            _ => None,
         }
     }
 
     fn into_value(self) -> Value {
         Value::Str(self)
+    }
+
+    fn encoding(&self) -> &'static str {
+        match self {
+            Str::Int(_) => "int",
+            Str::Inline(..) => "embstr",
+            Str::Heap(b) if b.len() <= EMBSTR_MAX => "embstr",
+            Str::Heap(_) | Str::Buf(_) => "raw",
+        }
+    }
+
+    fn is_vanished(&self) -> bool {
+        false
     }
 
     fn heap_size(&self) -> usize {

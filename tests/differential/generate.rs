@@ -13,18 +13,26 @@ use redkeep::spec::syntax::Kind;
 use std::rc::Rc;
 
 pub struct Generator {
-    rng: SmallRng,
+    pub rng: SmallRng,
     table: Rc<Table>,
     /// The time part of the next id of an entry.
     next_id: u64,
 }
 
-const KEYS: &[&str] = &["a", "b", "c", "s", "t", "u"];
-const STRINGS: &[&str] = &["a", "b", "c"];
+pub const KEYS: &[&str] = &[
+    "a", "b", "c", "s", "t", "u", "l", "m", "h", "i", "e", "f", "z", "y", "p", "q", "o",
+];
+pub const STRINGS: &[&str] = &["a", "b", "c"];
 const STREAMS: &[&str] = &["s", "t", "u"];
+pub const LISTS: &[&str] = &["l", "m"];
+pub const HASHES: &[&str] = &["h", "i"];
+pub const SETS: &[&str] = &["e", "f"];
+pub const ZSETS: &[&str] = &["z", "y"];
+pub const HLLS: &[&str] = &["p", "q"];
+pub const GEOS: &[&str] = &["o"];
 const GROUPS: &[&str] = &["g", "h"];
 const CONSUMERS: &[&str] = &["x", "y", "z"];
-const VALUES: &[&str] = &[
+pub const VALUES: &[&str] = &[
     "",
     "0",
     "1",
@@ -60,7 +68,7 @@ const VALUES: &[&str] = &[
     "123456789012345678901234567890123456789012345",
     "abcabcabdabeabcd",
 ];
-const NUMBERS: &[&str] = &[
+pub const NUMBERS: &[&str] = &[
     "0",
     "1",
     "2",
@@ -129,7 +137,7 @@ const JUNK: &[&str] = &[
     "LEN",
     "IDX",
 ];
-const PATTERNS: &[&str] = &[
+pub const PATTERNS: &[&str] = &[
     "*", "a", "[a-c]", "?", "[^a]", "s*", "", "\\a", "[", "[a", "a*b", "[c-a]", "*?*", "**",
     "[\\a]",
 ];
@@ -160,11 +168,6 @@ const SCRIPTS: &[&str] = &[
     "return redis.call('SET', KEYS[1], #(ARGV[1] or ''))",
     "syntax error here",
 ];
-
-/// Builds a command from words.
-macro_rules! cmd {
-    ($($w:expr),* $(,)?) => { vec![$(Vec::<u8>::from($w.as_bytes())),*] };
-}
 
 impl Generator {
     pub fn new(rng: SmallRng, table: Rc<Table>) -> Generator {
@@ -229,29 +232,38 @@ impl Generator {
     }
 
     fn whole(&mut self) -> Argv {
-        match self.rng.random_range(0..100) {
+        match self.rng.random_range(0..200) {
             0..32 => self.string(),
             32..50 => self.generic(),
             50..56 => self.script(),
             56..75 => self.stream(),
             75..92 => self.group(),
-            92..98 => Rc::clone(&self.table).call(self),
-            _ => self.connection(),
+            92..106 => Rc::clone(&self.table).call(self),
+            106..108 => self.connection(),
+            108..126 => self.list(),
+            126..140 => self.hash(),
+            140..154 => self.set(),
+            154..176 => self.zset(),
+            176..184 => self.bits(),
+            184..188 => self.hll(),
+            188..193 => self.geo(),
+            193..197 => self.sort(),
+            _ => self.dump(),
         }
     }
 
     // ---- Words -------------------------------------------------------------------------------------------------------
 
     /// True once in `n` times.
-    fn chance(&mut self, n: u32) -> bool {
+    pub fn chance(&mut self, n: u32) -> bool {
         self.rng.random_range(0..n) == 0
     }
 
-    fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
+    pub fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
         from[self.rng.random_range(0..from.len())]
     }
 
-    fn key(&mut self, home: &[&'static str]) -> &'static str {
+    pub fn key(&mut self, home: &[&'static str]) -> &'static str {
         if self.chance(10) {
             self.pick(KEYS)
         } else {
@@ -259,7 +271,7 @@ impl Generator {
         }
     }
 
-    fn number(&mut self) -> String {
+    pub fn number(&mut self) -> String {
         if self.chance(3) {
             self.pick(NUMBERS).to_owned()
         } else {
@@ -268,7 +280,7 @@ impl Generator {
     }
 
     /// A count or an index: small most of the time.
-    fn small(&mut self) -> String {
+    pub fn small(&mut self) -> String {
         if self.chance(8) {
             self.number()
         } else {
@@ -277,7 +289,7 @@ impl Generator {
     }
 
     /// Seconds until something far away, no two alike; or something invalid, or over.
-    fn seconds(&mut self) -> String {
+    pub fn seconds(&mut self) -> String {
         match self.rng.random_range(0..12) {
             0 => self
                 .pick(&[
@@ -295,7 +307,7 @@ impl Generator {
         }
     }
 
-    fn milliseconds(&mut self) -> String {
+    pub fn milliseconds(&mut self) -> String {
         match self.rng.random_range(0..12) {
             0 => self
                 .pick(&[
@@ -315,7 +327,7 @@ impl Generator {
         }
     }
 
-    fn at_seconds(&mut self) -> String {
+    pub fn at_seconds(&mut self) -> String {
         match self.rng.random_range(0..12) {
             0 => self
                 .pick(&["0", "-1", "abc", "1", "9223372036854775807", "1600000000"])
@@ -327,7 +339,7 @@ impl Generator {
         }
     }
 
-    fn at_milliseconds(&mut self) -> String {
+    pub fn at_milliseconds(&mut self) -> String {
         match self.rng.random_range(0..12) {
             0 => self
                 .pick(&[
@@ -346,7 +358,7 @@ impl Generator {
         }
     }
 
-    fn expiry(&mut self, argv: &mut Argv) {
+    pub fn expiry(&mut self, argv: &mut Argv) {
         match self.rng.random_range(0..6) {
             0 => argv.extend(cmd!["EX", self.seconds()]),
             1 => argv.extend(cmd!["PX", self.milliseconds()]),
@@ -420,14 +432,14 @@ impl Generator {
         }
     }
 
-    fn shuffle<T>(&mut self, items: &mut [T]) {
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for i in (1..items.len()).rev() {
             items.swap(i, self.rng.random_range(0..=i));
         }
     }
 
     /// Some of the options, in any order.
-    fn options(&mut self, argv: &mut Argv, mut all: Vec<Argv>, often: u32) {
+    pub fn options(&mut self, argv: &mut Argv, mut all: Vec<Argv>, often: u32) {
         self.shuffle(&mut all);
         for o in all {
             if self.chance(often) {

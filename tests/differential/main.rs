@@ -11,10 +11,16 @@
     reason = "a test may stop at the first surprise"
 )]
 
+/// Builds a command from words.
+macro_rules! cmd {
+    ($($w:expr),* $(,)?) => { vec![$(Vec::<u8>::from($w.as_bytes())),*] };
+}
+
 mod blocking;
 #[path = "../common/mod.rs"]
 mod common;
 mod compare;
+mod families;
 mod generate;
 mod syntax;
 
@@ -300,6 +306,10 @@ fn contents(a: &mut Client, b: &mut Client, at: usize) -> Option<Difference> {
             ask.extend([
                 of(&["GET", "KEY"]),
                 of(&["XINFO", "STREAM", "KEY", "FULL", "COUNT", "0"]),
+                of(&["LRANGE", "KEY", "0", "-1"]),
+                of(&["HGETALL", "KEY"]),
+                of(&["SMEMBERS", "KEY"]),
+                of(&["ZRANGE", "KEY", "0", "-1", "WITHSCORES"]),
             ]);
         }
         let (theirs, _) = a.pipeline(&ask);

@@ -241,19 +241,27 @@ impl DataType for Stream {
     fn of(value: &Value) -> Option<&Self> {
         match value {
             Value::Stream(stream) => Some(stream),
-            Value::Str(_) => None,
+            _ => None,
         }
     }
 
     fn of_mut(value: &mut Value) -> Option<&mut Self> {
         match value {
             Value::Stream(stream) => Some(stream),
-            Value::Str(_) => None,
+            _ => None,
         }
     }
 
     fn into_value(self) -> Value {
         Value::Stream(Box::new(self))
+    }
+
+    fn encoding(&self) -> &'static str {
+        "stream"
+    }
+
+    fn is_vanished(&self) -> bool {
+        false
     }
 
     fn heap_size(&self) -> usize {

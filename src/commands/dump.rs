@@ -1,0 +1,6 @@
+//! DUMP and RESTORE.
+
+use crate::exec::Command;
+
+/// The rows of this family.
+pub(super) const COMMANDS: &[Command] = &[];

@@ -1,0 +1,6 @@
+//! SORT and SORT_RO.
+
+use crate::exec::Command;
+
+/// The rows of this family.
+pub(super) const COMMANDS: &[Command] = &[];

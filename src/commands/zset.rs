@@ -1,0 +1,6 @@
+//! Sorted sets.
+
+use crate::exec::Command;
+
+/// The rows of this family.
+pub(super) const COMMANDS: &[Command] = &[];

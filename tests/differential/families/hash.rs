@@ -1,0 +1,10 @@
+//! Hashes.
+
+use super::super::common::Argv;
+use super::super::generate::Generator;
+
+impl Generator {
+    pub fn hash(&mut self) -> Argv {
+        cmd!["PING"]
+    }
+}
