@@ -3,4 +3,6 @@
 pub mod bytes;
 pub mod chunks;
 pub mod listpack;
+pub mod lzf;
+pub mod packed;
 pub mod table;
