@@ -181,7 +181,10 @@ const TOO_LONG: CmdError =
     CmdError::fixed("ERR the reply would exceed the maximum allowed size (proto-max-bulk-len)");
 
 fn one(cx: &mut Ctx<'_>, key: &[u8]) -> CmdResult {
-    let member = cx.ks.read::<Set>(key)?.and_then(|s| s.random(&mut cx.sys.rng));
+    let member = cx
+        .ks
+        .read::<Set>(key)?
+        .and_then(|s| s.random(&mut cx.sys.rng));
     match member {
         Some(member) => put(cx.reply, member),
         None => cx.reply.null(),
