@@ -51,6 +51,8 @@ const FAMILIES: &[&[Command]] = &[
     hash::expire::COMMANDS,
     hash::getex::COMMANDS,
     set::COMMANDS,
+    set::algebra::COMMANDS,
+    set::random::COMMANDS,
     zset::COMMANDS,
     bits::COMMANDS,
     hll::COMMANDS,

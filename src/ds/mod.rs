@@ -2,5 +2,6 @@
 
 pub mod bytes;
 pub mod chunks;
+pub mod intset;
 pub mod listpack;
 pub mod table;

@@ -367,11 +367,11 @@ params! {
         /// Nodes at either end of a list that stay uncompressed; 0 compresses none.
         "list-compress-depth" => list_compress_depth: i32 = "0", Int(0, INT), later;
         /// Members of a set of integers.
-        "set-max-intset-entries" => set_max_intset_entries: usize = "512", Int(0, LONG), later;
+        "set-max-intset-entries" => set_max_intset_entries: usize = "512", Int(0, LONG);
         /// Members of a set that is a listpack.
-        "set-max-listpack-entries" => set_max_listpack_entries: usize = "128", Int(0, LONG), later;
+        "set-max-listpack-entries" => set_max_listpack_entries: usize = "128", Int(0, LONG);
         /// Bytes of a member in it.
-        "set-max-listpack-value" => set_max_listpack_value: usize = "64", Mem(0, BYTES), later;
+        "set-max-listpack-value" => set_max_listpack_value: usize = "64", Mem(0, BYTES);
         /// Members of a sorted set that is a listpack.
         "zset-max-listpack-entries" => zset_max_listpack_entries: usize = "128", Int(0, LONG),
             alias("zset-max-ziplist-entries"), later;
