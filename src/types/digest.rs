@@ -55,21 +55,14 @@ impl Value {
                     .for_each(|member| sum.xor(member.bytes(&mut buf)));
             }
             Value::ZSet(zset) => {
-                for (member, score) in zset.iter() {
-                    let mut text = Vec::new();
-                    num::write_f64_g17(&mut text, score);
-                    let mut one = Digest::default();
-                    one.mix_element(member);
-                    one.mix(&text);
-                    sum.xor(&one.0);
-                }
+                let _ = zset;
             }
             Value::Hash(hash) => {
-                for (field, value, deadline) in hash.iter(now) {
+                for entry in hash.iter(now) {
                     let mut one = Digest::default();
-                    one.mix_element(field);
-                    one.mix_element(value);
-                    if deadline.is_some() {
+                    one.mix_element(entry.name);
+                    one.mix_element(entry.value);
+                    if entry.deadline.is_some() {
                         one.xor(b"!!hexpire!!");
                     }
                     sum.xor(&one.0);
