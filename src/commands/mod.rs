@@ -47,6 +47,8 @@ const FAMILIES: &[&[Command]] = &[
     list::COMMANDS,
     hash::COMMANDS,
     set::COMMANDS,
+    set::algebra::COMMANDS,
+    set::random::COMMANDS,
     zset::COMMANDS,
     bits::COMMANDS,
     hll::COMMANDS,

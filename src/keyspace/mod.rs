@@ -12,14 +12,17 @@ mod edit;
 pub mod event;
 mod expire;
 mod transfer;
+mod uses;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 
 pub use edit::{Change, ChangeLog, Edit, Interest, What};
 use event::Event;
 pub use transfer::{Garbage, Place};
+pub use uses::Lfu;
+use uses::Uses;
 
 use crate::ds::bytes::SmallBytes;
 use crate::ds::table::{Keyed, Seed, Slot, Table};
@@ -41,7 +44,7 @@ pub struct Record {
     key: SmallBytes,
     value: Value,
     expire_at: i64,
-    /// Seconds of the clock at the last access.
+    /// When it was used last, or how often: see `uses.rs`.
     access: AtomicU32,
 }
 
@@ -73,23 +76,9 @@ impl Record {
         }
     }
 
-    /// Seconds since the last access.
-    pub fn idle_secs(&self, now: i64) -> u64 {
-        let seen = i64::from(self.access.load(Ordering::Relaxed));
-        u64::try_from(now / 1000 - seen).unwrap_or(0)
-    }
-
     fn heap_size(&self) -> usize {
         self.key.heap_size() + self.value.heap_size()
     }
-
-    fn touch(&self, now: i64) {
-        self.access.store(seconds(now), Ordering::Relaxed);
-    }
-}
-
-fn seconds(now: i64) -> u32 {
-    u32::try_from(now / 1000).unwrap_or(u32::MAX)
 }
 
 /// What becomes of the TTL when a value is put.
@@ -188,6 +177,7 @@ pub struct Keyspace {
     now: i64,
     /// Whether reads count as access (CLIENT NO-TOUCH).
     pub touch: bool,
+    uses: Uses,
     /// Whether keys expire by themselves, without being touched (DEBUG SET-ACTIVE-EXPIRE).
     pub active_expire: bool,
     /// What happened since settle last looked.
@@ -215,6 +205,7 @@ impl Keyspace {
             current: 0,
             now: 0,
             touch: true,
+            uses: Uses::new(random()),
             active_expire: true,
             log: ChangeLog::default(),
             stale: RefCell::default(),
@@ -271,6 +262,11 @@ impl Keyspace {
         self.expired_total = 0;
     }
 
+    /// The secret of the selected database's hashes, for the tables of the values in it.
+    pub fn seed(&self) -> Seed {
+        self.dbs[self.current].table.seed()
+    }
+
     /// Bytes used by all databases.
     pub fn memory(&self) -> usize {
         self.dbs.iter().map(Db::memory).sum()
@@ -308,7 +304,7 @@ impl Keyspace {
     pub fn read_any(&self, key: &[u8]) -> Option<&Record> {
         let record = self.read_meta(key)?;
         if self.touch {
-            record.touch(self.now);
+            self.uses.note(&record.access, self.now);
         }
         Some(record)
     }
@@ -397,6 +393,7 @@ impl Keyspace {
             current,
             now,
             touch,
+            uses,
             ..
         } = self;
         let db = &mut dbs[*current];
@@ -404,7 +401,7 @@ impl Keyspace {
             return Ok(None);
         };
         if *touch {
-            record.touch(*now);
+            uses.note(&record.access, *now);
         }
         let value = T::of_mut(&mut record.value).ok_or(WrongType)?;
         Ok(Some(Edit::new(
@@ -431,6 +428,7 @@ impl Keyspace {
             current,
             now,
             touch,
+            uses,
             ..
         } = self;
         let db = &mut dbs[*current];
@@ -440,7 +438,7 @@ impl Keyspace {
                 key: key.into(),
                 value: make().into_value(),
                 expire_at: NEVER,
-                access: AtomicU32::new(seconds(*now)),
+                access: uses.fresh(*now),
             };
             db.heap += record.heap_size();
             db.table.insert(record);
@@ -450,7 +448,7 @@ impl Keyspace {
             unreachable!("the key was found or made just above");
         };
         if *touch {
-            record.touch(*now);
+            uses.note(&record.access, *now);
         }
         let value = T::of_mut(&mut record.value).ok_or(WrongType)?;
         Ok(Edit::new(
@@ -500,7 +498,11 @@ impl Keyspace {
                     Expiry::Keep | Expiry::Clear => NEVER,
                 };
                 record.expire_at = is;
-                record.touch(now);
+                if dead {
+                    record.access = self.uses.fresh(now);
+                } else {
+                    self.uses.note(&record.access, now);
+                }
                 let old = std::mem::replace(&mut record.value, value);
                 db.heap = (db.heap + added).saturating_sub(old.heap_size());
             }
@@ -514,7 +516,7 @@ impl Keyspace {
                     key: key.into(),
                     value,
                     expire_at: is,
-                    access: AtomicU32::new(seconds(now)),
+                    access: self.uses.fresh(now),
                 });
                 db.heap += record.key.heap_size() + added;
             }

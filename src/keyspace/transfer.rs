@@ -1,9 +1,7 @@
 //! Whole records and whole databases on the move: RENAME, MOVE, COPY, FLUSHDB, SWAPDB.
 
-use std::sync::atomic::AtomicU32;
-
 use super::event::Event;
-use super::{Keyspace, Record, What, seconds};
+use super::{Keyspace, Record, What};
 use crate::ds::table::Table;
 use crate::types::Value;
 
@@ -52,7 +50,7 @@ impl Keyspace {
             key: to.1.into(),
             value: source.value.clone(),
             expire_at: source.expire_at,
-            access: AtomicU32::new(seconds(self.now)),
+            access: self.uses.fresh(self.now),
         };
         self.place(to.0, record);
         self.log.modified(to.0, to.1, 1);
