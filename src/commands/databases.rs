@@ -112,14 +112,10 @@ fn dbsize(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
 }
 
 /// Which keys are wanted: `*` takes all of them, even the empty one, which no pattern with a star matches.
+#[derive(Default)]
 pub(super) struct Wanted<'a>(Option<&'a [u8]>);
 
 impl<'a> Wanted<'a> {
-    /// All of them.
-    pub(super) fn all() -> Wanted<'a> {
-        Wanted(None)
-    }
-
     /// Those that match a pattern.
     pub(super) fn new(pattern: &'a [u8]) -> Wanted<'a> {
         Wanted((pattern != b"*").then_some(pattern))
@@ -147,7 +143,7 @@ fn keys(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 
 fn scan(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let cursor = parse_cursor(args.at(1))?;
-    let (mut wanted, mut count, mut type_name) = (Wanted::all(), 10, None);
+    let (mut wanted, mut count, mut type_name) = (Wanted::default(), 10, None);
     let mut options = args.cursor(2);
     while let Some(word) = options.next() {
         if is(word, "COUNT") {

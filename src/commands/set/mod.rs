@@ -231,7 +231,7 @@ fn sscan(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 }
 
 fn scan_options(mut options: Cursor<'_>) -> Result<(Wanted<'_>, usize), CmdError> {
-    let (mut wanted, mut count) = (Wanted::all(), 10);
+    let (mut wanted, mut count) = (Wanted::default(), 10);
     while let Some(word) = options.next() {
         if is(word, "COUNT") {
             count = options.int()?;

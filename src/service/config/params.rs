@@ -357,10 +357,10 @@ params! {
         "stream-idmp-maxsize" => stream_idmp_maxsize: u32 = "100", Int(1, 10_000);
         /// Fields of a hash that is a listpack.
         "hash-max-listpack-entries" => hash_max_listpack_entries: usize = "512", Int(0, LONG),
-            alias("hash-max-ziplist-entries"), later;
+            alias("hash-max-ziplist-entries");
         /// Bytes of a field or value in it.
         "hash-max-listpack-value" => hash_max_listpack_value: usize = "64", Mem(0, BYTES),
-            alias("hash-max-ziplist-value"), later;
+            alias("hash-max-ziplist-value");
         /// Elements (or, negative, 4 to 64 kb) of a node of a list.
         "list-max-listpack-size" => list_max_listpack_size: i32 = "-2", Int(-INT - 1, INT),
             alias("list-max-ziplist-size"), later;
