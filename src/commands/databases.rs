@@ -116,10 +116,12 @@ fn dbsize(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
 pub(super) struct Wanted<'a>(Option<&'a [u8]>);
 
 impl<'a> Wanted<'a> {
+    /// Those that match a pattern.
     pub(super) fn new(pattern: &'a [u8]) -> Wanted<'a> {
         Wanted((pattern != b"*").then_some(pattern))
     }
 
+    /// Whether this one is wanted.
     pub(super) fn takes(&self, key: &[u8]) -> bool {
         self.0.is_none_or(|p| glob::matches(p, key, false))
     }

@@ -584,11 +584,6 @@ impl Keyspace {
         true
     }
 
-    /// The seed of the hash tables of the selected database, for those of its values.
-    pub fn seed(&self) -> Seed {
-        self.dbs[self.current].table.seed()
-    }
-
     /// Logs a notification apart from an edit, where Redis's order asks for it.
     pub fn notify(&mut self, key: &[u8], event: Event) {
         self.log.event(self.current, key, event);
