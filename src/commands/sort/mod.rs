@@ -19,8 +19,8 @@ use crate::keyspace::event::Event;
 use crate::spec::{
     Argv, Group, KeyError, KeyFlags, KeyRef, KeySpec, Keys, Propagate, category, flag,
 };
-use crate::types::list::List;
 use crate::types::DataType as _;
+use crate::types::list::List;
 
 const COST: &str =
     "O(N+M*log(M)) where N is the number of elements and M how many are returned; O(N) unsorted";

@@ -87,13 +87,12 @@ mod tests {
 
     #[test]
     fn patterns_are_taken_apart_as_by_redis() {
-        let key = |before: &'static str, after: &'static str, field: Option<&'static str>| {
-            Pattern::Key {
+        let key =
+            |before: &'static str, after: &'static str, field: Option<&'static str>| Pattern::Key {
                 before: before.as_bytes(),
                 after: after.as_bytes(),
                 field: field.map(str::as_bytes),
-            }
-        };
+            };
         for (text, pattern) in [
             ("#", Pattern::Element),
             ("#\0*", Pattern::Element),
