@@ -16,6 +16,7 @@
 use std::sync::Arc;
 
 use crate::commands;
+use crate::exec;
 use crate::exec::admit::{self, Refusal};
 use crate::exec::busy::{self, BusyGate, BusyRequest};
 use crate::exec::call::{self, Step};
@@ -119,9 +120,8 @@ impl Engine {
         let ks = Keyspace::new(databases, || rng.next_u64());
         let now_us = options.clock.now_us();
         let registry = commands::registry();
-        let mut stats = Stats::new(registry.len());
-        stats.track_latency = options.settings.latency_tracking;
-        let state = State {
+        let stats = Stats::new(registry.len());
+        let mut state = State {
             ks,
             sessions: Sessions::default(),
             fx: Effects::default(),
@@ -147,6 +147,7 @@ impl Engine {
                 host: HostBox(options.host),
             },
         };
+        exec::configure(&mut state.ks, &mut state.sys);
         Engine {
             state: Some(Box::new(state)),
             host: script_host(),

@@ -126,14 +126,9 @@ fn refcount(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 const SWITCHING: &str = "Please note that when switching between policies at runtime LRU and LFU data will take \
     some time to adjust.";
 
-fn counts_uses(cx: &Ctx<'_>) -> bool {
-    let policy = cx.sys.cfg.maxmemory_policy;
-    matches!(policy, Eviction::VolatileLfu | Eviction::AllKeysLfu)
-}
-
 fn idletime(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     about(cx, args, |cx, record| {
-        if counts_uses(cx) {
+        if cx.ks.frequency(record).is_some() {
             let text = "ERR An LFU maxmemory policy is selected, idle time not tracked.";
             return Err(CmdError::new(format!("{text} {SWITCHING}")));
         }
@@ -141,11 +136,13 @@ fn idletime(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     })
 }
 
-/// Uses are not counted yet, whatever the policy: nothing is evicted so far.
 fn freq(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    about(cx, args, |_, _| {
-        let text = "ERR An LFU maxmemory policy is not selected, access frequency not tracked.";
-        Err(CmdError::new(format!("{text} {SWITCHING}")))
+    about(cx, args, |cx, record| {
+        let count = cx.ks.frequency(record).ok_or_else(|| {
+            let text = "ERR An LFU maxmemory policy is not selected, access frequency not tracked.";
+            CmdError::new(format!("{text} {SWITCHING}"))
+        })?;
+        Ok(i64::from(count))
     })
 }
 

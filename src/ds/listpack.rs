@@ -22,13 +22,13 @@
 use crate::util::num::parse_i64;
 
 /// Bytes before the first entry.
-const HEADER: usize = 6;
+pub(super) const HEADER: usize = 6;
 /// The terminator.
-const END: u8 = 0xFF;
+pub(super) const END: u8 = 0xFF;
 /// The count that means "unknown".
-const COUNT_UNKNOWN: u16 = u16::MAX;
+pub(super) const COUNT_UNKNOWN: u16 = u16::MAX;
 /// An empty listpack.
-const EMPTY: [u8; 7] = [7, 0, 0, 0, 0, 0, END];
+pub(super) const EMPTY: [u8; 7] = [7, 0, 0, 0, 0, 0, END];
 /// No listpack grows beyond this (Redis's own safety limit is the same).
 pub const MAX_BYTES: usize = 1 << 30;
 
@@ -129,6 +129,12 @@ impl Listpack {
         &self.0
     }
 
+    /// The whole listpack, header and terminator included.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
     /// Size in bytes as stored.
     #[must_use]
     pub fn byte_len(&self) -> usize {
@@ -139,6 +145,11 @@ impl Listpack {
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.0.capacity()
+    }
+
+    /// Makes room for so many more bytes, and no more than that: without this a listpack that grows doubles.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.0.reserve_exact(bytes);
     }
 
     /// Gives unused capacity back.
@@ -304,6 +315,18 @@ impl Listpack {
         self.splice(pos, 0, &encode(value), 1);
     }
 
+    /// Inserts any number of elements before the one at `pos` (or at the end, at the terminator's position).
+    pub fn insert_all(&mut self, pos: usize, fill: impl FnOnce(&mut Appender<'_>)) {
+        let mut new = Vec::with_capacity(64);
+        let mut appender = Appender {
+            out: &mut new,
+            added: 0,
+        };
+        fill(&mut appender);
+        let added = i64::try_from(appender.added).unwrap_or(i64::MAX);
+        self.splice(pos, 0, &new, added);
+    }
+
     /// Replaces the element at `pos`.
     pub fn replace(&mut self, pos: usize, value: &[u8]) {
         if let Some(size) = self.size_at(pos) {
@@ -454,7 +477,7 @@ impl<'a> IntoIterator for &'a Listpack {
 /// The element at `pos` and the size of its encoding, without its backlen. None at the terminator, and
 /// where the bytes do not hold an entry.
 #[inline]
-fn decode(b: &[u8], pos: usize) -> Option<(Value<'_>, usize)> {
+pub(super) fn decode(b: &[u8], pos: usize) -> Option<(Value<'_>, usize)> {
     let tag = *b.get(pos)?;
     let string = |skip: usize, len: usize| {
         let start = pos + skip;
@@ -528,7 +551,7 @@ fn put_str(out: &mut Vec<u8>, s: &[u8]) {
     out.extend_from_slice(s);
 }
 
-fn put_int(out: &mut impl Extend<u8>, n: i64) {
+pub(super) fn put_int(out: &mut impl Extend<u8>, n: i64) {
     let le = n.to_le_bytes();
     let (tag, width) = match n {
         0..=127 => return out.extend([le[0]]),
@@ -545,7 +568,7 @@ fn put_int(out: &mut impl Extend<u8>, n: i64) {
 /// Width of the backlen of an entry of `size` bytes. The limits are Redis's: one below the powers of 128
 /// from the second on.
 #[inline]
-fn backlen_size(size: usize) -> usize {
+pub(super) fn backlen_size(size: usize) -> usize {
     match size {
         0..=127 => 1,
         128..=16382 => 2,
@@ -556,7 +579,7 @@ fn backlen_size(size: usize) -> usize {
 }
 
 #[inline]
-fn put_backlen(out: &mut impl Extend<u8>, size: usize) {
+pub(super) fn put_backlen(out: &mut impl Extend<u8>, size: usize) {
     let width = backlen_size(size);
     for i in (0..width).rev() {
         let group = low(size >> (7 * i)) & 0x7F;
@@ -565,7 +588,7 @@ fn put_backlen(out: &mut impl Extend<u8>, size: usize) {
 }
 
 /// Reads the backlen that ends `b`: the entry's size and the backlen's width.
-fn read_backlen(b: &[u8]) -> Option<(usize, usize)> {
+pub(super) fn read_backlen(b: &[u8]) -> Option<(usize, usize)> {
     let mut size = 0usize;
     for (i, byte) in b.iter().rev().take(5).enumerate() {
         size |= usize::from(byte & 0x7F) << (7 * i);

@@ -2,5 +2,9 @@
 
 pub mod bytes;
 pub mod chunks;
+pub mod intset;
 pub mod listpack;
+pub mod lzf;
+pub mod ordered;
+pub mod packed;
 pub mod table;

@@ -326,6 +326,13 @@ impl State {
     }
 }
 
+/// What follows from the configuration inside of the engine: at its start, and whenever a parameter has changed.
+pub fn configure(ks: &mut Keyspace, sys: &mut System) {
+    sys.stats.track_latency = sys.cfg.latency_tracking;
+    sys.slowlog.trim(sys.cfg.slowlog_max_len);
+    ks.count_uses(sys.cfg.lfu());
+}
+
 /// Bytes that an instance uses: data, scripts, clients.
 pub fn used_memory(ks: &Keyspace, sessions: &Sessions, sys: &System) -> usize {
     ks.memory()

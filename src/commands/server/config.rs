@@ -1,7 +1,7 @@
 //! CONFIG.
 
 use super::allowed;
-use crate::exec::{Action, Args, CmdError, CmdResult, Command, Ctx, Flow, System};
+use crate::exec::{self, Action, Args, CmdError, CmdResult, Command, Ctx, Flow, System};
 use crate::service::config::{Change, Rights, find};
 use crate::spec::{Group, flag};
 
@@ -94,17 +94,16 @@ fn set(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
             host.0.apply(old, new, changes)
         })
         .map_err(|e| CmdError::new(format!("ERR {e}")))?;
-    took_effect(cx.sys, &changes);
+    took_effect(cx, &changes);
     cx.ok()
 }
 
 /// What follows from a change inside of the engine; the rest is the surroundings'.
-fn took_effect(sys: &mut System, changes: &[Change]) {
+fn took_effect(cx: &mut Ctx<'_>, changes: &[Change]) {
     if changes.is_empty() {
         return;
     }
-    sys.stats.track_latency = sys.cfg.latency_tracking;
-    sys.slowlog.trim(sys.cfg.slowlog_max_len);
+    exec::configure(cx.ks, cx.sys);
     for change in changes.iter().filter(|change| change.idle) {
         tracing::warn!(
             "'{}' is accepted, but has no effect in this version.",
@@ -112,7 +111,7 @@ fn took_effect(sys: &mut System, changes: &[Change]) {
         );
     }
     let names = changes.iter().map(|change| change.row.name).collect();
-    sys.actions.push(Action::Reconfigure(names));
+    cx.sys.actions.push(Action::Reconfigure(names));
 }
 
 fn rewrite(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {

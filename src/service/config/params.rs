@@ -10,6 +10,7 @@ use super::lists::{
     SavePoint, SavePoints, ShutdownFlags, ShutdownWords,
 };
 use super::row::{Access, Row};
+use crate::keyspace::Lfu;
 
 const INT: i64 = i32::MAX as i64;
 const UINT: i64 = u32::MAX as i64;
@@ -312,9 +313,9 @@ params! {
         /// Memory that all clients together may use; the largest are closed.
         "maxmemory-clients" => maxmemory_clients: Share = "0", MemOrPercent, later;
         /// How fast counts of use saturate.
-        "lfu-log-factor" => lfu_log_factor: i32 = "10", Int(0, INT), later;
+        "lfu-log-factor" => lfu_log_factor: i32 = "10", Int(0, INT);
         /// Minutes after which counts of use halve.
-        "lfu-decay-time" => lfu_decay_time: i32 = "1", Int(0, INT), later;
+        "lfu-decay-time" => lfu_decay_time: i32 = "1", Int(0, INT);
         /// Free evicted values in the background.
         "lazyfree-lazy-eviction" => lazyfree_lazy_eviction: bool = "no", YesNo, hint;
         /// Free expired values in the background.
@@ -356,21 +357,21 @@ params! {
         "stream-idmp-maxsize" => stream_idmp_maxsize: u32 = "100", Int(1, 10_000);
         /// Fields of a hash that is a listpack.
         "hash-max-listpack-entries" => hash_max_listpack_entries: usize = "512", Int(0, LONG),
-            alias("hash-max-ziplist-entries"), later;
+            alias("hash-max-ziplist-entries");
         /// Bytes of a field or value in it.
         "hash-max-listpack-value" => hash_max_listpack_value: usize = "64", Mem(0, BYTES),
-            alias("hash-max-ziplist-value"), later;
+            alias("hash-max-ziplist-value");
         /// Elements (or, negative, 4 to 64 kb) of a node of a list.
         "list-max-listpack-size" => list_max_listpack_size: i32 = "-2", Int(-INT - 1, INT),
             alias("list-max-ziplist-size"), later;
         /// Nodes at either end of a list that stay uncompressed; 0 compresses none.
         "list-compress-depth" => list_compress_depth: i32 = "0", Int(0, INT), later;
         /// Members of a set of integers.
-        "set-max-intset-entries" => set_max_intset_entries: usize = "512", Int(0, LONG), later;
+        "set-max-intset-entries" => set_max_intset_entries: usize = "512", Int(0, LONG);
         /// Members of a set that is a listpack.
-        "set-max-listpack-entries" => set_max_listpack_entries: usize = "128", Int(0, LONG), later;
+        "set-max-listpack-entries" => set_max_listpack_entries: usize = "128", Int(0, LONG);
         /// Bytes of a member in it.
-        "set-max-listpack-value" => set_max_listpack_value: usize = "64", Mem(0, BYTES), later;
+        "set-max-listpack-value" => set_max_listpack_value: usize = "64", Mem(0, BYTES);
         /// Members of a sorted set that is a listpack.
         "zset-max-listpack-entries" => zset_max_listpack_entries: usize = "128", Int(0, LONG),
             alias("zset-max-ziplist-entries"), later;
@@ -570,6 +571,18 @@ pub fn rows() -> impl Iterator<Item = &'static Row> {
 }
 
 impl Config {
+    /// How uses of keys are counted, if the policy is about how often.
+    pub fn lfu(&self) -> Option<Lfu> {
+        let by_use = matches!(
+            self.maxmemory_policy,
+            Eviction::VolatileLfu | Eviction::AllKeysLfu
+        );
+        by_use.then(|| Lfu {
+            log_factor: self.lfu_log_factor.unsigned_abs(),
+            decay_minutes: self.lfu_decay_time.unsigned_abs(),
+        })
+    }
+
     /// The value of the parameter of this name, as `CONFIG GET` shows it; empty if there is none.
     pub fn shown(&self, name: &str) -> String {
         let shown = find(name.as_bytes())

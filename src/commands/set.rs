@@ -1,6 +1,0 @@
-//! Sets.
-
-use crate::exec::Command;
-
-/// The rows of this family.
-pub(super) const COMMANDS: &[Command] = &[];

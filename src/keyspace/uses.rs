@@ -1,0 +1,221 @@
+//! When a key was used last, or how often: 32 bits of each record, which the eviction policy reads.
+//!
+//! Under an LFU policy they are what Redis keeps in 24: the minute of the last decay in 16 bits, and a logarithmic
+//! counter in the low 8. Otherwise they are the seconds of the clock at the last access. A change of the policy
+//! leaves them as they are, and what they say of older accesses is wrong until the next one, as in Redis.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::{Keyspace, Record};
+
+/// What a new key counts, so that it is not the first to go.
+const FRESH: u8 = 5;
+
+/// How uses are counted under an LFU policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lfu {
+    /// How much rarer each further step of the counter is: `lfu-log-factor`.
+    pub log_factor: u32,
+    /// Minutes that take one step away, 0 for none: `lfu-decay-time`.
+    pub decay_minutes: u32,
+}
+
+/// How the keyspace notes uses.
+#[derive(Debug)]
+pub(super) struct Uses {
+    lfu: Option<Lfu>,
+    /// State of a small generator: reads are shared and have no other randomness.
+    draws: Cell<u64>,
+}
+
+impl Uses {
+    pub(super) fn new(seed: u64) -> Uses {
+        Uses {
+            lfu: None,
+            draws: Cell::new(seed | 1),
+        }
+    }
+
+    /// What a new key begins with.
+    #[inline]
+    pub(super) fn fresh(&self, now: i64) -> AtomicU32 {
+        AtomicU32::new(match self.lfu {
+            None => seconds(now),
+            Some(_) => pack(now, FRESH),
+        })
+    }
+
+    /// Notes a use.
+    #[inline]
+    pub(super) fn note(&self, access: &AtomicU32, now: i64) {
+        let is = match &self.lfu {
+            None => seconds(now),
+            Some(lfu) => self.counted(lfu, access.load(Ordering::Relaxed), now),
+        };
+        access.store(is, Ordering::Relaxed);
+    }
+
+    #[cold]
+    fn counted(&self, lfu: &Lfu, was: u32, now: i64) -> u32 {
+        let count = decayed(lfu, was, now);
+        let above = f64::from(count.saturating_sub(FRESH));
+        let chance = 1.0 / (above * f64::from(lfu.log_factor) + 1.0);
+        let up = count < u8::MAX && self.unit() < chance;
+        pack(now, count + u8::from(up))
+    }
+
+    /// A number from 0 up to 1 (xorshift).
+    fn unit(&self) -> f64 {
+        let mut x = self.draws.get();
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        self.draws.set(x);
+        (x >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+fn seconds(now: i64) -> u32 {
+    u32::try_from(now / 1000).unwrap_or(u32::MAX)
+}
+
+/// The minutes of the clock, as far as 16 bits hold them.
+fn minutes(now: i64) -> u16 {
+    // Cut off on purpose: only differences count.
+    (now / 60_000) as u16
+}
+
+fn pack(now: i64, count: u8) -> u32 {
+    u32::from(minutes(now)) << 8 | u32::from(count)
+}
+
+/// The counter, less what time has taken.
+fn decayed(lfu: &Lfu, access: u32, now: i64) -> u8 {
+    let [count, low, high, _] = access.to_le_bytes();
+    let passed = minutes(now).wrapping_sub(u16::from_le_bytes([low, high]));
+    let steps = u32::from(passed)
+        .checked_div(lfu.decay_minutes)
+        .unwrap_or(0);
+    count.saturating_sub(u8::try_from(steps).unwrap_or(u8::MAX))
+}
+
+impl Record {
+    /// Seconds since the last access.
+    pub fn idle_secs(&self, now: i64) -> u64 {
+        let seen = i64::from(self.access.load(Ordering::Relaxed));
+        u64::try_from(now / 1000 - seen).unwrap_or(0)
+    }
+}
+
+impl Keyspace {
+    /// Counts how often keys are used from here on, or, with `None`, remembers when.
+    pub fn count_uses(&mut self, lfu: Option<Lfu>) {
+        self.uses.lfu = lfu;
+    }
+
+    /// How often a key is used, on a logarithmic scale of 0 to 255; `None` when that is not counted.
+    pub fn frequency(&self, record: &Record) -> Option<u8> {
+        let lfu = self.uses.lfu.as_ref()?;
+        Some(decayed(
+            lfu,
+            record.access.load(Ordering::Relaxed),
+            self.now,
+        ))
+    }
+
+    /// Sets for how many seconds a key counts as idle (RESTORE IDLETIME), unless uses are counted.
+    pub fn set_idle(&mut self, key: &[u8], idle: u64) {
+        if self.uses.lfu.is_some() {
+            return;
+        }
+        let idle = u32::try_from(idle).unwrap_or(u32::MAX);
+        if let Some(record) = self.peek(key) {
+            let at = seconds(self.now).saturating_sub(idle);
+            record.access.store(at, Ordering::Relaxed);
+        }
+    }
+
+    /// Sets how often a key counts as used (RESTORE FREQ), if uses are counted.
+    pub fn set_frequency(&mut self, key: &[u8], count: u8) {
+        if self.uses.lfu.is_none() {
+            return;
+        }
+        if let Some(record) = self.peek(key) {
+            record
+                .access
+                .store(pack(self.now, count), Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyspace::Expiry;
+    use crate::types::DataType as _;
+    use crate::types::string::Str;
+
+    const MINUTE: i64 = 60_000;
+
+    fn keyspace(lfu: Option<Lfu>) -> Keyspace {
+        let mut ks = Keyspace::new(1, || 99);
+        ks.count_uses(lfu);
+        ks.begin(0, 1000 * MINUTE);
+        ks.put(b"k", Str::Int(1).into_value(), Expiry::Clear, None);
+        ks
+    }
+
+    fn frequency(ks: &Keyspace) -> Option<u8> {
+        ks.peek(b"k").and_then(|r| ks.frequency(r))
+    }
+
+    #[test]
+    fn the_counter_grows_with_use_ever_more_slowly_and_decays_with_time() {
+        let lfu = Lfu {
+            log_factor: 10,
+            decay_minutes: 2,
+        };
+        let mut ks = keyspace(Some(lfu));
+        assert_eq!(frequency(&ks), Some(FRESH));
+        for _ in 0..1000 {
+            ks.read_any(b"k");
+        }
+        let after = frequency(&ks).unwrap();
+        assert!((12..26).contains(&after), "{after} after 1000 uses");
+        ks.begin(0, 1006 * MINUTE);
+        assert_eq!(frequency(&ks), Some(after - 3));
+        ks.begin(0, 60_000 * MINUTE);
+        assert_eq!(frequency(&ks), Some(0));
+        ks.set_frequency(b"k", 200);
+        ks.set_idle(b"k", 5);
+        assert_eq!(frequency(&ks), Some(200));
+    }
+
+    #[test]
+    fn a_counter_that_neither_decays_nor_slows_down_ends_at_its_limit() {
+        let lfu = Lfu {
+            log_factor: 0,
+            decay_minutes: 0,
+        };
+        let mut ks = keyspace(Some(lfu));
+        for _ in 0..300 {
+            ks.read_any(b"k");
+        }
+        ks.begin(0, 9000 * MINUTE);
+        assert_eq!(frequency(&ks), Some(255));
+    }
+
+    #[test]
+    fn without_it_the_time_of_the_last_access_is_kept() {
+        let mut ks = keyspace(None);
+        assert_eq!(frequency(&ks), None);
+        ks.begin(0, 1001 * MINUTE);
+        assert_eq!(ks.peek(b"k").unwrap().idle_secs(ks.now()), 60);
+        ks.set_frequency(b"k", 200);
+        ks.set_idle(b"k", 7);
+        assert_eq!(ks.peek(b"k").unwrap().idle_secs(ks.now()), 7);
+        ks.read_any(b"k");
+        assert_eq!(ks.peek(b"k").unwrap().idle_secs(ks.now()), 0);
+    }
+}
