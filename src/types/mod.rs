@@ -5,6 +5,7 @@
 
 pub mod bits;
 pub mod digest;
+pub mod geo;
 pub mod hash;
 pub mod hll;
 pub mod lcs;
