@@ -3,4 +3,5 @@
 pub mod bytes;
 pub mod chunks;
 pub mod listpack;
+pub mod lzf;
 pub mod table;
