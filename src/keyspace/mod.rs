@@ -262,6 +262,11 @@ impl Keyspace {
         self.expired_total = 0;
     }
 
+    /// The secret of the selected database's hashes, for the tables of the values in it.
+    pub fn seed(&self) -> Seed {
+        self.dbs[self.current].table.seed()
+    }
+
     /// Bytes used by all databases.
     pub fn memory(&self) -> usize {
         self.dbs.iter().map(Db::memory).sum()

@@ -1,0 +1,417 @@
+//! Sets: a sorted run of integers, a listpack, or a hash table.
+//!
+//! A set of integers is an [`Intset`], a small one of anything else a [`Listpack`], both byte for byte as in Redis; a
+//! big one is a [`Members`]. Adding turns one into the next when a limit is crossed, at the moments of Redis 7.2, and
+//! removing never turns back; only what builds a set anew ([`Set::pop_many`], intersections) may come out smaller.
+
+mod algebra;
+mod members;
+mod random;
+#[cfg(test)]
+mod tests;
+
+use super::{DataType, Value as AnyValue};
+use crate::ds::intset::Intset;
+use crate::ds::listpack::{Listpack, MAX_BYTES, Value};
+use crate::ds::table::Seed;
+use crate::util::num::parse_i64;
+
+pub use algebra::{
+    difference, each_of_difference, each_of_intersection, each_of_union, intersection, union,
+};
+pub use members::Members;
+pub use random::Draws;
+
+/// More integers than this are never an intset.
+const INTSET_MOST: usize = 1 << 30;
+/// Unused bytes that a listpack may keep, beside a quarter of its size.
+const SLACK: usize = 64;
+
+/// A set.
+#[derive(Debug, Clone)]
+pub enum Set {
+    /// Integers only.
+    Ints(Box<Intset>),
+    /// A few members of any kind.
+    Packed(Box<Listpack>),
+    /// Many members, or long ones.
+    Table(Box<Members>),
+}
+
+const _: () = assert!(size_of::<Set>() == 16);
+
+/// What the members of a set are kept in.
+#[derive(Debug, Clone, Copy)]
+pub enum Repr<'a> {
+    /// Integers only.
+    Ints(&'a Intset),
+    /// A few members of any kind.
+    Packed(&'a Listpack),
+    /// Many members, or long ones.
+    Table(&'a Members),
+}
+
+/// When a set takes the next encoding.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// `set-max-intset-entries`.
+    pub max_intset: usize,
+    /// `set-max-listpack-entries`.
+    pub max_packed: usize,
+    /// `set-max-listpack-value`: bytes of a member.
+    pub max_value: usize,
+    /// Of the hashes of tables that come into being.
+    pub seed: Seed,
+}
+
+impl Limits {
+    fn max_intset(&self) -> usize {
+        self.max_intset.min(INTSET_MOST)
+    }
+}
+
+/// What was to be a set has a member twice, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a valid set")]
+pub struct Corrupt;
+
+impl Set {
+    /// An empty set that is to take `count` members, of which `first` is one.
+    pub fn expecting(first: &[u8], count: usize, limits: Limits) -> Set {
+        if count <= limits.max_intset && parse_i64(first).is_some() {
+            Set::ints()
+        } else if count <= limits.max_packed {
+            Set::packed()
+        } else {
+            Set::Table(Box::new(Members::new(limits.seed)))
+        }
+    }
+
+    /// An empty set of integers.
+    pub fn ints() -> Set {
+        Set::Ints(Box::default())
+    }
+
+    /// An empty set in a listpack.
+    pub fn packed() -> Set {
+        Set::Packed(Box::default())
+    }
+
+    /// A set of these integers.
+    pub fn from_ints(ints: Intset, limits: Limits) -> Set {
+        let mut set = Set::Ints(Box::new(ints));
+        set.check_ints(limits);
+        set
+    }
+
+    /// A set of the elements of a listpack.
+    ///
+    /// # Errors
+    /// [`Corrupt`] when there is none, or one is there twice.
+    pub fn from_packed(packed: Listpack, limits: Limits) -> Result<Set, Corrupt> {
+        let mut seen = Members::new(limits.seed);
+        let mut text = itoa::Buffer::new();
+        let distinct = packed.iter().all(|(_, v)| seen.add(v.bytes(&mut text)));
+        if !distinct || seen.is_empty() {
+            return Err(Corrupt);
+        }
+        Ok(if seen.len() > limits.max_packed {
+            Set::Table(Box::new(seen))
+        } else {
+            Set::Packed(Box::new(packed))
+        })
+    }
+
+    /// A set of members in a table.
+    pub fn from_members(members: Members) -> Set {
+        Set::Table(Box::new(members))
+    }
+
+    /// What the members are kept in.
+    pub fn repr(&self) -> Repr<'_> {
+        match self {
+            Set::Ints(ints) => Repr::Ints(ints),
+            Set::Packed(lp) => Repr::Packed(lp),
+            Set::Table(members) => Repr::Table(members),
+        }
+    }
+
+    /// Number of members.
+    pub fn len(&self) -> usize {
+        match self {
+            Set::Ints(ints) => ints.len(),
+            Set::Packed(lp) => lp.len(),
+            Set::Table(members) => members.len(),
+        }
+    }
+
+    /// Whether there is no member.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Set::Ints(ints) => ints.is_empty(),
+            Set::Packed(lp) => lp.is_empty(),
+            Set::Table(members) => members.is_empty(),
+        }
+    }
+
+    /// The members: integers ascending, those of a listpack as they were added, those of a table in no order.
+    pub fn iter(&self) -> impl Iterator<Item = Value<'_>> {
+        let (ints, packed, table) = match self {
+            Set::Ints(ints) => (Some(ints), None, None),
+            Set::Packed(lp) => (None, Some(lp), None),
+            Set::Table(members) => (None, None, Some(members)),
+        };
+        let ints = ints.into_iter().flat_map(|i| i.iter()).map(Value::Int);
+        let packed = packed.into_iter().flat_map(|p| p.iter()).map(|(_, v)| v);
+        let table = table.into_iter().flat_map(|t| t.iter()).map(Value::Str);
+        ints.chain(packed).chain(table)
+    }
+
+    /// Whether there is such a member.
+    pub fn contains(&self, member: &[u8]) -> bool {
+        match self {
+            Set::Ints(ints) => parse_i64(member).is_some_and(|n| ints.contains(n)),
+            Set::Packed(lp) => find(lp, member).is_some(),
+            Set::Table(members) => members.contains(member),
+        }
+    }
+
+    /// Whether there is such a member, given as another set has it.
+    pub fn contains_value(&self, member: Value<'_>) -> bool {
+        match (self, member) {
+            (Set::Ints(ints), Value::Int(n)) => ints.contains(n),
+            (_, member) => self.contains(member.bytes(&mut itoa::Buffer::new())),
+        }
+    }
+
+    /// Makes ready for an addition of `count` members: what cannot hold so many becomes a table at once.
+    pub fn expect(&mut self, count: usize, limits: Limits) {
+        let too_many = match self {
+            Set::Ints(_) => count > limits.max_intset,
+            Set::Packed(_) => count > limits.max_packed,
+            Set::Table(_) => false,
+        };
+        if too_many {
+            self.make_table(limits.seed);
+        }
+    }
+
+    /// Adds a member; returns whether it was not in yet.
+    pub fn add(&mut self, member: &[u8], limits: Limits) -> bool {
+        match self {
+            Set::Table(members) => members.add(member),
+            Set::Packed(lp) => {
+                if find(lp, member).is_some() {
+                    return false;
+                }
+                if lp.len() < limits.max_packed && fits(member, lp.byte_len(), limits) {
+                    push(lp, member);
+                } else {
+                    self.make_table(limits.seed).add(member);
+                }
+                true
+            }
+            Set::Ints(ints) => {
+                if let Some(n) = parse_i64(member) {
+                    return self.add_int(n, limits);
+                }
+                // No integer takes more than eleven bytes of a listpack.
+                let packs = ints.len() < limits.max_packed
+                    && longest(ints) <= limits.max_value
+                    && fits(member, ints.len().saturating_mul(11), limits);
+                if packs {
+                    push(self.make_packed(), member);
+                } else {
+                    self.make_table(limits.seed).add(member);
+                }
+                true
+            }
+        }
+    }
+
+    /// Adds a member, given as another set has it; returns whether it was not in yet.
+    pub fn add_value(&mut self, member: Value<'_>, limits: Limits) -> bool {
+        match (&self, member) {
+            (Set::Ints(_), Value::Int(n)) => self.add_int(n, limits),
+            (_, member) => self.add(member.bytes(&mut itoa::Buffer::new()), limits),
+        }
+    }
+
+    /// Removes a member; returns whether it was in.
+    pub fn remove(&mut self, member: &[u8]) -> bool {
+        match self {
+            Set::Ints(ints) => parse_i64(member).is_some_and(|n| ints.remove(n)),
+            Set::Packed(lp) => {
+                let found = find(lp, member);
+                if let Some(pos) = found {
+                    lp.remove(pos, 1);
+                    trim(lp);
+                }
+                found.is_some()
+            }
+            Set::Table(members) => members.remove(member),
+        }
+    }
+
+    /// Removes a member, given as another set has it; returns whether it was in.
+    pub fn remove_value(&mut self, member: Value<'_>) -> bool {
+        match (&mut *self, member) {
+            (Set::Ints(ints), Value::Int(n)) => ints.remove(n),
+            (_, member) => self.remove(member.bytes(&mut itoa::Buffer::new())),
+        }
+    }
+
+    /// Visits about `count` members from a cursor on, and returns where to go on; 0 is the start and the end. What is
+    /// no table is visited as a whole.
+    pub fn scan(&self, cursor: u64, count: usize, mut visit: impl FnMut(Value<'_>)) -> u64 {
+        match self {
+            Set::Table(members) => members.scan(cursor, count, |m| visit(Value::Str(m))),
+            _ => {
+                self.iter().for_each(visit);
+                0
+            }
+        }
+    }
+
+    fn add_int(&mut self, value: i64, limits: Limits) -> bool {
+        let Set::Ints(ints) = self else {
+            return self.add_value(Value::Int(value), limits);
+        };
+        let added = ints.add(value);
+        if added {
+            self.check_ints(limits);
+        }
+        added
+    }
+
+    /// Too many integers go straight to a table.
+    fn check_ints(&mut self, limits: Limits) {
+        if matches!(self, Set::Ints(ints) if ints.len() > limits.max_intset()) {
+            self.make_table(limits.seed);
+        }
+    }
+
+    /// If integers are all there is, and not too many, they become an intset.
+    fn make_ints(&mut self, limits: Limits) {
+        if matches!(self, Set::Ints(_)) || self.len() > limits.max_intset() {
+            return;
+        }
+        let number = |v: Value<'_>| match v {
+            Value::Int(n) => Some(n),
+            Value::Str(s) => parse_i64(s),
+        };
+        let mut ints = Intset::new();
+        let all = self.iter().all(|v| number(v).is_some_and(|n| ints.add(n)));
+        if all {
+            *self = Set::Ints(Box::new(ints));
+        }
+    }
+
+    fn make_packed(&mut self) -> &mut Listpack {
+        if !matches!(self, Set::Packed(_)) {
+            let mut lp = Listpack::new();
+            let mut text = itoa::Buffer::new();
+            lp.append(|out| {
+                self.iter().for_each(|v| match v {
+                    Value::Int(n) => out.push_int(n),
+                    other => out.push(other.bytes(&mut text)),
+                });
+            });
+            *self = Set::Packed(Box::new(lp));
+        }
+        match self {
+            Set::Packed(lp) => lp,
+            _ => unreachable!("made a listpack just above"),
+        }
+    }
+
+    fn make_table(&mut self, seed: Seed) -> &mut Members {
+        if !matches!(self, Set::Table(_)) {
+            let mut members = Members::new(seed);
+            let mut text = itoa::Buffer::new();
+            self.iter().for_each(|v| {
+                members.add(v.bytes(&mut text));
+            });
+            *self = Set::Table(Box::new(members));
+        }
+        match self {
+            Set::Table(members) => members,
+            _ => unreachable!("made a table just above"),
+        }
+    }
+}
+
+/// Position of a member in a listpack.
+fn find(lp: &Listpack, member: &[u8]) -> Option<usize> {
+    let number = parse_i64(member);
+    let equal = |v: Value<'_>| match v {
+        Value::Str(s) => s == member,
+        Value::Int(n) => number == Some(n),
+    };
+    lp.iter().find(|&(_, v)| equal(v)).map(|(pos, _)| pos)
+}
+
+/// Whether a listpack of this size may take this member.
+fn fits(member: &[u8], size: usize, limits: Limits) -> bool {
+    member.len() <= limits.max_value && member.len().saturating_add(size) <= MAX_BYTES
+}
+
+/// Bytes of the longest integer as text: it is the least or the greatest.
+fn longest(ints: &Intset) -> usize {
+    let digits = |n: Option<i64>| n.map_or(0, |n| itoa::Buffer::new().format(n).len());
+    digits(ints.min()).max(digits(ints.max()))
+}
+
+fn push(lp: &mut Listpack, member: &[u8]) {
+    lp.push(member);
+    trim(lp);
+}
+
+/// Gives back much that is unused.
+fn trim(lp: &mut Listpack) {
+    if lp.capacity() > lp.byte_len() + lp.byte_len() / 4 + SLACK {
+        lp.shrink();
+    }
+}
+
+impl DataType for Set {
+    const NAME: &'static str = "set";
+
+    fn of(value: &AnyValue) -> Option<&Self> {
+        match value {
+            AnyValue::Set(set) => Some(set),
+            _ => None,
+        }
+    }
+
+    fn of_mut(value: &mut AnyValue) -> Option<&mut Self> {
+        match value {
+            AnyValue::Set(set) => Some(set),
+            _ => None,
+        }
+    }
+
+    fn into_value(self) -> AnyValue {
+        AnyValue::Set(self)
+    }
+
+    fn encoding(&self) -> &'static str {
+        match self {
+            Set::Ints(_) => "intset",
+            Set::Packed(_) => "listpack",
+            Set::Table(_) => "hashtable",
+        }
+    }
+
+    fn heap_size(&self) -> usize {
+        match self {
+            Set::Ints(ints) => size_of::<Intset>() + ints.capacity(),
+            Set::Packed(lp) => size_of::<Listpack>() + lp.capacity(),
+            Set::Table(members) => size_of::<Members>() + members.memory(),
+        }
+    }
+
+    fn is_vanished(&self) -> bool {
+        self.is_empty()
+    }
+}
