@@ -25,12 +25,22 @@ SET, GET = ["-r", "100000", "-d", "64", "-t", "set"], ["-r", "100000", "-d", "64
 LOCK = ["-r", "100000", "SET", "lock:__rand_int__", "token", "NX", "PX", "30000"]
 UNLOCK = ["-r", "100000", "EVAL", RELEASE, "1", "lock:__rand_int__", "token"]
 
+# What a workload needs before it begins.
+PREPARE = {
+    "lrange100": lambda n: ["RPUSH", "mylist", *(f"element{i:02d}" for i in range(100))],
+    "rpop": lambda n: ["EVAL", f"for i = 1, {n} do redis.call('RPUSH', 'mylist', 'xxxxxxxxxxxxxxxx') end", "0"],
+}
+
 # name, commands in flight per connection, operations, arguments of redis-benchmark
 WORKLOADS = [
     ("set", 1, 200_000, SET), ("get", 1, 200_000, GET), ("lock", 1, 200_000, LOCK),
     ("unlock", 1, 200_000, UNLOCK), ("xadd", 1, 200_000, XADD), ("xreadgroup", 1, 200_000, READ),
     ("set", 16, 1_500_000, SET), ("get", 16, 1_500_000, GET), ("lock", 16, 1_000_000, LOCK),
     ("unlock", 16, 600_000, UNLOCK), ("xadd", 16, 1_000_000, XADD), ("xreadgroup", 16, 400_000, READ),
+    ("incr", 16, 1_500_000, ["-r", "100000", "-t", "incr"]), ("mset10", 16, 200_000, ["-r", "100000", "-t", "mset"]),
+    ("lpush", 16, 1_000_000, ["-d", "16", "-t", "lpush"]), ("rpop", 16, 1_000_000, ["-t", "rpop"]),
+    ("lrange100", 16, 200_000, ["LRANGE", "mylist", "0", "99"]), ("sadd", 16, 1_000_000, ["-r", "100000", "-t", "sadd"]),
+    ("hset", 16, 1_000_000, ["-r", "100000", "-t", "hset"]), ("zadd", 16, 1_000_000, ["-r", "100000", "-t", "zadd"]),
     ("set", 64, 3_000_000, SET), ("get", 64, 3_000_000, GET), ("lock", 64, 2_000_000, LOCK),
     ("unlock", 64, 600_000, UNLOCK), ("xadd", 64, 1_000_000, XADD), ("xreadgroup", 64, 400_000, READ),
 ]
@@ -67,6 +77,8 @@ class Server:
             self.cli("XGROUP", "CREATE", "sg", "g", "0", "MKSTREAM")
             fill = f"for i = 1, {n + 1000} do redis.call('XADD', 'sg', i .. '-0', 'f', 'v') end"
             self.cli("EVAL", fill, "0")
+        if name in PREPARE:
+            self.cli(*PREPARE[name](n))
         before = self.cpu()
         command = f"redis-benchmark -p {self.port} -c 50 -n {n} -P {depth} --csv".split()
         out = subprocess.run(command + arguments, capture_output=True, text=True, check=True).stdout

@@ -141,6 +141,11 @@ impl Listpack {
         self.0.capacity()
     }
 
+    /// Makes room for so many more bytes, and no more than that: without this a listpack that grows doubles.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.0.reserve_exact(bytes);
+    }
+
     /// Gives unused capacity back.
     pub fn shrink(&mut self) {
         self.0.shrink_to_fit();

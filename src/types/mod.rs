@@ -62,6 +62,11 @@ pub trait DataType: Sized + Clone {
     /// and streams may be empty.
     fn is_vanished(&self) -> bool;
 
+    /// When the next part of this value is over, in unix milliseconds: the field of a hash.
+    fn next_deadline(&self) -> Option<i64> {
+        None
+    }
+
     /// [`NAME`](Self::NAME), of a value at hand.
     fn type_name(&self) -> &'static str {
         Self::NAME
@@ -96,5 +101,22 @@ impl Value {
     /// Bytes on the heap, in O(1).
     pub fn heap_size(&self) -> usize {
         with_value!(self, v => v.heap_size())
+    }
+
+    /// When the next part of the value is over, in unix milliseconds: the field of a hash.
+    #[inline]
+    pub fn next_deadline(&self) -> Option<i64> {
+        match self {
+            Value::Hash(hash) => hash.next_deadline(),
+            _ => None,
+        }
+    }
+
+    /// Whether all parts of the value are over, so that there is no value any more.
+    pub fn is_over(&self, now: i64) -> bool {
+        match self {
+            Value::Hash(hash) => hash.is_over(now),
+            _ => false,
+        }
     }
 }

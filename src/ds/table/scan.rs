@@ -13,7 +13,7 @@ impl<E> Table<E> {
     /// From start to end every entry that is there all the while is visited exactly once, however
     /// much the table grows or shrinks in between. Entries of one hash are visited together, so there
     /// may be a few more than `count`. Any number is a valid cursor.
-    pub fn scan(&self, cursor: u64, count: usize, mut visit: impl FnMut(&E)) -> u64 {
+    pub fn scan<'a>(&'a self, cursor: u64, count: usize, mut visit: impl FnMut(&'a E)) -> u64 {
         if cursor >> (64 - CURSOR_SHIFT) != 0 {
             return 0;
         }

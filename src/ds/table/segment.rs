@@ -226,7 +226,11 @@ impl<E> Segment<E> {
 
     /// Visits the entries whose hash is at least `from`, in the order of their hashes (of which only
     /// [`HASH`] is known), until `visit` returns false; returns whether it never did.
-    pub(super) fn visit(&self, from: u64, mut visit: impl FnMut(u64, &E) -> bool) -> bool {
+    pub(super) fn visit<'a>(
+        &'a self,
+        from: u64,
+        mut visit: impl FnMut(u64, &'a E) -> bool,
+    ) -> bool {
         let first = if from > self.start() {
             self.home(from)
         } else {

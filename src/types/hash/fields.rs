@@ -1,0 +1,246 @@
+//! Large hashes: fields in a hash table, and their deadlines in order.
+
+use std::collections::BTreeSet;
+
+use super::Entry;
+use crate::ds::bytes::SmallBytes;
+use crate::ds::listpack::Value;
+use crate::ds::table::{Keyed, Seed, Slot, Table};
+
+/// Fields in a hash table.
+///
+/// Invariants:
+/// 1. `heap` is the sum of what the fields have allocated.
+/// 2. `deadlines` has (deadline, hash of the name) for each field with a deadline. Two fields that share both, which
+///    64-bit hashes do not come to in practice, would share the item: the second is then over only when looked at.
+#[derive(Clone, Debug)]
+pub struct Fields {
+    table: Table<Field>,
+    deadlines: BTreeSet<(i64, u64)>,
+    heap: usize,
+}
+
+/// One field.
+#[derive(Clone, Debug)]
+struct Field {
+    name: SmallBytes,
+    content: Content,
+}
+
+/// The value of a field. Those with a deadline pay for it with an allocation, the others with nothing.
+#[derive(Clone, Debug)]
+enum Content {
+    Plain(SmallBytes),
+    Timed(Box<(SmallBytes, i64)>),
+}
+
+const _: () = assert!(size_of::<Field>() == 48);
+
+impl Keyed for Field {
+    fn key(&self) -> &[u8] {
+        &self.name
+    }
+}
+
+impl Content {
+    fn new(value: SmallBytes, deadline: Option<i64>) -> Self {
+        match deadline {
+            None => Self::Plain(value),
+            Some(at) => Self::Timed(Box::new((value, at))),
+        }
+    }
+
+    fn value(&self) -> &SmallBytes {
+        match self {
+            Self::Plain(value) => value,
+            Self::Timed(timed) => &timed.0,
+        }
+    }
+
+    fn value_mut(&mut self) -> &mut SmallBytes {
+        match self {
+            Self::Plain(value) => value,
+            Self::Timed(timed) => &mut timed.0,
+        }
+    }
+
+    fn heap_size(&self) -> usize {
+        match self {
+            Self::Plain(value) => value.heap_size(),
+            Self::Timed(timed) => size_of::<(SmallBytes, i64)>() + timed.0.heap_size(),
+        }
+    }
+}
+
+impl Field {
+    fn deadline(&self) -> Option<i64> {
+        match &self.content {
+            Content::Plain(_) => None,
+            Content::Timed(timed) => Some(timed.1),
+        }
+    }
+
+    fn entry(&self) -> Entry<'_> {
+        Entry {
+            name: Value::Str(&self.name),
+            value: Value::Str(self.content.value()),
+            deadline: self.deadline(),
+        }
+    }
+
+    fn heap_size(&self) -> usize {
+        self.name.heap_size() + self.content.heap_size()
+    }
+
+    fn set_deadline(&mut self, deadline: Option<i64>) {
+        match (&mut self.content, deadline) {
+            (Content::Timed(timed), Some(at)) => timed.1 = at,
+            (content, deadline) => {
+                let value = std::mem::take(content.value_mut());
+                *content = Content::new(value, deadline);
+            }
+        }
+    }
+}
+
+impl Fields {
+    pub(super) fn new(seed: Seed) -> Self {
+        Self {
+            table: Table::new(seed),
+            deadlines: BTreeSet::new(),
+            heap: 0,
+        }
+    }
+
+    /// Number of fields, over or not.
+    pub(super) fn total(&self) -> usize {
+        self.table.len()
+    }
+
+    /// How many fields are over.
+    pub(super) fn over(&self, now: i64) -> usize {
+        match self.next_deadline() {
+            Some(at) if now > at => self.deadlines.range(..(now, 0)).count(),
+            _ => 0,
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<i64> {
+        self.deadlines.first().map(|&(at, _)| at)
+    }
+
+    pub(super) fn is_over(&self, now: i64) -> bool {
+        self.deadlines.last().is_some_and(|&(at, _)| now > at)
+            && self.deadlines.len() == self.table.len()
+    }
+
+    /// The field of this name, over or not.
+    pub(super) fn get(&self, name: &[u8]) -> Option<Entry<'_>> {
+        self.table.get(name).map(Field::entry)
+    }
+
+    /// Sets the value of a field, and with `keep` leaves its deadline; whether there was none of the name.
+    pub(super) fn set(&mut self, name: &[u8], value: &[u8], keep: bool) -> bool {
+        let hash = self.table.hash(name);
+        let value = SmallBytes::from(value);
+        match self.table.slot(hash, name) {
+            Slot::Occupied(found) => {
+                let field = found.into_mut();
+                let before = field.heap_size();
+                *field.content.value_mut() = value;
+                if let Some(at) = field.deadline().filter(|_| !keep) {
+                    field.set_deadline(None);
+                    self.deadlines.remove(&(at, hash));
+                }
+                self.heap = self.heap + field.heap_size() - before;
+                false
+            }
+            Slot::Vacant(place) => {
+                let field = Field {
+                    name: name.into(),
+                    content: Content::Plain(value),
+                };
+                self.heap += field.heap_size();
+                place.insert(field);
+                true
+            }
+        }
+    }
+
+    /// Gives a field another deadline, or none; whether there is such a field.
+    pub(super) fn set_deadline(&mut self, name: &[u8], deadline: Option<i64>) -> bool {
+        let hash = self.table.hash(name);
+        let Some(field) = self.table.get_mut_hashed(hash, name) else {
+            return false;
+        };
+        let (before, was) = (field.heap_size(), field.deadline());
+        if was != deadline {
+            field.set_deadline(deadline);
+            self.heap = self.heap + field.heap_size() - before;
+            if let Some(at) = was {
+                self.deadlines.remove(&(at, hash));
+            }
+            if let Some(at) = deadline {
+                self.deadlines.insert((at, hash));
+            }
+        }
+        true
+    }
+
+    /// Removes a field; whether there was one.
+    pub(super) fn remove(&mut self, name: &[u8]) -> bool {
+        let hash = self.table.hash(name);
+        let Some(field) = self.table.remove_hashed(hash, name) else {
+            return false;
+        };
+        self.heap -= field.heap_size();
+        if let Some(at) = field.deadline() {
+            self.deadlines.remove(&(at, hash));
+        }
+        true
+    }
+
+    /// Removes up to `most` fields that are over, the earliest first, and tells their names; returns how many.
+    pub(super) fn expire(&mut self, now: i64, most: usize, mut tell: impl FnMut(&[u8])) -> usize {
+        let mut n = 0;
+        while n < most
+            && let Some(&(at, hash)) = self.deadlines.first()
+            && now > at
+        {
+            self.deadlines.pop_first();
+            let due = |field: &Field| field.deadline() == Some(at);
+            let name = self.table.find_by_hash(hash, due).map(|f| f.name.clone());
+            if let Some(field) = name.and_then(|name| self.table.remove_hashed(hash, &name)) {
+                self.heap -= field.heap_size();
+                tell(&field.name);
+                n += 1;
+            }
+        }
+        n
+    }
+
+    /// All fields, over or not.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
+        self.table.iter().map(Field::entry)
+    }
+
+    /// One step of a walk, see [`Table::scan`].
+    pub(super) fn scan<'a>(
+        &'a self,
+        cursor: u64,
+        count: usize,
+        mut visit: impl FnMut(Entry<'a>),
+    ) -> u64 {
+        self.table.scan(cursor, count, |field| visit(field.entry()))
+    }
+
+    /// A field drawn at random, over or not.
+    pub(super) fn random(&self, rng: impl FnMut() -> u64) -> Option<Entry<'_>> {
+        self.table.random(rng).map(Field::entry)
+    }
+
+    pub(super) fn heap_size(&self) -> usize {
+        // A BTreeSet of 16-byte items stands about 3/4 full.
+        size_of::<Self>() + self.table.memory() + self.heap + self.deadlines.len() * 22
+    }
+}
