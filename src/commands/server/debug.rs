@@ -42,6 +42,12 @@ const SUBS: &[(&str, usize, usize, Sub)] = &[
     ("protocol", 3, 3, protocol),
     ("set-active-expire", 3, 3, set_active_expire),
     ("set-disable-deny-scripts", 3, 3, set_disable_deny_scripts),
+    (
+        "set-skip-checksum-validation",
+        3,
+        3,
+        set_skip_checksum_validation,
+    ),
     ("sleep", 3, 3, sleep),
     ("stringmatch-len", 4, 4, stringmatch_len),
 ];
@@ -126,6 +132,11 @@ fn set_active_expire(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 
 fn set_disable_deny_scripts(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     cx.sys.debug.scripts_call_all = switch(args);
+    cx.ok()
+}
+
+fn set_skip_checksum_validation(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    cx.sys.debug.checksums_skipped = switch(args);
     cx.ok()
 }
 
@@ -250,6 +261,8 @@ fn help(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
         "    With 0, delete expired keys only when they are asked for.",
         "SET-DISABLE-DENY-SCRIPTS <0|1>",
         "    With 1, scripts may call every command.",
+        "SET-SKIP-CHECKSUM-VALIDATION <0|1>",
+        "    With 1, RESTORE takes payloads whose checksum is wrong.",
         "SLEEP <seconds>",
         "    Do nothing for a while, and let everybody wait.",
         "STRINGMATCH-LEN <length> <pattern>",

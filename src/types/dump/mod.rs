@@ -8,41 +8,48 @@
 //! Reading trusts nothing. Whatever the tag, the bytes are refused unless every length, count and order in them is
 //! right, so that what has been read needs no further care. A value read takes the encoding that the limits ask for.
 
+mod hash;
 mod set;
 mod stream;
 mod string;
 
 use super::Value;
-use crate::rdb::{Corrupt, Reader, Tag, Writer, payload};
+use crate::ds::listpack::{Listpack, Value as Element};
+use crate::rdb::{Blob, Corrupt, Reader, Tag, Writer, payload, ziplist};
 
 /// When values that are read take which encoding.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
+    /// Of hashes.
+    pub hash: super::hash::Limits,
     /// Of sets.
     pub set: super::set::Limits,
 }
 
-/// The tag under which a value is written at `now`, in Unix milliseconds.
-pub fn tag(value: &Value, now: i64) -> Tag {
+/// The tag under which a value is written.
+pub fn tag(value: &Value) -> Tag {
     match value {
         Value::Str(_) => Tag::Str,
+        Value::Hash(hash) => hash::tag(hash),
         Value::Set(set) => set::tag(set),
         Value::Stream(stream) => stream::tag(stream),
         _ => Tag::Str,
     }
 }
 
-/// Writes a value as the object that `tag`, from [`tag`] at the same time, announces.
-pub fn write(value: &Value, tag: Tag, now: i64, w: &mut Writer<'_>) {
+/// Writes a value as the object that its [`tag`] announces.
+pub fn write(value: &Value, w: &mut Writer<'_>) {
     match value {
         Value::Str(text) => string::write(text, w),
+        Value::Hash(hash) => hash::write(hash, w),
         Value::Set(set) => set::write(set, w),
-        Value::Stream(stream) => stream::write(stream, tag, w),
+        Value::Stream(stream) => stream::write(stream, w),
         _ => {}
     }
 }
 
-/// Reads the object that `tag` announces; `None` when the time of all that was in it is over at `now`.
+/// Reads the object that `tag` announces; `None` when the time of all that was in it is over at `now`, in Unix
+/// milliseconds.
 ///
 /// # Errors
 /// [`Corrupt`].
@@ -54,6 +61,17 @@ pub fn read(
 ) -> Result<Option<Value>, Corrupt> {
     Ok(Some(match tag {
         Tag::Str => Value::Str(string::read(r)?),
+        Tag::Hash
+        | Tag::HashZipmap
+        | Tag::HashZiplist
+        | Tag::HashListpack
+        | Tag::HashDeadlinesOld
+        | Tag::HashDeadlines
+        | Tag::HashListpackDeadlinesOld
+        | Tag::HashListpackDeadlines => {
+            let hash = hash::read(tag, r, limits.hash, now)?;
+            return Ok((hash.total() > 0).then_some(Value::Hash(hash)));
+        }
         Tag::Set | Tag::SetIntset | Tag::SetListpack => Value::Set(set::read(tag, r, limits.set)?),
         Tag::Stream | Tag::Stream2 | Tag::Stream3 | Tag::Stream4 | Tag::Stream5 => {
             Value::Stream(Box::new(stream::read(tag, r)?))
@@ -63,12 +81,35 @@ pub fn read(
 }
 
 /// The payload that DUMP answers with; long strings in it are compressed if `compress`.
-pub fn to_payload(value: &Value, compress: bool, now: i64) -> Vec<u8> {
+pub fn to_payload(value: &Value, compress: bool) -> Vec<u8> {
     let mut out = Vec::new();
     let mut w = Writer::new(&mut out, compress);
-    let tag = tag(value, now);
+    let tag = tag(value);
     w.tag(tag);
-    write(value, tag, now, &mut w);
+    write(value, &mut w);
     payload::seal(&mut out, tag.version());
     out
+}
+
+/// Reads a string that is a listpack.
+fn listpack(r: &mut Reader<'_>) -> Result<Listpack, Corrupt> {
+    Listpack::from_bytes(r.string()?.into_vec()).map_err(|_| Corrupt)
+}
+
+/// The elements of a ziplist in a listpack.
+fn from_ziplist(bytes: &Blob<'_>) -> Result<Listpack, Corrupt> {
+    let mut lp = Listpack::new();
+    bytes.with(|bytes| {
+        lp.append(|out| {
+            ziplist::read(bytes, |value| {
+                match value {
+                    Element::Int(n) => out.push_int(n),
+                    Element::Str(text) => out.push(text),
+                }
+                Ok(())
+            })
+        })
+    })?;
+    lp.shrink();
+    Ok(lp)
 }

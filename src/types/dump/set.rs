@@ -7,7 +7,6 @@
 //! ```
 
 use crate::ds::intset::Intset;
-use crate::ds::listpack::Listpack;
 use crate::rdb::{Corrupt, Reader, Tag, Writer};
 use crate::types::set::{Limits, Members, Repr, Set};
 
@@ -33,8 +32,7 @@ pub(super) fn read(tag: Tag, r: &mut Reader<'_>, limits: Limits) -> Result<Set, 
             Ok(Set::from_ints(ints, limits))
         }
         Tag::SetListpack => {
-            let packed = Listpack::from_bytes(r.string()?.into_vec()).map_err(|_| Corrupt)?;
-            Set::from_packed(packed, limits).map_err(|_| Corrupt)
+            Set::from_packed(super::listpack(r)?, limits).map_err(|_| Corrupt)
         }
         _ => read_members(r, limits),
     }

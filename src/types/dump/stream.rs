@@ -45,7 +45,8 @@ pub(super) fn tag(stream: &Stream) -> Tag {
     }
 }
 
-pub(super) fn write(stream: &Stream, tag: Tag, w: &mut Writer<'_>) {
+pub(super) fn write(stream: &Stream, w: &mut Writer<'_>) {
+    let tag = tag(stream);
     let log = stream.log();
     w.count(log.node_count());
     for (own, node) in log.nodes() {
