@@ -22,13 +22,13 @@
 use crate::util::num::parse_i64;
 
 /// Bytes before the first entry.
-const HEADER: usize = 6;
+pub(super) const HEADER: usize = 6;
 /// The terminator.
-const END: u8 = 0xFF;
+pub(super) const END: u8 = 0xFF;
 /// The count that means "unknown".
-const COUNT_UNKNOWN: u16 = u16::MAX;
+pub(super) const COUNT_UNKNOWN: u16 = u16::MAX;
 /// An empty listpack.
-const EMPTY: [u8; 7] = [7, 0, 0, 0, 0, 0, END];
+pub(super) const EMPTY: [u8; 7] = [7, 0, 0, 0, 0, 0, END];
 /// No listpack grows beyond this (Redis's own safety limit is the same).
 pub const MAX_BYTES: usize = 1 << 30;
 
@@ -127,6 +127,12 @@ impl Listpack {
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// The whole listpack, header and terminator included.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0
     }
 
     /// Size in bytes as stored.
@@ -459,7 +465,7 @@ impl<'a> IntoIterator for &'a Listpack {
 /// The element at `pos` and the size of its encoding, without its backlen. None at the terminator, and
 /// where the bytes do not hold an entry.
 #[inline]
-fn decode(b: &[u8], pos: usize) -> Option<(Value<'_>, usize)> {
+pub(super) fn decode(b: &[u8], pos: usize) -> Option<(Value<'_>, usize)> {
     let tag = *b.get(pos)?;
     let string = |skip: usize, len: usize| {
         let start = pos + skip;
@@ -533,7 +539,7 @@ fn put_str(out: &mut Vec<u8>, s: &[u8]) {
     out.extend_from_slice(s);
 }
 
-fn put_int(out: &mut impl Extend<u8>, n: i64) {
+pub(super) fn put_int(out: &mut impl Extend<u8>, n: i64) {
     let le = n.to_le_bytes();
     let (tag, width) = match n {
         0..=127 => return out.extend([le[0]]),
@@ -550,7 +556,7 @@ fn put_int(out: &mut impl Extend<u8>, n: i64) {
 /// Width of the backlen of an entry of `size` bytes. The limits are Redis's: one below the powers of 128
 /// from the second on.
 #[inline]
-fn backlen_size(size: usize) -> usize {
+pub(super) fn backlen_size(size: usize) -> usize {
     match size {
         0..=127 => 1,
         128..=16382 => 2,
@@ -561,7 +567,7 @@ fn backlen_size(size: usize) -> usize {
 }
 
 #[inline]
-fn put_backlen(out: &mut impl Extend<u8>, size: usize) {
+pub(super) fn put_backlen(out: &mut impl Extend<u8>, size: usize) {
     let width = backlen_size(size);
     for i in (0..width).rev() {
         let group = low(size >> (7 * i)) & 0x7F;
@@ -570,7 +576,7 @@ fn put_backlen(out: &mut impl Extend<u8>, size: usize) {
 }
 
 /// Reads the backlen that ends `b`: the entry's size and the backlen's width.
-fn read_backlen(b: &[u8]) -> Option<(usize, usize)> {
+pub(super) fn read_backlen(b: &[u8]) -> Option<(usize, usize)> {
     let mut size = 0usize;
     for (i, byte) in b.iter().rev().take(5).enumerate() {
         size |= usize::from(byte & 0x7F) << (7 * i);

@@ -5,4 +5,5 @@ pub mod chunks;
 pub mod intset;
 pub mod listpack;
 pub mod lzf;
+pub mod packed;
 pub mod table;
