@@ -5,7 +5,7 @@ use crate::exec::{Args, CmdError, CmdResult, Command, Ctx};
 use crate::keyspace::event::Event;
 use crate::rdb::{Corrupt, Reader, payload};
 use crate::spec::{Group, KeySpec, Propagate, category, flag};
-use crate::types::{Value, dump, hash, set};
+use crate::types::{Value, dump, hash, list, set};
 
 const RESTORE_SYNTAX: &str = "key:key ttl:int serialized-value:string [REPLACE@3.0.0] [ABSTTL@5.0.0] \
     [IDLETIME^seconds:int@5.0.0] [FREQ^frequency:int@5.0.0]";
@@ -97,6 +97,11 @@ fn load(cx: &Ctx<'_>, object: &[u8]) -> Result<Option<Value>, Corrupt> {
     let cfg = &cx.sys.cfg;
     let seed = cx.ks.seed();
     let limits = dump::Limits {
+        list: list::Limits {
+            fill: cfg.list_max_listpack_size,
+            depth: cfg.list_compress_depth,
+            ..list::Limits::default()
+        },
         hash: hash::Limits {
             entries: cfg.hash_max_listpack_entries,
             value: cfg.hash_max_listpack_value,

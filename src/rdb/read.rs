@@ -136,7 +136,7 @@ impl<'a> Reader<'a> {
         }
         let packed = self.bytes(usize::try_from(packed).map_err(|_| Corrupt)?)?;
         let unpacked = usize::try_from(unpacked).map_err(|_| Corrupt)?;
-        lzf::decompress(packed, unpacked).ok_or(Corrupt)
+        lzf::decompress(packed, unpacked).map_err(|_| Corrupt)
     }
 }
 

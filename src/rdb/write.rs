@@ -9,6 +9,8 @@ use crate::util::num;
 
 /// Strings of up to this many bytes are not worth a try at compression.
 const NOT_COMPRESSED: usize = 20;
+/// At least so many bytes must be gained.
+const GAIN: usize = 4;
 /// Longest decimal form of what is written as an integer.
 const INT_TEXT: usize = 11;
 
@@ -69,7 +71,7 @@ impl<'a> Writer<'a> {
         }
         if self.compress
             && text.len() > NOT_COMPRESSED
-            && let Some(packed) = lzf::compress(text)
+            && let Some(packed) = lzf::compress(text, text.len() - GAIN)
         {
             return self.packed(&packed, text.len());
         }

@@ -7,7 +7,7 @@ use redkeep::engine::{Engine, Options};
 
 /// Where commands go.
 pub enum Target {
-    Here(Node, redkeep::Client),
+    Here(redkeep::Client),
     There(Client),
 }
 
@@ -25,8 +25,7 @@ impl Target {
     /// An engine in this process.
     pub fn here() -> Target {
         let node = Node::new(Engine::new(Options::default()));
-        let client = redkeep::Client::connect(&node).unwrap();
-        Target::Here(node, client)
+        Target::Here(redkeep::Client::connect(&node).unwrap())
     }
 
     /// A server.
@@ -36,7 +35,7 @@ impl Target {
 
     pub fn call(&mut self, argv: &[Vec<u8>]) -> Reply {
         match self {
-            Target::Here(_, client) => reply(client.call(argv.iter()).unwrap()),
+            Target::Here(client) => reply(client.call(argv.iter()).unwrap()),
             Target::There(client) => client.call(argv).unwrap(),
         }
     }
@@ -100,7 +99,8 @@ impl Target {
         }
         let mut names = self.ask(b"HKEYS", key, "").items().to_vec();
         names.sort();
-        let head = [b"HPEXPIRETIME", key, b"FIELDS", names.len().to_string().as_bytes()];
+        let count = names.len().to_string();
+        let head = [b"HPEXPIRETIME", key, b"FIELDS", count.as_bytes()];
         let mut words: Vec<_> = head.map(<[u8]>::to_vec).into();
         words.extend(names.iter().map(|name| name.bytes().to_vec()));
         contents + " " + &notation::render(&self.call(&words))

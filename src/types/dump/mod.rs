@@ -9,6 +9,7 @@
 //! right, so that what has been read needs no further care. A value read takes the encoding that the limits ask for.
 
 mod hash;
+mod list;
 mod set;
 mod stream;
 mod string;
@@ -20,6 +21,8 @@ use crate::rdb::{Blob, Corrupt, Reader, Tag, Writer, payload, ziplist};
 /// When values that are read take which encoding.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
+    /// Of lists.
+    pub list: super::list::Limits,
     /// Of hashes.
     pub hash: super::hash::Limits,
     /// Of sets.
@@ -30,6 +33,7 @@ pub struct Limits {
 pub fn tag(value: &Value) -> Tag {
     match value {
         Value::Str(_) => Tag::Str,
+        Value::List(_) => Tag::ListQuicklist2,
         Value::Hash(hash) => hash::tag(hash),
         Value::Set(set) => set::tag(set),
         Value::Stream(stream) => stream::tag(stream),
@@ -41,6 +45,7 @@ pub fn tag(value: &Value) -> Tag {
 pub fn write(value: &Value, w: &mut Writer<'_>) {
     match value {
         Value::Str(text) => string::write(text, w),
+        Value::List(list) => list::write(list, w),
         Value::Hash(hash) => hash::write(hash, w),
         Value::Set(set) => set::write(set, w),
         Value::Stream(stream) => stream::write(stream, w),
@@ -61,6 +66,9 @@ pub fn read(
 ) -> Result<Option<Value>, Corrupt> {
     Ok(Some(match tag {
         Tag::Str => Value::Str(string::read(r)?),
+        Tag::List | Tag::ListZiplist | Tag::ListQuicklist | Tag::ListQuicklist2 => {
+            Value::List(Box::new(list::read(tag, r, limits.list)?))
+        }
         Tag::Hash
         | Tag::HashZipmap
         | Tag::HashZiplist
