@@ -1,159 +1,14 @@
 //! The log of effects is enough: an engine that applies what another one logged comes to the same state, whatever
 //! was random, relative to the clock or done by a script.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a log that cannot be read fails the test"
-)]
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
-use std::sync::Arc;
+mod common;
 
-use redkeep::engine::{Engine, Options};
-use redkeep::exec::Args;
-use redkeep::exec::session::{Peer, SessionId};
-use redkeep::resp::{Proto, ReplyBuf};
+use common::node::Node;
 use redkeep::util::clock::ManualClock;
 use redkeep::util::rng::Rng;
-
-struct Node {
-    engine: Engine,
-    client: SessionId,
-    /// Another client, for looking at the contents: the log's reader keeps its selected database.
-    reader: SessionId,
-}
-
-impl Node {
-    fn new(clock: &Arc<ManualClock>, seed: u64) -> Node {
-        let mut engine = Engine::new(Options {
-            clock: clock.clone(),
-            seed: Some(seed),
-            ..Options::default()
-        });
-        let client = engine.connect(Peer::default());
-        let reader = engine.connect(Peer::default());
-        Node {
-            engine,
-            client,
-            reader,
-        }
-    }
-
-    fn run(&mut self, args: &[&[u8]]) -> Vec<u8> {
-        let mut reply = ReplyBuf::new(Proto::Resp2);
-        self.engine.refresh_time();
-        self.engine
-            .execute(self.client, Args::new(args), &mut reply);
-        reply.take()
-    }
-
-    fn look(&mut self, line: &str) -> Vec<u8> {
-        std::mem::swap(&mut self.client, &mut self.reader);
-        let reply = self.line(line);
-        std::mem::swap(&mut self.client, &mut self.reader);
-        reply
-    }
-
-    fn line(&mut self, line: &str) -> Vec<u8> {
-        let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-        self.run(&args)
-    }
-
-    /// Applies a log of effects; MULTI and EXEC only say what belongs together.
-    fn apply(&mut self, mut log: &[u8]) {
-        while !log.is_empty() {
-            let (args, rest) = one(log);
-            log = rest;
-            let refs: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-            if refs[0] != b"MULTI" && refs[0] != b"EXEC" {
-                let reply = self.run(&refs);
-                assert!(
-                    reply.first() != Some(&b'-'),
-                    "an effect fails: {:?} -> {}",
-                    refs.iter()
-                        .map(|a| String::from_utf8_lossy(a))
-                        .collect::<Vec<_>>(),
-                    String::from_utf8_lossy(&reply)
-                );
-            }
-        }
-    }
-
-    /// Everything there is, as text.
-    fn contents(&mut self) -> Vec<String> {
-        let mut all = Vec::new();
-        for db in 0..3 {
-            self.look(&format!("SELECT {db}"));
-            let mut keys = strings(&self.look("KEYS *"));
-            keys.sort();
-            for key in keys {
-                let ty = String::from_utf8_lossy(&self.look(&format!("TYPE {key}"))).into_owned();
-                let value = match ty.trim_end() {
-                    "+string" => self.look(&format!("GET {key}")),
-                    _ => self.look(&format!("XINFO STREAM {key} FULL COUNT 0")),
-                };
-                let deadline = self.look(&format!("PEXPIRETIME {key}"));
-                all.push(format!(
-                    "{db} {key} {ty} {} {}",
-                    structure(&String::from_utf8_lossy(&value)),
-                    String::from_utf8_lossy(&deadline)
-                ));
-            }
-        }
-        all
-    }
-}
-
-/// What a replica must agree on: not how the nodes of a stream are cut, nor when a consumer was last seen, nor how often a
-/// production was repeated.
-fn structure(text: &str) -> String {
-    let mut lines = Vec::new();
-    let mut skip = 0;
-    for line in text.split("\r\n") {
-        if skip > 0 {
-            skip -= 1;
-            continue;
-        }
-        if [
-            "radix-tree-keys",
-            "radix-tree-nodes",
-            "seen-time",
-            "active-time",
-            "iids-duplicates",
-        ]
-        .contains(&line)
-        {
-            skip = 1;
-            continue;
-        }
-        lines.push(line);
-    }
-    lines.join(" ")
-}
-
-fn one(log: &[u8]) -> (Vec<Vec<u8>>, &[u8]) {
-    let (n, mut rest) = number(log, b'*');
-    let mut args = Vec::new();
-    for _ in 0..n {
-        let (len, tail) = number(rest, b'$');
-        args.push(tail[..len].to_vec());
-        rest = &tail[len + 2..];
-    }
-    (args, rest)
-}
-
-fn number(text: &[u8], mark: u8) -> (usize, &[u8]) {
-    assert_eq!(text[0], mark);
-    let end = text.iter().position(|&b| b == b'\r').unwrap();
-    let n = std::str::from_utf8(&text[1..end]).unwrap().parse().unwrap();
-    (n, &text[end + 2..])
-}
-
-fn strings(reply: &[u8]) -> Vec<String> {
-    let (args, _) = one(reply);
-    args.iter()
-        .map(|a| String::from_utf8_lossy(a).into_owned())
-        .collect()
-}
+use std::sync::Arc;
 
 const TEMPLATES: &[&str] = &[
     "SET @ %",
@@ -234,8 +89,8 @@ fn applying_the_log_gives_the_same_state() {
     for seed in 0..20 {
         let clock = Arc::new(ManualClock::at_ms(1_700_000_000_000));
         let mut rng = Rng::seed_from_u64(seed);
-        let mut leader = Node::new(&clock, seed);
-        let mut follower = Node::new(&clock, seed + 1000);
+        let mut leader = Node::new(clock.clone(), seed);
+        let mut follower = Node::new(clock.clone(), seed + 1000);
         leader.engine.collect_effects(true);
         let mut succeeded = 0;
         for step in 0..1500 {
@@ -243,14 +98,7 @@ fn applying_the_log_gives_the_same_state() {
             let reply = if cfg!(feature = "lua") && rng.chance(0.1) {
                 let key = format!("k{}", rng.below(6));
                 let script = SCRIPTS[rng.index(SCRIPTS.len())];
-                leader.run(&[
-                    b"EVAL",
-                    script.as_bytes(),
-                    b"1",
-                    key.as_bytes(),
-                    b"x",
-                    n.as_bytes(),
-                ])
+                leader.run(&["EVAL", script, "1", &key, "x", &n])
             } else {
                 let line: Vec<String> = TEMPLATES[rng.index(TEMPLATES.len())]
                     .split(' ')

@@ -39,12 +39,15 @@
 mod common;
 
 use common::client::Got;
+use common::node::Node;
 use common::notation::{self, Kind, Pattern};
 use common::{Client, Reply, Server};
+use redkeep::util::clock::ManualClock;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How the commands of a section reach the server.
@@ -126,6 +129,55 @@ fn redkeep_gives_the_same_replies_inside_of_a_process() {
         server.shutdown();
         report
     });
+}
+
+/// What a section did, done again in other ways: by applying its effects, and by moving each key with DUMP and RESTORE.
+#[test]
+fn what_a_section_did_can_be_done_again() {
+    run_corpus(false, |file| {
+        let mut report = String::new();
+        let sections = file.sections.iter().filter(|s| s.goes(Way::Inside));
+        for (seed, section) in (0..).zip(sections) {
+            let clock = Arc::new(ManualClock::at_ms(now_ms()));
+            let mut leader = Node::new(clock.clone(), seed);
+            let mut follower = Node::new(clock.clone(), seed + 1);
+            let mut moved = Node::new(clock.clone(), seed + 2);
+            leader.engine.collect_effects(true);
+            for step in &section.steps {
+                match &step.act {
+                    Act::Sleep(ms) => {
+                        clock.advance_ms(*ms as i64);
+                        leader.engine.tick();
+                    }
+                    Act::Command(args) => {
+                        let args = args
+                            .iter()
+                            .map(|a| with_times(a).unwrap_or_else(|| a.clone()));
+                        leader.run_named(&step.client, &args.collect::<Vec<_>>());
+                    }
+                    Act::Raw(_) | Act::Receive => unreachable!("such sections are direct"),
+                }
+                follower.apply(&leader.engine.take_effects());
+            }
+            leader.restore_into(&mut moved);
+            for (how, other) in [("effects", &mut follower), ("DUMP", &mut moved)] {
+                let (wanted, got) = (leader.contents(), other.contents());
+                if wanted != got {
+                    _ = writeln!(
+                        report,
+                        "{} {:?} by {how}\n  expected {wanted:#?}\n  got      {got:#?}",
+                        section.place, section.title
+                    );
+                }
+            }
+        }
+        report
+    });
+}
+
+fn now_ms() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(0))
 }
 
 #[test]

@@ -112,14 +112,17 @@ fn dbsize(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
 }
 
 /// Which keys are wanted: `*` takes all of them, even the empty one, which no pattern with a star matches.
-struct Wanted<'a>(Option<&'a [u8]>);
+#[derive(Default)]
+pub(super) struct Wanted<'a>(Option<&'a [u8]>);
 
 impl<'a> Wanted<'a> {
-    fn new(pattern: &'a [u8]) -> Wanted<'a> {
+    /// Those that match a pattern.
+    pub(super) fn new(pattern: &'a [u8]) -> Wanted<'a> {
         Wanted((pattern != b"*").then_some(pattern))
     }
 
-    fn takes(&self, key: &[u8]) -> bool {
+    /// Whether this one is wanted.
+    pub(super) fn takes(&self, key: &[u8]) -> bool {
         self.0.is_none_or(|p| glob::matches(p, key, false))
     }
 }
@@ -140,7 +143,7 @@ fn keys(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 
 fn scan(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let cursor = parse_cursor(args.at(1))?;
-    let (mut wanted, mut count, mut type_name) = (Wanted(None), 10, None);
+    let (mut wanted, mut count, mut type_name) = (Wanted::default(), 10, None);
     let mut options = args.cursor(2);
     while let Some(word) = options.next() {
         if is(word, "COUNT") {

@@ -448,7 +448,7 @@ pub(super) fn settle_changes(state: &mut State) {
     }
     changes.append(&mut ks.log.changes);
     let expired = std::mem::take(&mut ks.log.expired);
-    fx.insert_expired(expired.iter().map(|(db, key)| (*db, &key[..])));
+    fx.insert_expired(&expired);
     for change in changes {
         match change.what {
             What::Modified => {

@@ -3,6 +3,7 @@
 //! One run of effects feeds the append-only file and the replicas alike. While nobody consumes it, nothing is
 //! encoded. Order within a unit: deletions of expired keys before the effects of the command that found them.
 
+use crate::keyspace::Expired;
 use crate::util::num;
 
 /// Collects the effects of one unit of work.
@@ -66,17 +67,20 @@ impl Effects {
         self.bounds.len() > self.mark
     }
 
-    /// Puts DELs of expired keys before the effects of the current command.
-    pub(crate) fn insert_expired<'a>(&mut self, keys: impl Iterator<Item = (usize, &'a [u8])>) {
+    /// Puts DELs of expired keys and HDELs of expired fields before the effects of the current command.
+    pub(crate) fn insert_expired(&mut self, expired: &[Expired]) {
         if !self.on {
             return;
         }
         let at = self.end_of(self.mark);
         let tail_ops = self.ops.split_off(at);
         let tail_bounds = self.bounds.split_off(self.mark);
-        for (db, key) in keys {
-            encode(&mut self.ops, &[b"DEL", key]);
-            self.bounds.push((db, self.ops.len()));
+        for Expired { db, key, field } in expired {
+            match field {
+                None => encode(&mut self.ops, &[b"DEL", key]),
+                Some(field) => encode(&mut self.ops, &[b"HDEL", key, field]),
+            }
+            self.bounds.push((*db, self.ops.len()));
         }
         self.mark = self.bounds.len();
         let shift = self.ops.len() - at;

@@ -3,6 +3,8 @@
 use std::ops::Deref;
 
 use super::event::{Classes, Event};
+use super::tally::{Measure, Tally};
+use super::{Record, WrongType};
 use crate::ds::bytes::SmallBytes;
 use crate::types::DataType;
 
@@ -57,6 +59,17 @@ pub struct Change {
     pub what: What,
 }
 
+/// What time took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expired {
+    /// The database.
+    pub db: usize,
+    /// The key.
+    pub key: SmallBytes,
+    /// The field of the hash at the key, if it is that which is gone.
+    pub field: Option<SmallBytes>,
+}
+
 /// What a command did to the keyspace, for settle to act on.
 #[derive(Debug, Default)]
 pub struct ChangeLog {
@@ -68,8 +81,9 @@ pub struct ChangeLog {
     pub notify: Classes,
     /// The changes, in order; only those somebody is interested in.
     pub changes: Vec<Change>,
-    /// Keys deleted because their time was over, in order; each becomes a DEL in the log of effects.
-    pub expired: Vec<(usize, SmallBytes)>,
+    /// Keys and fields deleted because their time was over, in order; each becomes a DEL or HDEL in the log of
+    /// effects.
+    pub expired: Vec<Expired>,
 }
 
 impl ChangeLog {
@@ -108,37 +122,39 @@ enum Phase {
 ///
 /// An edit that was touched and dropped without an ending counts as changed; a debug build panics.
 pub struct Edit<'a, T: DataType> {
-    pub(super) value: &'a mut T,
-    pub(super) key: &'a SmallBytes,
-    pub(super) db: usize,
-    pub(super) log: &'a mut ChangeLog,
-    pub(super) heap: &'a mut usize,
-    before: usize,
+    value: &'a mut T,
+    key: &'a SmallBytes,
+    db: usize,
+    hash: u64,
+    log: &'a mut ChangeLog,
+    tally: &'a mut Tally,
+    before: Measure,
     phase: Phase,
     /// Whether the key was made by this edit.
     pub created: bool,
 }
 
 impl<'a, T: DataType> Edit<'a, T> {
-    pub(super) fn new(
-        value: &'a mut T,
-        key: &'a SmallBytes,
-        db: usize,
+    /// Opens a record, `at` its database and the hash of its key.
+    pub(super) fn open(
+        record: &'a mut Record,
+        at: (usize, u64),
         log: &'a mut ChangeLog,
-        heap: &'a mut usize,
+        tally: &'a mut Tally,
         created: bool,
-    ) -> Self {
-        let before = value.heap_size();
-        Edit {
+    ) -> Result<Self, WrongType> {
+        let value = T::of_mut(&mut record.value).ok_or(WrongType)?;
+        Ok(Edit {
+            before: measure(value),
             value,
-            key,
-            db,
+            key: &record.key,
+            db: at.0,
+            hash: at.1,
             log,
-            heap,
-            before,
+            tally,
             phase: Phase::Untouched,
             created,
-        }
+        })
     }
 
     /// The value, to be changed.
@@ -172,11 +188,19 @@ impl<'a, T: DataType> Edit<'a, T> {
 
     fn settle(&mut self) {
         self.phase = Phase::Ended;
-        // Memory is counted by difference; an edit never makes the total negative.
-        *self.heap = (*self.heap + self.value.heap_size()).saturating_sub(self.before);
+        self.tally
+            .change(self.hash, self.before, measure(self.value));
         if self.value.is_vanished() {
             self.log.push(self.db, self.key, What::Vanished);
         }
+    }
+}
+
+/// [`Measure::of`] a value whose type is known.
+fn measure<T: DataType>(value: &T) -> Measure {
+    Measure {
+        heap: value.heap_size(),
+        due: value.next_deadline(),
     }
 }
 

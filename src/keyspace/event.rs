@@ -93,6 +93,8 @@ impl Event {
     pub const DEL: Event = Event::generic("del");
     /// A key ran out of time.
     pub const EXPIRED: Event = Event::new(Classes::EXPIRED, "expired");
+    /// Fields of a hash ran out of time.
+    pub const HEXPIRED: Event = Event::hash("hexpired");
     /// A key came into being.
     pub const NEW: Event = Event::new(Classes::NEW, "new");
     /// A read found no key.

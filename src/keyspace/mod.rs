@@ -5,12 +5,15 @@
 //!    built of them), each of which is told what happened and logs it.
 //! 2. Time is frozen while a unit of work runs: [`Keyspace::begin`] sets it, and every expiry is judged by it.
 //! 3. `Db::ttl` holds exactly one entry for each record that has a deadline.
-//! 4. A key whose deadline has passed is absent for every reader. Readers only note it ([`Keyspace::reap`]
-//!    deletes it when the command settles), editors delete it at once.
+//! 4. A key whose deadline has passed is absent for every reader, and so is a hash all of whose fields are over.
+//!    Readers only note it ([`Keyspace::reap`] deletes it when the command settles), editors delete it at once.
+//! 5. `Tally::due` holds exactly one entry for each record whose value has parts with deadlines: the earliest.
+//!    Readers and editors treat parts that are over as they treat keys.
 
 mod edit;
 pub mod event;
 mod expire;
+mod tally;
 mod transfer;
 mod uses;
 
@@ -18,8 +21,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicU32;
 
-pub use edit::{Change, ChangeLog, Edit, Interest, What};
+pub use edit::{Change, ChangeLog, Edit, Expired, Interest, What};
 use event::Event;
+use tally::{Measure, Tally};
 pub use transfer::{Garbage, Place};
 pub use uses::Lfu;
 use uses::Uses;
@@ -76,8 +80,23 @@ impl Record {
         }
     }
 
-    fn heap_size(&self) -> usize {
-        self.key.heap_size() + self.value.heap_size()
+    fn measure(&self) -> Measure {
+        let value = Measure::of(&self.value);
+        Measure {
+            heap: self.key.heap_size() + value.heap,
+            ..value
+        }
+    }
+
+    /// Whether the key is over, or a part of its value.
+    #[inline]
+    fn is_due(&self, now: i64) -> bool {
+        now > self.expire_at || self.value.next_deadline().is_some_and(|at| now > at)
+    }
+
+    /// Whether nothing is left of the key.
+    fn is_over(&self, now: i64) -> bool {
+        now > self.expire_at || self.value.is_over(now)
     }
 }
 
@@ -100,8 +119,7 @@ pub struct Db {
     ttl: BTreeSet<(i64, u64)>,
     /// Sum of all deadlines, for the average that INFO prints.
     ttl_sum: i128,
-    /// Heap bytes of keys and values.
-    heap: usize,
+    tally: Tally,
 }
 
 impl Db {
@@ -110,7 +128,7 @@ impl Db {
             table: Table::new(seed),
             ttl: BTreeSet::new(),
             ttl_sum: 0,
-            heap: 0,
+            tally: Tally::default(),
         }
     }
 
@@ -129,6 +147,11 @@ impl Db {
         self.ttl.len()
     }
 
+    /// Number of keys whose values have parts with deadlines: hashes with fields that expire.
+    pub fn partly_volatile_len(&self) -> usize {
+        self.tally.due.len()
+    }
+
     /// Average time to live in milliseconds of the keys that have a deadline; 0 without any.
     pub fn avg_ttl(&self, now: i64) -> i64 {
         if self.ttl.is_empty() {
@@ -141,7 +164,7 @@ impl Db {
     /// Bytes used by this database: table, keys, values and the index of deadlines.
     pub fn memory(&self) -> usize {
         // A BTreeSet of 16-byte items stands about 3/4 full.
-        self.table.memory() + self.heap + self.ttl.len() * 22
+        self.table.memory() + self.tally.heap + (self.ttl.len() + self.tally.due.len()) * 22
     }
 
     /// The deadline of a key changed.
@@ -163,7 +186,7 @@ impl Db {
 
     fn remove(&mut self, hash: u64, key: &[u8]) -> Option<Record> {
         let record = self.table.remove_hashed(hash, key)?;
-        self.heap = self.heap.saturating_sub(record.heap_size());
+        self.tally.remove(hash, record.measure());
         self.reindex_ttl(record.expire_at, NEVER, hash);
         Some(record)
     }
@@ -190,6 +213,8 @@ pub struct Keyspace {
     missed: Cell<u64>,
     /// Keys that ran out of time so far.
     pub expired_total: u64,
+    /// Fields of hashes that did.
+    pub expired_fields_total: u64,
     /// What UNLINK and the like took out, to be dropped when nobody waits for the lock.
     pub garbage: Vec<Garbage>,
 }
@@ -213,6 +238,7 @@ impl Keyspace {
             hits: Cell::new(0),
             missed: Cell::new(0),
             expired_total: 0,
+            expired_fields_total: 0,
             garbage: Vec::new(),
         }
     }
@@ -260,6 +286,7 @@ impl Keyspace {
         self.hits.set(0);
         self.missed.set(0);
         self.expired_total = 0;
+        self.expired_fields_total = 0;
     }
 
     /// The secret of the selected database's hashes, for the tables of the values in it.
@@ -277,9 +304,9 @@ impl Keyspace {
     fn live(&self, db: usize, key: &[u8]) -> Option<&Record> {
         let table = &self.dbs[db].table;
         let record = table.get_hashed(table.hash(key), key)?;
-        if self.now > record.expire_at {
+        if record.is_due(self.now) {
             self.stale.borrow_mut().push((db, key.into()));
-            return None;
+            return (!record.is_over(self.now)).then_some(record);
         }
         Some(record)
     }
@@ -297,7 +324,7 @@ impl Keyspace {
     /// Whether a key is there whose time is over and which nobody has deleted yet.
     pub fn is_stale(&self, db: usize, key: &[u8]) -> bool {
         let found = self.dbs[db].table.get(key);
-        found.is_some_and(|r| self.now > r.expire_at)
+        found.is_some_and(|r| r.is_over(self.now))
     }
 
     /// The record of a key, of any type, counted as a read.
@@ -346,7 +373,7 @@ impl Keyspace {
     /// Calls `f` with every live key of the selected database.
     pub fn for_each(&self, mut f: impl FnMut(&Record)) {
         for record in self.dbs[self.current].table.iter() {
-            if self.now <= record.expire_at {
+            if !record.is_over(self.now) {
                 f(record);
             }
         }
@@ -357,7 +384,7 @@ impl Keyspace {
         let now = self.now;
         let mut stale = self.stale.borrow_mut();
         self.dbs[self.current].table.scan(cursor, count, |record| {
-            if now > record.expire_at {
+            if record.is_over(now) {
                 stale.push((self.current, record.key.clone()));
             } else {
                 f(record);
@@ -371,47 +398,32 @@ impl Keyspace {
         // As Redis, give up on luck after a number of expired finds, so that a database of dead keys ends.
         for _ in 0..100 {
             let record = db.table.random(&mut random)?;
-            if self.now <= record.expire_at {
+            if !record.is_over(self.now) {
                 return Some(record);
             }
             self.stale
                 .borrow_mut()
                 .push((self.current, record.key.clone()));
         }
-        db.table.iter().find(|r| self.now <= r.expire_at)
+        db.table.iter().find(|r| !r.is_over(self.now))
     }
 
     // ---- changing
 
     /// Opens an existing key for editing.
     pub fn edit<T: DataType>(&mut self, key: &[u8]) -> Result<Option<Edit<'_, T>>, WrongType> {
-        let hash = self.dbs[self.current].table.hash(key);
-        self.expire_if_due(self.current, hash, key);
-        let Keyspace {
-            dbs,
-            log,
-            current,
-            now,
-            touch,
-            uses,
-            ..
-        } = self;
-        let db = &mut dbs[*current];
+        let index = self.current;
+        let hash = self.dbs[index].table.hash(key);
+        self.expire_if_due(index, hash, key);
+        let db = &mut self.dbs[index];
         let Some(record) = db.table.get_mut_hashed(hash, key) else {
             return Ok(None);
         };
-        if *touch {
-            uses.note(&record.access, *now);
+        if self.touch {
+            self.uses.note(&record.access, self.now);
         }
-        let value = T::of_mut(&mut record.value).ok_or(WrongType)?;
-        Ok(Some(Edit::new(
-            value,
-            &record.key,
-            *current,
-            log,
-            &mut db.heap,
-            false,
-        )))
+        let edit = Edit::open(record, (index, hash), &mut self.log, &mut db.tally, false)?;
+        Ok(Some(edit))
     }
 
     /// Opens a key for editing, made by `make` if it is not there.
@@ -420,45 +432,28 @@ impl Keyspace {
         key: &[u8],
         make: impl FnOnce() -> T,
     ) -> Result<Edit<'_, T>, WrongType> {
-        let hash = self.dbs[self.current].table.hash(key);
-        self.expire_if_due(self.current, hash, key);
-        let Keyspace {
-            dbs,
-            log,
-            current,
-            now,
-            touch,
-            uses,
-            ..
-        } = self;
-        let db = &mut dbs[*current];
-        let created = db.table.get_hashed(hash, key).is_none();
-        if created {
-            let record = Record {
-                key: key.into(),
-                value: make().into_value(),
-                expire_at: NEVER,
-                access: uses.fresh(*now),
-            };
-            db.heap += record.heap_size();
-            db.table.insert(record);
-            log.event(*current, key, Event::NEW);
-        }
-        let Some(record) = db.table.get_mut_hashed(hash, key) else {
-            unreachable!("the key was found or made just above");
+        let index = self.current;
+        let hash = self.dbs[index].table.hash(key);
+        self.expire_if_due(index, hash, key);
+        let db = &mut self.dbs[index];
+        let (record, created) = match db.table.slot(hash, key) {
+            Slot::Occupied(found) => (found.into_mut(), false),
+            Slot::Vacant(place) => {
+                let record = Record {
+                    key: key.into(),
+                    value: make().into_value(),
+                    expire_at: NEVER,
+                    access: self.uses.fresh(self.now),
+                };
+                db.tally.add(hash, record.measure());
+                self.log.event(index, key, Event::NEW);
+                (place.insert(record), true)
+            }
         };
-        if *touch {
-            uses.note(&record.access, *now);
+        if self.touch {
+            self.uses.note(&record.access, self.now);
         }
-        let value = T::of_mut(&mut record.value).ok_or(WrongType)?;
-        Ok(Edit::new(
-            value,
-            &record.key,
-            *current,
-            log,
-            &mut db.heap,
-            created,
-        ))
+        Edit::open(record, (index, hash), &mut self.log, &mut db.tally, created)
     }
 
     /// Puts a value, whatever was there; counts one change. Returns whether the key is new.
@@ -482,9 +477,12 @@ impl Keyspace {
         event: impl Into<Option<Event>>,
     ) -> bool {
         let now = self.now;
+        let hash = self.dbs[db_index].table.hash(key);
+        if self.dbs[db_index].tally.is_due(now) {
+            self.expire_if_due(db_index, hash, key);
+        }
         let db = &mut self.dbs[db_index];
-        let hash = db.table.hash(key);
-        let added = value.heap_size();
+        let added = Measure::of(&value);
         let (was, is, dead, created);
         match db.table.slot(hash, key) {
             Slot::Occupied(found) => {
@@ -504,7 +502,7 @@ impl Keyspace {
                     self.uses.note(&record.access, now);
                 }
                 let old = std::mem::replace(&mut record.value, value);
-                db.heap = (db.heap + added).saturating_sub(old.heap_size());
+                db.tally.change(hash, Measure::of(&old), added);
             }
             Slot::Vacant(place) => {
                 (was, dead, created) = (NEVER, false, true);
@@ -518,7 +516,7 @@ impl Keyspace {
                     expire_at: is,
                     access: self.uses.fresh(now),
                 });
-                db.heap += record.key.heap_size() + added;
+                db.tally.add(hash, record.measure());
             }
         }
         db.reindex_ttl(was, is, hash);

@@ -1,6 +1,7 @@
 //! Whole records and whole databases on the move: RENAME, MOVE, COPY, RESTORE, FLUSHDB, SWAPDB.
 
 use super::event::Event;
+use super::tally::Tally;
 use super::{Keyspace, Record, What};
 use crate::ds::table::Table;
 use crate::types::Value;
@@ -43,6 +44,8 @@ impl Keyspace {
     /// Copies a key, deadline included, over whatever is at the other place; counts one change. Returns whether
     /// there was such a key.
     pub fn duplicate(&mut self, from: Place<'_>, to: Place<'_>, event: Event) -> bool {
+        let hash = self.dbs[from.0].table.hash(from.1);
+        self.expire_if_due(from.0, hash, from.1);
         let Some(source) = self.peek_in(from.0, from.1) else {
             return false;
         };
@@ -78,7 +81,7 @@ impl Keyspace {
         self.expire_if_due(index, hash, &key);
         let db = &mut self.dbs[index];
         db.remove(hash, &key);
-        db.heap += record.heap_size();
+        db.tally.add(hash, record.measure());
         db.reindex_ttl(super::NEVER, record.expire_at, hash);
         db.table.insert(record);
         self.log.event(index, &key, Event::NEW);
@@ -113,7 +116,7 @@ impl Keyspace {
         }
         db.ttl.clear();
         db.ttl_sum = 0;
-        db.heap = 0;
+        db.tally = Tally::default();
         self.log.push(index, b"", What::AllModified);
         n
     }
@@ -199,12 +202,12 @@ mod tests {
     #[test]
     fn memory_and_deadlines_follow_the_keys() {
         let mut ks = keyspace();
-        let before = (ks.dbs[0].heap, ks.dbs[0].volatile_len());
+        let before = (ks.dbs[0].tally.heap, ks.dbs[0].volatile_len());
         ks.relocate((0, b"a"), (1, b"a"), EVENTS);
         ks.duplicate((1, b"a"), (0, b"a"), EVENTS.1);
         ks.swap(0, 1);
         ks.swap(0, 1);
-        assert_eq!((ks.dbs[0].heap, ks.dbs[0].volatile_len()), before);
+        assert_eq!((ks.dbs[0].tally.heap, ks.dbs[0].volatile_len()), before);
         ks.unlink(b"a", None);
         assert!(ks.garbage.is_empty(), "it is small");
         assert_eq!(ks.flush(0, true) + ks.flush(1, false), 3);

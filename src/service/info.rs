@@ -155,6 +155,7 @@ impl Stats {
         out.field("sync_partial_ok", 0);
         out.field("sync_partial_err", 0);
         out.field("expired_keys", ks.expired_total);
+        out.field("expired_subkeys", ks.expired_fields_total);
         out.field("expired_stale_perc", "0.00");
         out.field("expired_time_cap_reached_count", 0);
         out.field("evicted_keys", self.evicted_keys);

@@ -3,6 +3,7 @@
 //! A [`Value`] is what a key holds. Each type implements [`DataType`], by which the keyspace finds it in a
 //! value, counts its memory and knows when a collection has become empty.
 
+pub mod digest;
 pub mod dump;
 pub mod hash;
 pub mod lcs;

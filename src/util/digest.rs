@@ -2,6 +2,11 @@
 
 use sha1::Digest as _;
 
+/// SHA-1.
+pub fn sha1(data: &[u8]) -> [u8; 20] {
+    sha1::Sha1::digest(data).into()
+}
+
 /// SHA-1 as forty lower-case hex digits, as script names have it.
 pub fn sha1_hex(data: &[u8]) -> [u8; 40] {
     hex(&sha1::Sha1::digest(data))

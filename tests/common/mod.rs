@@ -12,6 +12,7 @@
 )]
 
 pub mod client;
+pub mod node;
 pub mod notation;
 pub mod peer;
 pub mod reply;

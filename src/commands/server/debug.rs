@@ -5,10 +5,11 @@ use std::time::Duration;
 use super::{allowed, config};
 use crate::exec::args::is;
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow};
-use crate::keyspace::Expiry;
+use crate::keyspace::{Db, Expiry, Record};
 use crate::resp::{Proto, ReplyBuf};
 use crate::spec::{Group, flag};
 use crate::types::Value;
+use crate::types::digest::Digest;
 use crate::types::string::Str;
 use crate::util::{glob, num};
 
@@ -33,6 +34,8 @@ type Sub = fn(&mut Ctx<'_>, Args<'_>) -> CmdResult;
 /// Name, least and greatest number of arguments with both names, function.
 const SUBS: &[(&str, usize, usize, Sub)] = &[
     ("config-rewrite-force-all", 2, 2, config_rewrite),
+    ("digest", 2, 2, digest),
+    ("digest-value", 2, usize::MAX, digest_value),
     ("error", 3, 3, error),
     ("help", 2, 2, help),
     ("log", 3, 3, log),
@@ -117,6 +120,47 @@ fn object(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
         value.encoding()
     );
     cx.reply.simple(&text);
+    Ok(Flow::Done)
+}
+
+/// The digest of a key with its value, in no order with those of others.
+fn add_record(sum: &mut Digest, record: &Record, now: i64) {
+    let mut one = Digest::default();
+    one.mix(record.key());
+    record
+        .value()
+        .add_to_digest(&mut one, now, record.expire_at().is_some());
+    sum.xor(&one.0);
+}
+
+fn digest(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
+    let mut sum = Digest::default();
+    let selected = cx.ks.current();
+    for db in 0..cx.ks.databases() {
+        if cx.ks.db(db).is_none_or(Db::is_empty) {
+            continue;
+        }
+        sum.mix(&u32::try_from(db).unwrap_or(u32::MAX).to_be_bytes());
+        cx.ks.select(db);
+        cx.ks
+            .for_each(|record| add_record(&mut sum, record, cx.now));
+    }
+    cx.ks.select(selected);
+    cx.reply.simple_bytes(&sum.hex());
+    Ok(Flow::Done)
+}
+
+fn digest_value(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    let keys = args.from(2);
+    cx.reply.array(keys.len());
+    for key in keys {
+        let mut sum = Digest::default();
+        if let Some(record) = cx.ks.peek(key) {
+            let expires = record.expire_at().is_some();
+            record.value().add_to_digest(&mut sum, cx.now, expires);
+        }
+        cx.reply.simple_bytes(&sum.hex());
+    }
     Ok(Flow::Done)
 }
 
@@ -244,6 +288,10 @@ fn help(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
     cx.help(&[
         "CONFIG-REWRITE-FORCE-ALL",
         "    CONFIG REWRITE, but of every parameter.",
+        "DIGEST",
+        "    A digest of the whole data set: two servers that hold the same print the same.",
+        "DIGEST-VALUE <key> [<key> ...]",
+        "    A digest of each value.",
         "ERROR <text>",
         "    Answer with this error.",
         "LOG <text>",

@@ -220,9 +220,10 @@ fn keyspace(cx: &Ctx<'_>, out: &mut Report) {
             continue;
         };
         let (keys, volatile, ttl) = (db.len(), db.volatile_len(), db.avg_ttl(cx.now));
+        let partly = db.partly_volatile_len();
         out.field(
             format_args!("db{index}"),
-            format_args!("keys={keys},expires={volatile},avg_ttl={ttl}"),
+            format_args!("keys={keys},expires={volatile},avg_ttl={ttl},subexpiry={partly}"),
         );
     }
 }

@@ -357,21 +357,21 @@ params! {
         "stream-idmp-maxsize" => stream_idmp_maxsize: u32 = "100", Int(1, 10_000);
         /// Fields of a hash that is a listpack.
         "hash-max-listpack-entries" => hash_max_listpack_entries: usize = "512", Int(0, LONG),
-            alias("hash-max-ziplist-entries"), later;
+            alias("hash-max-ziplist-entries");
         /// Bytes of a field or value in it.
         "hash-max-listpack-value" => hash_max_listpack_value: usize = "64", Mem(0, BYTES),
-            alias("hash-max-ziplist-value"), later;
+            alias("hash-max-ziplist-value");
         /// Elements (or, negative, 4 to 64 kb) of a node of a list.
         "list-max-listpack-size" => list_max_listpack_size: i32 = "-2", Int(-INT - 1, INT),
             alias("list-max-ziplist-size"), later;
         /// Nodes at either end of a list that stay uncompressed; 0 compresses none.
         "list-compress-depth" => list_compress_depth: i32 = "0", Int(0, INT), later;
         /// Members of a set of integers.
-        "set-max-intset-entries" => set_max_intset_entries: usize = "512", Int(0, LONG), later;
+        "set-max-intset-entries" => set_max_intset_entries: usize = "512", Int(0, LONG);
         /// Members of a set that is a listpack.
-        "set-max-listpack-entries" => set_max_listpack_entries: usize = "128", Int(0, LONG), later;
+        "set-max-listpack-entries" => set_max_listpack_entries: usize = "128", Int(0, LONG);
         /// Bytes of a member in it.
-        "set-max-listpack-value" => set_max_listpack_value: usize = "64", Mem(0, BYTES), later;
+        "set-max-listpack-value" => set_max_listpack_value: usize = "64", Mem(0, BYTES);
         /// Members of a sorted set that is a listpack.
         "zset-max-listpack-entries" => zset_max_listpack_entries: usize = "128", Int(0, LONG),
             alias("zset-max-ziplist-entries"), later;

@@ -95,3 +95,11 @@ impl Members {
         self.table.scan(cursor, count, |member| visit(&member.0))
     }
 }
+
+#[cfg(test)]
+impl Members {
+    /// Bytes of the table alone.
+    pub(super) fn memory_of_table(&self) -> usize {
+        self.table.memory()
+    }
+}

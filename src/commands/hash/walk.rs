@@ -1,0 +1,164 @@
+//! Hashes walked over step by step (HSCAN), and fields drawn at random (HRANDFIELD).
+
+use super::put;
+use crate::commands::databases::{Wanted, parse_cursor};
+use crate::exec::args::is;
+use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow};
+use crate::resp::ReplyBuf;
+use crate::spec::{Group, KeySpec};
+use crate::types::hash::{Entry, Hash};
+
+/// The rows of this part.
+pub(crate) const COMMANDS: &[Command] = &[
+    Command::new("hscan", -3, hscan)
+        .since("2.8.0")
+        .group(Group::Hash)
+        .read()
+        .keys(&[KeySpec::at(1).ro().access()])
+        .syntax(
+            "key:key cursor:int [MATCH^pattern:pattern] [COUNT^count:int] [NOVALUES@7.4.0]",
+        )
+        .summary("Walk over the fields of a hash step by step: return some, and where to go on.")
+        .complexity("O(1) for a call, O(N) for a walk over all N fields.")
+        .history(&[("7.4.0", "Added NOVALUES.")])
+        .tips(&["nondeterministic_output"])
+        .checked(),
+    Command::new("hrandfield", -2, hrandfield)
+        .since("6.2.0")
+        .group(Group::Hash)
+        .read()
+        .keys(&[KeySpec::at(1).ro().access()])
+        .syntax("key:key [options={count:int [WITHVALUES]}]")
+        .summary("Return fields of a hash drawn at random: different ones, or if the count is negative any.")
+        .complexity("O(N) where N is the number of fields to return.")
+        .tips(&["nondeterministic_output"])
+        .checked(),
+];
+
+fn hscan(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    let cursor = parse_cursor(args.at(2))?;
+    let Some(hash) = cx.ks.read::<Hash>(args.at(1))? else {
+        cx.reply.array(2);
+        cx.reply.bulk(b"0");
+        cx.reply.array(0);
+        return Ok(Flow::Done);
+    };
+    let (mut wanted, mut count, mut values) = (Wanted::default(), 10, true);
+    let mut options = args.cursor(3);
+    while let Some(word) = options.next() {
+        if is(word, "COUNT") {
+            count = options.int()?;
+            if count < 1 {
+                return Err(CmdError::SYNTAX);
+            }
+        } else if is(word, "MATCH") {
+            wanted = Wanted::new(options.word()?);
+        } else if is(word, "NOVALUES") {
+            values = false;
+        } else {
+            return Err(CmdError::SYNTAX);
+        }
+    }
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    let mut found = Vec::new();
+    let next = hash.scan(cursor, count, cx.now, |entry| {
+        if wanted.takes(entry.name.bytes(&mut itoa::Buffer::new())) {
+            found.push(entry);
+        }
+    });
+    cx.reply.array(2);
+    cx.reply.bulk(itoa::Buffer::new().format(next).as_bytes());
+    cx.reply.array(found.len() * (1 + usize::from(values)));
+    for entry in found {
+        put(cx.reply, entry.name);
+        if values {
+            put(cx.reply, entry.value);
+        }
+    }
+    Ok(Flow::Done)
+}
+
+/// So many draws at most are answered: the reply would hold each of them.
+const MOST_DRAWS: usize = 1 << 24;
+
+const OUT_OF_RANGE: CmdError = CmdError::fixed("ERR value is out of range");
+
+/// What HRANDFIELD is asked to do.
+struct Draws {
+    count: usize,
+    /// A field may come more than once.
+    repeated: bool,
+    values: bool,
+}
+
+impl Draws {
+    fn parse(args: Args<'_>) -> Result<Draws, CmdError> {
+        let number = args.int(2)?;
+        if number == i64::MIN {
+            return Err(CmdError::fixed(
+                "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
+            ));
+        }
+        let values = match args.from(3) {
+            [] => false,
+            [word] if is(word, "WITHVALUES") => true,
+            _ => return Err(CmdError::SYNTAX),
+        };
+        if values && number.unsigned_abs() > (i64::MAX / 2).unsigned_abs() {
+            return Err(OUT_OF_RANGE);
+        }
+        let draws = Draws {
+            count: usize::try_from(number.unsigned_abs()).unwrap_or(usize::MAX),
+            repeated: number < 0,
+            values,
+        };
+        if draws.repeated && draws.count > MOST_DRAWS {
+            return Err(OUT_OF_RANGE);
+        }
+        Ok(draws)
+    }
+}
+
+fn hrandfield(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    let draws = match args.len() {
+        2 => None,
+        _ => Some(Draws::parse(args)?),
+    };
+    let (hash, rng) = (cx.ks.read::<Hash>(args.at(1))?, &mut cx.sys.rng);
+    match (hash, draws) {
+        (None, None) => cx.reply.null(),
+        (None, Some(_)) => cx.reply.array(0),
+        (Some(hash), None) => hash.sample(1, cx.now, rng, |entry| put(cx.reply, entry.name)),
+        (Some(_), Some(Draws { count: 0, .. })) => cx.reply.array(0),
+        (Some(hash), Some(draws)) => {
+            let mut left = match draws.repeated {
+                true => draws.count,
+                false => draws.count.min(hash.len(cx.now)),
+            };
+            let nested = draws.values && cx.reply.is_resp3();
+            let flat = 1 + usize::from(draws.values && !nested);
+            cx.reply.array(left * flat);
+            let mut answer = |entry| put_drawn(cx.reply, entry, draws.values, nested);
+            if draws.repeated {
+                hash.draw(cx.now, rng, |entry| {
+                    answer(entry);
+                    left -= 1;
+                    left > 0
+                });
+            } else {
+                hash.sample(left, cx.now, rng, answer);
+            }
+        }
+    }
+    Ok(Flow::Done)
+}
+
+fn put_drawn(reply: &mut ReplyBuf, entry: Entry<'_>, values: bool, nested: bool) {
+    if nested {
+        reply.array(2);
+    }
+    put(reply, entry.name);
+    if values {
+        put(reply, entry.value);
+    }
+}
