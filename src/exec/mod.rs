@@ -281,6 +281,8 @@ pub struct DebugSwitches {
     pub cron_paused: bool,
     /// RESTORE does not look at the checksum.
     pub checksums_skipped: bool,
+    /// From how many bytes on an element of a list stands alone.
+    pub packed_threshold: Option<usize>,
 }
 
 /// The surroundings of an instance.

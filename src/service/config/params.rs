@@ -363,9 +363,9 @@ params! {
             alias("hash-max-ziplist-value");
         /// Elements (or, negative, 4 to 64 kb) of a node of a list.
         "list-max-listpack-size" => list_max_listpack_size: i32 = "-2", Int(-INT - 1, INT),
-            alias("list-max-ziplist-size"), later;
+            alias("list-max-ziplist-size");
         /// Nodes at either end of a list that stay uncompressed; 0 compresses none.
-        "list-compress-depth" => list_compress_depth: i32 = "0", Int(0, INT), later;
+        "list-compress-depth" => list_compress_depth: i32 = "0", Int(0, INT);
         /// Members of a set of integers.
         "set-max-intset-entries" => set_max_intset_entries: usize = "512", Int(0, LONG);
         /// Members of a set that is a listpack.
