@@ -134,13 +134,22 @@ fn same(name: &[u8], argv: &[Vec<u8>], theirs: &Reply, ours: &Reply) -> bool {
         b"TTL" | b"EXPIRETIME" | b"OBJECT" => near(theirs, ours, 2),
         b"PTTL" | b"PEXPIRETIME" => near(theirs, ours, 3000),
         // What a hash table holds comes in an order of each server's own.
-        b"KEYS" | b"SMEMBERS" | b"HKEYS" | b"HVALS" => sorted(theirs) == sorted(ours),
+        b"KEYS" | b"HKEYS" | b"HVALS" | b"SMEMBERS" | b"SINTER" | b"SUNION" | b"SDIFF" | b"SPOP" => {
+            sorted(theirs) == sorted(ours)
+        }
+        // Which members are up to chance; how many is not.
+        b"SRANDMEMBER" => match (theirs, ours) {
+            (Reply::Array(a), Reply::Array(b)) => a.len() == b.len(),
+            (Reply::Bulk(_), Reply::Bulk(_)) => true,
+            _ => false,
+        },
         b"HGETALL" => pairs(theirs) == pairs(ours),
-        b"SCAN" => match (theirs.items(), ours.items()) {
+        b"SCAN" | b"SSCAN" => match (theirs.items(), ours.items()) {
             // The order of keys is each server's own, so only a whole scan in one call compares.
             ([c, a], [d, b]) => {
+                let cursor = argv.get(if name == b"SCAN" { 1 } else { 2 });
                 let whole = [c, d].iter().all(|c| c.bytes() == b"0")
-                    && argv.get(1).is_some_and(|c| c == b"0");
+                    && cursor.is_some_and(|c| c == b"0");
                 !whole || sorted(a) == sorted(b)
             }
             _ => false,

@@ -972,12 +972,21 @@ impl Generator {
         let Some(name) = argv.get(from).map(|n| n.to_ascii_uppercase()) else {
             return;
         };
-        let args = &mut argv[from..];
         let number = |a: &[u8]| {
             std::str::from_utf8(a)
                 .ok()
                 .and_then(|t| t.trim().parse::<i64>().ok())
         };
+        if name == b"SPOP" {
+            // Whoever pops some but not all leaves others behind.
+            const MORE_THAN_ALL: &[u8] = b"1000000";
+            if argv.len() == from + 2 {
+                argv.push(MORE_THAN_ALL.into());
+            } else if argv.get(from + 2).is_some_and(|a| number(a) > Some(0)) {
+                argv[from + 2] = MORE_THAN_ALL.into();
+            }
+        }
+        let args = &mut argv[from..];
         let timed = args
             .iter()
             .any(|a| [&b"PX"[..], b"EX"].contains(&a.to_ascii_uppercase().as_slice()))
