@@ -379,7 +379,7 @@ params! {
         "zset-max-listpack-value" => zset_max_listpack_value: usize = "64", Mem(0, BYTES),
             alias("zset-max-ziplist-value"), later;
         /// Bytes of a sparse HyperLogLog.
-        "hll-sparse-max-bytes" => hll_sparse_max_bytes: usize = "3000", Mem(0, BYTES), later;
+        "hll-sparse-max-bytes" => hll_sparse_max_bytes: usize = "3000", Mem(0, BYTES);
     }
 
     section "Observation" {
