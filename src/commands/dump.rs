@@ -1,11 +1,12 @@
 //! DUMP and RESTORE.
 
+use super::{hash, list, set};
 use crate::exec::args::{Cursor, is};
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx};
 use crate::keyspace::event::Event;
 use crate::rdb::{Corrupt, Reader, payload};
 use crate::spec::{Group, KeySpec, Propagate, category, flag};
-use crate::types::{Value, dump, hash, list, set};
+use crate::types::{Value, dump, zset};
 
 const RESTORE_SYNTAX: &str = "key:key ttl:int serialized-value:string [REPLACE@3.0.0] [ABSTTL@5.0.0] \
     [IDLETIME^seconds:int@5.0.0] [FREQ^frequency:int@5.0.0]";
@@ -94,24 +95,14 @@ fn restore(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 }
 
 fn load(cx: &Ctx<'_>, object: &[u8]) -> Result<Option<Value>, Corrupt> {
-    let cfg = &cx.sys.cfg;
-    let seed = cx.ks.seed();
     let limits = dump::Limits {
-        list: list::Limits {
-            fill: cfg.list_max_listpack_size,
-            depth: cfg.list_compress_depth,
-            ..list::Limits::default()
-        },
-        hash: hash::Limits {
-            entries: cfg.hash_max_listpack_entries,
-            value: cfg.hash_max_listpack_value,
-            seed,
-        },
-        set: set::Limits {
-            max_intset: cfg.set_max_intset_entries,
-            max_packed: cfg.set_max_listpack_entries,
-            max_value: cfg.set_max_listpack_value,
-            seed,
+        list: list::limits(cx.sys),
+        hash: hash::limits(cx),
+        set: set::limits(cx),
+        zset: zset::Limits {
+            entries: cx.sys.cfg.zset_max_listpack_entries,
+            value: cx.sys.cfg.zset_max_listpack_value,
+            seed: cx.ks.seed(),
         },
     };
     let mut r = Reader::new(object);

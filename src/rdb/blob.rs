@@ -1,5 +1,7 @@
 //! A string as it stands in RDB bytes.
 
+use std::borrow::Cow;
+
 use crate::ds::listpack::Value;
 
 /// A string read: borrowed where it stood verbatim.
@@ -13,7 +15,7 @@ pub enum Blob<'a> {
     Unpacked(Vec<u8>),
 }
 
-impl Blob<'_> {
+impl<'a> Blob<'a> {
     /// The string; an integer is printed into `buf`.
     pub fn bytes<'b>(&'b self, buf: &'b mut itoa::Buffer) -> &'b [u8] {
         match self {
@@ -34,6 +36,15 @@ impl Blob<'_> {
             Blob::Raw(bytes) => Value::Str(bytes),
             Blob::Int(n) => Value::Int(i64::from(*n)),
             Blob::Unpacked(bytes) => Value::Str(bytes),
+        }
+    }
+
+    /// The string, borrowed where it stood verbatim.
+    #[must_use]
+    pub fn into_cow(self) -> Cow<'a, [u8]> {
+        match self {
+            Blob::Raw(bytes) => Cow::Borrowed(bytes),
+            other => Cow::Owned(other.into_vec()),
         }
     }
 

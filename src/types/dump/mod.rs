@@ -13,6 +13,7 @@ mod list;
 mod set;
 mod stream;
 mod string;
+mod zset;
 
 use super::Value;
 use crate::ds::listpack::{Listpack, Value as Element};
@@ -27,6 +28,8 @@ pub struct Limits {
     pub hash: super::hash::Limits,
     /// Of sets.
     pub set: super::set::Limits,
+    /// Of sorted sets.
+    pub zset: super::zset::Limits,
 }
 
 /// The tag under which a value is written.
@@ -36,8 +39,8 @@ pub fn tag(value: &Value) -> Tag {
         Value::List(_) => Tag::ListQuicklist2,
         Value::Hash(hash) => hash::tag(hash),
         Value::Set(set) => set::tag(set),
+        Value::ZSet(zset) => zset::tag(zset),
         Value::Stream(stream) => stream::tag(stream),
-        _ => Tag::Str,
     }
 }
 
@@ -48,8 +51,8 @@ pub fn write(value: &Value, w: &mut Writer<'_>) {
         Value::List(list) => list::write(list, w),
         Value::Hash(hash) => hash::write(hash, w),
         Value::Set(set) => set::write(set, w),
+        Value::ZSet(zset) => zset::write(zset, w),
         Value::Stream(stream) => stream::write(stream, w),
-        _ => {}
     }
 }
 
@@ -84,7 +87,9 @@ pub fn read(
         Tag::Stream | Tag::Stream2 | Tag::Stream3 | Tag::Stream4 | Tag::Stream5 => {
             Value::Stream(Box::new(stream::read(tag, r)?))
         }
-        _ => return Err(Corrupt),
+        Tag::ZSet | Tag::ZSet2 | Tag::ZSetZiplist | Tag::ZSetListpack => {
+            Value::ZSet(zset::read(tag, r, limits.zset)?)
+        }
     }))
 }
 
