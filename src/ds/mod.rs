@@ -5,5 +5,6 @@ pub mod chunks;
 pub mod intset;
 pub mod listpack;
 pub mod lzf;
+pub mod ordered;
 pub mod packed;
 pub mod table;

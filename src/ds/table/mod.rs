@@ -190,6 +190,40 @@ impl<E> Table<E> {
         std::mem::replace(self, fresh)
     }
 
+    /// The first entry of this hash that `wanted` accepts; other keys may share the hash.
+    #[inline]
+    pub fn find_by_hash(&self, hash: u64, wanted: impl FnMut(&E) -> bool) -> Option<&E> {
+        let segment = self.segments.get(self.segment_of(hash))?;
+        match segment.probe(hash, wanted) {
+            Probe::Found { index, .. } => Some(&segment.entries()[index]),
+            Probe::Vacant { .. } => None,
+        }
+    }
+
+    /// Finds the first entry of this hash that `wanted` accepts, or the place for it, with one probe.
+    #[inline]
+    pub fn slot_where(&mut self, hash: u64, wanted: impl FnMut(&E) -> bool) -> Slot<'_, E> {
+        let segment = self.segment_of(hash);
+        let probe = match self.segments.get(segment) {
+            Some(found) => found.probe(hash, wanted),
+            None => Probe::Vacant { slot: 0 },
+        };
+        match probe {
+            Probe::Found { slot, index } => Slot::Occupied(Occupied {
+                table: self,
+                segment,
+                slot,
+                index,
+            }),
+            Probe::Vacant { slot } => Slot::Vacant(Vacant {
+                table: self,
+                hash,
+                segment,
+                slot,
+            }),
+        }
+    }
+
     /// The number of the segment to which a hash belongs.
     #[inline]
     fn segment_of(&self, hash: u64) -> usize {
@@ -353,38 +387,10 @@ impl<E: Keyed> Table<E> {
         }
     }
 
-    /// The first entry of this hash that `wanted` accepts; other keys may share the hash.
-    #[inline]
-    pub fn find_by_hash(&self, hash: u64, wanted: impl FnMut(&E) -> bool) -> Option<&E> {
-        let segment = self.segments.get(self.segment_of(hash))?;
-        match segment.probe(hash, wanted) {
-            Probe::Found { index, .. } => Some(&segment.entries()[index]),
-            Probe::Vacant { .. } => None,
-        }
-    }
-
     /// Finds a key, or the place for it, with one probe.
     #[inline]
     pub fn slot(&mut self, hash: u64, key: &[u8]) -> Slot<'_, E> {
-        let segment = self.segment_of(hash);
-        let probe = match self.segments.get(segment) {
-            Some(found) => found.probe(hash, |entry| entry.key() == key),
-            None => Probe::Vacant { slot: 0 },
-        };
-        match probe {
-            Probe::Found { slot, index } => Slot::Occupied(Occupied {
-                table: self,
-                segment,
-                slot,
-                index,
-            }),
-            Probe::Vacant { slot } => Slot::Vacant(Vacant {
-                table: self,
-                hash,
-                segment,
-                slot,
-            }),
-        }
+        self.slot_where(hash, |entry| entry.key() == key)
     }
 
     /// Adds an entry; one of the same key is replaced and returned.
@@ -413,7 +419,7 @@ impl<E: Keyed> Table<E> {
     }
 }
 
-impl<'a, E: Keyed> Occupied<'a, E> {
+impl<'a, E> Occupied<'a, E> {
     /// The entry.
     #[inline]
     pub fn get(&self) -> &E {
@@ -432,13 +438,17 @@ impl<'a, E: Keyed> Occupied<'a, E> {
         &mut self.table.segments[self.segment].entries_mut()[self.index]
     }
 
-    /// Takes the entry out.
-    pub fn remove(self) -> E {
-        let Table { seed, segments, .. } = self.table;
-        let segment = &mut segments[self.segment];
+    /// The seed of the table's hashes.
+    pub fn seed(&self) -> Seed {
+        self.table.seed
+    }
+
+    /// Takes the entry out, where entries do not carry their keys: `hasher` gives the hash of another one.
+    pub fn remove_with(self, hasher: impl FnOnce(&E) -> u64) -> E {
+        let segment = &mut self.table.segments[self.segment];
         let before = segment.heap();
         let start = segment.start();
-        let removed = segment.remove(self.slot, self.index, |key| seed.hash(key));
+        let removed = segment.remove(self.slot, self.index, hasher);
         let (after, left) = (segment.heap(), segment.len());
         self.table.heap = self.table.heap + after - before;
         self.table.len -= 1;
@@ -446,6 +456,14 @@ impl<'a, E: Keyed> Occupied<'a, E> {
             self.table.merge(start);
         }
         removed
+    }
+}
+
+impl<E: Keyed> Occupied<'_, E> {
+    /// Takes the entry out.
+    pub fn remove(self) -> E {
+        let seed = self.table.seed;
+        self.remove_with(|entry| seed.hash(entry.key()))
     }
 }
 

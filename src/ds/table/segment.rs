@@ -1,7 +1,9 @@
 //! One segment: slots in hash order with gaps, and the entries they point to.
 
+#[cfg(test)]
+use super::Keyed;
+use super::SEGMENT_MAX;
 use super::chunks::Chunks;
-use super::{Keyed, SEGMENT_MAX};
 
 /// The part of a hash that a slot keeps; the rest of the slot is the entry's index.
 pub(super) const HASH: u64 = !0xffff;
@@ -257,12 +259,12 @@ impl<E> Segment<E> {
     }
 }
 
-impl<E: Keyed> Segment<E> {
-    /// Removes the entry that a probe found; `hasher` hashes the key of the one that takes its place.
-    pub(super) fn remove(&mut self, at: usize, index: usize, hasher: impl Fn(&[u8]) -> u64) -> E {
+impl<E> Segment<E> {
+    /// Removes the entry that a probe found; `hasher` hashes the one that takes its place.
+    pub(super) fn remove(&mut self, at: usize, index: usize, hasher: impl FnOnce(&E) -> u64) -> E {
         let last = self.len() - 1;
         if index != last {
-            self.renumber(hasher(self.entries[last].key()), last, index);
+            self.renumber(hasher(&self.entries[last]), last, index);
         }
         if let Some(bits) = &mut self.captured {
             bits.set(index, bits.get(last));

@@ -1,0 +1,264 @@
+//! The order of a big sorted set: a B+tree of (score, id) that counts, and an arena that holds what the ids stand for.
+//!
+//! [`Ordered`] orders entries by score, and entries of one score by whatever their ids stand for, which only its user
+//! knows: each operation is given a [`Point`] that tells on which side of it an entry lies. Inner nodes count the
+//! entries below them, so that the rank of a point, and the entry of a rank, are found in O(log n). Entries that arrive
+//! in order fill leaves to the last place; others find room in neighbouring leaves before one is split.
+//!
+//! Nodes and pages of the arena are shared (`Arc`): a clone is cheap, and a write after it copies what it touches.
+
+mod arena;
+mod iter;
+mod node;
+#[cfg(test)]
+mod tests;
+
+pub use arena::Arena;
+pub use iter::Iter;
+
+use node::{Census, Edge, Ends, INNER_BYTES, LEAF_BYTES, Leaf, Node};
+use std::sync::Arc;
+
+/// What the tree holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Entry {
+    /// By which entries are ordered in the first place; never NaN.
+    pub score: f64,
+    /// Stands for what orders entries of one score.
+    pub id: u32,
+}
+
+/// A place between entries: entries before it come first in the order of the tree.
+pub trait Point {
+    /// Whether an entry lies before the point.
+    fn is_behind(&mut self, entry: Entry) -> bool;
+
+    /// How many of these entries, which are in order, lie before the point.
+    #[inline]
+    fn skip(&mut self, scores: &[f64], ids: &[u32]) -> usize {
+        let (mut low, mut high) = (0, scores.len().min(ids.len()));
+        while low < high {
+            let middle = low.midpoint(high);
+            let (score, id) = (scores[middle], ids[middle]);
+            if self.is_behind(Entry { score, id }) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+}
+
+impl<F: FnMut(Entry) -> bool> Point for F {
+    #[inline]
+    fn is_behind(&mut self, entry: Entry) -> bool {
+        self(entry)
+    }
+}
+
+/// The point in the entries of a score at which `tie` turns false for their ids.
+#[derive(Clone, Copy, Debug)]
+pub struct At<F> {
+    /// Entries of lower scores are before the point, those of higher scores are not.
+    pub score: f64,
+    /// Whether the entry of this score that has this id is before the point.
+    pub tie: F,
+}
+
+impl<F: FnMut(u32) -> bool> Point for At<F> {
+    #[inline]
+    fn is_behind(&mut self, entry: Entry) -> bool {
+        entry.score < self.score || entry.score == self.score && (self.tie)(entry.id)
+    }
+
+    /// Counts the lower scores without a branch: all of them are there at once, while each step of a search would wait
+    /// for memory.
+    #[inline]
+    fn skip(&mut self, scores: &[f64], ids: &[u32]) -> usize {
+        let low: usize = scores.iter().map(|&s| usize::from(s < self.score)).sum();
+        let rest = scores.get(low..).unwrap_or_default();
+        if rest.first() != Some(&self.score) {
+            return low;
+        }
+        let ties = rest.partition_point(|&s| s == self.score);
+        let ids = ids.get(low..low + ties).unwrap_or_default();
+        low + ids.partition_point(|&id| (self.tie)(id))
+    }
+}
+
+/// Entries in order, see the [module](self).
+#[derive(Clone, Debug, Default)]
+pub struct Ordered {
+    root: Option<Node>,
+    len: usize,
+    census: Census,
+}
+
+impl Ordered {
+    /// No entries, and no allocation.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Number of entries.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is no entry.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Bytes on the heap, in O(1). What is shared with a clone counts for both.
+    #[must_use]
+    pub fn heap_size(&self) -> usize {
+        self.census.leaves * LEAF_BYTES + self.census.inners * INNER_BYTES
+    }
+
+    /// Adds an entry at its point, which all lesser entries lie before. It must not be there yet.
+    pub fn insert(&mut self, entry: Entry, mut point: impl Point) {
+        self.len += 1;
+        let Some(root) = &mut self.root else {
+            self.census.leaves = 1;
+            self.root = Some(Node::leaf(Leaf::of(entry)));
+            return;
+        };
+        let ends = Ends {
+            first: true,
+            last: true,
+        };
+        if let Some(right) = root.insert(entry, &mut point, ends, &mut self.census)
+            && let Some(left) = self.root.take()
+        {
+            self.census.inners += 1;
+            self.root = Some(Node::inner([Edge::of(left), Edge::of(right)]));
+        }
+    }
+
+    /// Removes the last entry before a point.
+    pub fn remove(&mut self, mut point: impl Point) -> Option<Entry> {
+        let removed = self.root.as_mut()?.remove(&mut point, &mut self.census)?;
+        self.len -= 1;
+        self.lower();
+        Some(removed)
+    }
+
+    /// Removes `count` entries from index `from` on, or as many as there are; `visit` sees them in order.
+    pub fn drain(&mut self, from: usize, count: usize, mut visit: impl FnMut(Entry)) {
+        let mut left = count.min(self.len.saturating_sub(from));
+        while left > 0 {
+            let Some(root) = &mut self.root else { return };
+            let removed = root.drain(from, left, &mut visit, &mut self.census);
+            debug_assert!(removed > 0, "there are as many as was counted");
+            if removed == 0 {
+                return;
+            }
+            self.len -= removed;
+            left -= removed;
+            self.lower();
+        }
+    }
+
+    /// A root with a single child is not needed, nor is one without any entry.
+    fn lower(&mut self) {
+        if self.len == 0 {
+            *self = Self::new();
+        }
+        while let Some(Node::Inner(root)) = &mut self.root
+            && root.edges.len() == 1
+        {
+            let only = Arc::make_mut(root).edges.pop();
+            self.root = only.map(|edge| edge.node);
+            self.census.inners -= 1;
+        }
+    }
+
+    /// Changes the score of the last entry before the point `old`, if the entry then still stands in its order as far
+    /// as can be seen at its place: `new` is the point of the changed entry. Says whether that was done; otherwise it
+    /// is to be removed and inserted.
+    pub fn rescore(&mut self, mut old: impl Point, score: f64, mut new: impl Point) -> bool {
+        let change = |leaf: &mut Leaf, at: usize| {
+            let Some(entry) = leaf.get(at) else {
+                return false;
+            };
+            // Beyond the ends of the leaf nothing is known but that the entry stood right so far.
+            let before = at.checked_sub(1).and_then(|at| leaf.get(at));
+            let after_last = before.map_or(score >= entry.score, |e| new.is_behind(e));
+            let after = leaf.get(at + 1);
+            let before_next = after.map_or(score <= entry.score, |e| !new.is_behind(e));
+            let fits = after_last && before_next;
+            if fits {
+                leaf.set(at, Entry { score, ..entry });
+            }
+            fits
+        };
+        self.root
+            .as_mut()
+            .and_then(|root| root.touch(&mut old, change))
+            .unwrap_or(false)
+    }
+
+    /// Gives the last entry before a point another id, which stands for the same.
+    pub fn rename(&mut self, mut point: impl Point, id: u32) {
+        let change = |leaf: &mut Leaf, at: usize| {
+            if let Some(entry) = leaf.get(at) {
+                leaf.set(at, Entry { id, ..entry });
+            }
+        };
+        if let Some(root) = &mut self.root {
+            root.touch(&mut point, change);
+        }
+    }
+
+    /// How many entries lie before a point.
+    #[must_use]
+    pub fn rank(&self, mut point: impl Point) -> usize {
+        let mut rank = 0;
+        let mut node = self.root.as_ref();
+        loop {
+            match node {
+                None => return rank,
+                Some(Node::Leaf(leaf)) => return rank + leaf.place(&mut point),
+                Some(Node::Inner(inner)) => {
+                    let at = inner.child_at(&mut point);
+                    let before = inner.edges.iter().take(at);
+                    rank += before.map(|edge| edge.count as usize).sum::<usize>();
+                    node = inner.edges.get(at).map(|edge| &edge.node);
+                }
+            }
+        }
+    }
+
+    /// The entry of a rank.
+    #[must_use]
+    pub fn get(&self, rank: usize) -> Option<Entry> {
+        self.iter(rank, 1).next()
+    }
+
+    /// Up to `count` entries in ascending order, from index `from` on.
+    #[must_use]
+    pub fn iter(&self, from: usize, count: usize) -> Iter<'_> {
+        Iter::new(
+            self.root.as_ref(),
+            from,
+            count.min(self.len.saturating_sub(from)),
+            false,
+        )
+    }
+
+    /// Up to `count` entries in descending order, from index `from` on (which counts in ascending order).
+    #[must_use]
+    pub fn iter_back(&self, from: usize, count: usize) -> Iter<'_> {
+        let count = if from < self.len {
+            count.min(from + 1)
+        } else {
+            0
+        };
+        Iter::new(self.root.as_ref(), from, count, true)
+    }
+}
