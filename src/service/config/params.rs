@@ -363,9 +363,9 @@ params! {
             alias("hash-max-ziplist-value");
         /// Elements (or, negative, 4 to 64 kb) of a node of a list.
         "list-max-listpack-size" => list_max_listpack_size: i32 = "-2", Int(-INT - 1, INT),
-            alias("list-max-ziplist-size"), later;
+            alias("list-max-ziplist-size");
         /// Nodes at either end of a list that stay uncompressed; 0 compresses none.
-        "list-compress-depth" => list_compress_depth: i32 = "0", Int(0, INT), later;
+        "list-compress-depth" => list_compress_depth: i32 = "0", Int(0, INT);
         /// Members of a set of integers.
         "set-max-intset-entries" => set_max_intset_entries: usize = "512", Int(0, LONG);
         /// Members of a set that is a listpack.
@@ -374,10 +374,10 @@ params! {
         "set-max-listpack-value" => set_max_listpack_value: usize = "64", Mem(0, BYTES);
         /// Members of a sorted set that is a listpack.
         "zset-max-listpack-entries" => zset_max_listpack_entries: usize = "128", Int(0, LONG),
-            alias("zset-max-ziplist-entries"), later;
+            alias("zset-max-ziplist-entries");
         /// Bytes of a member in it.
         "zset-max-listpack-value" => zset_max_listpack_value: usize = "64", Mem(0, BYTES),
-            alias("zset-max-ziplist-value"), later;
+            alias("zset-max-ziplist-value");
         /// Bytes of a sparse HyperLogLog.
         "hll-sparse-max-bytes" => hll_sparse_max_bytes: usize = "3000", Mem(0, BYTES), later;
     }
