@@ -89,6 +89,7 @@ impl Node {
                 let ty = String::from_utf8_lossy(&self.look(&format!("TYPE {key}"))).into_owned();
                 let value = match ty.trim_end() {
                     "+string" => self.look(&format!("GET {key}")),
+                    "+hash" => self.fields(&key),
                     _ => self.look(&format!("XINFO STREAM {key} FULL COUNT 0")),
                 };
                 let deadline = self.look(&format!("PEXPIRETIME {key}"));
@@ -100,6 +101,23 @@ impl Node {
             }
         }
         all
+    }
+}
+
+impl Node {
+    /// The fields of a hash with their values and deadlines, in the order of their names.
+    fn fields(&mut self, key: &str) -> Vec<u8> {
+        let all = strings(&self.look(&format!("HGETALL {key}")));
+        let (pairs, _) = all.as_chunks::<2>();
+        let mut fields: Vec<String> = pairs
+            .iter()
+            .map(|[name, value]| {
+                let at = self.look(&format!("HPEXPIRETIME {key} FIELDS 1 {name}"));
+                format!("{name} {value} {}", String::from_utf8_lossy(&at).trim_end())
+            })
+            .collect();
+        fields.sort();
+        fields.join(" ").into_bytes()
     }
 }
 
@@ -187,6 +205,34 @@ const TEMPLATES: &[&str] = &[
     "SELECT 1",
     "SELECT 0",
     "GET @",
+    "HSET h:@ f % g %",
+    "HMSET h:@ a % b % c % d % e %",
+    "HSETNX h:@ f %",
+    "HDEL h:@ f a",
+    "HINCRBY h:@ n #",
+    "HINCRBYFLOAT h:@ f 0.1",
+    "HPEXPIRE h:@ # FIELDS 3 f g n",
+    "HPEXPIRE h:@ # GT FIELDS 3 a b f",
+    "HEXPIRE h:@ 1 NX FIELDS 2 a c",
+    "HEXPIREAT h:@ 1 FIELDS 1 b",
+    "HPERSIST h:@ FIELDS 2 f a",
+    "HGETEX h:@ PX # FIELDS 2 c d",
+    "HGETEX h:@ PERSIST FIELDS 2 c f",
+    "HGETEX h:@ EX 0 FIELDS 1 e",
+    "HSETEX h:@ PX # FIELDS 2 f % h %",
+    "HSETEX h:@ FNX EX 1 FIELDS 1 n 5",
+    "HSETEX h:@ KEEPTTL FIELDS 2 f % a %",
+    "HSETEX h:@ PXAT 1 FIELDS 1 g 5",
+    "HSETEX h:@ FIELDS 1 i 0123456789012345678901234567890123456789012345678901234567890123456789",
+    "HGETDEL h:@ FIELDS 2 d f",
+    "HGETALL h:@",
+    "RENAME h:@ h:@",
+    "COPY h:@ h:@ REPLACE",
+    "MOVE h:@ 1",
+    "PEXPIRE h:@ #",
+    "SET h:@ %",
+    "DEL h:@",
+    "DEL h:@",
     "XADD s:@ * f %",
     "XADD s:@ MAXLEN ~ 5 * f % g %",
     "XTRIM s:@ MAXLEN 3",

@@ -93,7 +93,14 @@ impl Generator {
         // No number that a real server would be busy with.
         let count = match self.rng.random_range(0..8) {
             0 => self
-                .pick(&["0", "abc", "", "9223372036854775807", "-9223372036854775808", "1.5"])
+                .pick(&[
+                    "0",
+                    "abc",
+                    "",
+                    "9223372036854775807",
+                    "-9223372036854775808",
+                    "1.5",
+                ])
                 .to_owned(),
             _ => self.rng.random_range(-6..100).to_string(),
         };
