@@ -12,6 +12,7 @@ use super::session::{SessionId, Sessions};
 use super::{Action, Entry, System};
 use crate::ds::bytes::SmallBytes;
 use crate::resp::ReplyBuf;
+use crate::util::ext80::Ext80;
 
 /// What a handler asks for when it has nothing to answer yet.
 #[derive(Debug)]
@@ -204,6 +205,21 @@ impl Waiters {
     pub(crate) fn due(&self, now: i64) -> Option<SessionId> {
         let &(at, sid) = self.deadlines.first()?;
         (at <= now).then_some(sid)
+    }
+}
+
+/// When a wait of so many seconds ends, as the commands take it that allow a fraction; never for 0. Anything above a
+/// millisecond counts as the next one.
+pub fn deadline(seconds: &[u8], now: i64) -> Result<Option<i64>, CmdError> {
+    let seconds = Ext80::parse(seconds).ok_or(CmdError::TIMEOUT_NOT_FLOAT)?;
+    match seconds.times(1000).ceil() {
+        Some(0) => Ok(None),
+        Some(ms @ 1..) => match now.checked_add(ms) {
+            Some(at) => Ok(Some(at)),
+            None => Err(CmdError::TIMEOUT_RANGE),
+        },
+        None if !seconds.is_below(Ext80::ZERO) => Err(CmdError::TIMEOUT_RANGE),
+        Some(_) | None => Err(CmdError::TIMEOUT_NEGATIVE),
     }
 }
 

@@ -103,6 +103,34 @@ impl Ext80 {
         }
     }
 
+    /// So many times this.
+    pub fn times(self, factor: u32) -> Self {
+        let Kind::Finite { mantissa, exponent } = self.kind else {
+            return self;
+        };
+        let product = u128::from(mantissa) * u128::from(factor);
+        self.with(Wide::new(product, i64::from(exponent), false).map_or(ZERO, Kind::round))
+    }
+
+    /// The least integer that is not below this, if 64 bits hold it.
+    pub fn ceil(self) -> Option<i64> {
+        let Kind::Finite { mantissa, exponent } = self.kind else {
+            return None;
+        };
+        if mantissa == 0 {
+            return Some(0);
+        }
+        // With a positive exponent the top bit of the mantissa is set already.
+        let shift = u32::try_from(-exponent).ok()?;
+        let whole = mantissa.checked_shr(shift).unwrap_or(0);
+        let fraction = whole.checked_shl(shift) != Some(mantissa);
+        if self.negative {
+            0i64.checked_sub_unsigned(whole)
+        } else {
+            i64::try_from(whole).ok()?.checked_add(i64::from(fraction))
+        }
+    }
+
     /// Adds a number of lesser or equal magnitude. 63 bits below the mantissa and a sticky one are more than enough:
     /// where bits are cut off the result loses at most one bit to cancellation.
     fn add_smaller(self, (m, e): (u64, i32), negative: bool, (n, f): (u64, i32)) -> Self {

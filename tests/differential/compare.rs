@@ -134,15 +134,42 @@ fn same(name: &[u8], argv: &[Vec<u8>], theirs: &Reply, ours: &Reply) -> bool {
         b"TTL" | b"EXPIRETIME" | b"OBJECT" => near(theirs, ours, 2),
         b"PTTL" | b"PEXPIRETIME" => near(theirs, ours, 3000),
         // What a hash table holds comes in an order of each server's own.
-        b"KEYS" | b"SMEMBERS" => sorted(theirs) == sorted(ours),
+        b"KEYS" | b"HKEYS" | b"HVALS" | b"SMEMBERS" | b"SINTER" | b"SUNION" | b"SDIFF"
+        | b"SPOP" => sorted(theirs) == sorted(ours),
+        // Where texts tie, and where a set is not sorted, the order is each server's own.
+        b"SORT" | b"SORT_RO" if may_tie(argv) => match (theirs, ours) {
+            (Reply::Array(a), Reply::Array(b)) if has(argv, b"LIMIT") => a.len() == b.len(),
+            _ => sorted(theirs) == sorted(ours),
+        },
+        // Which members are up to chance; how many is not.
+        b"SRANDMEMBER" => match (theirs, ours) {
+            (Reply::Array(a), Reply::Array(b)) => a.len() == b.len(),
+            (Reply::Bulk(_), Reply::Bulk(_)) => true,
+            _ => false,
+        },
         b"HGETALL" => pairs(theirs) == pairs(ours),
-        b"SCAN" => match (theirs.items(), ours.items()) {
+        b"SCAN" | b"SSCAN" => match (theirs.items(), ours.items()) {
             // The order of keys is each server's own, so only a whole scan in one call compares.
             ([c, a], [d, b]) => {
-                let whole = [c, d].iter().all(|c| c.bytes() == b"0")
-                    && argv.get(1).is_some_and(|c| c == b"0");
+                let cursor = argv.get(if name == b"SCAN" { 1 } else { 2 });
+                let whole =
+                    [c, d].iter().all(|c| c.bytes() == b"0") && cursor.is_some_and(|c| c == b"0");
                 !whole || sorted(a) == sorted(b)
             }
+            _ => false,
+        },
+        b"HSCAN" => match (theirs.items(), ours.items()) {
+            ([c, a], [d, b]) => {
+                let whole = [c, d].iter().all(|c| c.bytes() == b"0")
+                    && argv.get(2).is_some_and(|c| c == b"0");
+                !whole || pairs(a) == pairs(b)
+            }
+            _ => false,
+        },
+        // Which fields is up to chance; how many is not.
+        b"HRANDFIELD" => match (theirs, ours) {
+            (Reply::Array(a), Reply::Array(b)) => a.len() == b.len(),
+            (Reply::Bulk(_), Reply::Bulk(_)) => true,
             _ => false,
         },
         b"CONFIG" if !theirs.items().is_empty() => pairs(theirs) == pairs(ours),
@@ -151,6 +178,17 @@ fn same(name: &[u8], argv: &[Vec<u8>], theirs: &Reply, ours: &Reply) -> bool {
         b"XPENDING" | b"XINFO" => similar(&without(theirs, LATER), &without(ours, LATER)),
         _ => false,
     }
+}
+
+/// Whether SORT compares texts found elsewhere, or nothing at all.
+fn may_tie(argv: &[Vec<u8>]) -> bool {
+    let constant =
+        |pair: &[Vec<u8>]| pair[0].eq_ignore_ascii_case(b"BY") && !pair[1].contains(&b'*');
+    has(argv, b"BY") && (has(argv, b"ALPHA") || argv.windows(2).any(constant))
+}
+
+fn has(argv: &[Vec<u8>], token: &[u8]) -> bool {
+    argv.iter().any(|a| a.eq_ignore_ascii_case(token))
 }
 
 fn near(a: &Reply, b: &Reply, by: i64) -> bool {

@@ -972,12 +972,25 @@ impl Generator {
         let Some(name) = argv.get(from).map(|n| n.to_ascii_uppercase()) else {
             return;
         };
-        let args = &mut argv[from..];
         let number = |a: &[u8]| {
             std::str::from_utf8(a)
                 .ok()
                 .and_then(|t| t.trim().parse::<i64>().ok())
         };
+        if name == b"SPOP" {
+            // Whoever pops some but not all leaves others behind.
+            const MORE_THAN_ALL: &[u8] = b"1000000";
+            if argv.len() == from + 2 {
+                argv.push(MORE_THAN_ALL.into());
+            } else if argv.get(from + 2).is_some_and(|a| number(a) > Some(0)) {
+                argv[from + 2] = MORE_THAN_ALL.into();
+            }
+        }
+        if name == b"SORT" && stores_what_may_tie(&argv[from..]) {
+            argv.retain(|a| !a.eq_ignore_ascii_case(b"STORE"));
+            argv.push(b"ASC".into());
+        }
+        let args = &mut argv[from..];
         let timed = args
             .iter()
             .any(|a| [&b"PX"[..], b"EX"].contains(&a.to_ascii_uppercase().as_slice()))
@@ -1068,6 +1081,12 @@ fn consumers_of(argv: &[Vec<u8>]) -> Vec<(Vec<u8>, Vec<u8>, Vec<u8>)> {
             .collect();
     }
     Vec::new()
+}
+
+/// Whether SORT would store elements whose texts to compare may be the same: their order is up to each server.
+fn stores_what_may_tie(args: &[Vec<u8>]) -> bool {
+    let has = |token: &[u8]| args.iter().any(|a| a.eq_ignore_ascii_case(token));
+    has(b"BY") && has(b"ALPHA") && has(b"STORE")
 }
 
 /// Commands that a script may call without ending differently from one server to the next.

@@ -38,13 +38,22 @@ const SUBS: &[(&str, usize, usize, Sub)] = &[
     ("digest-value", 2, usize::MAX, digest_value),
     ("error", 3, 3, error),
     ("help", 2, 2, help),
+    ("listpack", 3, 3, listpack),
     ("log", 3, 3, log),
     ("object", 3, 4, object),
     ("pause-cron", 3, 3, pause_cron),
     ("populate", 3, 5, populate),
     ("protocol", 3, 3, protocol),
+    ("quicklist", 3, 4, quicklist),
+    ("quicklist-packed-threshold", 3, 3, packed_threshold),
     ("set-active-expire", 3, 3, set_active_expire),
     ("set-disable-deny-scripts", 3, 3, set_disable_deny_scripts),
+    (
+        "set-skip-checksum-validation",
+        3,
+        3,
+        set_skip_checksum_validation,
+    ),
     ("sleep", 3, 3, sleep),
     ("stringmatch-len", 4, 4, stringmatch_len),
 ];
@@ -158,6 +167,47 @@ fn digest_value(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     Ok(Flow::Done)
 }
 
+/// Writes a listpack to the log.
+fn listpack(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    show(cx, args, "Listpack", "ERR Not a listpack encoded object.")
+}
+
+/// Writes a long list to the log.
+fn quicklist(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    show(cx, args, "Quicklist", "ERR Not a quicklist encoded object.")
+}
+
+fn show(cx: &mut Ctx<'_>, args: Args<'_>, what: &str, or: &'static str) -> CmdResult {
+    let Some(record) = cx.ks.peek(args.at(2)) else {
+        return Err(CmdError::NO_SUCH_KEY);
+    };
+    if !what.eq_ignore_ascii_case(record.value().encoding()) {
+        return Err(CmdError::fixed(or));
+    }
+    cx.sys
+        .host
+        .0
+        .log(&format!("DEBUG {what}: {:?}", record.value()));
+    // Tools expect these words.
+    cx.reply
+        .simple(&format!("{what} structure printed on stdout"));
+    Ok(Flow::Done)
+}
+
+/// From how many bytes on an element of a list stands alone; 0 for what it is without this command.
+fn packed_threshold(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    const MOST: u64 = (1 << 32) - (1 << 20);
+    let size = num::parse_memory(args.at(2)).filter(|size| *size <= MOST);
+    let size = size.and_then(|size| usize::try_from(size).ok());
+    let Some(size) = size else {
+        return Err(CmdError::fixed(
+            "ERR argument must be a memory value bigger than 1 and smaller than 4gb",
+        ));
+    };
+    cx.sys.debug.packed_threshold = Some(size).filter(|size| *size > 0);
+    cx.ok()
+}
+
 fn pause_cron(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     cx.sys.debug.cron_paused = switch(args);
     cx.ok()
@@ -170,6 +220,11 @@ fn set_active_expire(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 
 fn set_disable_deny_scripts(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     cx.sys.debug.scripts_call_all = switch(args);
+    cx.ok()
+}
+
+fn set_skip_checksum_validation(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    cx.sys.debug.checksums_skipped = switch(args);
     cx.ok()
 }
 
@@ -283,6 +338,8 @@ fn help(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
         "    A digest of each value.",
         "ERROR <text>",
         "    Answer with this error.",
+        "LISTPACK <key>",
+        "    Write a value that is a listpack to the server's log.",
         "LOG <text>",
         "    Write to the server's log.",
         "OBJECT <key>",
@@ -294,10 +351,16 @@ fn help(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
         "PROTOCOL <type>",
         "    Answer with a sample: string, integer, double, bignum, null, array, set, map, attrib, push, verbatim,",
         "    true or false.",
+        "QUICKLIST <key> [<0|1>]",
+        "    Write a long list to the server's log.",
+        "QUICKLIST-PACKED-THRESHOLD <size>",
+        "    Let elements of lists from this size on stand alone; 0 for the usual size.",
         "SET-ACTIVE-EXPIRE <0|1>",
         "    With 0, delete expired keys only when they are asked for.",
         "SET-DISABLE-DENY-SCRIPTS <0|1>",
         "    With 1, scripts may call every command.",
+        "SET-SKIP-CHECKSUM-VALIDATION <0|1>",
+        "    With 1, RESTORE takes payloads whose checksum is wrong.",
         "SLEEP <seconds>",
         "    Do nothing for a while, and let everybody wait.",
         "STRINGMATCH-LEN <length> <pattern>",

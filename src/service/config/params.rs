@@ -363,9 +363,9 @@ params! {
             alias("hash-max-ziplist-value");
         /// Elements (or, negative, 4 to 64 kb) of a node of a list.
         "list-max-listpack-size" => list_max_listpack_size: i32 = "-2", Int(-INT - 1, INT),
-            alias("list-max-ziplist-size"), later;
+            alias("list-max-ziplist-size");
         /// Nodes at either end of a list that stay uncompressed; 0 compresses none.
-        "list-compress-depth" => list_compress_depth: i32 = "0", Int(0, INT), later;
+        "list-compress-depth" => list_compress_depth: i32 = "0", Int(0, INT);
         /// Members of a set of integers.
         "set-max-intset-entries" => set_max_intset_entries: usize = "512", Int(0, LONG);
         /// Members of a set that is a listpack.
@@ -405,8 +405,8 @@ params! {
         "save" => save: Vec<SavePoint> = "", SavePoints, multi, later;
         /// The file to save to.
         "dbfilename" => dbfilename: String = "dump.rdb", FileName, protected, later;
-        /// Compress strings in it.
-        "rdbcompression" => rdbcompression: bool = "yes", YesNo, later;
+        /// Compress long strings in it, and in the payloads of DUMP.
+        "rdbcompression" => rdbcompression: bool = "yes", YesNo;
         /// End it with a checksum.
         "rdbchecksum" => rdbchecksum: bool = "yes", YesNo, immutable, later;
         /// Sync it every few megabytes.
@@ -415,9 +415,9 @@ params! {
         "rdb-del-sync-files" => rdb_del_sync_files: bool = "no", YesNo, later;
         /// Refuse writes while saving fails.
         "stop-writes-on-bgsave-error" => stop_writes_on_bgsave_error: bool = "yes", YesNo, later;
-        /// Check encodings deeply when they are loaded.
+        /// Check encodings deeply when they are loaded. They are, whatever this says.
         "sanitize-dump-payload" => sanitize_dump_payload: &'static str = "no",
-            Word(&["no", "yes", "clients"]), later;
+            Word(&["no", "yes", "clients"]), hint;
         /// Microseconds to wait after each key saved, for tests.
         "rdb-key-save-delay" => rdb_key_save_delay: i64 = "0", Int(-INT - 1, INT), hidden, later;
         /// Microseconds to wait after each key loaded, for tests.

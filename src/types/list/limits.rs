@@ -4,9 +4,6 @@
 const SIZES: [usize; 5] = [4096, 8192, 16_384, 32_768, 65_536];
 /// No listpack with more than one element is larger, when elements are counted.
 const SAFE_SIZE: usize = 8192;
-/// From this size on an element stands alone, unless another is set.
-const PLAIN_FROM: usize = 1 << 30;
-
 /// What the configuration says of lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -18,12 +15,17 @@ pub struct Limits {
     pub plain_from: usize,
 }
 
+impl Limits {
+    /// From this size on an element stands alone, unless another is set.
+    pub const PLAIN_FROM: usize = 1 << 30;
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
             fill: -2,
             depth: 0,
-            plain_from: PLAIN_FROM,
+            plain_from: Self::PLAIN_FROM,
         }
     }
 }

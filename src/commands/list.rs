@@ -1,6 +1,0 @@
-//! Lists.
-
-use crate::exec::Command;
-
-/// The rows of this family.
-pub(super) const COMMANDS: &[Command] = &[];
