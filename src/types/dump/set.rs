@@ -32,7 +32,11 @@ pub(super) fn read(tag: Tag, r: &mut Reader<'_>, limits: Limits) -> Result<Set, 
             Ok(Set::from_ints(ints, limits))
         }
         Tag::SetListpack => {
-            Set::from_packed(super::listpack(r)?, limits).map_err(|_| Corrupt)
+            let packed = super::listpack(r)?;
+            match packed.is_empty() {
+                true => Ok(Set::packed()),
+                false => Set::from_packed(packed, limits).map_err(|_| Corrupt),
+            }
         }
         _ => read_members(r, limits),
     }
@@ -50,5 +54,5 @@ fn read_members(r: &mut Reader<'_>, limits: Limits) -> Result<Set, Corrupt> {
             return Err(Corrupt);
         }
     }
-    if set.is_empty() { Err(Corrupt) } else { Ok(set) }
+    Ok(set)
 }
