@@ -101,6 +101,25 @@ const KNOWN: &[Known] = &[
         },
     },
     Known {
+        reason: "Since 7.2 a rank without a counterpart is out of range.",
+        verdict: Verdict::Same,
+        holds: |name, _, theirs, ours| {
+            name == b"LPOS"
+                && !theirs.is_error()
+                && ours
+                    .bytes()
+                    .starts_with(b"ERR value is out of range, value must between -")
+        },
+    },
+    Known {
+        reason: "Since 7.2 a timeout beyond the clock is out of range.",
+        verdict: Verdict::Same,
+        holds: |_, _, theirs, ours| {
+            theirs.bytes() == b"ERR timeout is negative"
+                && ours.bytes() == b"ERR timeout is out of range"
+        },
+    },
+    Known {
         reason: "Since 7.2 an id below one that was deleted is refused.",
         verdict: Verdict::Apart,
         holds: |name, _, theirs, ours| {
