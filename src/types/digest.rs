@@ -55,7 +55,14 @@ impl Value {
                     .for_each(|member| sum.xor(member.bytes(&mut buf)));
             }
             Value::ZSet(zset) => {
-                let _ = zset;
+                for (member, score) in zset.iter() {
+                    let mut text = Vec::new();
+                    num::write_f64_g17(&mut text, score);
+                    let mut one = Digest::default();
+                    one.mix_element(member);
+                    one.mix(&text);
+                    sum.xor(&one.0);
+                }
             }
             Value::Hash(hash) => {
                 for entry in hash.iter(now) {

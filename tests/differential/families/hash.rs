@@ -69,14 +69,14 @@ impl Generator {
     fn hset(&mut self, key: &str) -> Argv {
         let mut argv = cmd![self.pick(&["HSET", "HSET", "HMSET"]), key];
         let many = match self.rng.random_range(0..60) {
-            // About as many as a listpack takes, some of them twice.
+            // About as many as a listpack takes. None of them twice: what counts before 7.2 is how many there are
+            // afterwards, and since then how many are given.
             0 => Some(self.rng.random_range(500..520)),
             1 => Some(self.rng.random_range(5..80)),
             _ => None,
         };
         for i in 0..many.unwrap_or_else(|| self.rng.random_range(1..=4)) {
             let field = match many {
-                Some(_) if self.chance(200) => "0".to_owned(),
                 Some(_) => i.to_string(),
                 None => self.field(),
             };
