@@ -85,7 +85,8 @@ fn restore(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     match value {
         Read::Empty => return Err(BAD_FORMAT),
         Read::Value(value) if deadline.is_none_or(|at| at > cx.now) => {
-            cx.ks.restore(key, value, deadline, Event::generic("restore"));
+            cx.ks
+                .restore(key, value, deadline, Event::generic("restore"));
             options.set_uses(cx, key);
             if let Some(at) = deadline.filter(|_| !options.absolute) {
                 propagate(cx, args, at);
@@ -96,7 +97,8 @@ fn restore(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     cx.ok()
 }
 
-fn load(cx: &Ctx<'_>, object: &[u8]) -> Result<Read, Corrupt> {
+/// Reads an object, into the encodings that the configuration asks for.
+pub(super) fn load(cx: &Ctx<'_>, object: &[u8]) -> Result<Read, Corrupt> {
     let limits = dump::Limits {
         list: list::limits(cx.sys),
         hash: hash::limits(cx),
