@@ -32,6 +32,8 @@ const ARITY_BY_HAND: &[&str] = &[
     "debug",
     "migrate",
     "sentinel|simulate-failure",
+    "geosearch",
+    "geosearchstore",
 ];
 
 fn entries() -> impl Iterator<Item = &'static Entry> {
@@ -263,6 +265,12 @@ impl Choices for Values {
             (_, "digest") => b"0123456789abcdef".to_vec(),
             _ => b"value".to_vec(),
         }
+    }
+
+    fn repeat(&mut self, arg: &Arg<'_>) -> usize {
+        // A polygon has at least three vertices.
+        let least = if arg.name == "vertices" { 3 } else { 1 };
+        least + self.below(3)
     }
 }
 
