@@ -55,7 +55,9 @@ fn check(here: &mut Target, sample: &Sample) -> Result<(), String> {
     let again = here.dump(b"r");
     if sample.mark != Mark::Order && again != sample.payload {
         let (ours, theirs) = (samples::hex(&again), samples::hex(&sample.payload));
-        return Err(format!("DUMP of what was restored is\n{ours}\nand not\n{theirs}"));
+        return Err(format!(
+            "DUMP of what was restored is\n{ours}\nand not\n{theirs}"
+        ));
     }
     here.restore(b"r2", &again)?;
     if here.contents(b"r2") != made {
@@ -75,11 +77,19 @@ fn values_move_to_a_real_server_and_back() {
         here.run_all(&sample.commands);
         there.run_all(&sample.commands);
         let made = here.contents(b"k");
-        assert_eq!(made, there.contents(b"k"), "{}: made by commands", sample.name);
+        assert_eq!(
+            made,
+            there.contents(b"k"),
+            "{}: made by commands",
+            sample.name
+        );
         let (ours, theirs) = (here.dump(b"k"), there.dump(b"k"));
-        there.restore(b"r", &ours).unwrap_or_else(|e| panic!("{}: to Redis: {e}", sample.name));
+        there
+            .restore(b"r", &ours)
+            .unwrap_or_else(|e| panic!("{}: to Redis: {e}", sample.name));
         assert_eq!(there.contents(b"r"), made, "{}: to Redis", sample.name);
-        here.restore(b"r", &theirs).unwrap_or_else(|e| panic!("{}: from Redis: {e}", sample.name));
+        here.restore(b"r", &theirs)
+            .unwrap_or_else(|e| panic!("{}: from Redis: {e}", sample.name));
         assert_eq!(here.contents(b"r"), made, "{}: from Redis", sample.name);
         here.reset();
         there.reset();

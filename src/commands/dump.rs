@@ -85,7 +85,8 @@ fn restore(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     match value {
         Read::Empty => return Err(BAD_FORMAT),
         Read::Value(value) if deadline.is_none_or(|at| at > cx.now) => {
-            cx.ks.restore(key, value, deadline, Event::generic("restore"));
+            cx.ks
+                .restore(key, value, deadline, Event::generic("restore"));
             options.set_uses(cx, key);
             if let Some(at) = deadline.filter(|_| !options.absolute) {
                 propagate(cx, args, at);

@@ -24,8 +24,8 @@ pub mod payload;
 mod read;
 mod tag;
 mod write;
-pub mod zipmap;
 pub mod ziplist;
+pub mod zipmap;
 
 pub use blob::Blob;
 pub use read::Reader;

@@ -1,8 +1,6 @@
 //! Putting RDB bytes together.
 
-use super::{
-    ENCODED, INT_8, INT_16, INT_32, LEN_14, LEN_32, LEN_64, LZF, Tag,
-};
+use super::{ENCODED, INT_8, INT_16, INT_32, LEN_14, LEN_32, LEN_64, LZF, Tag};
 use crate::ds::listpack::Value;
 use crate::ds::lzf;
 use crate::util::num;
@@ -158,7 +156,11 @@ mod tests {
             ("012", b"\x03012"),
             ("aaaaaaaaaaaaaaaaaaaa", b"\x14aaaaaaaaaaaaaaaaaaaa"),
         ] {
-            assert_eq!(written(true, |w| w.string(text.as_bytes())), bytes, "{text}");
+            assert_eq!(
+                written(true, |w| w.string(text.as_bytes())),
+                bytes,
+                "{text}"
+            );
         }
         let long = [b'a'; 21];
         let packed = written(true, |w| w.string(&long));

@@ -110,7 +110,10 @@ mod tests {
 
     /// Puts header and terminator around entries, the last of which starts at `tail`.
     fn ziplist(entries: &[u8], tail: usize, count: u16) -> Vec<u8> {
-        let mut out = u32::try_from(entries.len() + HEADER + 1).unwrap().to_le_bytes().to_vec();
+        let mut out = u32::try_from(entries.len() + HEADER + 1)
+            .unwrap()
+            .to_le_bytes()
+            .to_vec();
         out.extend_from_slice(&u32::try_from(tail).unwrap().to_le_bytes());
         out.extend_from_slice(&count.to_le_bytes());
         out.extend_from_slice(entries);
@@ -120,8 +123,11 @@ mod tests {
 
     #[test]
     fn every_encoding_is_read() {
-        let mut entries = b"\x00\xf1\x02\xfd\x02\xfe\x80\x03\xc0\x00\x80\x04\xf0\xff\xff\x7f".to_vec();
-        entries.extend_from_slice(b"\x05\xd0\x00\x00\x00\x80\x06\xe0\xff\xff\xff\xff\xff\xff\xff\x7f\x0a\x02ab");
+        let mut entries =
+            b"\x00\xf1\x02\xfd\x02\xfe\x80\x03\xc0\x00\x80\x04\xf0\xff\xff\x7f".to_vec();
+        entries.extend_from_slice(
+            b"\x05\xd0\x00\x00\x00\x80\x06\xe0\xff\xff\xff\xff\xff\xff\xff\x7f\x0a\x02ab",
+        );
         entries.extend_from_slice(b"\x04\x41\x00");
         entries.extend_from_slice(&[b'x'; 256]);
         let tail = HEADER + entries.len();
@@ -129,7 +135,18 @@ mod tests {
         let bytes = ziplist(&entries, tail, 10);
         let read = elements(&bytes).unwrap();
         let text: Vec<_> = read.iter().map(|e| String::from_utf8_lossy(e)).collect();
-        assert_eq!(text[..7], ["0", "12", "-128", "-32768", "8388607", "-2147483648", "9223372036854775807"]);
+        assert_eq!(
+            text[..7],
+            [
+                "0",
+                "12",
+                "-128",
+                "-32768",
+                "8388607",
+                "-2147483648",
+                "9223372036854775807"
+            ]
+        );
         assert_eq!((text[7].as_ref(), text[8].len()), ("ab", 256));
         assert_eq!(text.len(), 10);
     }

@@ -83,7 +83,10 @@ mod tests {
                 let _ = pairs(&bad);
             }
         }
-        assert_eq!(pairs(b"\x01\x03foo\x03\x00bar\x01a\x01\0b\xff"), Err(Corrupt));
+        assert_eq!(
+            pairs(b"\x01\x03foo\x03\x00bar\x01a\x01\0b\xff"),
+            Err(Corrupt)
+        );
         assert_eq!(pairs(b"\x00\xff\xff"), Err(Corrupt));
     }
 }

@@ -6,6 +6,7 @@
 pub mod bits;
 pub mod digest;
 pub mod dump;
+pub mod geo;
 pub mod hash;
 pub mod hll;
 pub mod lcs;

@@ -134,9 +134,13 @@ fn same(name: &[u8], argv: &[Vec<u8>], theirs: &Reply, ours: &Reply) -> bool {
         b"TTL" | b"EXPIRETIME" | b"OBJECT" => near(theirs, ours, 2),
         b"PTTL" | b"PEXPIRETIME" => near(theirs, ours, 3000),
         // What a hash table holds comes in an order of each server's own.
-        b"KEYS" | b"HKEYS" | b"HVALS" | b"SMEMBERS" | b"SINTER" | b"SUNION" | b"SDIFF" | b"SPOP" => {
-            sorted(theirs) == sorted(ours)
-        }
+        b"KEYS" | b"HKEYS" | b"HVALS" | b"SMEMBERS" | b"SINTER" | b"SUNION" | b"SDIFF"
+        | b"SPOP" => sorted(theirs) == sorted(ours),
+        // Where texts tie, and where a set is not sorted, the order is each server's own.
+        b"SORT" | b"SORT_RO" if may_tie(argv) => match (theirs, ours) {
+            (Reply::Array(a), Reply::Array(b)) if has(argv, b"LIMIT") => a.len() == b.len(),
+            _ => sorted(theirs) == sorted(ours),
+        },
         // Which members are up to chance; how many is not.
         b"SRANDMEMBER" => match (theirs, ours) {
             (Reply::Array(a), Reply::Array(b)) => a.len() == b.len(),
@@ -148,8 +152,8 @@ fn same(name: &[u8], argv: &[Vec<u8>], theirs: &Reply, ours: &Reply) -> bool {
             // The order of keys is each server's own, so only a whole scan in one call compares.
             ([c, a], [d, b]) => {
                 let cursor = argv.get(if name == b"SCAN" { 1 } else { 2 });
-                let whole = [c, d].iter().all(|c| c.bytes() == b"0")
-                    && cursor.is_some_and(|c| c == b"0");
+                let whole =
+                    [c, d].iter().all(|c| c.bytes() == b"0") && cursor.is_some_and(|c| c == b"0");
                 !whole || sorted(a) == sorted(b)
             }
             _ => false,
@@ -186,6 +190,17 @@ fn same_payload(theirs: &[u8], ours: &[u8]) -> bool {
     theirs.first().is_some_and(loose)
         && theirs.first() == ours.first()
         && theirs.len() == ours.len()
+}
+
+/// Whether SORT compares texts found elsewhere, or nothing at all.
+fn may_tie(argv: &[Vec<u8>]) -> bool {
+    let constant =
+        |pair: &[Vec<u8>]| pair[0].eq_ignore_ascii_case(b"BY") && !pair[1].contains(&b'*');
+    has(argv, b"BY") && (has(argv, b"ALPHA") || argv.windows(2).any(constant))
+}
+
+fn has(argv: &[Vec<u8>], token: &[u8]) -> bool {
+    argv.iter().any(|a| a.eq_ignore_ascii_case(token))
 }
 
 fn near(a: &Reply, b: &Reply, by: i64) -> bool {

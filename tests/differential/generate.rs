@@ -986,6 +986,10 @@ impl Generator {
                 argv[from + 2] = MORE_THAN_ALL.into();
             }
         }
+        if name == b"SORT" && stores_what_may_tie(&argv[from..]) {
+            argv.retain(|a| !a.eq_ignore_ascii_case(b"STORE"));
+            argv.push(b"ASC".into());
+        }
         let args = &mut argv[from..];
         let timed = args
             .iter()
@@ -1077,6 +1081,12 @@ fn consumers_of(argv: &[Vec<u8>]) -> Vec<(Vec<u8>, Vec<u8>, Vec<u8>)> {
             .collect();
     }
     Vec::new()
+}
+
+/// Whether SORT would store elements whose texts to compare may be the same: their order is up to each server.
+fn stores_what_may_tie(args: &[Vec<u8>]) -> bool {
+    let has = |token: &[u8]| args.iter().any(|a| a.eq_ignore_ascii_case(token));
+    has(b"BY") && has(b"ALPHA") && has(b"STORE")
 }
 
 /// Commands that a script may call without ending differently from one server to the next.

@@ -15,7 +15,10 @@ const EDGES: [u8; 18] = [
 ];
 
 pub fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
+    std::env::var(name)
+        .ok()
+        .and_then(|v| v.parse().ok())
+        .unwrap_or(default)
 }
 
 pub fn run(count: u64, seed: u64) {
@@ -64,7 +67,8 @@ fn whole(here: &mut Target) -> Vec<Vec<u8>> {
     here.reset();
     // Most are small; the large ones would only slow things down.
     out.retain(|payload| payload.len() < 2000);
-    out.iter_mut().for_each(|payload| payload.truncate(payload.len() - FOOTER));
+    out.iter_mut()
+        .for_each(|payload| payload.truncate(payload.len() - FOOTER));
     out
 }
 
@@ -117,37 +121,102 @@ fn moves(here: &mut Target) {
     }
     let contents = here.contents(b"r");
     let dumped = here.dump(b"r");
-    here.restore(b"moved", &dumped).unwrap_or_else(|e| panic!("{e}: {}", samples::hex(&dumped)));
+    here.restore(b"moved", &dumped)
+        .unwrap_or_else(|e| panic!("{e}: {}", samples::hex(&dumped)));
     assert_eq!(here.contents(b"moved"), contents);
     assert_eq!(here.dump(b"moved").first(), dumped.first());
 }
 
 fn edits(kind: &str) -> &'static [&'static str] {
     match kind {
-        "string" => &["APPEND r x", "SETRANGE r 3 yz", "GETRANGE r 0 -1", "BITCOUNT r", "PFADD r a b", "PFCOUNT r", "INCR r"],
+        "string" => &[
+            "APPEND r x",
+            "SETRANGE r 3 yz",
+            "GETRANGE r 0 -1",
+            "BITCOUNT r",
+            "PFADD r a b",
+            "PFCOUNT r",
+            "INCR r",
+        ],
         "list" => &[
-            "RPUSH r x 7", "LPUSH r y", "LSET r 1 z", "LINSERT r BEFORE z w", "LINDEX r -2", "LPOS r 7", "LREM r 0 a",
-            "LRANGE r 1 -2", "RPOP r", "LPOP r 2", "LTRIM r 1 -1", "LMOVE r r LEFT RIGHT",
+            "RPUSH r x 7",
+            "LPUSH r y",
+            "LSET r 1 z",
+            "LINSERT r BEFORE z w",
+            "LINDEX r -2",
+            "LPOS r 7",
+            "LREM r 0 a",
+            "LRANGE r 1 -2",
+            "RPOP r",
+            "LPOP r 2",
+            "LTRIM r 1 -1",
+            "LMOVE r r LEFT RIGHT",
         ],
         "set" => &[
-            "SADD r x 7 123456789", "SISMEMBER r a", "SREM r a 1", "SRANDMEMBER r 3", "SSCAN r 0", "SPOP r",
+            "SADD r x 7 123456789",
+            "SISMEMBER r a",
+            "SREM r a 1",
+            "SRANDMEMBER r 3",
+            "SSCAN r 0",
+            "SPOP r",
             "SADD r longer-than-all-the-others-longer-than-all-the-others-longer-than-all-the-others",
         ],
         "hash" => &[
-            "HSET r x 1 f 2", "HINCRBY r x 5", "HGET r f", "HDEL r a", "HRANDFIELD r 3 WITHVALUES", "HSCAN r 0",
-            "HSTRLEN r f", "HPEXPIRE r 100000 FIELDS 1 x", "HPTTL r FIELDS 2 x f", "HPERSIST r FIELDS 1 x", "HLEN r",
+            "HSET r x 1 f 2",
+            "HINCRBY r x 5",
+            "HGET r f",
+            "HDEL r a",
+            "HRANDFIELD r 3 WITHVALUES",
+            "HSCAN r 0",
+            "HSTRLEN r f",
+            "HPEXPIRE r 100000 FIELDS 1 x",
+            "HPTTL r FIELDS 2 x f",
+            "HPERSIST r FIELDS 1 x",
+            "HLEN r",
         ],
         "zset" => &[
-            "ZADD r 1.5 x 2 7", "ZINCRBY r 3 a", "ZSCORE r b", "ZRANK r x", "ZRANGEBYSCORE r -inf (5", "ZREM r a",
-            "ZRANGE r [a [z BYLEX", "ZREVRANGE r 0 -1", "ZCOUNT r 0 10", "ZPOPMIN r", "ZPOPMAX r", "ZRANDMEMBER r 2", "ZSCAN r 0",
+            "ZADD r 1.5 x 2 7",
+            "ZINCRBY r 3 a",
+            "ZSCORE r b",
+            "ZRANK r x",
+            "ZRANGEBYSCORE r -inf (5",
+            "ZREM r a",
+            "ZRANGE r [a [z BYLEX",
+            "ZREVRANGE r 0 -1",
+            "ZCOUNT r 0 10",
+            "ZPOPMIN r",
+            "ZPOPMAX r",
+            "ZRANDMEMBER r 2",
+            "ZSCAN r 0",
         ],
         "stream" => &[
-            "XADD r * f v", "XLEN r", "XRANGE r - + COUNT 3", "XREVRANGE r + - COUNT 3", "XINFO GROUPS r", "XINFO STREAM r",
-            "XGROUP CREATE r new 0", "XREADGROUP GROUP new c COUNT 2 STREAMS r >", "XREADGROUP GROUP g c STREAMS r >",
-            "XREADGROUP GROUP g c STREAMS r 0", "XREADGROUP GROUP one c STREAMS r >", "XPENDING r one - + 10", "XPENDING r g",
-            "XAUTOCLAIM r g c2 0 0", "XAUTOCLAIM r one alice 0 0", "XACK r g 1-0", "XINFO CONSUMERS r g", "XDEL r 1-0 2-0 1-1",
-            "XADD r IDMP p i * f v", "XADD r IDMP p i * f v", "XCFGSET r IDMP-MAXSIZE 5", "XTRIM r MAXLEN 1", "XSETID r 18446744073709551615-5",
-            "XGROUP DELCONSUMER r g c", "XGROUP DESTROY r one", "XADD r * f v", "XREAD STREAMS r 0",
+            "XADD r * f v",
+            "XLEN r",
+            "XRANGE r - + COUNT 3",
+            "XREVRANGE r + - COUNT 3",
+            "XINFO GROUPS r",
+            "XINFO STREAM r",
+            "XGROUP CREATE r new 0",
+            "XREADGROUP GROUP new c COUNT 2 STREAMS r >",
+            "XREADGROUP GROUP g c STREAMS r >",
+            "XREADGROUP GROUP g c STREAMS r 0",
+            "XREADGROUP GROUP one c STREAMS r >",
+            "XPENDING r one - + 10",
+            "XPENDING r g",
+            "XAUTOCLAIM r g c2 0 0",
+            "XAUTOCLAIM r one alice 0 0",
+            "XACK r g 1-0",
+            "XINFO CONSUMERS r g",
+            "XDEL r 1-0 2-0 1-1",
+            "XADD r IDMP p i * f v",
+            "XADD r IDMP p i * f v",
+            "XCFGSET r IDMP-MAXSIZE 5",
+            "XTRIM r MAXLEN 1",
+            "XSETID r 18446744073709551615-5",
+            "XGROUP DELCONSUMER r g c",
+            "XGROUP DESTROY r one",
+            "XADD r * f v",
+            "XREAD STREAMS r 0",
         ],
         _ => &[],
     }

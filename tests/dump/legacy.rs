@@ -172,7 +172,17 @@ const LATE: i64 = 9_000_000_000_000;
 fn group(read: &[u8], active: &[u8]) -> Vec<u8> {
     let then = millis(THEN);
     let parts: [&[u8]; 11] = [
-        &raw(b"g"), &[1, 0], read, &[1], &id(1, 0), &then, &[1], &[1], &raw(b"c"), &then, active,
+        &raw(b"g"),
+        &[1, 0],
+        read,
+        &[1],
+        &id(1, 0),
+        &then,
+        &[1],
+        &[1],
+        &raw(b"c"),
+        &then,
+        active,
     ];
     [&parts.concat()[..], &[1], &id(1, 0)].concat()
 }
@@ -180,32 +190,89 @@ fn group(read: &[u8], active: &[u8]) -> Vec<u8> {
 /// Name, payload, and commands that make the same at `k`.
 pub fn samples() -> Vec<(&'static str, Vec<u8>, Vec<Argv>)> {
     let all = [lists(), sets(), hashes(), zsets(), streams()].concat();
-    let made = |lines: &str| lines.lines().flat_map(|line| commands(line.trim())).collect();
-    all.into_iter().map(|(name, payload, lines)| (name, payload, made(lines))).collect()
+    let made = |lines: &str| {
+        lines
+            .lines()
+            .flat_map(|line| commands(line.trim()))
+            .collect()
+    };
+    all.into_iter()
+        .map(|(name, payload, lines)| (name, payload, made(lines)))
+        .collect()
 }
 
 type Samples = Vec<(&'static str, Vec<u8>, &'static str)>;
 
 fn lists() -> Samples {
     let long = "x".repeat(300);
-    let items = ["0", "12", "-128", "300", "-8388608", "2147483647", "-9223372036854775808", "text", "", &long, "y"];
+    let items = [
+        "0",
+        "12",
+        "-128",
+        "300",
+        "-8388608",
+        "2147483647",
+        "-9223372036854775808",
+        "text",
+        "",
+        &long,
+        "y",
+    ];
     let same = "RPUSH k 0 12 -128 300 -8388608 2147483647 -9223372036854775808 text \"\" x*300 y";
     vec![
-        ("list as strings", sealed(1, 6, &[&len(items.len()), &raws(&items)]), same),
+        (
+            "list as strings",
+            sealed(1, 6, &[&len(items.len()), &raws(&items)]),
+            same,
+        ),
         (
             "list as strings, integers and compressed",
-            sealed(1, 6, &[&[4], b"\xc0\x05\xc1\x00\x80\xc2\x00\x00\x00\x80", b"\xc3\x05\x0b\x00a\xe0\x01\x00"]),
+            sealed(
+                1,
+                6,
+                &[
+                    &[4],
+                    b"\xc0\x05\xc1\x00\x80\xc2\x00\x00\x00\x80",
+                    b"\xc3\x05\x0b\x00a\xe0\x01\x00",
+                ],
+            ),
             "RPUSH k 5 -32768 -2147483648 a*11",
         ),
-        ("list as a ziplist", sealed(10, 6, &[&raw(&ziplist(&items))]), same),
+        (
+            "list as a ziplist",
+            sealed(10, 6, &[&raw(&ziplist(&items))]),
+            same,
+        ),
         (
             "list as ziplists, one of them empty",
-            sealed(14, 9, &[&[3], &raw(&ziplist(&items[..5])), &raw(&ziplist(&[])), &raw(&ziplist(&items[5..]))]),
+            sealed(
+                14,
+                9,
+                &[
+                    &[3],
+                    &raw(&ziplist(&items[..5])),
+                    &raw(&ziplist(&[])),
+                    &raw(&ziplist(&items[5..])),
+                ],
+            ),
             same,
         ),
         (
             "list as listpacks and plain nodes",
-            sealed(18, 10, &[&[4, 2], &raw(&listpack(&["a", "1"])), &[1], &raw(b"plain"), &[2], &raw(&listpack(&[])), &[1], &raw(b"7")]),
+            sealed(
+                18,
+                10,
+                &[
+                    &[4, 2],
+                    &raw(&listpack(&["a", "1"])),
+                    &[1],
+                    &raw(b"plain"),
+                    &[2],
+                    &raw(&listpack(&[])),
+                    &[1],
+                    &raw(b"7"),
+                ],
+            ),
             "RPUSH k a 1 plain 7",
         ),
     ]
@@ -213,11 +280,31 @@ fn lists() -> Samples {
 
 fn sets() -> Samples {
     vec![
-        ("set as strings", sealed(2, 6, &[&[3], &raws(&["a", "1", "b"])]), "SADD k a 1 b"),
-        ("set as strings that are integers", sealed(2, 6, &[&[3], &raws(&["3", "1", "2"])]), "SADD k 1 2 3"),
-        ("set of integers", sealed(11, 6, &[&raw(&intset(2, &[-5, 1, 300]))]), "SADD k -5 1 300"),
-        ("set of wide integers", sealed(11, 6, &[&raw(&intset(8, &[-5, 1 << 40]))]), "SADD k -5 1099511627776"),
-        ("set as a listpack", sealed(20, 11, &[&raw(&listpack(&["a", "1", "b"]))]), "SADD k a 1 b"),
+        (
+            "set as strings",
+            sealed(2, 6, &[&[3], &raws(&["a", "1", "b"])]),
+            "SADD k a 1 b",
+        ),
+        (
+            "set as strings that are integers",
+            sealed(2, 6, &[&[3], &raws(&["3", "1", "2"])]),
+            "SADD k 1 2 3",
+        ),
+        (
+            "set of integers",
+            sealed(11, 6, &[&raw(&intset(2, &[-5, 1, 300]))]),
+            "SADD k -5 1 300",
+        ),
+        (
+            "set of wide integers",
+            sealed(11, 6, &[&raw(&intset(8, &[-5, 1 << 40]))]),
+            "SADD k -5 1099511627776",
+        ),
+        (
+            "set as a listpack",
+            sealed(20, 11, &[&raw(&listpack(&["a", "1", "b"]))]),
+            "SADD k a 1 b",
+        ),
     ]
 }
 
@@ -229,41 +316,122 @@ fn hashes() -> Samples {
     let timed = "HSET k a 1 b 2 c 3\nHPEXPIREAT k 9000000000005 FIELDS 1 a\nHPEXPIREAT k 9000000000000 FIELDS 1 c";
     let triples = |c: &str, a: &str| listpack(&["c", "3", c, "a", "1", a, "b", "2", "0"]);
     let lp = triples("9000000000000", "9000000000005");
-    let relative = [&[3, 6][..], &raws(&["a", "1"]), &[0], &raws(&["b", "2"]), &[1], &raws(&["c", "3"])].concat();
+    let relative = [
+        &[3, 6][..],
+        &raws(&["a", "1"]),
+        &[0],
+        &raws(&["b", "2"]),
+        &[1],
+        &raws(&["c", "3"]),
+    ]
+    .concat();
     let at = |n: i64| [&[0x81][..], &n.to_be_bytes()].concat();
-    let absolute = [&[3][..], &at(LATE + 5), &raws(&["a", "1"]), &[0], &raws(&["b", "2"]), &at(LATE), &raws(&["c", "3"])].concat();
+    let absolute = [
+        &[3][..],
+        &at(LATE + 5),
+        &raws(&["a", "1"]),
+        &[0],
+        &raws(&["b", "2"]),
+        &at(LATE),
+        &raws(&["c", "3"]),
+    ]
+    .concat();
     vec![
         ("hash as strings", sealed(4, 6, &[&[3], &raws(&flat)]), same),
-        ("hash as a zipmap", sealed(9, 3, &[&raw(&zipmap(&pairs, 0))]), same),
-        ("hash as a zipmap with free bytes", sealed(9, 3, &[&raw(&zipmap(&pairs, 3))]), same),
-        ("hash as a zipmap with a long value", sealed(9, 3, &[&raw(&zipmap(&[("f", &long)], 0))]), "HSET k f v*300"),
-        ("hash as a ziplist", sealed(13, 6, &[&raw(&ziplist(&flat))]), same),
-        ("hash as a listpack", sealed(16, 10, &[&raw(&listpack(&flat))]), same),
-        ("hash with deadlines", sealed(24, 12, &[&millis(LATE), &relative]), timed),
-        ("hash with deadlines, old", sealed(22, 12, &[&absolute]), timed),
-        ("hash with deadlines as a listpack", sealed(25, 12, &[&millis(LATE), &raw(&lp)]), timed),
-        ("hash with deadlines as a listpack, old", sealed(23, 12, &[&raw(&lp)]), timed),
+        (
+            "hash as a zipmap",
+            sealed(9, 3, &[&raw(&zipmap(&pairs, 0))]),
+            same,
+        ),
+        (
+            "hash as a zipmap with free bytes",
+            sealed(9, 3, &[&raw(&zipmap(&pairs, 3))]),
+            same,
+        ),
+        (
+            "hash as a zipmap with a long value",
+            sealed(9, 3, &[&raw(&zipmap(&[("f", &long)], 0))]),
+            "HSET k f v*300",
+        ),
+        (
+            "hash as a ziplist",
+            sealed(13, 6, &[&raw(&ziplist(&flat))]),
+            same,
+        ),
+        (
+            "hash as a listpack",
+            sealed(16, 10, &[&raw(&listpack(&flat))]),
+            same,
+        ),
+        (
+            "hash with deadlines",
+            sealed(24, 12, &[&millis(LATE), &relative]),
+            timed,
+        ),
+        (
+            "hash with deadlines, old",
+            sealed(22, 12, &[&absolute]),
+            timed,
+        ),
+        (
+            "hash with deadlines as a listpack",
+            sealed(25, 12, &[&millis(LATE), &raw(&lp)]),
+            timed,
+        ),
+        (
+            "hash with deadlines as a listpack, old",
+            sealed(23, 12, &[&raw(&lp)]),
+            timed,
+        ),
         (
             "hash with a field whose time is over",
-            sealed(25, 12, &[&millis(1000), &raw(&triples("1000", "9000000000005"))]),
+            sealed(
+                25,
+                12,
+                &[&millis(1000), &raw(&triples("1000", "9000000000005"))],
+            ),
             "HSET k a 1 b 2\nHPEXPIREAT k 9000000000005 FIELDS 1 a",
         ),
     ]
 }
 
 fn zsets() -> Samples {
-    let flat = ["min", "-inf", "a", "1", "b", "1.5", "7", "1e+20", "max", "inf"];
+    let flat = [
+        "min", "-inf", "a", "1", "b", "1.5", "7", "1e+20", "max", "inf",
+    ];
     let same = "ZADD k 1 a 1.5 b -inf min 1e20 7 inf max";
-    let scores = [("a", "1"), ("b", "1.5"), ("min", "-inf"), ("7", "1e+20"), ("max", "inf")];
+    let scores = [
+        ("a", "1"),
+        ("b", "1.5"),
+        ("min", "-inf"),
+        ("7", "1e+20"),
+        ("max", "inf"),
+    ];
     let binary: Vec<u8> = [("x", 0.1f64), ("y", -3.0)]
         .iter()
         .flat_map(|(member, score)| [raw(member.as_bytes()), score.to_le_bytes().to_vec()].concat())
         .collect();
     vec![
-        ("sorted set with scores as text", sealed(3, 6, &[&zset(&scores)]), same),
-        ("sorted set with binary scores", sealed(5, 8, &[&[2], &binary]), "ZADD k 0.1 x -3 y"),
-        ("sorted set as a ziplist", sealed(12, 6, &[&raw(&ziplist(&flat))]), same),
-        ("sorted set as a listpack", sealed(17, 10, &[&raw(&listpack(&flat))]), same),
+        (
+            "sorted set with scores as text",
+            sealed(3, 6, &[&zset(&scores)]),
+            same,
+        ),
+        (
+            "sorted set with binary scores",
+            sealed(5, 8, &[&[2], &binary]),
+            "ZADD k 0.1 x -3 y",
+        ),
+        (
+            "sorted set as a ziplist",
+            sealed(12, 6, &[&raw(&ziplist(&flat))]),
+            same,
+        ),
+        (
+            "sorted set as a listpack",
+            sealed(17, 10, &[&raw(&listpack(&flat))]),
+            same,
+        ),
     ]
 }
 
@@ -272,23 +440,62 @@ fn streams() -> Samples {
     let nodes = nodes();
     let active = millis(THEN);
     let defaults: &[u8] = &[0x40, 100, 0x40, 100, 0, 0, 0];
-    let idmp = [&[0x40, 100, 0x40, 100, 1][..], &raw(b"p"), &[1], &raw(b"i"), &[2, 0, 1, 0]].concat();
+    let idmp = [
+        &[0x40, 100, 0x40, 100, 1][..],
+        &raw(b"p"),
+        &[1],
+        &raw(b"i"),
+        &[2, 0, 1, 0],
+    ]
+    .concat();
     let nacked = [
-        &raw(b"g")[..], &[1, 0], &[1], &[1], &id(1, 0), &millis(0), &[1],
-        &[1], &raw(b"c"), &millis(THEN), &active, &[0], &[1], &id(1, 0),
+        &raw(b"g")[..],
+        &[1, 0],
+        &[1],
+        &[1],
+        &id(1, 0),
+        &millis(0),
+        &[1],
+        &[1],
+        &raw(b"c"),
+        &millis(THEN),
+        &active,
+        &[0],
+        &[1],
+        &id(1, 0),
     ];
     vec![
-        ("stream", sealed(15, 9, &[&nodes, COUNTED, &[1], &group(&[], &[])]), entries),
-        ("stream of 7.0", sealed(19, 10, &[&nodes, COUNTED_2, &[1], &group(&[1], &[])]), entries),
-        ("stream of 7.2", sealed(21, 11, &[&nodes, COUNTED_2, &[1], &group(&[1], &active)]), entries),
+        (
+            "stream",
+            sealed(15, 9, &[&nodes, COUNTED, &[1], &group(&[], &[])]),
+            entries,
+        ),
+        (
+            "stream of 7.0",
+            sealed(19, 10, &[&nodes, COUNTED_2, &[1], &group(&[1], &[])]),
+            entries,
+        ),
+        (
+            "stream of 7.2",
+            sealed(21, 11, &[&nodes, COUNTED_2, &[1], &group(&[1], &active)]),
+            entries,
+        ),
         (
             "stream of 8.6",
-            sealed(26, 13, &[&nodes, COUNTED_2, &[1], &group(&[1], &active), &idmp]),
+            sealed(
+                26,
+                13,
+                &[&nodes, COUNTED_2, &[1], &group(&[1], &active), &idmp],
+            ),
             entries,
         ),
         (
             "stream of 8.8",
-            sealed(27, 14, &[&nodes, COUNTED_2, &[1], &nacked.concat(), defaults]),
+            sealed(
+                27,
+                14,
+                &[&nodes, COUNTED_2, &[1], &nacked.concat(), defaults],
+            ),
             "XADD k 1-0 f 10\nXADD k 2-0 f 20\nXGROUP CREATE k g 0\nXREADGROUP GROUP g c COUNT 1 STREAMS k >\n\
              XNACK k g FAIL IDS 1 1-0",
         ),
@@ -303,10 +510,29 @@ pub fn broken() -> Vec<(&'static str, Vec<u8>)> {
     let twice = [&group(&[1], &[])[..], &group(&[1], &[])].concat();
     let (then, one) = (millis(THEN), id(1, 0));
     let unowned = [&raw(b"g")[..], &[1, 0, 1, 1], &one, &then, &[1, 0]].concat();
-    let unknown = [&raw(b"g")[..], &[1, 0, 1, 0, 1], &raw(b"c"), &then, &[1], &one].concat();
+    let unknown = [
+        &raw(b"g")[..],
+        &[1, 0, 1, 0, 1],
+        &raw(b"c"),
+        &then,
+        &[1],
+        &one,
+    ]
+    .concat();
     let two_owners = [
-        &raw(b"g")[..], &[1, 0, 1, 1], &one, &then, &[1, 2],
-        &raw(b"c"), &then, &[1], &one, &raw(b"d"), &then, &[1], &one,
+        &raw(b"g")[..],
+        &[1, 0, 1, 1],
+        &one,
+        &then,
+        &[1, 2],
+        &raw(b"c"),
+        &then,
+        &[1],
+        &one,
+        &raw(b"d"),
+        &then,
+        &[1],
+        &one,
     ];
     let overlapping = [&[2][..], &nodes[1..], &nodes[1..]].concat();
     vec![
@@ -314,46 +540,164 @@ pub fn broken() -> Vec<(&'static str, Vec<u8>)> {
         ("no list in ziplists", sealed(14, 9, &[&[1], &zl(&[])])),
         ("no list in listpacks", sealed(18, 10, &[&[1, 2], &lp(&[])])),
         ("a node of no kind", sealed(18, 10, &[&[1, 3], &lp(&["a"])])),
-        ("more elements than bytes", sealed(1, 6, &[&[0x80, 0xFF, 0xFF, 0xFF, 0xFF], &raws(&["a"])])),
+        (
+            "more elements than bytes",
+            sealed(1, 6, &[&[0x80, 0xFF, 0xFF, 0xFF, 0xFF], &raws(&["a"])]),
+        ),
         ("no set", sealed(2, 6, &[&[0]])),
         ("a member twice", sealed(2, 6, &[&[2], &raws(&["a", "a"])])),
-        ("an integer twice", sealed(2, 6, &[&[2], &raw(b"7"), &[0xC0, 7]])),
-        ("integers out of order", sealed(11, 6, &[&raw(&intset(2, &[5, 1]))])),
-        ("integers of three bytes", sealed(11, 6, &[&raw(&intset(3, &[1, 5]))])),
+        (
+            "an integer twice",
+            sealed(2, 6, &[&[2], &raw(b"7"), &[0xC0, 7]]),
+        ),
+        (
+            "integers out of order",
+            sealed(11, 6, &[&raw(&intset(2, &[5, 1]))]),
+        ),
+        (
+            "integers of three bytes",
+            sealed(11, 6, &[&raw(&intset(3, &[1, 5]))]),
+        ),
         ("no integers", sealed(11, 6, &[&raw(&intset(2, &[]))])),
-        ("a member twice in a listpack", sealed(20, 11, &[&lp(&["a", "b", "a"])])),
+        (
+            "a member twice in a listpack",
+            sealed(20, 11, &[&lp(&["a", "b", "a"])]),
+        ),
         ("no hash", sealed(4, 6, &[&[0]])),
-        ("a field twice", sealed(4, 6, &[&[2], &raws(&["a", "1", "a", "2"])])),
-        ("a field twice in a zipmap", sealed(9, 3, &[&raw(&zipmap(&[("a", "1"), ("a", "2")], 0))])),
+        (
+            "a field twice",
+            sealed(4, 6, &[&[2], &raws(&["a", "1", "a", "2"])]),
+        ),
+        (
+            "a field twice in a zipmap",
+            sealed(9, 3, &[&raw(&zipmap(&[("a", "1"), ("a", "2")], 0))]),
+        ),
         ("no zipmap", sealed(9, 3, &[&raw(&zipmap(&[], 0))])),
-        ("a field twice in a ziplist", sealed(13, 6, &[&zl(&["a", "1", "a", "2"])])),
-        ("a field without a value", sealed(13, 6, &[&zl(&["a", "1", "b"])])),
-        ("a field twice in a listpack", sealed(16, 10, &[&lp(&["a", "1", "a", "2"])])),
-        ("a field without a value in a listpack", sealed(16, 10, &[&lp(&["a"])])),
+        (
+            "a field twice in a ziplist",
+            sealed(13, 6, &[&zl(&["a", "1", "a", "2"])]),
+        ),
+        (
+            "a field without a value",
+            sealed(13, 6, &[&zl(&["a", "1", "b"])]),
+        ),
+        (
+            "a field twice in a listpack",
+            sealed(16, 10, &[&lp(&["a", "1", "a", "2"])]),
+        ),
+        (
+            "a field without a value in a listpack",
+            sealed(16, 10, &[&lp(&["a"])]),
+        ),
         ("no hash in a listpack", sealed(16, 10, &[&lp(&[])])),
-        ("deadlines out of order", sealed(25, 12, &[&millis(5), &lp(&["a", "1", "9000000000006", "b", "1", "9000000000005"])])),
-        ("a deadline that is text", sealed(25, 12, &[&millis(5), &lp(&["a", "1", "x"])])),
-        ("a deadline out of range", sealed(22, 12, &[&[1, 0x81, 1, 0, 0, 0, 0, 0, 0, 0], &raws(&["a", "1"])])),
-        ("deadlines that overflow", sealed(24, 12, &[&millis(5), &[1, 0x81, 255, 255, 255, 255, 255, 255, 255, 255], &raws(&["a", "1"])])),
+        (
+            "deadlines out of order",
+            sealed(
+                25,
+                12,
+                &[
+                    &millis(5),
+                    &lp(&["a", "1", "9000000000006", "b", "1", "9000000000005"]),
+                ],
+            ),
+        ),
+        (
+            "a deadline that is text",
+            sealed(25, 12, &[&millis(5), &lp(&["a", "1", "x"])]),
+        ),
+        (
+            "a deadline out of range",
+            sealed(
+                22,
+                12,
+                &[&[1, 0x81, 1, 0, 0, 0, 0, 0, 0, 0], &raws(&["a", "1"])],
+            ),
+        ),
+        (
+            "deadlines that overflow",
+            sealed(
+                24,
+                12,
+                &[
+                    &millis(5),
+                    &[1, 0x81, 255, 255, 255, 255, 255, 255, 255, 255],
+                    &raws(&["a", "1"]),
+                ],
+            ),
+        ),
         ("no sorted set", sealed(5, 8, &[&[0]])),
-        ("a score that is no number", sealed(5, 8, &[&[1], &raw(b"a"), &f64::NAN.to_le_bytes()])),
-        ("an old score that is no number", sealed(3, 6, &[&zset(&[("a", "nan")])])),
-        ("an old score that is text", sealed(3, 6, &[&zset(&[("a", "x")])])),
-        ("a sorted member twice", sealed(3, 6, &[&zset(&[("a", "1"), ("a", "2")])])),
-        ("a sorted member twice in a listpack", sealed(17, 10, &[&lp(&["a", "1", "a", "2"])])),
-        ("a sorted member without a score", sealed(17, 10, &[&lp(&["a", "1", "b"])])),
-        ("a score in a listpack that is text", sealed(17, 10, &[&lp(&["a", "x"])])),
-        ("a score in a listpack that is no number", sealed(17, 10, &[&lp(&["a", "nan"])])),
-        ("scores out of order", sealed(17, 10, &[&lp(&["a", "2", "b", "1"])])),
-        ("members out of order", sealed(12, 6, &[&zl(&["b", "1", "a", "1"])])),
-        ("nodes that overlap", sealed(15, 9, &[&overlapping, &[4, 2, 0, 0]])),
-        ("a stream of another length", sealed(15, 9, &[&nodes, &[3, 2, 0, 0]])),
-        ("entries above the last id", sealed(15, 9, &[&nodes, &[2, 1, 0, 0]])),
-        ("fewer added than there are", sealed(19, 10, &[&nodes, &[2, 2, 0, 1, 0, 0, 0, 1, 0]])),
-        ("a group twice", sealed(19, 10, &[&nodes, COUNTED_2, &[2], &twice])),
-        ("a pending entry without an owner", sealed(19, 10, &[&nodes, COUNTED_2, &[1], &unowned])),
-        ("an owned entry that is not pending", sealed(19, 10, &[&nodes, COUNTED_2, &[1], &unknown])),
-        ("a pending entry with two owners", sealed(19, 10, &[&nodes, COUNTED_2, &[1], &two_owners.concat()])),
+        (
+            "a score that is no number",
+            sealed(5, 8, &[&[1], &raw(b"a"), &f64::NAN.to_le_bytes()]),
+        ),
+        (
+            "an old score that is no number",
+            sealed(3, 6, &[&zset(&[("a", "nan")])]),
+        ),
+        (
+            "an old score that is text",
+            sealed(3, 6, &[&zset(&[("a", "x")])]),
+        ),
+        (
+            "a sorted member twice",
+            sealed(3, 6, &[&zset(&[("a", "1"), ("a", "2")])]),
+        ),
+        (
+            "a sorted member twice in a listpack",
+            sealed(17, 10, &[&lp(&["a", "1", "a", "2"])]),
+        ),
+        (
+            "a sorted member without a score",
+            sealed(17, 10, &[&lp(&["a", "1", "b"])]),
+        ),
+        (
+            "a score in a listpack that is text",
+            sealed(17, 10, &[&lp(&["a", "x"])]),
+        ),
+        (
+            "a score in a listpack that is no number",
+            sealed(17, 10, &[&lp(&["a", "nan"])]),
+        ),
+        (
+            "scores out of order",
+            sealed(17, 10, &[&lp(&["a", "2", "b", "1"])]),
+        ),
+        (
+            "members out of order",
+            sealed(12, 6, &[&zl(&["b", "1", "a", "1"])]),
+        ),
+        (
+            "nodes that overlap",
+            sealed(15, 9, &[&overlapping, &[4, 2, 0, 0]]),
+        ),
+        (
+            "a stream of another length",
+            sealed(15, 9, &[&nodes, &[3, 2, 0, 0]]),
+        ),
+        (
+            "entries above the last id",
+            sealed(15, 9, &[&nodes, &[2, 1, 0, 0]]),
+        ),
+        (
+            "fewer added than there are",
+            sealed(19, 10, &[&nodes, &[2, 2, 0, 1, 0, 0, 0, 1, 0]]),
+        ),
+        (
+            "a group twice",
+            sealed(19, 10, &[&nodes, COUNTED_2, &[2], &twice]),
+        ),
+        (
+            "a pending entry without an owner",
+            sealed(19, 10, &[&nodes, COUNTED_2, &[1], &unowned]),
+        ),
+        (
+            "an owned entry that is not pending",
+            sealed(19, 10, &[&nodes, COUNTED_2, &[1], &unknown]),
+        ),
+        (
+            "a pending entry with two owners",
+            sealed(19, 10, &[&nodes, COUNTED_2, &[1], &two_owners.concat()]),
+        ),
         ("a value of a module", sealed(7, 10, &[&[1, 2, 3]])),
         ("a tag that does not exist", sealed(99, 10, &[&raw(b"x")])),
         ("no tag", {

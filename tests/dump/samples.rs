@@ -26,7 +26,9 @@ pub enum Mark {
 }
 
 fn path() -> PathBuf {
-    [env!("CARGO_MANIFEST_DIR"), "tests", "data", "payloads.txt"].iter().collect()
+    [env!("CARGO_MANIFEST_DIR"), "tests", "data", "payloads.txt"]
+        .iter()
+        .collect()
 }
 
 /// All samples.
@@ -131,6 +133,9 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 pub fn unhex(text: &str) -> Vec<u8> {
-    let pairs = text.as_bytes().chunks(2).map(|p| std::str::from_utf8(p).unwrap());
+    let pairs = text
+        .as_bytes()
+        .chunks(2)
+        .map(|p| std::str::from_utf8(p).unwrap());
     pairs.map(|p| u8::from_str_radix(p, 16).unwrap()).collect()
 }

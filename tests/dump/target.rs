@@ -59,7 +59,9 @@ impl Target {
     }
 
     pub fn dump(&mut self, key: &[u8]) -> Vec<u8> {
-        self.call(&[b"DUMP".to_vec(), key.to_vec()]).bytes().to_vec()
+        self.call(&[b"DUMP".to_vec(), key.to_vec()])
+            .bytes()
+            .to_vec()
     }
 
     /// Restores over whatever is there.
@@ -88,7 +90,11 @@ impl Target {
             }
             _ => Reply::Null,
         };
-        format!("{} {}", String::from_utf8_lossy(&kind), notation::render(&read))
+        format!(
+            "{} {}",
+            String::from_utf8_lossy(&kind),
+            notation::render(&read)
+        )
     }
 
     /// The contents, and of a hash the deadlines of its fields.

@@ -177,7 +177,10 @@ fn read_timed_pairs(
             (0, _) => None,
             (at, None) => Some(deadline(at)?),
             (since, Some(least)) => {
-                let at = least.cast_unsigned().checked_add(since - 1).ok_or(Corrupt)?;
+                let at = least
+                    .cast_unsigned()
+                    .checked_add(since - 1)
+                    .ok_or(Corrupt)?;
                 Some(deadline(at)?)
             }
         };

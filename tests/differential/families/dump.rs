@@ -65,7 +65,11 @@ impl Generator {
                 cmd!["EVAL", MOVE, "2", key, self.pick(KEYS), ttl]
             }
             _ => {
-                let mut argv = cmd![self.pick(&["RESTORE", "RESTORE", "RESTORE-ASKING"]), key, self.ttl()];
+                let mut argv = cmd![
+                    self.pick(&["RESTORE", "RESTORE", "RESTORE-ASKING"]),
+                    key,
+                    self.ttl()
+                ];
                 argv.push(self.payload());
                 let all = vec![
                     cmd!["REPLACE"],
@@ -101,7 +105,10 @@ impl Generator {
             }
             4 => {
                 payload.truncate(payload.len() - 10);
-                payload::seal(&mut payload, [1, 6, 9, 15, 80, 9999][self.rng.random_range(0..6)]);
+                payload::seal(
+                    &mut payload,
+                    [1, 6, 9, 15, 80, 9999][self.rng.random_range(0..6)],
+                );
             }
             _ => {}
         }
