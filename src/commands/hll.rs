@@ -93,26 +93,21 @@ fn pfadd(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     }
     let mut s = cx.ks.edit_or_create(key, || Str::raw(hll::empty()))?;
     let created = u64::from(s.created);
-    let raised = add(
-        s.get_mut().make_buf(),
-        args.from(2),
-        cx.sys.cfg.hll_sparse_max_bytes,
-    );
-    match raised {
-        Ok(n) if created + n > 0 => s.changed(created + n, Event::string("pfadd")),
-        _ => s.unchanged(),
+    let bytes = s.get_mut().make_buf();
+    let changes = add(bytes, args.from(2), cx.sys.cfg.hll_sparse_max_bytes).map(|n| n + created);
+    match changes {
+        Ok(0) | Err(_) => s.unchanged(),
+        Ok(n) => {
+            hll::outdate(bytes);
+            s.changed(n, Event::string("pfadd"));
+        }
     }
-    cx.int((created + raised? > 0).into())
+    cx.int((changes? > 0).into())
 }
 
-/// Adds elements; returns how many of them raised a register. What is new has no cardinality to forget.
+/// Adds elements; returns how many of them raised a register.
 fn add(bytes: &mut Vec<u8>, elements: &[&[u8]], sparse_max: usize) -> Result<u64, CmdError> {
-    let mut hll = HllMut::of(bytes, sparse_max)?;
-    let raised = hll.add_all(elements)?;
-    if raised > 0 {
-        hll.outdate();
-    }
-    Ok(raised)
+    Ok(HllMut::of(bytes, sparse_max)?.add_all(elements)?)
 }
 
 fn pfcount(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
@@ -196,7 +191,7 @@ fn merge(bytes: &mut Vec<u8>, union: &Union, sparse_max: usize) -> Result<(), Cm
         hll.make_dense()?;
     }
     hll.raise_all(&union.registers)?;
-    hll.outdate();
+    hll::outdate(bytes);
     Ok(())
 }
 
