@@ -101,6 +101,26 @@ const KNOWN: &[Known] = &[
         },
     },
     Known {
+        reason: "Once it has met a number out of range, Redis takes those of later SORTs for such, too.",
+        verdict: Verdict::Same,
+        holds: |name, argv, theirs, ours| {
+            name.starts_with(b"SORT")
+                && !has(argv, b"STORE")
+                && theirs.bytes() == NO_NUMBERS
+                && !ours.is_error()
+        },
+    },
+    Known {
+        reason: "The same where the result is stored.",
+        verdict: Verdict::Apart,
+        holds: |name, argv, theirs, ours| {
+            name == b"SORT"
+                && has(argv, b"STORE")
+                && theirs.bytes() == NO_NUMBERS
+                && !ours.is_error()
+        },
+    },
+    Known {
         reason: "Since 7.2 an id below one that was deleted is refused.",
         verdict: Verdict::Apart,
         holds: |name, _, theirs, ours| {
@@ -109,6 +129,7 @@ const KNOWN: &[Known] = &[
     },
 ];
 
+const NO_NUMBERS: &[u8] = b"ERR One or more scores can't be converted into double";
 const BELOW_DELETED: &[u8] =
     b"ERR The ID specified in XSETID is smaller than current max_deleted_entry_id";
 
