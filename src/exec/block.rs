@@ -114,12 +114,10 @@ impl Waiters {
     /// Queues a client.
     pub(crate) fn add(&mut self, sid: SessionId, db: usize, block: &Block) {
         for key in &block.keys {
-            let queue = self
-                .by_key
-                .entry((db, SmallBytes::from(&key[..])))
-                .or_default();
-            // One place in the queue, also for a key named twice.
-            if !queue.contains(&sid) {
+            let at = (db, SmallBytes::from(&key[..]));
+            let queue = self.by_key.entry(at).or_default();
+            // One place in the queue, also for a key named twice: nobody came in between.
+            if queue.last() != Some(&sid) {
                 queue.push(sid);
             }
         }
@@ -197,8 +195,9 @@ impl Waiters {
     }
 
     /// The clients that wait for a key, in arrival order.
-    pub(crate) fn queue(&self, at: &(usize, SmallBytes)) -> Vec<SessionId> {
-        self.by_key.get(at).cloned().unwrap_or_default()
+    pub(crate) fn queue(&self, db: usize, key: &SmallBytes) -> Vec<SessionId> {
+        let at = (db, key.clone());
+        self.by_key.get(&at).cloned().unwrap_or_default()
     }
 
     /// A client whose time is over at `now`.
