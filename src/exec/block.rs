@@ -258,3 +258,33 @@ pub fn unblock(sys: &mut System, sessions: &mut Sessions, sid: SessionId, how: U
 }
 
 const UNBLOCKED: CmdError = CmdError::fixed("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_are_read_as_by_redis() {
+        const NOW: i64 = 1_700_000_000_000;
+        for (text, at) in [
+            ("0", Ok(None)),
+            ("-0.0001", Ok(None)),
+            // A thousand times the nearest float is above -1.
+            ("-0.001", Ok(None)),
+            ("1", Ok(Some(NOW + 1000))),
+            ("0.0001", Ok(Some(NOW + 1))),
+            ("0x10", Ok(Some(NOW + 16_000))),
+            ("-0.002", Err(CmdError::TIMEOUT_NEGATIVE)),
+            ("-inf", Err(CmdError::TIMEOUT_NEGATIVE)),
+            ("-1e300", Err(CmdError::TIMEOUT_NEGATIVE)),
+            ("inf", Err(CmdError::TIMEOUT_RANGE)),
+            ("1e300", Err(CmdError::TIMEOUT_RANGE)),
+            ("9223372036854775", Err(CmdError::TIMEOUT_RANGE)),
+            ("nan", Err(CmdError::TIMEOUT_NOT_FLOAT)),
+            (" 1", Err(CmdError::TIMEOUT_NOT_FLOAT)),
+            ("", Err(CmdError::TIMEOUT_NOT_FLOAT)),
+        ] {
+            assert_eq!(deadline(text.as_bytes(), NOW), at, "{text}");
+        }
+    }
+}
