@@ -5,6 +5,7 @@ use crate::exec::error::shown;
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow};
 use crate::keyspace::event::Event;
 use crate::resp::ReplyBuf;
+use crate::spec::keys::{Argv, KeyError, KeyFlags, KeyRef, Keys};
 use crate::spec::{Group, KeySpec, Propagate, flag};
 use crate::types::DataType;
 use crate::types::hll::sparse::{self, Run};
@@ -44,6 +45,7 @@ pub(super) const COMMANDS: &[Command] = &[
             KeySpec::at(1).rw().access().insert(),
             KeySpec::at(2).range(-1, 1, 0).ro().access(),
         ])
+        .keys_fn(pfmerge_keys)
         .syntax("destkey:key [sourcekey:key...#1]")
         .summary("Merge HyperLogLogs into one.")
         .complexity("O(N) for N HyperLogLogs.")
@@ -93,26 +95,21 @@ fn pfadd(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     }
     let mut s = cx.ks.edit_or_create(key, || Str::raw(hll::empty()))?;
     let created = u64::from(s.created);
-    let raised = add(
-        s.get_mut().make_buf(),
-        args.from(2),
-        cx.sys.cfg.hll_sparse_max_bytes,
-    );
-    match raised {
-        Ok(n) if created + n > 0 => s.changed(created + n, Event::string("pfadd")),
-        _ => s.unchanged(),
+    let bytes = s.get_mut().make_buf();
+    let changes = add(bytes, args.from(2), cx.sys.cfg.hll_sparse_max_bytes).map(|n| n + created);
+    match changes {
+        Ok(0) | Err(_) => s.unchanged(),
+        Ok(n) => {
+            hll::outdate(bytes);
+            s.changed(n, Event::string("pfadd"));
+        }
     }
-    cx.int((created + raised? > 0).into())
+    cx.int((changes? > 0).into())
 }
 
-/// Adds elements; returns how many of them raised a register. What is new has no cardinality to forget.
+/// Adds elements; returns how many of them raised a register.
 fn add(bytes: &mut Vec<u8>, elements: &[&[u8]], sparse_max: usize) -> Result<u64, CmdError> {
-    let mut hll = HllMut::of(bytes, sparse_max)?;
-    let raised = hll.add_all(elements)?;
-    if raised > 0 {
-        hll.outdate();
-    }
-    Ok(raised)
+    Ok(HllMut::of(bytes, sparse_max)?.add_all(elements)?)
 }
 
 fn pfcount(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
@@ -189,6 +186,18 @@ fn pfmerge(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     cx.ok()
 }
 
+/// As the specs say, which find no key at all when there is no source.
+fn pfmerge_keys(args: &dyn Argv, keys: &mut Keys) -> Result<(), KeyError> {
+    let target = KeyFlags::RW.with(KeyFlags::INSERT);
+    let argc = u32::try_from(args.len()).map_err(|_| KeyError)?;
+    for pos in 1..argc {
+        let flags = if pos == 1 { target } else { KeyFlags::RO };
+        let flags = flags.with(KeyFlags::ACCESS);
+        keys.push(KeyRef { pos, flags });
+    }
+    Ok(())
+}
+
 /// Raises registers to those of a union; dense if any part of it is.
 fn merge(bytes: &mut Vec<u8>, union: &Union, sparse_max: usize) -> Result<(), CmdError> {
     let mut hll = HllMut::of(bytes, sparse_max)?;
@@ -196,7 +205,7 @@ fn merge(bytes: &mut Vec<u8>, union: &Union, sparse_max: usize) -> Result<(), Cm
         hll.make_dense()?;
     }
     hll.raise_all(&union.registers)?;
-    hll.outdate();
+    hll::outdate(bytes);
     Ok(())
 }
 

@@ -167,6 +167,13 @@ pub fn cache(bytes: &mut [u8], cardinality: u64) {
     }
 }
 
+/// Forgets the cardinality of a HyperLogLog: elements were added.
+pub fn outdate(bytes: &mut [u8]) {
+    if let Some(last) = bytes.get_mut(HEADER - 1) {
+        *last |= OUTDATED;
+    }
+}
+
 /// A HyperLogLog, to be changed. The string must be one: see [`Hll::of`].
 #[derive(Debug)]
 pub struct HllMut<'a> {
@@ -251,13 +258,6 @@ impl<'a> HllMut<'a> {
             self.raise(register, *value)?;
         }
         Ok(())
-    }
-
-    /// Forgets the cardinality: elements were added.
-    pub fn outdate(&mut self) {
-        if let Some(last) = self.bytes.get_mut(HEADER - 1) {
-            *last |= OUTDATED;
-        }
     }
 
     fn body_mut(&mut self) -> &mut [u8] {
