@@ -101,13 +101,6 @@ const KNOWN: &[Known] = &[
         },
     },
     Known {
-        reason: "SORT of Redis turns a sorted set into a skip list before it reads it.",
-        verdict: Verdict::Same,
-        holds: |name, _, theirs, ours| {
-            name == b"OBJECT" && theirs.bytes() == b"skiplist" && ours.bytes() == b"listpack"
-        },
-    },
-    Known {
         reason: "Redis compares texts up to a zero byte only.",
         verdict: Verdict::Same,
         holds: |name, argv, theirs, ours| {
