@@ -5,7 +5,7 @@
 //! | layer | modules | knows |
 //! |---|---|---|
 //! | 0 | [`util`] | nothing |
-//! | 1 | [`resp`], [`ds`], [`spec`] | bytes and data structures |
+//! | 1 | [`resp`], [`rdb`], [`ds`], [`spec`] | bytes and data structures |
 //! | 2 | [`types`] | the value types and their encodings |
 //! | 3 | [`keyspace`] | databases, the edit guard, expiry |
 //! | 4 | [`service`] | state machines beside the data: configuration, statistics |
@@ -20,6 +20,7 @@ pub mod embed;
 pub mod engine;
 pub mod exec;
 pub mod keyspace;
+pub mod rdb;
 pub mod resp;
 #[cfg(feature = "lua")]
 pub mod script;

@@ -279,6 +279,8 @@ pub struct DebugSwitches {
     pub scripts_call_all: bool,
     /// No work is done between commands.
     pub cron_paused: bool,
+    /// RESTORE does not look at the checksum.
+    pub checksums_skipped: bool,
     /// From how many bytes on an element of a list stands alone.
     pub packed_threshold: Option<usize>,
 }

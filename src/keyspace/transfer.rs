@@ -1,4 +1,4 @@
-//! Whole records and whole databases on the move: RENAME, MOVE, COPY, FLUSHDB, SWAPDB.
+//! Whole records and whole databases on the move: RENAME, MOVE, COPY, RESTORE, FLUSHDB, SWAPDB.
 
 use super::event::Event;
 use super::tally::Tally;
@@ -59,6 +59,19 @@ impl Keyspace {
         self.log.modified(to.0, to.1, 1);
         self.log.event(to.0, to.1, event);
         true
+    }
+
+    /// Puts a value from outside with its deadline, in unix milliseconds, over whatever is there; counts one change.
+    pub fn restore(&mut self, key: &[u8], value: Value, at: Option<i64>, event: Event) {
+        let record = Record {
+            key: key.into(),
+            value,
+            expire_at: at.map_or(super::NEVER, |at| at.min(super::LATEST)),
+            access: self.uses.fresh(self.now),
+        };
+        self.place(self.current, record);
+        self.log.modified(self.current, key, 1);
+        self.log.event(self.current, key, event);
     }
 
     // What was there goes without a word, as Redis has it; the key counts as new in any case.

@@ -110,7 +110,8 @@ impl<H: 'static> Entry<H> {
         let vague = KeyFlags::INCOMPLETE.with(KeyFlags::VARIABLE);
         let mut keys = Keys::new();
         let by_fn = self.row.keys_fn;
-        if by_fn.is_none() || !self.row.keys.iter().any(|s| s.flags.has(vague)) {
+        let is_vague = |s: &KeySpec| s.flags.has(vague) || matches!(s.find, Find::Unknown);
+        if by_fn.is_none() || !self.row.keys.iter().any(is_vague) {
             let found = by_specs(self.row.keys, args, false, &mut keys);
             if found.is_ok() || by_fn.is_none() {
                 return found.map(|()| keys);

@@ -56,10 +56,10 @@ impl Value {
             }
             Value::ZSet(zset) => {
                 for (member, score) in zset.iter() {
-                    let mut one = Digest::default();
-                    one.mix_element(member);
                     let mut text = Vec::new();
                     num::write_f64_g17(&mut text, score);
+                    let mut one = Digest::default();
+                    one.mix_element(member);
                     one.mix(&text);
                     sum.xor(&one.0);
                 }

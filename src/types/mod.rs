@@ -3,8 +3,12 @@
 //! A [`Value`] is what a key holds. Each type implements [`DataType`], by which the keyspace finds it in a
 //! value, counts its memory and knows when a collection has become empty.
 
+pub mod bits;
 pub mod digest;
+pub mod dump;
+pub mod geo;
 pub mod hash;
+pub mod hll;
 pub mod lcs;
 pub mod list;
 pub mod set;

@@ -67,6 +67,11 @@ impl Str {
         }
     }
 
+    /// Bytes whose encoding is `raw`, however few they are.
+    pub fn raw(bytes: Vec<u8>) -> Str {
+        Str::Buf(Box::new(bytes))
+    }
+
     /// The bytes; a number is printed.
     pub fn text(&self) -> Text<'_> {
         Text(match self {
@@ -115,16 +120,22 @@ impl Str {
 
     /// Writes bytes over those at `offset`, after as many zero bytes as are missing before it; returns the new length.
     pub fn overwrite(&mut self, offset: usize, bytes: &[u8]) -> usize {
-        let buf = self.make_buf();
         let end = offset + bytes.len();
-        if end > buf.len() {
-            grow(buf, end - buf.len());
-            buf.resize(end, 0);
-        }
+        let buf = self.extend_to(end);
         if let Some(place) = buf.get_mut(offset..end) {
             place.copy_from_slice(bytes);
         }
         buf.len()
+    }
+
+    /// The bytes in a growable buffer of at least this length, zeros at its end. From here on the encoding is `raw`.
+    pub fn extend_to(&mut self, len: usize) -> &mut Vec<u8> {
+        let buf = self.make_buf();
+        if len > buf.len() {
+            grow(buf, len - buf.len());
+            buf.resize(len, 0);
+        }
+        buf
     }
 
     /// The bytes in a growable buffer, for editing in place. From here on the encoding is `raw`.

@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod digest;
 pub mod ext80;
+pub mod geohash;
 pub mod glob;
 pub mod num;
 pub mod rng;

@@ -51,8 +51,13 @@ impl Node {
         (reply.take(), outcome)
     }
 
+    /// A client that waits from now on is left to it; another one goes on.
     pub fn run<A: AsRef<[u8]>>(&mut self, args: &[A]) -> Vec<u8> {
-        self.run_as(self.client, args).0
+        let (reply, outcome) = self.run_as(self.client, args);
+        if outcome == Outcome::Blocked {
+            self.client = self.engine.connect(Peer::default());
+        }
+        reply
     }
 
     /// As one of several clients; `None` if it waits from now on.

@@ -101,12 +101,42 @@ const KNOWN: &[Known] = &[
         },
     },
     Known {
-        reason: "Since 7.2 a rank may be asked for with the score.",
+        reason: "Since 7.2 a rank without a counterpart is out of range.",
         verdict: Verdict::Same,
-        holds: |name, argv, theirs, _| {
-            (name == b"ZRANK" || name == b"ZREVRANK")
-                && argv.len() == 4
-                && theirs.bytes().starts_with(b"ERR wrong number of arguments")
+        holds: |name, _, theirs, ours| {
+            name == b"LPOS"
+                && !theirs.is_error()
+                && ours
+                    .bytes()
+                    .starts_with(b"ERR value is out of range, value must between -")
+        },
+    },
+    Known {
+        reason: "Since 7.2 a timeout beyond the clock is out of range.",
+        verdict: Verdict::Same,
+        holds: |_, _, theirs, ours| {
+            theirs.bytes() == b"ERR timeout is negative"
+                && ours.bytes() == b"ERR timeout is out of range"
+        },
+    },
+    Known {
+        reason: "Once it has met a number out of range, Redis takes those of later SORTs for such, too.",
+        verdict: Verdict::Same,
+        holds: |name, argv, theirs, ours| {
+            name.starts_with(b"SORT")
+                && !has(argv, b"STORE")
+                && theirs.bytes() == NO_NUMBERS
+                && !ours.is_error()
+        },
+    },
+    Known {
+        reason: "The same where the result is stored.",
+        verdict: Verdict::Apart,
+        holds: |name, argv, theirs, ours| {
+            name == b"SORT"
+                && has(argv, b"STORE")
+                && theirs.bytes() == NO_NUMBERS
+                && !ours.is_error()
         },
     },
     Known {
@@ -118,6 +148,7 @@ const KNOWN: &[Known] = &[
     },
 ];
 
+const NO_NUMBERS: &[u8] = b"ERR One or more scores can't be converted into double";
 const BELOW_DELETED: &[u8] =
     b"ERR The ID specified in XSETID is smaller than current max_deleted_entry_id";
 
@@ -143,43 +174,57 @@ fn same(name: &[u8], argv: &[Vec<u8>], theirs: &Reply, ours: &Reply) -> bool {
         b"TTL" | b"EXPIRETIME" | b"OBJECT" => near(theirs, ours, 2),
         b"PTTL" | b"PEXPIRETIME" => near(theirs, ours, 3000),
         // What a hash table holds comes in an order of each server's own.
-        b"KEYS" | b"SMEMBERS" => sorted(theirs) == sorted(ours),
+        b"KEYS" | b"HKEYS" | b"HVALS" | b"SMEMBERS" | b"SINTER" | b"SUNION" | b"SDIFF"
+        | b"SPOP" => sorted(theirs) == sorted(ours),
+        // Where texts tie, and where a set is not sorted, the order is each server's own.
+        b"SORT" | b"SORT_RO" if may_tie(argv) => match (theirs, ours) {
+            (Reply::Array(a), Reply::Array(b)) if has(argv, b"LIMIT") => a.len() == b.len(),
+            _ => sorted(theirs) == sorted(ours),
+        },
+        // Which members are up to chance; how many is not.
+        b"SRANDMEMBER" | b"ZRANDMEMBER" => as_many(theirs, ours),
         b"HGETALL" => pairs(theirs) == pairs(ours),
-        b"ZRANDMEMBER" => as_many(theirs, ours),
         b"ZSCAN" => match (theirs.items(), ours.items()) {
             ([c, a], [d, b]) => {
                 let whole = [c, d].iter().all(|c| c.bytes() == b"0");
-                !whole
-                    || same_numbers(
-                        &Reply::Array(flat(&pairs(a))),
-                        &Reply::Array(flat(&pairs(b))),
-                    )
+                let flat = |r| Reply::Array(pairs(r).concat());
+                !whole || same_numbers(&flat(a), &flat(b))
             }
             _ => false,
         },
         // Since 7.2 doubles are printed with the fewest digits that tell them apart.
-        _ if name.starts_with(b"Z") || name.starts_with(b"BZ") || name == b"EVAL" => {
-            same_numbers(theirs, ours)
-        }
-        b"SCAN" => match (theirs.items(), ours.items()) {
+        _ if name.starts_with(b"Z") || name.starts_with(b"BZ") => same_numbers(theirs, ours),
+        b"SCAN" | b"SSCAN" => match (theirs.items(), ours.items()) {
             // The order of keys is each server's own, so only a whole scan in one call compares.
             ([c, a], [d, b]) => {
-                let whole = [c, d].iter().all(|c| c.bytes() == b"0")
-                    && argv.get(1).is_some_and(|c| c == b"0");
+                let cursor = argv.get(if name == b"SCAN" { 1 } else { 2 });
+                let whole =
+                    [c, d].iter().all(|c| c.bytes() == b"0") && cursor.is_some_and(|c| c == b"0");
                 !whole || sorted(a) == sorted(b)
             }
             _ => false,
         },
+        b"HSCAN" => match (theirs.items(), ours.items()) {
+            ([c, a], [d, b]) => {
+                let whole = [c, d].iter().all(|c| c.bytes() == b"0")
+                    && argv.get(2).is_some_and(|c| c == b"0");
+                !whole || pairs(a) == pairs(b)
+            }
+            _ => false,
+        },
+        // Which fields is up to chance; how many is not.
+        b"HRANDFIELD" => match (theirs, ours) {
+            (Reply::Array(a), Reply::Array(b)) => a.len() == b.len(),
+            (Reply::Bulk(_), Reply::Bulk(_)) => true,
+            _ => false,
+        },
+        b"DUMP" => same_payload(theirs.bytes(), ours.bytes()),
         b"CONFIG" if !theirs.items().is_empty() => pairs(theirs) == pairs(ours),
         // Which key is up to chance; that there is one is not.
         b"RANDOMKEY" => matches!((theirs, ours), (Reply::Bulk(_), Reply::Bulk(_))),
         b"XPENDING" | b"XINFO" => similar(&without(theirs, LATER), &without(ours, LATER)),
         _ => false,
     }
-}
-
-fn flat(pairs: &[Vec<Reply>]) -> Vec<Reply> {
-    pairs.concat()
 }
 
 /// Whether there are as many things, whatever they are.
@@ -201,6 +246,30 @@ fn same_numbers(a: &Reply, b: &Reply) -> bool {
         (Reply::Bulk(_), Reply::Bulk(_)) if a != b => number(a).is_some() && number(a) == number(b),
         _ => a == b,
     }
+}
+
+/// Whether SORT compares texts found elsewhere, or nothing at all.
+fn may_tie(argv: &[Vec<u8>]) -> bool {
+    let constant =
+        |pair: &[Vec<u8>]| pair[0].eq_ignore_ascii_case(b"BY") && !pair[1].contains(&b'*');
+    has(argv, b"BY") && (has(argv, b"ALPHA") || argv.windows(2).any(constant))
+}
+
+fn has(argv: &[Vec<u8>], token: &[u8]) -> bool {
+    argv.iter().any(|a| a.eq_ignore_ascii_case(token))
+}
+
+/// Sets and hashes in the order of a hash table, and streams with times in them: at least as long.
+fn same_payload(theirs: &[u8], ours: &[u8]) -> bool {
+    const SET: u8 = 2;
+    const HASH: u8 = 4;
+    const STREAM: u8 = 19;
+    // Scores with a fraction are stored with fewer digits since 7.2.
+    const PACKED_ZSET: u8 = 17;
+    let loose = |tag: &u8| [SET, HASH, STREAM, PACKED_ZSET].contains(tag);
+    theirs.first().is_some_and(loose)
+        && theirs.first() == ours.first()
+        && (theirs.len() == ours.len() || theirs.first() == Some(&PACKED_ZSET))
 }
 
 fn near(a: &Reply, b: &Reply, by: i64) -> bool {

@@ -233,6 +233,9 @@ impl Generator {
 
     fn whole(&mut self) -> Argv {
         match self.rng.random_range(0..200) {
+            0..120 => self.zset(),   // LOCAL
+            120..132 => self.set(),  // LOCAL
+            132..140 => self.list(), // LOCAL
             0..32 => self.string(),
             32..50 => self.generic(),
             50..56 => self.script(),
@@ -972,12 +975,29 @@ impl Generator {
         let Some(name) = argv.get(from).map(|n| n.to_ascii_uppercase()) else {
             return;
         };
-        let args = &mut argv[from..];
         let number = |a: &[u8]| {
             std::str::from_utf8(a)
                 .ok()
                 .and_then(|t| t.trim().parse::<i64>().ok())
         };
+        if name == b"SPOP" {
+            // Whoever pops some but not all leaves others behind.
+            const MORE_THAN_ALL: &[u8] = b"1000000";
+            if argv.len() == from + 2 {
+                argv.push(MORE_THAN_ALL.into());
+            } else if argv.get(from + 2).is_some_and(|a| number(a) > Some(0)) {
+                argv[from + 2] = MORE_THAN_ALL.into();
+            }
+        }
+        if name == b"SORT" && stores_what_may_tie(&argv[from..]) {
+            argv.retain(|a| !a.eq_ignore_ascii_case(b"STORE"));
+            argv.push(b"ASC".into());
+        }
+        if name == b"ZRANK" || name == b"ZREVRANK" {
+            // Since 7.2 there may be one more.
+            argv.truncate(from + 3);
+        }
+        let args = &mut argv[from..];
         let timed = args
             .iter()
             .any(|a| [&b"PX"[..], b"EX"].contains(&a.to_ascii_uppercase().as_slice()))
@@ -1020,6 +1040,16 @@ impl Generator {
                     {
                         args[i] = b"1".into();
                     }
+                }
+            }
+            b"BLPOP" | b"BRPOP" | b"BLMOVE" | b"BRPOPLPUSH" | b"BZPOPMIN" | b"BZPOPMAX" => {
+                if let Some(timeout) = args.last_mut() {
+                    hurry(timeout);
+                }
+            }
+            b"BLMPOP" | b"BZMPOP" => {
+                if let Some(timeout) = args.get_mut(1) {
+                    hurry(timeout);
                 }
             }
             b"CONFIG" => args
@@ -1070,10 +1100,34 @@ fn consumers_of(argv: &[Vec<u8>]) -> Vec<(Vec<u8>, Vec<u8>, Vec<u8>)> {
     Vec::new()
 }
 
+/// Whether SORT would store elements whose texts to compare may be the same: their order is up to each server.
+fn stores_what_may_tie(args: &[Vec<u8>]) -> bool {
+    let has = |token: &[u8]| args.iter().any(|a| a.eq_ignore_ascii_case(token));
+    has(b"BY") && has(b"ALPHA") && has(b"STORE")
+}
+
+/// A timeout that would be waited for is over at once.
+fn hurry(timeout: &mut Vec<u8>) {
+    let digit = timeout.iter().any(u8::is_ascii_digit);
+    let below = matches!(timeout[..], [b'-', b'1'..=b'9', ..]);
+    if digit && !below && timeout.trim_ascii().len() == timeout.len() {
+        *timeout = b"0.001".into();
+    }
+}
+
+/// Commands that wait for a list or a sorted set. Scripts may call them since 7.2.
+fn is_blocking(name: &[u8]) -> bool {
+    let name = name.to_ascii_uppercase();
+    [&b"BL"[..], b"BR", b"BZ"]
+        .iter()
+        .any(|b| name.starts_with(b))
+}
+
 /// Commands that a script may call without ending differently from one server to the next.
 fn may_be_wrapped(argv: &[Vec<u8>]) -> bool {
     // Inside a script a command runs at the time of the script, and its error is worded by the caller's line.
     !argv[0].eq_ignore_ascii_case(b"WAIT")
+        && !is_blocking(&argv[0])
         && !argv[0].eq_ignore_ascii_case(b"RANDOMKEY")
         && !argv[0].eq_ignore_ascii_case(b"SCAN")
         && !argv[0].eq_ignore_ascii_case(b"KEYS")

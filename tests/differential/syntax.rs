@@ -34,6 +34,7 @@ const LATER: &[&[u8]] = &[
     b"MAXCOUNT",
     b"MAXSIZE",
     b"CAPA",
+    b"NOVALUES",
 ];
 
 /// The commands that both servers know, by name and syntax.
@@ -46,7 +47,10 @@ impl Table {
         let mut lines = Vec::new();
         for entry in commands::registry().iter() {
             let row = entry.row;
-            let families = matches!(row.group, Group::String | Group::Generic | Group::Stream);
+            let families = matches!(
+                row.group,
+                Group::String | Group::Generic | Group::Stream | Group::Hash
+            );
             if !families
                 || row.run.is_none()
                 || !in_7_0(row.since)

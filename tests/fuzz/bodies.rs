@@ -1,6 +1,19 @@
 //! What is done with bytes from outside: they are refused, or what they are read as survives being used.
+#![allow(
+    clippy::unwrap_used,
+    dead_code,
+    reason = "a panic is what is looked for, and each target runs one of these"
+)]
 
+use redkeep::ds::intset::Intset;
 use redkeep::ds::listpack::Listpack;
+use redkeep::engine::{Engine, Options};
+use redkeep::exec::Args;
+use redkeep::exec::session::{Peer, SessionId};
+use redkeep::resp::{Proto, ReplyBuf};
+use redkeep::service::config::{Allow, Config, Settings};
+use redkeep::util::digest::crc64;
+use std::cell::RefCell;
 
 /// The most that a body reads of its input.
 const MOST: usize = 4096;
@@ -24,5 +37,183 @@ pub fn listpack(data: &[u8]) {
     lp.remove(pos, 1);
     lp.push(&bytes[..bytes.len().min(usize::from(first))]);
     lp.replace(pos, b"12345");
-    assert_eq!(Listpack::from_bytes(lp.as_bytes().to_vec()).as_ref(), Ok(&lp));
+    let again = Listpack::from_bytes(lp.as_bytes().to_vec());
+    assert_eq!(again.as_ref(), Ok(&lp));
+}
+
+/// An intset of any bytes: its numbers ascend, and it finds, takes and loses others.
+pub fn intset(data: &[u8]) {
+    let data = &data[..data.len().min(MOST)];
+    let Some((number, bytes)) = data.split_first_chunk::<8>() else {
+        return;
+    };
+    let Ok(mut set) = Intset::from_bytes(bytes.to_vec()) else {
+        return;
+    };
+    let number = i64::from_le_bytes(*number);
+    let all: Vec<i64> = set.iter().collect();
+    assert!(all.is_sorted_by(|a, b| a < b));
+    assert!(all.iter().all(|&n| set.contains(n)));
+    for n in [number, i64::from(number as i32), i64::from(number as i16)] {
+        let new = !set.contains(n);
+        assert_eq!(set.add(n), new);
+        assert!(set.contains(n) && Intset::from_bytes(set.as_bytes().to_vec()).is_ok());
+    }
+    for n in all {
+        assert!(set.remove(n) || n == number);
+    }
+}
+
+/// A string of any bytes, taken for a HyperLogLog.
+pub fn hll(data: &[u8]) {
+    let data = &data[..data.len().min(16 * 1024)];
+    with_engine(|e| {
+        e.run(&[b"SET", b"k", data]);
+        e.run(&[b"PFCOUNT", b"k"]);
+        e.run(&[b"PFADD", b"k", b"a", b"b"]);
+        e.run(&[b"PFCOUNT", b"k", b"other"]);
+        e.run(&[b"PFMERGE", b"sum", b"k"]);
+        for what in [&b"DECODE"[..], b"ENCODING", b"GETREG", b"TODENSE"] {
+            e.run(&[b"PFDEBUG", what, b"k"]);
+        }
+        e.run(&[b"PFADD", b"k", b"c"]);
+        e.run(&[b"PFMERGE", b"k", b"sum"]);
+        e.run(&[b"PFCOUNT", b"k"]);
+    });
+}
+
+/// A payload of any bytes, with a good footer: what it holds is read, moved on, and edited.
+pub fn restore(data: &[u8]) {
+    let mut payload = data[..data.len().min(16 * 1024)].to_vec();
+    payload.extend(10u16.to_le_bytes());
+    payload.extend(crc64(0, &payload).to_le_bytes());
+    with_engine(|e| {
+        if e.run(&[b"RESTORE", b"k", b"0", &payload]) != b"+OK\r\n" {
+            assert_eq!(e.run(&[b"DBSIZE"]), b":0\r\n");
+            return;
+        }
+        let dump = e.run(&[b"DUMP", b"k"]);
+        // `$length`, the payload, a line end. A value may be gone at once: all its fields are over.
+        let Some(start) = dump.iter().position(|&b| b == b'\n') else {
+            return;
+        };
+        let Some(again) = dump.get(start + 1..dump.len() - 2) else {
+            return;
+        };
+        if !again.is_empty() {
+            assert_eq!(e.run(&[b"RESTORE", b"l", b"0", again]), b"+OK\r\n");
+            assert_eq!(
+                e.run(&[b"DEBUG", b"DIGEST-VALUE", b"k"]),
+                e.run(&[b"DEBUG", b"DIGEST-VALUE", b"l"])
+            );
+        }
+        for words in USES {
+            let words: Vec<&[u8]> = words.split(' ').map(str::as_bytes).collect();
+            e.run(&words);
+        }
+    });
+}
+
+/// Reads and edits for every type; those of the others are errors.
+const USES: &[&str] = &[
+    "OBJECT ENCODING k",
+    "MEMORY USAGE k",
+    "COPY k c",
+    "SORT k ALPHA LIMIT 0 5",
+    "GETRANGE k 0 20",
+    "APPEND k x",
+    "SETBIT k 7 1",
+    "LRANGE k 0 -1",
+    "LRANGE k -3 -1",
+    "LINSERT k BEFORE a b",
+    "LPUSH k x",
+    "RPUSH k 1",
+    "LSET k 0 y",
+    "LREM k 1 a",
+    "LTRIM k 1 -2",
+    "RPOP k 2",
+    "LPOP k",
+    "HGETALL k",
+    "HSCAN k 0",
+    "HRANDFIELD k 3 WITHVALUES",
+    "HSET k a 1 b 2",
+    "HPEXPIRE k 100000 FIELDS 1 a",
+    "HDEL k a",
+    "HINCRBY k n 1",
+    "SMEMBERS k",
+    "SSCAN k 0",
+    "SRANDMEMBER k -3",
+    "SADD k 1 a 99999999999",
+    "SREM k 1 a",
+    "SPOP k 2",
+    "ZRANGE k 0 -1 WITHSCORES",
+    "ZRANGEBYSCORE k -inf +inf",
+    "ZRANGEBYLEX k - +",
+    "ZSCAN k 0",
+    "ZADD k 1 a 2 b",
+    "ZINCRBY k 1 a",
+    "ZRANK k a",
+    "ZREM k a",
+    "ZPOPMIN k 2",
+    "ZPOPMAX k",
+    "GEOSEARCH k FROMLONLAT 0 0 BYRADIUS 1000 km",
+    "XRANGE k - +",
+    "XREVRANGE k + - COUNT 3",
+    "XINFO STREAM k FULL",
+    "XADD k * f v",
+    "XGROUP CREATE k new 0",
+    "XREADGROUP GROUP new c COUNT 2 STREAMS k >",
+    "XREADGROUP GROUP g c COUNT 2 STREAMS k >",
+    "XPENDING k g - + 5",
+    "XAUTOCLAIM k g c 0 0",
+    "XTRIM k MAXLEN 2",
+    "XDEL k 1-1",
+    "XGROUP DESTROY k g",
+    "RENAME k r",
+    "DEL r",
+];
+
+struct Instance {
+    engine: Engine,
+    client: SessionId,
+    reply: ReplyBuf,
+}
+
+impl Instance {
+    fn new() -> Instance {
+        let config = Config {
+            enable_debug_command: Allow::Yes,
+            ..Config::default()
+        };
+        let mut engine = Engine::new(Options {
+            settings: Settings::new(config, None),
+            seed: Some(1),
+            ..Options::default()
+        });
+        let client = engine.connect(Peer::default());
+        engine.refresh_time();
+        Instance {
+            engine,
+            client,
+            reply: ReplyBuf::new(Proto::Resp2),
+        }
+    }
+
+    fn run(&mut self, args: &[&[u8]]) -> Vec<u8> {
+        self.reply.clear();
+        self.engine
+            .execute(self.client, Args::new(args), &mut self.reply);
+        self.reply.take()
+    }
+}
+
+/// Calls with an engine that is empty.
+fn with_engine(use_it: impl FnOnce(&mut Instance)) {
+    thread_local! {
+        static ENGINE: RefCell<Instance> = RefCell::new(Instance::new());
+    }
+    ENGINE.with_borrow_mut(|e| {
+        e.run(&[b"FLUSHALL"]);
+        use_it(e);
+    });
 }

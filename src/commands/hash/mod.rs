@@ -14,7 +14,7 @@ use crate::types::hash::Limits;
 use crate::util::num;
 
 /// When a hash of the selected database becomes a table.
-fn limits(cx: &Ctx<'_>) -> Limits {
+pub(super) fn limits(cx: &Ctx<'_>) -> Limits {
     Limits {
         entries: cx.sys.cfg.hash_max_listpack_entries,
         value: cx.sys.cfg.hash_max_listpack_value,

@@ -48,6 +48,12 @@ const SUBS: &[(&str, usize, usize, Sub)] = &[
     ("quicklist-packed-threshold", 3, 3, packed_threshold),
     ("set-active-expire", 3, 3, set_active_expire),
     ("set-disable-deny-scripts", 3, 3, set_disable_deny_scripts),
+    (
+        "set-skip-checksum-validation",
+        3,
+        3,
+        set_skip_checksum_validation,
+    ),
     ("sleep", 3, 3, sleep),
     ("stringmatch-len", 4, 4, stringmatch_len),
 ];
@@ -217,6 +223,11 @@ fn set_disable_deny_scripts(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     cx.ok()
 }
 
+fn set_skip_checksum_validation(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    cx.sys.debug.checksums_skipped = switch(args);
+    cx.ok()
+}
+
 fn switch(args: Args<'_>) -> bool {
     num::parse_i64(args.at(2)).is_some_and(|n| n != 0)
 }
@@ -348,6 +359,8 @@ fn help(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
         "    With 0, delete expired keys only when they are asked for.",
         "SET-DISABLE-DENY-SCRIPTS <0|1>",
         "    With 1, scripts may call every command.",
+        "SET-SKIP-CHECKSUM-VALIDATION <0|1>",
+        "    With 1, RESTORE takes payloads whose checksum is wrong.",
         "SLEEP <seconds>",
         "    Do nothing for a while, and let everybody wait.",
         "STRINGMATCH-LEN <length> <pattern>",

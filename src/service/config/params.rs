@@ -379,7 +379,7 @@ params! {
         "zset-max-listpack-value" => zset_max_listpack_value: usize = "64", Mem(0, BYTES),
             alias("zset-max-ziplist-value");
         /// Bytes of a sparse HyperLogLog.
-        "hll-sparse-max-bytes" => hll_sparse_max_bytes: usize = "3000", Mem(0, BYTES), later;
+        "hll-sparse-max-bytes" => hll_sparse_max_bytes: usize = "3000", Mem(0, BYTES);
     }
 
     section "Observation" {
@@ -405,8 +405,8 @@ params! {
         "save" => save: Vec<SavePoint> = "", SavePoints, multi, later;
         /// The file to save to.
         "dbfilename" => dbfilename: String = "dump.rdb", FileName, protected, later;
-        /// Compress strings in it.
-        "rdbcompression" => rdbcompression: bool = "yes", YesNo, later;
+        /// Compress long strings in it, and in the payloads of DUMP.
+        "rdbcompression" => rdbcompression: bool = "yes", YesNo;
         /// End it with a checksum.
         "rdbchecksum" => rdbchecksum: bool = "yes", YesNo, immutable, later;
         /// Sync it every few megabytes.
@@ -415,9 +415,9 @@ params! {
         "rdb-del-sync-files" => rdb_del_sync_files: bool = "no", YesNo, later;
         /// Refuse writes while saving fails.
         "stop-writes-on-bgsave-error" => stop_writes_on_bgsave_error: bool = "yes", YesNo, later;
-        /// Check encodings deeply when they are loaded.
+        /// Check encodings deeply when they are loaded. They are, whatever this says.
         "sanitize-dump-payload" => sanitize_dump_payload: &'static str = "no",
-            Word(&["no", "yes", "clients"]), later;
+            Word(&["no", "yes", "clients"]), hint;
         /// Microseconds to wait after each key saved, for tests.
         "rdb-key-save-delay" => rdb_key_save_delay: i64 = "0", Int(-INT - 1, INT), hidden, later;
         /// Microseconds to wait after each key loaded, for tests.

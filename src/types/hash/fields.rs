@@ -244,3 +244,14 @@ impl Fields {
         size_of::<Self>() + self.table.memory() + self.heap + self.deadlines.len() * 22
     }
 }
+
+#[cfg(test)]
+impl Fields {
+    /// [`Fields::heap_size`], counted anew.
+    pub(super) fn recounted(&self) -> usize {
+        let heap: usize = self.table.iter().map(Field::heap_size).sum();
+        let timed = self.table.iter().filter(|f| f.deadline().is_some()).count();
+        assert_eq!(timed, self.deadlines.len());
+        size_of::<Self>() + self.table.memory() + heap + timed * 22
+    }
+}

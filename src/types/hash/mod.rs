@@ -89,6 +89,12 @@ impl Hash {
         Self::Packed(Box::default())
     }
 
+    /// A hash without fields that is a table from the start.
+    #[must_use]
+    pub fn new_table(limits: Limits) -> Self {
+        Self::Table(Box::new(Fields::new(limits.seed)))
+    }
+
     /// A hash that is this listpack of names and values.
     ///
     /// # Errors
@@ -116,6 +122,13 @@ impl Hash {
             return Err(Corrupt);
         }
         Ok(Self::Timed(Box::new(lp)))
+    }
+
+    /// Becomes a table if it is a listpack of too many fields.
+    pub fn fit(&mut self, limits: Limits) {
+        if self.total() > limits.entries {
+            self.become_table(limits.seed);
+        }
     }
 
     /// How it lies in memory.

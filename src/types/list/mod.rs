@@ -71,7 +71,7 @@ impl List {
     ) -> Self {
         let mut nodes = Builder::new(limits);
         for element in elements {
-            nodes.0.push(End::Tail, element.as_ref(), limits.plain_from);
+            nodes.push(element.as_ref(), limits);
         }
         nodes.finish(limits)
     }
@@ -396,6 +396,11 @@ impl Builder {
         if count > 0 {
             self.0.append_node(Node::Packed(packed), count);
         }
+    }
+
+    /// Adds an element as a push at the tail does.
+    pub fn push(&mut self, element: &[u8], limits: Limits) {
+        self.0.push(End::Tail, element, limits.plain_from);
     }
 
     /// Adds an element that stands alone.

@@ -11,13 +11,13 @@ use crate::ds::listpack::Value;
 use crate::util::num::parse_i64;
 
 /// Visits the members that all sets have in common, in the order of the smallest set, until `visit` returns false.
-pub fn each_of_intersection(sets: &[&Set], mut visit: impl FnMut(Value<'_>) -> bool) {
+pub fn each_of_intersection(sets: &[&Set], visit: impl FnMut(Value<'_>) -> bool) {
     let (smallest, others) = by_size(sets);
     let Some(smallest) = smallest else { return };
     smallest
         .iter()
         .filter(|&v| others.iter().all(|set| set.contains_value(v)))
-        .all(|v| visit(v));
+        .all(visit);
 }
 
 /// The intersection as a set.

@@ -104,6 +104,41 @@ impl Idmp {
         }
     }
 
+    /// Everything remembered: each producer with its productions, oldest first.
+    pub fn producers(&self) -> impl ExactSizeIterator<Item = (&[u8], Vec<(&[u8], StreamId)>)> {
+        self.producers.iter().map(|(pid, producer)| {
+            let ids = producer.order.iter();
+            let ids = ids.filter_map(|(_, iid)| Some((&**iid, producer.ids.get(iid)?.0)));
+            (&**pid, ids.collect())
+        })
+    }
+
+    /// Puts a production back as stored, newer than those of this producer that are there; the time at which it was
+    /// made is that of its entry. Whether it was not there.
+    pub fn restore(&mut self, pid: &[u8], iid: &[u8], id: StreamId) -> bool {
+        let producer = match self.producers.get_mut(pid) {
+            Some(producer) => producer,
+            None => {
+                self.bytes += pid.len() + PID_OVERHEAD;
+                self.producers.entry(pid.into()).or_default()
+            }
+        };
+        if producer.ids.contains_key(iid) {
+            return false;
+        }
+        let newest = producer.order.back().map_or(0, |(at, _)| *at);
+        let at = i64::try_from(id.ms).unwrap_or(i64::MAX).max(newest);
+        producer.ids.insert(iid.into(), (id, at));
+        producer.order.push_back((at, iid.into()));
+        self.bytes += iid.len() * 2 + IID_OVERHEAD;
+        true
+    }
+
+    /// Sets the totals as stored.
+    pub fn restore_totals(&mut self, added: u64, duplicates: u64) {
+        (self.added, self.duplicates) = (added, duplicates);
+    }
+
     /// Producers with anything remembered, and productions in all.
     #[must_use]
     pub fn tracked(&self, now: i64) -> (usize, usize) {

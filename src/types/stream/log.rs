@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::Corrupt;
 use super::id::{NewId, StreamId};
 use super::node::{Node, NodeLimits, Pairs};
 use super::range::{Entries, Entry, Nodes, Spot};
@@ -21,6 +22,19 @@ pub struct Log {
     pub(super) entries_added: u64,
     /// How often XSETID went back, after which a node's id could be used again.
     pub(super) resets: u32,
+}
+
+/// What is counted about the entries of a stream, as stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Number of entries.
+    pub len: u64,
+    /// The greatest id ever given.
+    pub last_id: StreamId,
+    /// The greatest id deleted by name.
+    pub max_deleted_id: StreamId,
+    /// Entries ever added.
+    pub entries_added: u64,
 }
 
 /// Why an entry was not added.
@@ -46,6 +60,39 @@ pub enum SetIdError {
 }
 
 impl Log {
+    /// The entries that stood in these nodes, in the order of their ids, with what was counted about them.
+    ///
+    /// # Errors
+    /// [`Corrupt`] when nodes overlap, or ids and counters contradict them.
+    pub fn restore(
+        nodes: impl IntoIterator<Item = (StreamId, Node)>,
+        counted: Counted,
+    ) -> Result<Self, Corrupt> {
+        let mut log = Self {
+            last_id: counted.last_id,
+            max_deleted_id: counted.max_deleted_id,
+            entries_added: counted.entries_added,
+            ..Self::default()
+        };
+        let mut last = None;
+        for (own, node) in nodes {
+            let end = node.read(own).last().ok_or(Corrupt)?.id;
+            if last.is_some_and(|last| last >= own) {
+                return Err(Corrupt);
+            }
+            last = Some(end);
+            log.len = log.len.checked_add(node.live()).ok_or(Corrupt)?;
+            log.node_bytes += node.bytes();
+            log.nodes.insert(own, Arc::new(node));
+        }
+        let above = last.is_some_and(|last| last > counted.last_id);
+        if above || log.len != counted.len || log.entries_added < log.len {
+            return Err(Corrupt);
+        }
+        log.find_first();
+        Ok(log)
+    }
+
     /// Number of entries.
     #[must_use]
     pub fn len(&self) -> u64 {

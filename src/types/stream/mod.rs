@@ -23,7 +23,7 @@ pub use group::{
 };
 pub use id::{Bound, IdText, InvalidId, NewId, StreamId};
 pub use idmp::{Idmp, IdmpConfig, digest};
-pub use log::{AppendError, Log, SetIdError};
+pub use log::{AppendError, Counted, Log, SetIdError};
 pub use node::{Fields, Node, NodeLimits, Pairs};
 pub use range::{Entries, Entry};
 pub use trim::{Refs, Threshold, Trim};
@@ -65,6 +65,15 @@ impl Stream {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A stream with these entries, and no group.
+    #[must_use]
+    pub fn with_log(log: Log) -> Self {
+        Self {
+            log,
+            ..Self::default()
+        }
     }
 
     /// Its entries and counters.
@@ -227,6 +236,11 @@ impl Stream {
     #[must_use]
     pub fn idmp(&self) -> Option<&Idmp> {
         self.idmp.as_deref()
+    }
+
+    /// Sets what is remembered of producers, as stored.
+    pub fn restore_idmp(&mut self, idmp: Idmp) {
+        self.idmp = Some(Box::new(idmp));
     }
 
     /// What is remembered of producers, made with these limits if there was nothing.

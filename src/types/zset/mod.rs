@@ -86,18 +86,15 @@ impl ZSet {
         set
     }
 
-    /// A set from a stored listpack, which is checked; one beyond the limits becomes a tree.
+    /// A set from a stored listpack, which is checked; one of too many members becomes a tree.
     ///
     /// # Errors
     /// When it is not the listpack of a sorted set.
     pub fn from_listpack(listpack: Listpack, limits: Limits) -> Result<Self, listpack::Corrupt> {
         let packed = Packed::from_listpack(listpack).ok_or(listpack::Corrupt)?;
-        let longest = packed.iter(0, packed.len()).map(|(m, _)| length(m)).max();
-        let fits = packed.len() <= limits.entries && longest.unwrap_or(0) <= limits.value;
+        let count = packed.len();
         let mut set = Self::Packed(Box::new(packed));
-        if !fits {
-            set.unpack(limits);
-        }
+        set.expect(count, limits);
         Ok(set)
     }
 
@@ -316,7 +313,8 @@ impl ZSet {
         }
     }
 
-    fn unpack(&mut self, limits: Limits) {
+    /// Makes a tree of a listpack, whatever its size.
+    pub fn unpack(&mut self, limits: Limits) {
         let Self::Packed(packed) = self else { return };
         let mut big = Big::new(limits.seed);
         let mut digits = itoa::Buffer::new();
@@ -325,11 +323,6 @@ impl ZSet {
         }
         *self = Self::Big(Box::new(big));
     }
-}
-
-/// Length of a member in bytes.
-fn length(member: listpack::Value<'_>) -> usize {
-    member.bytes(&mut itoa::Buffer::new()).len()
 }
 
 /// Members with their scores in order, either way.

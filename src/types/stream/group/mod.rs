@@ -218,6 +218,12 @@ impl Group {
         (self.nack_seq > 0).then_some(self.nacked)
     }
 
+    /// The pending entries handed back and not delivered again, in the order they were.
+    pub fn handed_back(&self) -> impl Iterator<Item = StreamId> {
+        let by_time = self.by_time.iter().map(|(key, ())| *key);
+        by_time.take_while(|(time, _)| *time < 0).map(|(_, id)| id)
+    }
+
     /// Bytes on the heap.
     #[must_use]
     pub fn memory(&self) -> usize {

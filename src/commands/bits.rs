@@ -1,6 +1,0 @@
-//! Bitmaps.
-
-use crate::exec::Command;
-
-/// The rows of this family.
-pub(super) const COMMANDS: &[Command] = &[];

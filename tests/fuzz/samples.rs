@@ -1,0 +1,138 @@
+//! Good samples, to be mutated.
+
+use redkeep::ds::intset::Intset;
+use redkeep::ds::listpack::Listpack;
+use redkeep::engine::{Engine, Options};
+use redkeep::exec::Args;
+use redkeep::exec::session::Peer;
+use redkeep::resp::{Proto, ReplyBuf};
+
+pub fn listpacks() -> Vec<Vec<u8>> {
+    let texts: &[&[&str]] = &[
+        &[],
+        &["a", "1", "-1", "4096", "12345678", "-9223372036854775808"],
+        &[
+            "a string of more than sixty-three bytes, which takes a header of two bytes",
+            "x",
+        ],
+    ];
+    let with_hint = |lp: Listpack| [&[2][..], lp.as_bytes()].concat();
+    let mut all: Vec<_> = texts
+        .iter()
+        .map(|items| {
+            let mut lp = Listpack::new();
+            items.iter().for_each(|i| lp.push(i.as_bytes()));
+            with_hint(lp)
+        })
+        .collect();
+    let mut lp = Listpack::new();
+    lp.push(&[b'x'; 300]);
+    lp.push_int(5);
+    all.push(with_hint(lp));
+    all
+}
+
+pub fn intsets() -> Vec<Vec<u8>> {
+    let numbers: &[&[i64]] = &[&[], &[1, 2, 3], &[-5, 70_000], &[i64::MIN, 0, i64::MAX]];
+    let of = |numbers: &&[i64]| {
+        let mut set = Intset::new();
+        numbers.iter().for_each(|&n| _ = set.add(n));
+        [&7i64.to_le_bytes()[..], set.as_bytes()].concat()
+    };
+    numbers.iter().map(of).collect()
+}
+
+pub fn hyperloglogs() -> Vec<Vec<u8>> {
+    let (few, many): (Vec<String>, Vec<String>) = (
+        (0..20).map(|n| n.to_string()).collect(),
+        (0..5000).map(|n| n.to_string()).collect(),
+    );
+    let of = |elements: &[String]| {
+        let words = ["PFADD".to_owned(), "k".to_owned()];
+        let all: Vec<String> = words.into_iter().chain(elements.iter().cloned()).collect();
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
+        value_of(&[&all], &["GET", "k"])
+    };
+    vec![of(&few), of(&many)]
+}
+
+/// Payloads of DUMP, without their footers.
+pub fn payloads() -> Vec<Vec<u8>> {
+    let long = "x".repeat(100);
+    let numbers: Vec<String> = (0..600).map(|n| n.to_string()).collect();
+    let with = |name: &str| -> Vec<String> {
+        let mut words = vec![name.to_owned(), "k".to_owned()];
+        words.extend(numbers.iter().cloned());
+        words
+    };
+    let (list, set, hash, zset) = (with("RPUSH"), with("SADD"), with("HSET"), with("ZADD"));
+    let lines: Vec<Vec<Vec<String>>> = vec![
+        vec![words("SET k 12345")],
+        vec![words("SET k hello")],
+        vec![words(&format!("SET k {long}"))],
+        vec![words("RPUSH k a 1 -1 70000")],
+        vec![words(&format!("RPUSH k a {long} b"))],
+        vec![list],
+        vec![words("SADD k 1 2 3")],
+        vec![words("SADD k a b c")],
+        vec![words(&format!("SADD k a {long}"))],
+        vec![set],
+        vec![words("HSET k a 1 b 2")],
+        vec![words(&format!("HSET k a {long}"))],
+        vec![hash],
+        vec![
+            words("HSET k a 1 b 2"),
+            words("HPEXPIRE k 10000000 FIELDS 1 a"),
+        ],
+        vec![
+            words(&format!("HSET k a {long} b 2")),
+            words("HPEXPIRE k 10000000 FIELDS 1 a"),
+        ],
+        vec![words("ZADD k 1 a 2.5 b inf c")],
+        vec![words(&format!("ZADD k 1 a 2.5 {long}"))],
+        vec![zset],
+        vec![
+            words("XADD k 1-1 a 1 b 2"),
+            words("XADD k 1-2 a 1 b 2"),
+            words("XADD k 2-0 c 1"),
+            words("XDEL k 1-2"),
+            words("XGROUP CREATE k g 0"),
+            words("XREADGROUP GROUP g c COUNT 1 STREAMS k >"),
+            words("XGROUP CREATE k h $"),
+        ],
+    ];
+    lines
+        .iter()
+        .map(|commands| {
+            let commands: Vec<Vec<&str>> = commands
+                .iter()
+                .map(|c| c.iter().map(String::as_str).collect())
+                .collect();
+            let commands: Vec<&[&str]> = commands.iter().map(Vec::as_slice).collect();
+            let mut payload = value_of(&commands, &["DUMP", "k"]);
+            payload.truncate(payload.len() - 10);
+            payload
+        })
+        .collect()
+}
+
+fn words(line: &str) -> Vec<String> {
+    line.split(' ').map(str::to_owned).collect()
+}
+
+/// The string that a command answers with, after others.
+fn value_of(before: &[&[&str]], ask: &[&str]) -> Vec<u8> {
+    let mut engine = Engine::new(Options::default());
+    let client = engine.connect(Peer::default());
+    engine.refresh_time();
+    let mut reply = ReplyBuf::new(Proto::Resp2);
+    for command in before.iter().chain([&ask]) {
+        let args: Vec<&[u8]> = command.iter().map(|w| w.as_bytes()).collect();
+        reply.clear();
+        engine.execute(client, Args::new(&args), &mut reply);
+        assert!(!reply.as_slice().starts_with(b"-"), "{command:?}");
+    }
+    let reply = reply.take();
+    let start = reply.iter().position(|&b| b == b'\n').unwrap() + 1;
+    reply[start..reply.len() - 2].to_vec()
+}
