@@ -233,6 +233,9 @@ impl Generator {
 
     fn whole(&mut self) -> Argv {
         match self.rng.random_range(0..200) {
+            0..120 => self.zset(),   // LOCAL
+            120..132 => self.set(),  // LOCAL
+            132..140 => self.list(), // LOCAL
             0..32 => self.string(),
             32..50 => self.generic(),
             50..56 => self.script(),
@@ -989,6 +992,10 @@ impl Generator {
         if name == b"SORT" && stores_what_may_tie(&argv[from..]) {
             argv.retain(|a| !a.eq_ignore_ascii_case(b"STORE"));
             argv.push(b"ASC".into());
+        }
+        if name == b"ZRANK" || name == b"ZREVRANK" {
+            // Since 7.2 there may be one more.
+            argv.truncate(from + 3);
         }
         let args = &mut argv[from..];
         let timed = args
