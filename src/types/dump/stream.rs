@@ -33,6 +33,8 @@ use crate::types::stream::{
 const ID: usize = 16;
 /// Entries read, when that is not known.
 const UNKNOWN: u64 = u64::MAX;
+/// The greatest that may have been counted: more than XSETID takes, and no counter ever comes to its end from there.
+const MOST: u64 = (1 << 63) + (1 << 40);
 
 /// The oldest tag that has a place for all there is; the times of activity alone ask for none.
 pub(super) fn tag(stream: &Stream) -> Tag {
@@ -169,8 +171,12 @@ fn read_counted(tag: Tag, r: &mut Reader<'_>) -> Result<Counted, Corrupt> {
         len,
         last_id,
         max_deleted_id: read_id(r)?,
-        entries_added: r.length()?,
+        entries_added: counter(r.length()?)?,
     })
+}
+
+fn counter(n: u64) -> Result<u64, Corrupt> {
+    if n <= MOST { Ok(n) } else { Err(Corrupt) }
 }
 
 fn read_id(r: &mut Reader<'_>) -> Result<StreamId, Corrupt> {
@@ -235,8 +241,7 @@ fn read_group(tag: Tag, log: &Log, r: &mut Reader<'_>) -> Result<Group, Corrupt>
         Tag::Stream => log.rank_of(last_id),
         _ => match r.length()? {
             UNKNOWN => None,
-            read if i64::try_from(read).is_ok() => Some(read),
-            _ => return Err(Corrupt),
+            read => Some(counter(read)?),
         },
     };
     let mut group = Group::new(last_id, entries_read);
