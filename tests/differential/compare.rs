@@ -101,6 +101,15 @@ const KNOWN: &[Known] = &[
         },
     },
     Known {
+        reason: "Since 7.2 a rank may be asked for with the score.",
+        verdict: Verdict::Same,
+        holds: |name, argv, theirs, _| {
+            (name == b"ZRANK" || name == b"ZREVRANK")
+                && argv.len() == 4
+                && theirs.bytes().starts_with(b"ERR wrong number of arguments")
+        },
+    },
+    Known {
         reason: "Since 7.2 an id below one that was deleted is refused.",
         verdict: Verdict::Apart,
         holds: |name, _, theirs, ours| {
@@ -148,6 +157,22 @@ fn same(name: &[u8], argv: &[Vec<u8>], theirs: &Reply, ours: &Reply) -> bool {
             _ => false,
         },
         b"HGETALL" => pairs(theirs) == pairs(ours),
+        b"ZRANDMEMBER" => as_many(theirs, ours),
+        b"ZSCAN" => match (theirs.items(), ours.items()) {
+            ([c, a], [d, b]) => {
+                let whole = [c, d].iter().all(|c| c.bytes() == b"0");
+                !whole
+                    || same_numbers(
+                        &Reply::Array(flat(&pairs(a))),
+                        &Reply::Array(flat(&pairs(b))),
+                    )
+            }
+            _ => false,
+        },
+        // Since 7.2 doubles are printed with the fewest digits that tell them apart.
+        _ if name.starts_with(b"Z") || name.starts_with(b"BZ") || name == b"EVAL" => {
+            same_numbers(theirs, ours)
+        }
         b"SCAN" | b"SSCAN" => match (theirs.items(), ours.items()) {
             // The order of keys is each server's own, so only a whole scan in one call compares.
             ([c, a], [d, b]) => {
@@ -189,6 +214,31 @@ fn may_tie(argv: &[Vec<u8>]) -> bool {
 
 fn has(argv: &[Vec<u8>], token: &[u8]) -> bool {
     argv.iter().any(|a| a.eq_ignore_ascii_case(token))
+}
+
+fn flat(pairs: &[Vec<Reply>]) -> Vec<Reply> {
+    pairs.concat()
+}
+
+/// Whether there are as many things, whatever they are.
+fn as_many(a: &Reply, b: &Reply) -> bool {
+    match (a, b) {
+        (Reply::Array(a), Reply::Array(b)) => a.len() == b.len(),
+        (Reply::Bulk(_), Reply::Bulk(_)) => true,
+        _ => false,
+    }
+}
+
+/// Whether replies are the same but for the digits of numbers.
+fn same_numbers(a: &Reply, b: &Reply) -> bool {
+    let number = |r: &Reply| std::str::from_utf8(r.bytes()).ok()?.parse::<f64>().ok();
+    match (a, b) {
+        (Reply::Array(a), Reply::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_numbers(a, b))
+        }
+        (Reply::Bulk(_), Reply::Bulk(_)) if a != b => number(a).is_some() && number(a) == number(b),
+        _ => a == b,
+    }
 }
 
 fn near(a: &Reply, b: &Reply, by: i64) -> bool {

@@ -374,10 +374,10 @@ params! {
         "set-max-listpack-value" => set_max_listpack_value: usize = "64", Mem(0, BYTES);
         /// Members of a sorted set that is a listpack.
         "zset-max-listpack-entries" => zset_max_listpack_entries: usize = "128", Int(0, LONG),
-            alias("zset-max-ziplist-entries"), later;
+            alias("zset-max-ziplist-entries");
         /// Bytes of a member in it.
         "zset-max-listpack-value" => zset_max_listpack_value: usize = "64", Mem(0, BYTES),
-            alias("zset-max-ziplist-value"), later;
+            alias("zset-max-ziplist-value");
         /// Bytes of a sparse HyperLogLog.
         "hll-sparse-max-bytes" => hll_sparse_max_bytes: usize = "3000", Mem(0, BYTES);
     }

@@ -226,9 +226,14 @@ impl Big {
         }
     }
 
-    pub(super) fn scan(&self, cursor: u64, count: usize, mut visit: impl FnMut(&[u8], f64)) -> u64 {
+    pub(super) fn scan<'a>(
+        &'a self,
+        cursor: u64,
+        count: usize,
+        mut visit: impl FnMut(Value<'a>, f64),
+    ) -> u64 {
         self.table.scan(cursor, count, |&id| {
-            visit(self.members.get(id), self.members.score(id));
+            visit(Value::Str(self.members.get(id)), self.members.score(id));
         })
     }
 }

@@ -3,8 +3,10 @@
 //! Small ones are a listpack, others a hash table with an ordered tree, which OBJECT ENCODING calls a skip list. A rank
 //! is the number of members before one; every range, by score or by member, is a range of ranks.
 
+pub mod algebra;
 mod big;
 mod packed;
+mod random;
 mod range;
 #[cfg(test)]
 mod tests;
@@ -288,11 +290,11 @@ impl ZSet {
     /// One step of a scan: `visit` sees about `count` members from `cursor` on; where to go on, 0 at the end. Every
     /// member that is there all the while is seen, and seen once as long as the set is not a listpack. A listpack is
     /// seen as a whole.
-    pub fn scan(
-        &self,
+    pub fn scan<'a>(
+        &'a self,
         cursor: u64,
         count: usize,
-        mut visit: impl FnMut(listpack::Value<'_>, f64),
+        mut visit: impl FnMut(listpack::Value<'a>, f64),
     ) -> u64 {
         match self {
             Self::Packed(packed) => {
@@ -300,9 +302,7 @@ impl ZSet {
                 pairs.for_each(|(member, score)| visit(member, score));
                 0
             }
-            Self::Big(big) => big.scan(cursor, count, |member, score| {
-                visit(listpack::Value::Str(member), score);
-            }),
+            Self::Big(big) => big.scan(cursor, count, visit),
         }
     }
 

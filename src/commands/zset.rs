@@ -1,6 +1,0 @@
-//! Sorted sets.
-
-use crate::exec::Command;
-
-/// The rows of this family.
-pub(super) const COMMANDS: &[Command] = &[];
