@@ -6,7 +6,8 @@ use crate::exec::{Args, CmdError, CmdResult, Command, Ctx};
 use crate::keyspace::event::Event;
 use crate::rdb::{Corrupt, Reader, payload};
 use crate::spec::{Group, KeySpec, Propagate, category, flag};
-use crate::types::{Value, dump, zset};
+use crate::types::dump::{self, Read};
+use crate::types::zset;
 
 const RESTORE_SYNTAX: &str = "key:key ttl:int serialized-value:string [REPLACE@3.0.0] [ABSTTL@5.0.0] \
     [IDLETIME^seconds:int@5.0.0] [FREQ^frequency:int@5.0.0]";
@@ -82,7 +83,8 @@ fn restore(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let object = payload::open(bytes, !cx.sys.debug.checksums_skipped).map_err(|_| BAD_FOOTER)?;
     let value = load(cx, object).map_err(|_| BAD_FORMAT)?;
     match value {
-        Some(value) if deadline.is_none_or(|at| at > cx.now) => {
+        Read::Empty => return Err(BAD_FORMAT),
+        Read::Value(value) if deadline.is_none_or(|at| at > cx.now) => {
             cx.ks
                 .restore(key, value, deadline, Event::generic("restore"));
             options.set_uses(cx, key);
@@ -95,7 +97,8 @@ fn restore(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     cx.ok()
 }
 
-fn load(cx: &Ctx<'_>, object: &[u8]) -> Result<Option<Value>, Corrupt> {
+/// Reads an object, into the encodings that the configuration asks for.
+pub(super) fn load(cx: &Ctx<'_>, object: &[u8]) -> Result<Read, Corrupt> {
     let limits = dump::Limits {
         list: list::limits(cx.sys),
         hash: hash::limits(cx),

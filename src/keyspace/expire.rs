@@ -193,3 +193,194 @@ impl Db {
         first.map(|at| at.saturating_add(1))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ds::table::Seed;
+    use crate::keyspace::event::Classes;
+    use crate::keyspace::{Expiry, Interest, What};
+    use crate::types::hash::{Hash, Limits};
+    use crate::types::string::Str;
+
+    const NOW: i64 = 1_000_000;
+
+    fn limits(entries: usize) -> Limits {
+        Limits {
+            entries,
+            value: 64,
+            seed: Seed::random(|| 3),
+        }
+    }
+
+    /// A hash `a` whose fields end at these times after now, those at 0 never.
+    fn keyspace(entries: usize, fields: &[(&str, i64)]) -> Keyspace {
+        let mut ks = Keyspace::new(2, || 1);
+        ks.begin(0, NOW);
+        let mut edit = ks.edit_or_create(b"a", Hash::new).unwrap();
+        for (name, after) in fields {
+            edit.get_mut().set(name.as_bytes(), b"v", limits(entries));
+            if *after != 0 {
+                edit.get_mut()
+                    .set_deadline(name.as_bytes(), Some(NOW + after));
+            }
+        }
+        edit.changed(1, None);
+        ks.log.changes.clear();
+        ks.log.dirty = 0;
+        ks.log.interest.set(Interest::WATCHED, true);
+        ks.log.notify = Classes(u32::MAX);
+        ks
+    }
+
+    /// What was logged: `~` for a change, else the event; then what was deleted, `key` or `key.field`.
+    fn logged(ks: &mut Keyspace) -> String {
+        let mut words = Vec::new();
+        for change in std::mem::take(&mut ks.log.changes) {
+            words.push(match change.what {
+                What::Event(event) => event.name.to_owned(),
+                _ => "~".to_owned(),
+            });
+        }
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        for gone in std::mem::take(&mut ks.log.expired) {
+            let field = gone.field.map(|f| format!(".{}", text(&f)));
+            words.push(text(&gone.key) + &field.unwrap_or_default());
+        }
+        words.join(" ")
+    }
+
+    #[test]
+    fn fields_go_when_they_are_due_and_the_hash_with_the_last() {
+        for entries in [0, 9] {
+            let mut ks = keyspace(entries, &[("x", 5), ("y", 9), ("z", 5)]);
+            assert_eq!(ks.dbs[0].partly_volatile_len(), 1);
+            assert_eq!(ks.next_expiry(), Some(NOW + 6));
+            assert_eq!(ks.expire_due(NOW + 5, 100), 0);
+            assert_eq!(ks.expire_due(NOW + 6, 1), 1);
+            assert_eq!(ks.next_expiry(), Some(NOW + 6));
+            assert_eq!(ks.expire_due(NOW + 6, 100), 1);
+            let first = logged(&mut ks);
+            let either = [
+                "~ hexpired ~ hexpired a.x a.z",
+                "~ hexpired ~ hexpired a.z a.x",
+            ];
+            assert!(either.contains(&&*first), "{first}");
+            assert_eq!(ks.next_expiry(), Some(NOW + 10));
+            assert_eq!(ks.expire_due(NOW + 10, 100), 1);
+            assert_eq!(logged(&mut ks), "~ hexpired ~ del a.y");
+            assert_eq!((ks.next_expiry(), ks.dbs[0].len()), (None, 0));
+            assert_eq!((ks.expired_fields_total, ks.expired_total), (3, 0));
+            assert_eq!((ks.memory(), ks.log.dirty), (0, 0));
+        }
+    }
+
+    #[test]
+    fn readers_do_not_see_what_is_over_and_settling_deletes_it() {
+        for entries in [0, 9] {
+            let mut ks = keyspace(entries, &[("x", 5), ("y", 0)]);
+            ks.begin(0, NOW + 6);
+            let hash = ks.read::<Hash>(b"a").unwrap().unwrap();
+            assert_eq!(hash.len(NOW + 6), 1);
+            assert!(ks.has_stale());
+            ks.reap();
+            assert_eq!(logged(&mut ks), "~ hexpired a.x");
+            assert_eq!(ks.dbs[0].partly_volatile_len(), 0);
+            ks.peek(b"a");
+            assert!(!ks.has_stale());
+
+            let mut ks = keyspace(entries, &[("x", 5), ("y", 8)]);
+            ks.begin(0, NOW + 9);
+            assert!(ks.is_stale(0, b"a"));
+            assert!(ks.read::<Hash>(b"a").unwrap().is_none());
+            assert!(ks.random_key(|| 1).is_none());
+            ks.for_each(|_| panic!("there is no key"));
+            assert_eq!(ks.dbs[0].len(), 1);
+            ks.reap();
+            assert_eq!(logged(&mut ks), "~ hexpired ~ del keymiss a.x a.y");
+            assert!(!ks.is_stale(0, b"a"));
+        }
+    }
+
+    #[test]
+    fn editors_delete_what_is_over_before_they_begin() {
+        let mut ks = keyspace(9, &[("x", 5), ("y", 0)]);
+        ks.begin(0, NOW + 6);
+        let mut edit = ks.edit::<Hash>(b"a").unwrap().unwrap();
+        assert_eq!(edit.total(), 1);
+        edit.get_mut().remove(b"y");
+        edit.changed(1, Event::hash("hdel"));
+        assert_eq!(logged(&mut ks), "~ hexpired ~ hdel ~ a.x");
+
+        for how in ["edit", "create", "put", "take", "expiry", "move", "copy"] {
+            let mut ks = keyspace(9, &[("x", 5)]);
+            ks.begin(0, NOW + 6);
+            let moved = (Event::generic("from"), Event::generic("to"));
+            let expected = match how {
+                "edit" => {
+                    assert!(ks.edit::<Hash>(b"a").unwrap().is_none());
+                    ""
+                }
+                "create" => {
+                    let mut edit = ks.edit_or_create(b"a", Hash::new).unwrap();
+                    assert!(edit.created);
+                    edit.get_mut().set(b"x", b"v", limits(9));
+                    edit.changed(1, None);
+                    " new ~"
+                }
+                "put" => {
+                    let value = Str::from_text(b"x").into_value();
+                    assert!(ks.put(b"a", value, Expiry::Keep, None));
+                    " new ~"
+                }
+                "take" => {
+                    assert!(ks.take(b"a", Event::DEL).is_none());
+                    ""
+                }
+                "expiry" => {
+                    assert!(!ks.set_expiry(b"a", Some(NOW * 2), None));
+                    ""
+                }
+                "move" => {
+                    assert!(!ks.relocate((0, b"a"), (0, b"b"), moved));
+                    ""
+                }
+                _ => {
+                    assert!(!ks.duplicate((0, b"a"), (0, b"b"), moved.1));
+                    ""
+                }
+            };
+            let logged = logged(&mut ks);
+            assert_eq!(logged, format!("~ hexpired ~ del{expected} a.x"), "{how}");
+            assert_eq!(ks.dbs[0].partly_volatile_len(), 0);
+        }
+    }
+
+    #[test]
+    fn deadlines_of_fields_follow_their_hash() {
+        let mut ks = keyspace(9, &[("x", 5), ("y", 0)]);
+        let events = (Event::generic("from"), Event::generic("to"));
+        assert!(ks.relocate((0, b"a"), (0, b"b"), events));
+        assert!(ks.duplicate((0, b"b"), (1, b"c"), events.1));
+        assert_eq!(ks.dbs[0].partly_volatile_len(), 1);
+        ks.swap(0, 1);
+        assert_eq!(ks.dbs[1].partly_volatile_len(), 1);
+        assert_eq!(ks.expire_due(NOW + 6, 100), 2);
+        let left = |db, key: &[u8]| ks.peek_in(db, key).map(|r| r.value.next_deadline());
+        assert_eq!((left(1, b"b"), left(0, b"c")), (Some(None), Some(None)));
+        let mut ks = keyspace(0, &[("x", 5), ("y", 0)]);
+        let value = Str::from_text(b"x").into_value();
+        ks.put(b"a", value, Expiry::Clear, None);
+        assert_eq!(ks.next_expiry(), None);
+        let mut ks = keyspace(0, &[("x", 5), ("y", 0)]);
+        ks.flush(0, false);
+        assert_eq!((ks.next_expiry(), ks.memory()), (None, 0));
+        let mut ks = keyspace(0, &[("x", 5), ("y", 0)]);
+        let mut edit = ks.edit::<Hash>(b"a").unwrap().unwrap();
+        edit.get_mut().set_deadline(b"y", Some(NOW + 2));
+        edit.changed(1, None);
+        assert_eq!(ks.next_expiry(), Some(NOW + 3));
+        ks.delete(b"a", None);
+        assert_eq!((ks.next_expiry(), ks.memory()), (None, 0));
+    }
+}

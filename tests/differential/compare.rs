@@ -101,6 +101,45 @@ const KNOWN: &[Known] = &[
         },
     },
     Known {
+        reason: "Since 7.2 a rank without a counterpart is out of range.",
+        verdict: Verdict::Same,
+        holds: |name, _, theirs, ours| {
+            name == b"LPOS"
+                && !theirs.is_error()
+                && ours
+                    .bytes()
+                    .starts_with(b"ERR value is out of range, value must between -")
+        },
+    },
+    Known {
+        reason: "Since 7.2 a timeout beyond the clock is out of range.",
+        verdict: Verdict::Same,
+        holds: |_, _, theirs, ours| {
+            theirs.bytes() == b"ERR timeout is negative"
+                && ours.bytes() == b"ERR timeout is out of range"
+        },
+    },
+    Known {
+        reason: "Once it has met a number out of range, Redis takes those of later SORTs for such, too.",
+        verdict: Verdict::Same,
+        holds: |name, argv, theirs, ours| {
+            name.starts_with(b"SORT")
+                && !has(argv, b"STORE")
+                && theirs.bytes() == NO_NUMBERS
+                && !ours.is_error()
+        },
+    },
+    Known {
+        reason: "The same where the result is stored.",
+        verdict: Verdict::Apart,
+        holds: |name, argv, theirs, ours| {
+            name == b"SORT"
+                && has(argv, b"STORE")
+                && theirs.bytes() == NO_NUMBERS
+                && !ours.is_error()
+        },
+    },
+    Known {
         reason: "Since 7.2 a rank may be asked for with the score.",
         verdict: Verdict::Same,
         holds: |name, argv, theirs, _| {
@@ -118,6 +157,7 @@ const KNOWN: &[Known] = &[
     },
 ];
 
+const NO_NUMBERS: &[u8] = b"ERR One or more scores can't be converted into double";
 const BELOW_DELETED: &[u8] =
     b"ERR The ID specified in XSETID is smaller than current max_deleted_entry_id";
 
@@ -197,6 +237,7 @@ fn same(name: &[u8], argv: &[Vec<u8>], theirs: &Reply, ours: &Reply) -> bool {
             (Reply::Bulk(_), Reply::Bulk(_)) => true,
             _ => false,
         },
+        b"DUMP" => same_payload(theirs.bytes(), ours.bytes()),
         b"CONFIG" if !theirs.items().is_empty() => pairs(theirs) == pairs(ours),
         // Which key is up to chance; that there is one is not.
         b"RANDOMKEY" => matches!((theirs, ours), (Reply::Bulk(_), Reply::Bulk(_))),
@@ -214,6 +255,17 @@ fn may_tie(argv: &[Vec<u8>]) -> bool {
 
 fn has(argv: &[Vec<u8>], token: &[u8]) -> bool {
     argv.iter().any(|a| a.eq_ignore_ascii_case(token))
+}
+
+/// Sets and hashes in the order of a hash table, and streams with times in them: at least as long.
+fn same_payload(theirs: &[u8], ours: &[u8]) -> bool {
+    const SET: u8 = 2;
+    const HASH: u8 = 4;
+    const STREAM: u8 = 19;
+    let loose = |tag: &u8| [SET, HASH, STREAM].contains(tag);
+    theirs.first().is_some_and(loose)
+        && theirs.first() == ours.first()
+        && theirs.len() == ours.len()
 }
 
 fn flat(pairs: &[Vec<Reply>]) -> Vec<Reply> {

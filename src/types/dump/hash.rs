@@ -64,13 +64,7 @@ fn without_deadlines(hash: &Hash) -> Listpack {
     lp
 }
 
-/// Leaves out what is over at `now`; nothing may be left.
-pub(super) fn read(
-    tag: Tag,
-    r: &mut Reader<'_>,
-    limits: Limits,
-    now: i64,
-) -> Result<Hash, Corrupt> {
+pub(super) fn read(tag: Tag, r: &mut Reader<'_>, limits: Limits) -> Result<Hash, Corrupt> {
     let mut hash = match tag {
         Tag::Hash => read_pairs(r, limits)?,
         Tag::HashDeadlinesOld => read_timed_pairs(None, r, limits)?,
@@ -87,11 +81,7 @@ pub(super) fn read(
         Tag::HashZiplist => packed(super::from_ziplist(&r.string()?)?)?,
         _ => packed(super::listpack(r)?)?,
     };
-    if hash.total() == 0 {
-        return Err(Corrupt);
-    }
     hash.fit(limits);
-    hash.expire(now, usize::MAX, |_| {});
     Ok(hash)
 }
 
@@ -118,6 +108,10 @@ fn read_zipmap(r: &mut Reader<'_>, limits: Limits) -> Result<Hash, Corrupt> {
             })
         })
     })?;
+    // A zipmap, unlike all others, is never written empty.
+    if lp.is_empty() {
+        return Err(Corrupt);
+    }
     let mut hash = packed(lp)?;
     if longest > limits.value {
         hash.fit(Limits {

@@ -7,7 +7,7 @@
 //! ListQuicklist2 = nodes:length ( 1 element:string | 2 listpack:string )*
 //! ```
 //!
-//! Nodes may be empty, a list may not.
+//! Listpacks and ziplists may be empty.
 
 use crate::rdb::{Corrupt, Reader, Tag, Writer, ziplist};
 use crate::types::list::{Builder, Limits, List};
@@ -58,12 +58,7 @@ pub(super) fn read(tag: Tag, r: &mut Reader<'_>, limits: Limits) -> Result<List,
             }
         }
     }
-    let list = list.finish(limits);
-    if list.is_empty() {
-        Err(Corrupt)
-    } else {
-        Ok(list)
-    }
+    Ok(list.finish(limits))
 }
 
 /// An element that stands alone has at least one byte.

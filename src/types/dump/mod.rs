@@ -15,7 +15,7 @@ mod stream;
 mod string;
 mod zset;
 
-use super::Value;
+use super::{DataType, Value};
 use crate::ds::listpack::{Listpack, Value as Element};
 use crate::rdb::{Blob, Corrupt, Reader, Tag, Writer, payload, ziplist};
 
@@ -56,21 +56,26 @@ pub fn write(value: &Value, w: &mut Writer<'_>) {
     }
 }
 
-/// Reads the object that `tag` announces; `None` when the time of all that was in it is over at `now`, in Unix
-/// milliseconds.
+/// What was read.
+#[derive(Clone, Debug)]
+pub enum Read {
+    /// A value.
+    Value(Value),
+    /// A collection without an element, as some old versions wrote it: no key has such a value.
+    Empty,
+    /// The time of all that was in it is over.
+    Over,
+}
+
+/// Reads the object that `tag` announces, at `now` in Unix milliseconds.
 ///
 /// # Errors
 /// [`Corrupt`].
-pub fn read(
-    tag: Tag,
-    r: &mut Reader<'_>,
-    limits: &Limits,
-    now: i64,
-) -> Result<Option<Value>, Corrupt> {
-    Ok(Some(match tag {
-        Tag::Str => Value::Str(string::read(r)?),
+pub fn read(tag: Tag, r: &mut Reader<'_>, limits: &Limits, now: i64) -> Result<Read, Corrupt> {
+    match tag {
+        Tag::Str => Ok(Read::Value(Value::Str(string::read(r)?))),
         Tag::List | Tag::ListZiplist | Tag::ListQuicklist | Tag::ListQuicklist2 => {
-            Value::List(Box::new(list::read(tag, r, limits.list)?))
+            list::read(tag, r, limits.list).map(filled)
         }
         Tag::Hash
         | Tag::HashZipmap
@@ -80,17 +85,25 @@ pub fn read(
         | Tag::HashDeadlines
         | Tag::HashListpackDeadlinesOld
         | Tag::HashListpackDeadlines => {
-            let hash = hash::read(tag, r, limits.hash, now)?;
-            return Ok((hash.total() > 0).then_some(Value::Hash(hash)));
+            let mut hash = hash::read(tag, r, limits.hash)?;
+            let over = hash.expire(now, usize::MAX, |_| {}) > 0 && hash.is_vanished();
+            Ok(if over { Read::Over } else { filled(hash) })
         }
-        Tag::Set | Tag::SetIntset | Tag::SetListpack => Value::Set(set::read(tag, r, limits.set)?),
-        Tag::Stream | Tag::Stream2 | Tag::Stream3 | Tag::Stream4 | Tag::Stream5 => {
-            Value::Stream(Box::new(stream::read(tag, r)?))
-        }
+        Tag::Set | Tag::SetIntset | Tag::SetListpack => set::read(tag, r, limits.set).map(filled),
         Tag::ZSet | Tag::ZSet2 | Tag::ZSetZiplist | Tag::ZSetListpack => {
-            Value::ZSet(zset::read(tag, r, limits.zset)?)
+            zset::read(tag, r, limits.zset).map(filled)
         }
-    }))
+        Tag::Stream | Tag::Stream2 | Tag::Stream3 | Tag::Stream4 | Tag::Stream5 => {
+            stream::read(tag, r).map(filled)
+        }
+    }
+}
+
+fn filled<T: DataType>(value: T) -> Read {
+    match value.is_vanished() {
+        true => Read::Empty,
+        false => Read::Value(value.into_value()),
+    }
 }
 
 /// The payload that DUMP answers with; long strings in it are compressed if `compress`.

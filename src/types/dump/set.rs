@@ -31,7 +31,13 @@ pub(super) fn read(tag: Tag, r: &mut Reader<'_>, limits: Limits) -> Result<Set, 
             let ints = Intset::from_bytes(r.string()?.into_vec()).map_err(|_| Corrupt)?;
             Ok(Set::from_ints(ints, limits))
         }
-        Tag::SetListpack => Set::from_packed(super::listpack(r)?, limits).map_err(|_| Corrupt),
+        Tag::SetListpack => {
+            let packed = super::listpack(r)?;
+            match packed.is_empty() {
+                true => Ok(Set::packed()),
+                false => Set::from_packed(packed, limits).map_err(|_| Corrupt),
+            }
+        }
         _ => read_members(r, limits),
     }
 }
@@ -48,9 +54,5 @@ fn read_members(r: &mut Reader<'_>, limits: Limits) -> Result<Set, Corrupt> {
             return Err(Corrupt);
         }
     }
-    if set.is_empty() {
-        Err(Corrupt)
-    } else {
-        Ok(set)
-    }
+    Ok(set)
 }

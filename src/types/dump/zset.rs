@@ -36,15 +36,10 @@ pub(super) fn write(zset: &ZSet, w: &mut Writer<'_>) {
 }
 
 pub(super) fn read(tag: Tag, r: &mut Reader<'_>, limits: Limits) -> Result<ZSet, Corrupt> {
-    let zset = match tag {
-        Tag::ZSet | Tag::ZSet2 => read_pairs(tag, r, limits)?,
-        Tag::ZSetZiplist => packed(super::from_ziplist(&r.string()?)?, limits)?,
-        _ => packed(super::listpack(r)?, limits)?,
-    };
-    if zset.is_empty() {
-        Err(Corrupt)
-    } else {
-        Ok(zset)
+    match tag {
+        Tag::ZSet | Tag::ZSet2 => read_pairs(tag, r, limits),
+        Tag::ZSetZiplist => packed(super::from_ziplist(&r.string()?)?, limits),
+        _ => packed(super::listpack(r)?, limits),
     }
 }
 
