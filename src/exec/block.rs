@@ -114,12 +114,10 @@ impl Waiters {
     /// Queues a client.
     pub(crate) fn add(&mut self, sid: SessionId, db: usize, block: &Block) {
         for key in &block.keys {
-            let queue = self
-                .by_key
-                .entry((db, SmallBytes::from(&key[..])))
-                .or_default();
-            // One place in the queue, also for a key named twice.
-            if !queue.contains(&sid) {
+            let at = (db, SmallBytes::from(&key[..]));
+            let queue = self.by_key.entry(at).or_default();
+            // One place in the queue, also for a key named twice: nobody came in between.
+            if queue.last() != Some(&sid) {
                 queue.push(sid);
             }
         }
@@ -197,8 +195,9 @@ impl Waiters {
     }
 
     /// The clients that wait for a key, in arrival order.
-    pub(crate) fn queue(&self, at: &(usize, SmallBytes)) -> Vec<SessionId> {
-        self.by_key.get(at).cloned().unwrap_or_default()
+    pub(crate) fn queue(&self, db: usize, key: &SmallBytes) -> Vec<SessionId> {
+        let at = (db, key.clone());
+        self.by_key.get(&at).cloned().unwrap_or_default()
     }
 
     /// A client whose time is over at `now`.
@@ -259,3 +258,33 @@ pub fn unblock(sys: &mut System, sessions: &mut Sessions, sid: SessionId, how: U
 }
 
 const UNBLOCKED: CmdError = CmdError::fixed("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_are_read_as_by_redis() {
+        const NOW: i64 = 1_700_000_000_000;
+        for (text, at) in [
+            ("0", Ok(None)),
+            ("-0.0001", Ok(None)),
+            // A thousand times the nearest float is above -1.
+            ("-0.001", Ok(None)),
+            ("1", Ok(Some(NOW + 1000))),
+            ("0.0001", Ok(Some(NOW + 1))),
+            ("0x10", Ok(Some(NOW + 16_000))),
+            ("-0.002", Err(CmdError::TIMEOUT_NEGATIVE)),
+            ("-inf", Err(CmdError::TIMEOUT_NEGATIVE)),
+            ("-1e300", Err(CmdError::TIMEOUT_NEGATIVE)),
+            ("inf", Err(CmdError::TIMEOUT_RANGE)),
+            ("1e300", Err(CmdError::TIMEOUT_RANGE)),
+            ("9223372036854775", Err(CmdError::TIMEOUT_RANGE)),
+            ("nan", Err(CmdError::TIMEOUT_NOT_FLOAT)),
+            (" 1", Err(CmdError::TIMEOUT_NOT_FLOAT)),
+            ("", Err(CmdError::TIMEOUT_NOT_FLOAT)),
+        ] {
+            assert_eq!(deadline(text.as_bytes(), NOW), at, "{text}");
+        }
+    }
+}
