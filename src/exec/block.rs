@@ -80,6 +80,8 @@ pub struct Blocked {
 pub struct Waiters {
     /// Clients in arrival order, per key.
     by_key: HashMap<(usize, SmallBytes), Vec<SessionId>>,
+    /// How many of them want to hear that it is gone, where any does.
+    on_nokey: HashMap<(usize, SmallBytes), usize>,
     /// Deadlines, ordered.
     deadlines: BTreeSet<(i64, SessionId)>,
     /// When to run commands again, ordered.
@@ -105,6 +107,11 @@ impl Waiters {
         self.by_key.len()
     }
 
+    /// Number of keys of which somebody wants to hear that they are gone.
+    pub fn keys_on_nokey(&self) -> usize {
+        self.on_nokey.len()
+    }
+
     /// The earliest deadline, or time to run a command again.
     pub fn next_deadline(&self) -> Option<i64> {
         let firsts = [self.deadlines.first(), self.retries.first()];
@@ -115,10 +122,13 @@ impl Waiters {
     pub(crate) fn add(&mut self, sid: SessionId, db: usize, block: &Block) {
         for key in &block.keys {
             let at = (db, SmallBytes::from(&key[..]));
-            let queue = self.by_key.entry(at).or_default();
+            let queue = self.by_key.entry(at.clone()).or_default();
             // One place in the queue, also for a key named twice: nobody came in between.
             if queue.last() != Some(&sid) {
                 queue.push(sid);
+                if matches!(block.wake, Wake::TypeOrGone(_)) {
+                    *self.on_nokey.entry(at).or_default() += 1;
+                }
             }
         }
         if let Some(at) = block.deadline {
@@ -134,10 +144,22 @@ impl Waiters {
     pub(crate) fn remove(&mut self, sid: SessionId, blocked: &Blocked) {
         for key in &blocked.block.keys {
             let at = (blocked.db, SmallBytes::from(&key[..]));
-            if let Some(queue) = self.by_key.get_mut(&at) {
-                queue.retain(|&s| s != sid);
-                if queue.is_empty() {
-                    self.by_key.remove(&at);
+            let Some(queue) = self.by_key.get_mut(&at) else {
+                continue;
+            };
+            let Some(place) = queue.iter().position(|&s| s == sid) else {
+                continue;
+            };
+            queue.remove(place);
+            if queue.is_empty() {
+                self.by_key.remove(&at);
+            }
+            if let Some(count) = self.on_nokey.get_mut(&at)
+                && matches!(blocked.block.wake, Wake::TypeOrGone(_))
+            {
+                *count -= 1;
+                if *count == 0 {
+                    self.on_nokey.remove(&at);
                 }
             }
         }
