@@ -990,6 +990,10 @@ impl Generator {
             argv.retain(|a| !a.eq_ignore_ascii_case(b"STORE"));
             argv.push(b"ASC".into());
         }
+        if name == b"ZRANK" || name == b"ZREVRANK" {
+            // Since 7.2 there may be one more.
+            argv.truncate(from + 3);
+        }
         let args = &mut argv[from..];
         let timed = args
             .iter()

@@ -257,7 +257,7 @@ impl<'a> Transaction<'a> {
                 .first()
                 .is_some_and(|w| w.eq_ignore_ascii_case(name))
         };
-        if is(b"MULTI") || is(b"DISCARD") {
+        if *theirs == Reply::ok() && (is(b"MULTI") || is(b"DISCARD")) {
             self.queued.clear();
         } else if theirs.bytes() == b"QUEUED" {
             self.queued.push(command);

@@ -33,10 +33,12 @@ pub fn run(count: u64, seed: u64) {
                 assert_eq!(e, "ERR Bad data format");
                 refused += 1;
             }
-            Ok(()) => {
+            // Some have deadlines that have passed.
+            Ok(()) if here.run("EXISTS r").int() == Some(1) => {
                 lives(&mut here);
                 lived += 1;
             }
+            Ok(()) => {}
         }
         here.run("FLUSHALL");
     }
@@ -124,7 +126,6 @@ fn moves(here: &mut Target) {
     here.restore(b"moved", &dumped)
         .unwrap_or_else(|e| panic!("{e}: {}", samples::hex(&dumped)));
     assert_eq!(here.contents(b"moved"), contents);
-    assert_eq!(here.dump(b"moved").first(), dumped.first());
 }
 
 fn edits(kind: &str) -> &'static [&'static str] {

@@ -81,7 +81,7 @@ impl Target {
             b"list" => self.ask(b"LRANGE", key, "0 -1"),
             b"set" => sorted(self.ask(b"SMEMBERS", key, ""), 1),
             b"hash" => sorted(self.ask(b"HGETALL", key, ""), 2),
-            b"zset" => self.ask(b"ZRANGE", key, "0 -1 WITHSCORES"),
+            b"zset" => scored(&self.ask(b"ZRANGE", key, "0 -1 WITHSCORES")),
             b"stream" => {
                 let key_text = String::from_utf8_lossy(key).into_owned();
                 let info = self.run(&format!("XINFO STREAM {key_text} FULL COUNT 0"));
@@ -128,9 +128,19 @@ fn sorted(reply: Reply, width: usize) -> Reply {
     Reply::Array(groups.concat())
 }
 
+/// Scores in digits that do not depend on the version.
+fn scored(reply: &Reply) -> Reply {
+    let pairs = reply.items().chunks(2).map(|pair| {
+        let score: f64 = pair[1].text().parse().unwrap();
+        Reply::Array(vec![pair[0].clone(), Reply::Double(format!("{score:?}"))])
+    });
+    Reply::Array(pairs.collect())
+}
+
 /// Without what tells of the clock, of trees that only Redis has, and of what only newer versions know.
 fn without_times(reply: &Reply) -> Reply {
-    const LEFT_OUT: [&[u8]; 9] = [
+    const LEFT_OUT: [&[u8]; 10] = [
+        b"nacked-count",
         b"seen-time",
         b"active-time",
         b"radix-tree-nodes",
@@ -167,6 +177,6 @@ fn reply(value: Value) -> Reply {
         Value::Int(n) => Reply::Int(n),
         Value::Bulk(b) => Reply::Bulk(b),
         Value::Array(items) => Reply::Array(items.into_iter().map(reply).collect()),
-        _ => Reply::Null,
+        _ => Reply::NullBulk,
     }
 }

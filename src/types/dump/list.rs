@@ -64,5 +64,9 @@ pub(super) fn read(tag: Tag, r: &mut Reader<'_>, limits: Limits) -> Result<List,
 /// An element that stands alone has at least one byte.
 fn element(r: &mut Reader<'_>) -> Result<Vec<u8>, Corrupt> {
     let element = r.string()?.into_vec();
-    if element.is_empty() { Err(Corrupt) } else { Ok(element) }
+    if element.is_empty() {
+        Err(Corrupt)
+    } else {
+        Ok(element)
+    }
 }

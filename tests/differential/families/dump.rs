@@ -16,8 +16,7 @@ const MOVE: &str = "local d = redis.call('DUMP', KEYS[1]) \
 /// What is damaged in a way that any server sees, whether it looks deeply or not.
 const BROKEN: &[&[u8]] = &[
     b"",
-    b"\x00",
-    b"\x00\x40",
+    // Redis would read on in the footer of most that end too soon.
     b"\x00\xc4\x01",
     b"\x00\x81\xff\xff\xff\xff\xff\xff\xff\xff",
     b"\x01\x00",
@@ -43,6 +42,8 @@ fn recorded() -> &'static [Vec<u8>] {
     static PAYLOADS: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
     PAYLOADS.get_or_init(|| {
         let sections = RECORDED.split("\n== ").skip(1);
+        // Redis 7.0 prints other digits.
+        let sections = sections.filter(|section| !section.contains("many digits"));
         let payload = |section: &str| {
             let hex = section.lines().filter_map(|line| line.strip_prefix("> "));
             let hex: String = hex.collect();
@@ -65,12 +66,15 @@ impl Generator {
                 cmd!["EVAL", MOVE, "2", key, self.pick(KEYS), ttl]
             }
             _ => {
-                let mut argv = cmd![self.pick(&["RESTORE", "RESTORE", "RESTORE-ASKING"]), key, self.ttl()];
+                let mut argv = cmd![
+                    self.pick(&["RESTORE", "RESTORE", "RESTORE-ASKING"]),
+                    key,
+                    self.ttl()
+                ];
                 argv.push(self.payload());
                 let all = vec![
                     cmd!["REPLACE"],
                     cmd!["REPLACE"],
-                    cmd!["ABSTTL"],
                     cmd!["IDLETIME", self.number()],
                     cmd!["FREQ", self.pick(&["0", "5", "255", "256", "-1", "x"])],
                 ];
@@ -82,7 +86,6 @@ impl Generator {
 
     fn ttl(&mut self) -> String {
         match self.chance(3) {
-            true if self.chance(2) => self.at_milliseconds(),
             true => self.milliseconds(),
             false => "0".to_owned(),
         }
@@ -101,7 +104,10 @@ impl Generator {
             }
             4 => {
                 payload.truncate(payload.len() - 10);
-                payload::seal(&mut payload, [1, 6, 9, 15, 80, 9999][self.rng.random_range(0..6)]);
+                payload::seal(
+                    &mut payload,
+                    [1, 6, 9, 15, 80, 9999][self.rng.random_range(0..6)],
+                );
             }
             _ => {}
         }

@@ -10,7 +10,7 @@ const DRAW_THE_ONLY_ONE: &str = "redis.call('DEL', KEYS[1]) redis.call('SADD', K
      redis.call('SPOP', KEYS[1]), redis.call('EXISTS', KEYS[1])}";
 /// What is popped is gone, and was there.
 const POP_SOME: &str = "local n = redis.call('SCARD', KEYS[1]) local p = redis.call('SPOP', KEYS[1], ARGV[1]) \
-     local m = redis.call('SMISMEMBER', KEYS[1], 'x', unpack(p)) for i = 1, #m do if m[i] ~= 0 then return 'there' end end \
+     local m = redis.call('SMISMEMBER', KEYS[1], 'nobody has this', unpack(p)) for i = 1, #m do if m[i] ~= 0 then return 'there' end end \
      if #p > 0 then redis.call('SADD', KEYS[1], unpack(p)) end return {n, #p, redis.call('SCARD', KEYS[1])}";
 
 impl Generator {
