@@ -233,9 +233,6 @@ impl Generator {
 
     fn whole(&mut self) -> Argv {
         match self.rng.random_range(0..200) {
-            0..120 => self.zset(),   // LOCAL
-            120..132 => self.set(),  // LOCAL
-            132..140 => self.list(), // LOCAL
             0..32 => self.string(),
             32..50 => self.generic(),
             50..56 => self.script(),
