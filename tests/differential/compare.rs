@@ -246,10 +246,6 @@ fn same(name: &[u8], argv: &[Vec<u8>], theirs: &Reply, ours: &Reply) -> bool {
     }
 }
 
-fn flat(pairs: &[Vec<Reply>]) -> Vec<Reply> {
-    pairs.concat()
-}
-
 /// Whether there are as many things, whatever they are.
 fn as_many(a: &Reply, b: &Reply) -> bool {
     match (a, b) {
