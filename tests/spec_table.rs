@@ -32,6 +32,8 @@ const ARITY_BY_HAND: &[&str] = &[
     "debug",
     "migrate",
     "sentinel|simulate-failure",
+    "geosearch",
+    "geosearchstore",
 ];
 
 fn entries() -> impl Iterator<Item = &'static Entry> {
@@ -264,6 +266,12 @@ impl Choices for Values {
             _ => b"value".to_vec(),
         }
     }
+
+    fn repeat(&mut self, arg: &Arg<'_>) -> usize {
+        // A polygon has at least three vertices.
+        let least = if arg.name == "vertices" { 3 } else { 1 };
+        least + self.below(3)
+    }
 }
 
 /// A generated call of a command.
@@ -320,8 +328,9 @@ const NOT_CALLED: &[&str] = &[
     "config|rewrite",
 ];
 
-/// Calls that Redis itself refuses though its published arguments allow them: CLIENT LIST takes TYPE or ID.
-const REFUSED: &[&str] = &["client|list"];
+/// Calls that Redis itself refuses though its published arguments allow them: CLIENT LIST takes TYPE or ID, ZRANGE no
+/// LIMIT by rank and no WITHSCORES by member.
+const REFUSED: &[&str] = &["client|list", "zrange", "zrangestore"];
 
 /// What a valid call is never answered with.
 const COMPLAINTS: &[&str] = &[

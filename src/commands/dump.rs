@@ -100,7 +100,8 @@ fn restore(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     cx.ok()
 }
 
-fn load(cx: &Ctx<'_>, object: &[u8]) -> Result<Read, Refused> {
+/// Reads an object, into the encodings that the configuration asks for.
+pub(super) fn load(cx: &Ctx<'_>, object: &[u8]) -> Result<Read, Refused> {
     let limits = dump::Limits {
         list: list::limits(cx.sys),
         hash: hash::limits(cx),

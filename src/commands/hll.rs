@@ -5,6 +5,7 @@ use crate::exec::error::shown;
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow};
 use crate::keyspace::event::Event;
 use crate::resp::ReplyBuf;
+use crate::spec::keys::{Argv, KeyError, KeyFlags, KeyRef, Keys};
 use crate::spec::{Group, KeySpec, Propagate, flag};
 use crate::types::DataType;
 use crate::types::hll::sparse::{self, Run};
@@ -44,6 +45,7 @@ pub(super) const COMMANDS: &[Command] = &[
             KeySpec::at(1).rw().access().insert(),
             KeySpec::at(2).range(-1, 1, 0).ro().access(),
         ])
+        .keys_fn(pfmerge_keys)
         .syntax("destkey:key [sourcekey:key...#1]")
         .summary("Merge HyperLogLogs into one.")
         .complexity("O(N) for N HyperLogLogs.")
@@ -182,6 +184,18 @@ fn pfmerge(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     }
     merged?;
     cx.ok()
+}
+
+/// As the specs say, which find no key at all when there is no source.
+fn pfmerge_keys(args: &dyn Argv, keys: &mut Keys) -> Result<(), KeyError> {
+    let target = KeyFlags::RW.with(KeyFlags::INSERT);
+    let argc = u32::try_from(args.len()).map_err(|_| KeyError)?;
+    for pos in 1..argc {
+        let flags = if pos == 1 { target } else { KeyFlags::RO };
+        let flags = flags.with(KeyFlags::ACCESS);
+        keys.push(KeyRef { pos, flags });
+    }
+    Ok(())
 }
 
 /// Raises registers to those of a union; dense if any part of it is.

@@ -80,6 +80,8 @@ pub struct Blocked {
 pub struct Waiters {
     /// Clients in arrival order, per key.
     by_key: HashMap<(usize, SmallBytes), Vec<SessionId>>,
+    /// How many of them want to hear that it is gone, where any does.
+    on_nokey: HashMap<(usize, SmallBytes), usize>,
     /// Deadlines, ordered.
     deadlines: BTreeSet<(i64, SessionId)>,
     /// When to run commands again, ordered.
@@ -105,6 +107,11 @@ impl Waiters {
         self.by_key.len()
     }
 
+    /// Number of keys of which somebody wants to hear that they are gone.
+    pub fn keys_on_nokey(&self) -> usize {
+        self.on_nokey.len()
+    }
+
     /// The earliest deadline, or time to run a command again.
     pub fn next_deadline(&self) -> Option<i64> {
         let firsts = [self.deadlines.first(), self.retries.first()];
@@ -114,13 +121,14 @@ impl Waiters {
     /// Queues a client.
     pub(crate) fn add(&mut self, sid: SessionId, db: usize, block: &Block) {
         for key in &block.keys {
-            let queue = self
-                .by_key
-                .entry((db, SmallBytes::from(&key[..])))
-                .or_default();
-            // One place in the queue, also for a key named twice.
-            if !queue.contains(&sid) {
+            let at = (db, SmallBytes::from(&key[..]));
+            let queue = self.by_key.entry(at.clone()).or_default();
+            // One place in the queue, also for a key named twice: nobody came in between.
+            if queue.last() != Some(&sid) {
                 queue.push(sid);
+                if matches!(block.wake, Wake::TypeOrGone(_)) {
+                    *self.on_nokey.entry(at).or_default() += 1;
+                }
             }
         }
         if let Some(at) = block.deadline {
@@ -136,10 +144,22 @@ impl Waiters {
     pub(crate) fn remove(&mut self, sid: SessionId, blocked: &Blocked) {
         for key in &blocked.block.keys {
             let at = (blocked.db, SmallBytes::from(&key[..]));
-            if let Some(queue) = self.by_key.get_mut(&at) {
-                queue.retain(|&s| s != sid);
-                if queue.is_empty() {
-                    self.by_key.remove(&at);
+            let Some(queue) = self.by_key.get_mut(&at) else {
+                continue;
+            };
+            let Some(place) = queue.iter().position(|&s| s == sid) else {
+                continue;
+            };
+            queue.remove(place);
+            if queue.is_empty() {
+                self.by_key.remove(&at);
+            }
+            if let Some(count) = self.on_nokey.get_mut(&at)
+                && matches!(blocked.block.wake, Wake::TypeOrGone(_))
+            {
+                *count -= 1;
+                if *count == 0 {
+                    self.on_nokey.remove(&at);
                 }
             }
         }
@@ -197,8 +217,9 @@ impl Waiters {
     }
 
     /// The clients that wait for a key, in arrival order.
-    pub(crate) fn queue(&self, at: &(usize, SmallBytes)) -> Vec<SessionId> {
-        self.by_key.get(at).cloned().unwrap_or_default()
+    pub(crate) fn queue(&self, db: usize, key: &SmallBytes) -> Vec<SessionId> {
+        let at = (db, key.clone());
+        self.by_key.get(&at).cloned().unwrap_or_default()
     }
 
     /// A client whose time is over at `now`.
@@ -259,3 +280,33 @@ pub fn unblock(sys: &mut System, sessions: &mut Sessions, sid: SessionId, how: U
 }
 
 const UNBLOCKED: CmdError = CmdError::fixed("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_are_read_as_by_redis() {
+        const NOW: i64 = 1_700_000_000_000;
+        for (text, at) in [
+            ("0", Ok(None)),
+            ("-0.0001", Ok(None)),
+            // A thousand times the nearest float is above -1.
+            ("-0.001", Ok(None)),
+            ("1", Ok(Some(NOW + 1000))),
+            ("0.0001", Ok(Some(NOW + 1))),
+            ("0x10", Ok(Some(NOW + 16_000))),
+            ("-0.002", Err(CmdError::TIMEOUT_NEGATIVE)),
+            ("-inf", Err(CmdError::TIMEOUT_NEGATIVE)),
+            ("-1e300", Err(CmdError::TIMEOUT_NEGATIVE)),
+            ("inf", Err(CmdError::TIMEOUT_RANGE)),
+            ("1e300", Err(CmdError::TIMEOUT_RANGE)),
+            ("9223372036854775", Err(CmdError::TIMEOUT_RANGE)),
+            ("nan", Err(CmdError::TIMEOUT_NOT_FLOAT)),
+            (" 1", Err(CmdError::TIMEOUT_NOT_FLOAT)),
+            ("", Err(CmdError::TIMEOUT_NOT_FLOAT)),
+        ] {
+            assert_eq!(deadline(text.as_bytes(), NOW), at, "{text}");
+        }
+    }
+}

@@ -31,10 +31,13 @@ pub fn end_unit(state: &mut State) {
         if ready.is_empty() {
             break;
         }
-        for at in ready {
-            for sid in state.sys.waiters.queue(&at) {
-                if wakes(state, sid, &at.1, at.0) {
+        for (db, key) in ready {
+            // Looked up again only when somebody was served: others may wait by the thousand.
+            let mut holds = type_at(state, db, &key);
+            for sid in state.sys.waiters.queue(db, &key) {
+                if wakes(state, sid, holds) {
                     wake(state, sid);
+                    holds = type_at(state, db, &key);
                 }
             }
         }
@@ -43,16 +46,20 @@ pub fn end_unit(state: &mut State) {
     state.ks.log.interest.set(Interest::BLOCKED, waiting);
 }
 
-fn wakes(state: &State, sid: SessionId, key: &[u8], db: usize) -> bool {
+/// The type of what a key holds, if there is one.
+fn type_at(state: &State, db: usize, key: &[u8]) -> Option<&'static str> {
+    let record = state.ks.peek_in(db, key)?;
+    Some(record.value().type_name())
+}
+
+/// Whether a client may have something to read in a key that holds this type.
+fn wakes(state: &State, sid: SessionId, holds: Option<&str>) -> bool {
     let Some(blocked) = state.sessions.get(sid).and_then(|s| s.blocked.as_ref()) else {
         return false;
     };
     match blocked.block.wake {
         block::Wake::TypeOrGone(_) => true,
-        block::Wake::Type(name) => state
-            .ks
-            .peek_in(db, key)
-            .is_some_and(|r| r.value().type_name() == name),
+        block::Wake::Type(name) => holds == Some(name),
     }
 }
 

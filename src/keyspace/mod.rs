@@ -29,7 +29,7 @@ pub use uses::Lfu;
 use uses::Uses;
 
 use crate::ds::bytes::SmallBytes;
-use crate::ds::table::{Keyed, Seed, Slot, Table};
+use crate::ds::table::{Keyed, Seed, Slot, Stats, Table};
 use crate::types::{DataType, Value};
 
 /// The deadline of a key that has none.
@@ -165,6 +165,11 @@ impl Db {
     pub fn memory(&self) -> usize {
         // A BTreeSet of 16-byte items stands about 3/4 full.
         self.table.memory() + self.tally.heap + (self.ttl.len() + self.tally.due.len()) * 22
+    }
+
+    /// How its hash table is filled.
+    pub fn table_stats(&self) -> Stats {
+        self.table.stats()
     }
 
     /// The deadline of a key changed.

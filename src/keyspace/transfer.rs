@@ -62,7 +62,13 @@ impl Keyspace {
     }
 
     /// Puts a value from outside with its deadline, in unix milliseconds, over whatever is there; counts one change.
-    pub fn restore(&mut self, key: &[u8], value: Value, at: Option<i64>, event: Event) {
+    pub fn restore(
+        &mut self,
+        key: &[u8],
+        value: Value,
+        at: Option<i64>,
+        event: impl Into<Option<Event>>,
+    ) {
         let record = Record {
             key: key.into(),
             value,
@@ -71,7 +77,9 @@ impl Keyspace {
         };
         self.place(self.current, record);
         self.log.modified(self.current, key, 1);
-        self.log.event(self.current, key, event);
+        if let Some(event) = event.into() {
+            self.log.event(self.current, key, event);
+        }
     }
 
     // What was there goes without a word, as Redis has it; the key counts as new in any case.

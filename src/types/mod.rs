@@ -16,6 +16,7 @@ pub mod stream;
 pub mod string;
 pub mod zset;
 
+use crate::ds::table::Stats;
 use hash::Hash;
 use list::List;
 use set::Set;
@@ -121,6 +122,16 @@ impl Value {
         match self {
             Value::Hash(hash) => hash.is_over(now),
             _ => false,
+        }
+    }
+
+    /// How its hash table is filled, if it has one.
+    pub fn table_stats(&self) -> Option<Stats> {
+        match self {
+            Value::Hash(Hash::Table(fields)) => Some(fields.table_stats()),
+            Value::Set(Set::Table(members)) => Some(members.table_stats()),
+            Value::ZSet(ZSet::Big(big)) => Some(big.table_stats()),
+            _ => None,
         }
     }
 }

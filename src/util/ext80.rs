@@ -519,6 +519,31 @@ mod tests {
     ];
 
     #[test]
+    fn products_are_rounded_and_their_ceiling_is_exact() {
+        for (text, factor, ceiling) in [
+            ("0", 1000, Some(0)),
+            ("-0", 1000, Some(0)),
+            ("0.001", 1000, Some(1)),
+            ("0.0001", 1000, Some(1)),
+            ("1e-4900", 1000, Some(1)),
+            ("-1e-4900", 1000, Some(0)),
+            ("-0.0011", 1000, Some(-1)),
+            ("1.5", 2, Some(3)),
+            ("0.3", 10, Some(3)),
+            ("9223372036854775.807", 1000, Some(i64::MAX)),
+            ("9223372036854775.808", 1000, None),
+            ("-9223372036854775.808", 1000, Some(-i64::MAX)),
+            ("-9223372036854775808", 1, Some(i64::MIN)),
+            ("-9223372036854775.809", 1000, None),
+            ("1e4930", 1000, None),
+            ("inf", 1000, None),
+            ("-inf", 1000, None),
+        ] {
+            assert_eq!(num(text).times(factor).ceil(), ceiling, "{text}");
+        }
+    }
+
+    #[test]
     fn sums_are_those_of_redis() {
         for (first, second, sum) in CAPTURED {
             assert_eq!(human(num(first) + num(second)), *sum, "{first} {second}");

@@ -2,7 +2,8 @@
 //! replies, on both servers.
 //!
 //! Left out is what 7.2 does otherwise on purpose: a stream that goes away or is replaced under a reader, an entry that is
-//! trimmed at once, a group that is set back, one reader of several streams that get entries in one step.
+//! trimmed at once, a group that is set back, one reader of several streams that get entries in one step. So it is with
+//! lists: who waits for two of them, waits for two that nothing moves an element between, and that hold nothing else.
 
 use super::common::{Argv, Client, Reply, Server, argv, notation};
 use super::{compare, compare::Verdict, line, setting};
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 
 const CLIENTS: usize = 6;
 const STEPS: usize = 120;
+const SIDES: &[&str] = &["LEFT", "RIGHT"];
 
 #[test]
 fn blocked_readers_are_woken_as_in_redis() {
@@ -59,7 +61,7 @@ impl Stage {
             next_id: 1,
             done: Vec::new(),
         };
-        let mut first = vec![argv("FLUSHALL")];
+        let mut first = vec![argv("FLUSHALL"), argv("RPUSH source 1 2 3")];
         for k in ["s", "t"] {
             for g in ["g", "h"] {
                 first.push(argv(&format!("XGROUP CREATE {k} {g} $ MKSTREAM")));
@@ -102,6 +104,22 @@ impl Stage {
     }
 
     fn blocking(&mut self) -> Argv {
+        match self.rng.random_range(0..3) {
+            0 => self.blocking_stream(),
+            1 => self.blocking_list(),
+            _ => self.blocking_zset(),
+        }
+    }
+
+    fn action(&mut self) -> Argv {
+        match self.rng.random_range(0..3) {
+            0 => self.action_on_stream(),
+            1 => self.action_on_list(),
+            _ => self.action_on_zset(),
+        }
+    }
+
+    fn blocking_stream(&mut self) -> Argv {
         let (k, l) = self.pick(&["s t", "t s"]).split_once(' ').unwrap();
         let two = self.rng.random_range(0..4) == 0;
         let count = self.pick(&["", "COUNT 1 ", "COUNT 2 "]);
@@ -123,7 +141,7 @@ impl Stage {
         }
     }
 
-    fn action(&mut self) -> Argv {
+    fn action_on_stream(&mut self) -> Argv {
         let (k, g, c) = (
             self.pick(&["s", "t"]),
             self.pick(&["g", "h"]),
@@ -149,6 +167,100 @@ impl Stage {
             11 => argv(&format!("XGROUP SETID {k} {g} $")),
             12 => argv(&format!("XAUTOCLAIM {k} {g} {c} 0 0 COUNT 3 JUSTID")),
             _ => argv(&format!("XPENDING {k} {g}")),
+        }
+    }
+
+    /// Elements go from `l` and `m` to `n`, and from there to `o` and around in it.
+    fn blocking_list(&mut self) -> Argv {
+        let keys = self.pick(&["l", "m", "l m", "m l", "l l", "n", "n", "o"]);
+        let source = self.pick(&["l", "m", "n", "o"]);
+        let target = if matches!(source, "l" | "m") {
+            "n"
+        } else {
+            "o"
+        };
+        let (from, to) = (self.pick(SIDES), self.pick(SIDES));
+        let count = self.pick(&["", "", " COUNT 1", " COUNT 3"]);
+        let line = match self.rng.random_range(0..8) {
+            0..2 => format!("BLPOP {keys} 0"),
+            2 => format!("BRPOP {keys} 0"),
+            3 => format!("BLMPOP 0 {} {keys} {from}{count}", keys.split(' ').count()),
+            4..7 => format!("BLMOVE {source} {target} {from} {to} 0"),
+            _ => format!("BRPOPLPUSH {source} {target} 0"),
+        };
+        argv(&line)
+    }
+
+    fn action_on_list(&mut self) -> Argv {
+        let k = self.pick(&["l", "m", "n", "o"]);
+        let (push, pop) = (self.pick(&["LPUSH", "RPUSH"]), self.pick(&["LPOP", "RPOP"]));
+        self.next_id += 3;
+        let (a, b, c) = (self.next_id, self.next_id + 1, self.next_id + 2);
+        match self.rng.random_range(0..20) {
+            0..6 => argv(&format!("{push} {k} {a}")),
+            6 => argv(&format!("{push} {k} {a} {b} {c}")),
+            7..9 => {
+                let mut command = argv("EVAL");
+                let script = "redis.call(ARGV[1], KEYS[1], ARGV[3]) redis.call(ARGV[1], KEYS[1], ARGV[4], ARGV[5]) \
+                              return redis.call(ARGV[2], KEYS[1])";
+                command.push(script.into());
+                command.extend(argv(&format!("1 {k} {push} {pop} {a} {b} {c}")));
+                command
+            }
+            9 => argv(&format!("{pop} {k} 2")),
+            10 => argv(&format!("DEL {k}")),
+            11 => argv(&format!("COPY source {k} REPLACE")),
+            // Over a string it would wake nobody in Redis.
+            12 if k != "o" => argv(&format!("SORT source BY nosort STORE {k}")),
+            13 => argv(&format!("{push} other {a}")),
+            14 => argv(&format!("RENAME other {k}")),
+            15 => argv(&format!("LMOVE other {k} LEFT RIGHT")),
+            16 => argv("SET o string"),
+            17 => argv(&format!("LTRIM {k} 1 -1")),
+            18 => argv(&format!("LINSERT {k} BEFORE {a} {b}")),
+            _ => argv(&format!("LRANGE {k} 0 -1")),
+        }
+    }
+
+    fn blocking_zset(&mut self) -> Argv {
+        let keys = self.pick(&["z", "y", "z y", "y z", "z z", "x"]);
+        let end = self.pick(&["MIN", "MAX"]);
+        let count = self.pick(&["", "", " COUNT 1", " COUNT 3"]);
+        let line = match self.rng.random_range(0..3) {
+            0 => format!("BZMPOP 0 {} {keys} {end}{count}", keys.split(' ').count()),
+            _ => format!("BZPOP{end} {keys} 0"),
+        };
+        argv(&line)
+    }
+
+    fn action_on_zset(&mut self) -> Argv {
+        let k = self.pick(&["z", "y", "x"]);
+        let pop = self.pick(&["ZPOPMIN", "ZPOPMAX"]);
+        self.next_id += 3;
+        let (a, b, c) = (self.next_id, self.next_id + 1, self.next_id + 2);
+        match self.rng.random_range(0..20) {
+            0..5 => argv(&format!("ZADD {k} {} {a}", self.rng.random_range(0..5))),
+            5 | 6 => argv(&format!("ZADD {k} 3 {a} 1 {b} 2 {c}")),
+            7 => argv(&format!("ZINCRBY {k} 1 {a}")),
+            8 | 9 => {
+                let mut command = argv("EVAL");
+                let script = "redis.call('ZADD', KEYS[1], 2, ARGV[2]) redis.call('ZADD', KEYS[1], 1, ARGV[3], 3, ARGV[4]) \
+                              return redis.call(ARGV[1], KEYS[1])";
+                command.push(script.into());
+                command.extend(argv(&format!("1 {k} {pop} {a} {b} {c}")));
+                command
+            }
+            10 => argv(&format!("{pop} {k} 2")),
+            11 => argv(&format!("DEL {k}")),
+            12 => argv(&format!("ZADD spare 1 {a} 2 {b}")),
+            13 => argv(&format!("RENAME spare {k}")),
+            // Over a string they would wake nobody in Redis.
+            14 if k != "x" => argv(&format!("ZUNIONSTORE {k} 1 spare")),
+            15 if k != "x" => argv(&format!("ZRANGESTORE {k} spare 0 1")),
+            16 => argv(&format!("COPY spare {k} REPLACE")),
+            17 => argv("SET x string"),
+            18 => argv(&format!("ZREMRANGEBYRANK {k} 0 0")),
+            _ => argv(&format!("ZRANGE {k} 0 -1 WITHSCORES")),
         }
     }
 

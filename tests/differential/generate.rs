@@ -990,6 +990,10 @@ impl Generator {
             argv.retain(|a| !a.eq_ignore_ascii_case(b"STORE"));
             argv.push(b"ASC".into());
         }
+        if name == b"ZRANK" || name == b"ZREVRANK" {
+            // Since 7.2 there may be one more.
+            argv.truncate(from + 3);
+        }
         let args = &mut argv[from..];
         let timed = args
             .iter()
@@ -1033,6 +1037,16 @@ impl Generator {
                     {
                         args[i] = b"1".into();
                     }
+                }
+            }
+            b"BLPOP" | b"BRPOP" | b"BLMOVE" | b"BRPOPLPUSH" | b"BZPOPMIN" | b"BZPOPMAX" => {
+                if let Some(timeout) = args.last_mut() {
+                    hurry(timeout);
+                }
+            }
+            b"BLMPOP" | b"BZMPOP" => {
+                if let Some(timeout) = args.get_mut(1) {
+                    hurry(timeout);
                 }
             }
             b"CONFIG" => args
@@ -1089,10 +1103,28 @@ fn stores_what_may_tie(args: &[Vec<u8>]) -> bool {
     has(b"BY") && has(b"ALPHA") && has(b"STORE")
 }
 
+/// A timeout that would be waited for is over at once.
+fn hurry(timeout: &mut Vec<u8>) {
+    let digit = timeout.iter().any(u8::is_ascii_digit);
+    let below = matches!(timeout[..], [b'-', b'1'..=b'9', ..]);
+    if digit && !below && timeout.trim_ascii().len() == timeout.len() {
+        *timeout = b"0.001".into();
+    }
+}
+
+/// Commands that wait for a list or a sorted set. Scripts may call them since 7.2.
+fn is_blocking(name: &[u8]) -> bool {
+    let name = name.to_ascii_uppercase();
+    [&b"BL"[..], b"BR", b"BZ"]
+        .iter()
+        .any(|b| name.starts_with(b))
+}
+
 /// Commands that a script may call without ending differently from one server to the next.
 fn may_be_wrapped(argv: &[Vec<u8>]) -> bool {
     // Inside a script a command runs at the time of the script, and its error is worded by the caller's line.
     !argv[0].eq_ignore_ascii_case(b"WAIT")
+        && !is_blocking(&argv[0])
         && !argv[0].eq_ignore_ascii_case(b"RANDOMKEY")
         && !argv[0].eq_ignore_ascii_case(b"SCAN")
         && !argv[0].eq_ignore_ascii_case(b"KEYS")

@@ -37,11 +37,13 @@ use syntax::Table;
 /// Commands between two comparisons of everything that is stored.
 const ROUND: usize = 500;
 /// What each play begins with.
-const PREAMBLE: [&str; 4] = [
+const PREAMBLE: [&str; 6] = [
     "FLUSHALL",
     "SCRIPT FLUSH",
     "SELECT 0",
     "CONFIG SET stream-node-max-entries 100",
+    "CONFIG SET list-max-listpack-size -2",
+    "CONFIG SET list-compress-depth 0",
 ];
 /// So many different kinds of differences are collected before the test gives up.
 const ENOUGH: usize = 20;
@@ -255,7 +257,7 @@ impl<'a> Transaction<'a> {
                 .first()
                 .is_some_and(|w| w.eq_ignore_ascii_case(name))
         };
-        if is(b"MULTI") || is(b"DISCARD") {
+        if *theirs == Reply::ok() && (is(b"MULTI") || is(b"DISCARD")) {
             self.queued.clear();
         } else if theirs.bytes() == b"QUEUED" {
             self.queued.push(command);

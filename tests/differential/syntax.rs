@@ -17,6 +17,7 @@ const LEFT_OUT: &[&str] = &[
     "dump",
     "restore",
     "randomkey",
+    "pfselftest",
 ];
 
 /// Words of options that redis-server 7.0 does not know yet.
@@ -35,6 +36,11 @@ const LATER: &[&[u8]] = &[
     b"MAXSIZE",
     b"CAPA",
     b"NOVALUES",
+    b"DIFF",
+    b"DIFF1",
+    b"ANDOR",
+    b"ONE",
+    b"BYPOLYGON",
 ];
 
 /// The commands that both servers know, by name and syntax.
@@ -49,7 +55,13 @@ impl Table {
             let row = entry.row;
             let families = matches!(
                 row.group,
-                Group::String | Group::Generic | Group::Stream | Group::Hash
+                Group::String
+                    | Group::Generic
+                    | Group::Stream
+                    | Group::Hash
+                    | Group::Bitmap
+                    | Group::HyperLogLog
+                    | Group::Geo
             );
             if !families
                 || row.run.is_none()

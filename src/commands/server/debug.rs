@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
+use super::super::dump::load;
 use super::{allowed, config};
 use crate::exec::args::is;
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow};
 use crate::keyspace::{Db, Expiry, Record};
+use crate::rdb::payload;
 use crate::resp::{Proto, ReplyBuf};
 use crate::spec::{Group, flag};
 use crate::types::Value;
 use crate::types::digest::Digest;
+use crate::types::dump::{self, Read};
 use crate::types::string::Str;
 use crate::util::{glob, num};
 
@@ -39,6 +42,8 @@ const SUBS: &[(&str, usize, usize, Sub)] = &[
     ("error", 3, 3, error),
     ("help", 2, 2, help),
     ("listpack", 3, 3, listpack),
+    ("htstats", 3, 4, htstats),
+    ("htstats-key", 3, 4, htstats_key),
     ("log", 3, 3, log),
     ("object", 3, 4, object),
     ("pause-cron", 3, 3, pause_cron),
@@ -46,6 +51,7 @@ const SUBS: &[(&str, usize, usize, Sub)] = &[
     ("protocol", 3, 3, protocol),
     ("quicklist", 3, 4, quicklist),
     ("quicklist-packed-threshold", 3, 3, packed_threshold),
+    ("reload", 2, 2, reload),
     ("set-active-expire", 3, 3, set_active_expire),
     ("set-disable-deny-scripts", 3, 3, set_disable_deny_scripts),
     (
@@ -208,6 +214,65 @@ fn packed_threshold(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     cx.ok()
 }
 
+/// There is one table per database: deadlines are kept in another structure.
+fn htstats(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    is_full(args)?;
+    let db = usize::try_from(args.int(2)?).ok();
+    let Some(db) = db.and_then(|db| cx.ks.db(db)) else {
+        return Err(CmdError::fixed("ERR Out of range database"));
+    };
+    let text = format!("[Dictionary HT]\n{}", db.table_stats());
+    cx.reply.verbatim("txt", text.as_bytes());
+    Ok(Flow::Done)
+}
+
+fn htstats_key(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    is_full(args)?;
+    let record = cx.ks.peek(args.at(2)).ok_or(CmdError::NO_SUCH_KEY)?;
+    let stats = record.value().table_stats().ok_or(CmdError::fixed(
+        "ERR The value stored at the specified key is not represented using an hash table",
+    ))?;
+    cx.reply.verbatim("txt", stats.to_string().as_bytes());
+    Ok(Flow::Done)
+}
+
+/// Everything is told in any case; what Redis tells only when asked for it included.
+fn is_full(args: Args<'_>) -> Result<(), CmdError> {
+    match args.get(3) {
+        Some(word) if !is(word, "full") => Err(unknown(args)),
+        _ => Ok(()),
+    }
+}
+
+const NOT_READ: CmdError =
+    CmdError::fixed("ERR Error trying to load the RDB dump, check server logs.");
+
+/// Writes every value as a file would have it, and reads it back.
+fn reload(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
+    let selected = cx.ks.current();
+    for db in 0..cx.ks.databases() {
+        cx.ks.select(db);
+        let mut saved = Vec::new();
+        let compress = cx.sys.cfg.rdbcompression;
+        cx.ks.for_each(|record| {
+            let payload = dump::to_payload(record.value(), compress);
+            saved.push((record.key().to_vec(), payload, record.expire_at()));
+        });
+        cx.ks.flush(db, false);
+        for (key, payload, deadline) in saved {
+            let object = payload::open(&payload, true).map_err(|_| NOT_READ)?;
+            match load(cx, object) {
+                Ok(Read::Value(value)) => cx.ks.restore(&key, value, deadline, None),
+                Ok(_) => {}
+                Err(_) => return Err(NOT_READ),
+            }
+        }
+    }
+    cx.ks.select(selected);
+    cx.ks.log.dirty = 0;
+    cx.ok()
+}
+
 fn pause_cron(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     cx.sys.debug.cron_paused = switch(args);
     cx.ok()
@@ -340,6 +405,10 @@ fn help(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
         "    Answer with this error.",
         "LISTPACK <key>",
         "    Write a value that is a listpack to the server's log.",
+        "HTSTATS <db> [full]",
+        "    How full the hash table of a database is.",
+        "HTSTATS-KEY <key> [full]",
+        "    How full the hash table of a value is.",
         "LOG <text>",
         "    Write to the server's log.",
         "OBJECT <key>",
@@ -355,6 +424,8 @@ fn help(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
         "    Write a long list to the server's log.",
         "QUICKLIST-PACKED-THRESHOLD <size>",
         "    Let elements of lists from this size on stand alone; 0 for the usual size.",
+        "RELOAD",
+        "    Write every value as it would be written to a file, and read it back.",
         "SET-ACTIVE-EXPIRE <0|1>",
         "    With 0, delete expired keys only when they are asked for.",
         "SET-DISABLE-DENY-SCRIPTS <0|1>",

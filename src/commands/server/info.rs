@@ -114,6 +114,10 @@ fn clients(cx: &Ctx<'_>, out: &mut Report) {
     out.field("clients_in_timeout_table", timed.count());
     out.field("total_watched_keys", 0);
     out.field("total_blocking_keys", cx.sys.waiters.keys());
+    out.field(
+        "total_blocking_keys_on_nokey",
+        cx.sys.waiters.keys_on_nokey(),
+    );
 }
 
 fn memory(cx: &mut Ctx<'_>, out: &mut Report) {

@@ -144,7 +144,10 @@ fn pop(cx: &mut Ctx<'_>, args: Args<'_>, end: End) -> CmdResult {
         return Err(CmdError::SYNTAX);
     }
     let count = match args.get(2) {
-        Some(text) => usize::try_from(int(text)?).map_err(|_| CmdError::NOT_POSITIVE)?,
+        Some(text) => {
+            let count = int(text).ok().and_then(|n| usize::try_from(n).ok());
+            count.ok_or(CmdError::NOT_POSITIVE)?
+        }
         None => 1,
     };
     let edit = cx.ks.edit::<ZSet>(args.at(1))?;

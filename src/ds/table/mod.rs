@@ -9,6 +9,7 @@ mod chunks;
 mod scan;
 mod segment;
 mod snapshot;
+mod stats;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,7 @@ use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 
 use segment::{Probe, Segment};
+pub use stats::Stats;
 
 /// A segment of this many entries is split before the next one is added. Tests of this crate split
 /// sooner, to see more of it.

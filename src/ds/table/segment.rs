@@ -164,6 +164,19 @@ impl<E> Segment<E> {
         (self.slots, self.homes) = lay_out(occupied(&self.slots), self.len(), self.depth());
     }
 
+    /// Places for entries.
+    pub(super) fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// How far each entry is behind its home.
+    pub(super) fn distances(&self) -> impl Iterator<Item = usize> {
+        let slots = self.slots.iter().enumerate();
+        slots
+            .filter(|&(_, &slot)| slot != EMPTY)
+            .map(|(at, slot)| at - self.home(slot & HASH))
+    }
+
     /// Bytes allocated here, not counting what the entries own.
     #[inline]
     pub(super) fn heap(&self) -> usize {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Entry;
 use crate::ds::bytes::SmallBytes;
 use crate::ds::listpack::Value;
-use crate::ds::table::{Keyed, Seed, Slot, Table};
+use crate::ds::table::{Keyed, Seed, Slot, Stats, Table};
 
 /// Fields in a hash table.
 ///
@@ -104,6 +104,11 @@ impl Field {
 }
 
 impl Fields {
+    /// How the hash table is filled.
+    pub(in crate::types) fn table_stats(&self) -> Stats {
+        self.table.stats()
+    }
+
     pub(super) fn new(seed: Seed) -> Self {
         Self {
             table: Table::new(seed),

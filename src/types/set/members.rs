@@ -1,7 +1,7 @@
 //! The members of a big set: a hash table of short strings.
 
 use crate::ds::bytes::SmallBytes;
-use crate::ds::table::{Keyed, Seed, Slot, Table};
+use crate::ds::table::{Keyed, Seed, Slot, Stats, Table};
 use crate::util::rng::Rng;
 
 /// One member: all there is of it is its key.
@@ -23,6 +23,11 @@ pub struct Members {
 }
 
 impl Members {
+    /// How the hash table is filled.
+    pub(in crate::types) fn table_stats(&self) -> Stats {
+        self.table.stats()
+    }
+
     /// None yet.
     pub fn new(seed: Seed) -> Members {
         Members {

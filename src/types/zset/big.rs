@@ -6,7 +6,7 @@ use super::Change;
 use super::range::{LexRange, ScoreRange};
 use crate::ds::listpack::Value;
 use crate::ds::ordered::{self, Arena, At, Entry, Ordered};
-use crate::ds::table::{Seed, Slot, Table};
+use crate::ds::table::{Seed, Slot, Stats, Table};
 
 /// Members under ids.
 ///
@@ -37,6 +37,11 @@ macro_rules! point {
 }
 
 impl Big {
+    /// How the hash table is filled.
+    pub(in crate::types) fn table_stats(&self) -> Stats {
+        self.table.stats()
+    }
+
     pub(super) fn new(seed: Seed) -> Self {
         Self {
             table: Table::new(seed),
