@@ -165,6 +165,10 @@ const SCRIPTS: &[&str] = &[
     "return redis.call('set', KEYS[1], ARGV[1], 'px', ARGV[2])",
     "redis.call('incr', 'n:'..KEYS[1]) return redis.call('append', KEYS[1], ARGV[1])",
     "redis.call('xadd', 's:'..KEYS[1], '*', 'f', ARGV[1]) redis.pcall('incr', KEYS[1]) return 1",
+    "for _, kind in ipairs({'', 'h:', 'l:', 'e:', 'z:', 't:'}) do local d = redis.call('dump', kind..KEYS[1]) \
+     if d then redis.call('restore', kind..KEYS[1], ARGV[2], d, 'replace') end end return 1",
+    "local d = redis.call('dump', 'l:'..KEYS[1]) \
+     if d then redis.call('restore', 'h:'..KEYS[1], '1', d, 'absttl', 'replace') end return 1",
 ];
 
 #[test]
@@ -212,4 +216,60 @@ fn applying_the_log_gives_the_same_state() {
         }
         assert!(succeeded > 1400, "only {succeeded} commands did anything");
     }
+}
+
+/// The commands that a log says, one a line, without what only frames them.
+fn told(node: &mut Node) -> Vec<String> {
+    let log = node.engine.take_effects();
+    let mut rest = &log[..];
+    let mut lines = Vec::new();
+    while !rest.is_empty() {
+        let (args, behind) = common::node::one(rest);
+        let words: Vec<_> = args.iter().map(|a| String::from_utf8_lossy(a)).collect();
+        if !["SELECT", "MULTI", "EXEC"].contains(&&*words[0]) {
+            lines.push(words.join(" "));
+        }
+        rest = behind;
+    }
+    lines
+}
+
+#[test]
+fn what_is_popped_by_chance_is_logged_as_removed() {
+    let clock = Arc::new(ManualClock::at_ms(1_700_000_000_000));
+    let mut node = Node::new(clock, 5);
+    node.engine.collect_effects(true);
+    node.line("SADD one a");
+    node.line("SADD few a b c");
+    let many: Vec<String> = (0..5000).map(|n| n.to_string()).collect();
+    node.line(&format!("SADD many {}", many.join(" ")));
+    node.engine.take_effects();
+
+    node.line("SPOP one");
+    assert_eq!(told(&mut node), ["SREM one a"]);
+    node.line("SPOP few 3");
+    assert_eq!(told(&mut node), ["DEL few"]);
+    node.line("SADD few a b c");
+    node.line("CONFIG SET lazyfree-lazy-server-del yes");
+    node.engine.take_effects();
+    node.line("SPOP few 10");
+    assert_eq!(told(&mut node), ["UNLINK few"]);
+    node.line("SPOP missing 3");
+    node.line("SPOP many 0");
+    node.line("SRANDMEMBER many 3");
+    assert_eq!(told(&mut node), [""; 0]);
+
+    // Few of many, and many of many: some at a time.
+    for (count, batches) in [
+        (10, vec![10]),
+        (2500, vec![1024, 1024, 452]),
+        (2300, vec![1024, 1024, 252]),
+    ] {
+        node.line(&format!("SPOP many {count}"));
+        let told = told(&mut node);
+        assert!(told.iter().all(|line| line.starts_with("SREM many ")));
+        let members = told.iter().map(|line| line.split(' ').count() - 2);
+        assert_eq!(members.collect::<Vec<_>>(), batches);
+    }
+    assert_eq!(node.line("SCARD many"), b":190\r\n");
 }

@@ -4,9 +4,9 @@ use super::{hash, list, set};
 use crate::exec::args::{Cursor, is};
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx};
 use crate::keyspace::event::Event;
-use crate::rdb::{Corrupt, Reader, payload};
+use crate::rdb::{Reader, payload};
 use crate::spec::{Group, KeySpec, Propagate, category, flag};
-use crate::types::dump::{self, Read};
+use crate::types::dump::{self, Read, Refused};
 use crate::types::zset;
 
 const RESTORE_SYNTAX: &str = "key:key ttl:int serialized-value:string [REPLACE@3.0.0] [ABSTTL@5.0.0] \
@@ -81,7 +81,10 @@ fn restore(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     }
     let deadline = options.deadline(args.int(2)?, cx.now)?;
     let object = payload::open(bytes, !cx.sys.debug.checksums_skipped).map_err(|_| BAD_FOOTER)?;
-    let value = load(cx, object).map_err(|_| BAD_FORMAT)?;
+    let value = load(cx, object).map_err(|refused| {
+        tracing::debug!("RESTORE: {refused}");
+        BAD_FORMAT
+    })?;
     match value {
         Read::Empty => return Err(BAD_FORMAT),
         Read::Value(value) if deadline.is_none_or(|at| at > cx.now) => {
@@ -98,7 +101,7 @@ fn restore(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 }
 
 /// Reads an object, into the encodings that the configuration asks for.
-pub(super) fn load(cx: &Ctx<'_>, object: &[u8]) -> Result<Read, Corrupt> {
+pub(super) fn load(cx: &Ctx<'_>, object: &[u8]) -> Result<Read, Refused> {
     let limits = dump::Limits {
         list: list::limits(cx.sys),
         hash: hash::limits(cx),

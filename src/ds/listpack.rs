@@ -477,7 +477,7 @@ impl<'a> IntoIterator for &'a Listpack {
 /// The element at `pos` and the size of its encoding, without its backlen. None at the terminator, and
 /// where the bytes do not hold an entry.
 #[inline]
-pub(super) fn decode(b: &[u8], pos: usize) -> Option<(Value<'_>, usize)> {
+pub(crate) fn decode(b: &[u8], pos: usize) -> Option<(Value<'_>, usize)> {
     let tag = *b.get(pos)?;
     let string = |skip: usize, len: usize| {
         let start = pos + skip;
@@ -540,18 +540,24 @@ fn encode_int(value: i64) -> smallvec::SmallVec<[u8; 16]> {
 }
 
 fn put_str(out: &mut Vec<u8>, s: &[u8]) {
-    match s.len() {
-        n @ 0..=63 => out.push(0x80 | low(n)),
-        n @ 64..=4095 => out.extend_from_slice(&[0xE0 | low(n >> 8), low(n)]),
-        n => {
-            out.push(0xF0);
-            out.extend_from_slice(&u32::try_from(n).unwrap_or(u32::MAX).to_le_bytes());
-        }
-    }
+    put_head(out, s.len());
     out.extend_from_slice(s);
 }
 
-pub(super) fn put_int(out: &mut impl Extend<u8>, n: i64) {
+/// What stands before a string of this length.
+#[inline]
+pub(crate) fn put_head(out: &mut impl Extend<u8>, len: usize) {
+    match len {
+        n @ 0..=63 => out.extend([0x80 | low(n)]),
+        n @ 64..=4095 => out.extend([0xE0 | low(n >> 8), low(n)]),
+        n => {
+            out.extend([0xF0]);
+            out.extend(u32::try_from(n).unwrap_or(u32::MAX).to_le_bytes());
+        }
+    }
+}
+
+pub(crate) fn put_int(out: &mut impl Extend<u8>, n: i64) {
     let le = n.to_le_bytes();
     let (tag, width) = match n {
         0..=127 => return out.extend([le[0]]),

@@ -55,7 +55,9 @@ fn length(r: &mut Reader<'_>) -> Result<usize, Corrupt> {
 mod tests {
     use super::*;
 
-    fn pairs(bytes: &[u8]) -> Result<Vec<(&[u8], &[u8])>, Corrupt> {
+    type Pair<'a> = (&'a [u8], &'a [u8]);
+
+    fn pairs(bytes: &[u8]) -> Result<Vec<Pair<'_>>, Corrupt> {
         let mut out = Vec::new();
         read(bytes, |field, value| {
             out.push((field, value));
@@ -67,7 +69,7 @@ mod tests {
     #[test]
     fn fields_and_values_are_read_and_free_bytes_skipped() {
         let bytes = b"\x02\x03foo\x03\x00bar\xfe\x05\0\0\0hello\x05\x02world--\xff";
-        let want: [(&[u8], &[u8]); 2] = [(b"foo", b"bar"), (b"hello", b"world")];
+        let want: [Pair<'_>; 2] = [(b"foo", b"bar"), (b"hello", b"world")];
         assert_eq!(pairs(bytes).unwrap(), want);
         assert_eq!(pairs(b"\x00\xff"), Ok(vec![]));
     }

@@ -94,6 +94,12 @@ fn run(loaded: Loaded) -> ExitCode {
             config.maxclients
         );
     }
+    #[cfg(target_os = "linux")]
+    if config.disable_thp
+        && let Err(error) = rustix::thread::disable_transparent_huge_pages(true)
+    {
+        warn!("Transparent huge pages are not disabled: {error}");
+    }
     info!("Running mode=standalone, port={}. PID: {pid}", config.port);
     let server = match Server::launch(loaded, (config.port != 0).then_some(config.port), true) {
         Ok(server) => server,

@@ -310,3 +310,191 @@ pub fn search<'a>(zset: &'a ZSet, area: &Area, limit: Option<usize>) -> Vec<Hit<
     });
     members.filter_map(within).take(limit).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ds::table::Seed;
+    use crate::types::zset::Limits;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    fn point(longitude: f64, latitude: f64) -> Point {
+        Point {
+            longitude,
+            latitude,
+        }
+    }
+
+    fn index(places: &[Point], entries: usize) -> ZSet {
+        let limits = Limits {
+            entries,
+            value: 64,
+            seed: Seed::random(|| 7),
+        };
+        let mut zset = ZSet::new(limits, places.len(), 1);
+        for (i, at) in places.iter().enumerate() {
+            zset.add(i.to_string().as_bytes(), at.score(), limits);
+        }
+        zset
+    }
+
+    fn found(zset: &ZSet, area: &Area) -> Vec<String> {
+        let mut digits = itoa::Buffer::new();
+        search(zset, area, None)
+            .iter()
+            .map(|hit| String::from_utf8(hit.member.bytes(&mut digits).to_vec()).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn distances_are_those_that_a_real_redis_gave() {
+        let places = [
+            point(0.0, 0.0),
+            point(180.0, 85.05112878),
+            point(-180.0, -85.05112878),
+            point(13.361389, 38.115556),
+            point(15.087269, 37.502669),
+            point(-122.27652, 37.805186),
+            point(-5.6, 42.6),
+            point(2.2945, 48.8584),
+            point(179.9999999, -85.05),
+        ];
+        let stored = places.map(|at| Point::from_score(at.score()));
+        let wanted = [
+            "10560811.4940",
+            "18919844.5891",
+            "14784257.5187",
+            "166274.1516",
+            "10571523.8051",
+            "9026299.3393",
+            "926494.2011",
+            "15994785.0007",
+        ];
+        for (pair, wanted) in stored.windows(2).zip(wanted) {
+            assert_eq!(format!("{:.4}", distance(pair[0], pair[1])), wanted);
+        }
+        let (a, b) = (point(10.0, 40.0), point(10.0, 41.0));
+        assert_eq!(format!("{:.4}", distance(a, b)), "111226.3000");
+    }
+
+    #[test]
+    fn a_search_goes_from_cell_to_cell() {
+        // Cells of 22.5 by 10.6 degrees: the one with the center, those to the north, south and east, north-east and
+        // south-east. West of the center the area ends before its cell does.
+        let places = [
+            (20.0, 5.0),
+            (20.0, 10.8),
+            (20.0, -0.5),
+            (23.0, 5.0),
+            (23.0, 10.8),
+            (23.0, -0.5),
+        ];
+        let places = places.map(|(x, y)| point(x, y));
+        let area = Area {
+            center: places[0],
+            shape: Shape::Box {
+                width: 1100.0,
+                height: 1340.0,
+            },
+            unit: 1000.0,
+        };
+        assert_eq!(area.cells().len(), places.len());
+        for entries in [0, 128] {
+            let zset = index(&places, entries);
+            assert_eq!(found(&zset, &area).concat(), "012345");
+            assert_eq!(search(&zset, &area, Some(4)).len(), 4);
+        }
+    }
+
+    #[test]
+    fn the_finest_grid_looks_at_the_place_itself() {
+        let at = Point::from_score(point(2.0, 48.0).score());
+        let circle = Area {
+            center: at,
+            shape: Shape::Circle { radius: 0.0 },
+            unit: 1.0,
+        };
+        let zset = index(&[at, point(2.0001, 48.0)], 128);
+        assert_eq!(found(&zset, &circle), ["0"]);
+    }
+
+    #[test]
+    fn a_polygon_is_what_its_edges_go_around() {
+        let square = [(0.0, 0.0), (10.0, 0.0), (10.0, 10.0), (0.0, 10.0)];
+        let area = Area::polygon(square.map(|(x, y)| point(x, y)).to_vec());
+        let inside = |x, y| area.distance(point(x, y)).is_some();
+        assert!(inside(5.0, 5.0) && inside(0.1, 9.9));
+        assert!(!inside(-0.1, 5.0) && !inside(5.0, 10.1) && !inside(10.1, 5.0));
+        assert!((area.center.longitude - 5.0).abs() < 0.1);
+        // Crossed edges: what is gone around twice is outside.
+        let hourglass = [(0.0, 0.0), (10.0, 10.0), (10.0, 0.0), (0.0, 10.0)];
+        let area = Area::polygon(hourglass.map(|(x, y)| point(x, y)).to_vec());
+        assert!(area.distance(point(1.0, 5.0)).is_some());
+        assert!(area.distance(point(5.0, 1.0)).is_none());
+    }
+
+    #[test]
+    fn areas_beyond_measure_end() {
+        for radius in [0.0, 5e-324, 1e-300, 1e308, f64::INFINITY] {
+            for latitude in [-85.05, -70.0, 0.0, 85.05] {
+                let area = Area {
+                    center: point(179.9, latitude),
+                    shape: Shape::Circle { radius },
+                    unit: 1609.34,
+                };
+                assert!(!area.cells().is_empty());
+            }
+        }
+        // All around the pole: the middle is not on the map.
+        let ring = (0..8).map(|i| point(f64::from(i) * 45.0 - 170.0, 85.0));
+        let area = Area::polygon(ring.collect());
+        assert!(area.center.latitude > MAX_LATITUDE);
+        assert!(!area.cells().is_empty());
+    }
+
+    fn place() -> impl Strategy<Value = Point> {
+        (-180.0..180.0, -70.0..70.0).prop_map(|(x, y)| Point::from_score(point(x, y).score()))
+    }
+
+    /// Places near another one.
+    fn near(center: Point, spread: f64) -> impl Strategy<Value = Point> {
+        (-spread..spread, -spread..spread).prop_map(move |(x, y)| {
+            let at = point(
+                center.longitude + x,
+                (center.latitude + y).clamp(-70.0, 70.0),
+            );
+            let longitude = (at.longitude + 540.0).rem_euclid(360.0) - 180.0;
+            Point::from_score(point(longitude, at.latitude).score())
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn searches_find_what_looking_at_every_member_finds(
+            (center, places) in place().prop_flat_map(|center| {
+                let anywhere = prop_oneof![place(), near(center, 2.0), near(center, 20.0)];
+                (Just(center), prop::collection::vec(anywhere, 0..60))
+            }),
+            width in 1.0..2000.0,
+            height in 1.0..2000.0,
+            circle in any::<bool>(),
+            entries in prop_oneof![Just(0usize), Just(128)],
+        ) {
+            let shape = if circle {
+                Shape::Circle { radius: width }
+            } else {
+                Shape::Box { width, height }
+            };
+            let area = Area { center, shape, unit: 1000.0 };
+            let all = places.iter().enumerate();
+            let wanted: BTreeSet<String> = all
+                .filter(|(_, at)| area.distance(**at).is_some())
+                .map(|(i, _)| i.to_string())
+                .collect();
+            let hits = found(&index(&places, entries), &area);
+            prop_assert_eq!(hits.len(), wanted.len());
+            prop_assert_eq!(hits.into_iter().collect::<BTreeSet<_>>(), wanted);
+        }
+    }
+}

@@ -209,7 +209,7 @@ fn structure(text: &str) -> String {
 }
 
 /// The strings of an array, and what follows it.
-fn one(log: &[u8]) -> (Vec<Vec<u8>>, &[u8]) {
+pub fn one(log: &[u8]) -> (Vec<Vec<u8>>, &[u8]) {
     let (n, mut rest) = number(log, b'*');
     let mut args = Vec::new();
     for _ in 0..n {

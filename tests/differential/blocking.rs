@@ -104,16 +104,18 @@ impl Stage {
     }
 
     fn blocking(&mut self) -> Argv {
-        match self.rng.random_range(0..2) {
+        match self.rng.random_range(0..3) {
             0 => self.blocking_stream(),
-            _ => self.blocking_list(),
+            1 => self.blocking_list(),
+            _ => self.blocking_zset(),
         }
     }
 
     fn action(&mut self) -> Argv {
-        match self.rng.random_range(0..2) {
+        match self.rng.random_range(0..3) {
             0 => self.action_on_stream(),
-            _ => self.action_on_list(),
+            1 => self.action_on_list(),
+            _ => self.action_on_zset(),
         }
     }
 
@@ -217,6 +219,48 @@ impl Stage {
             17 => argv(&format!("LTRIM {k} 1 -1")),
             18 => argv(&format!("LINSERT {k} BEFORE {a} {b}")),
             _ => argv(&format!("LRANGE {k} 0 -1")),
+        }
+    }
+
+    fn blocking_zset(&mut self) -> Argv {
+        let keys = self.pick(&["z", "y", "z y", "y z", "z z", "x"]);
+        let end = self.pick(&["MIN", "MAX"]);
+        let count = self.pick(&["", "", " COUNT 1", " COUNT 3"]);
+        let line = match self.rng.random_range(0..3) {
+            0 => format!("BZMPOP 0 {} {keys} {end}{count}", keys.split(' ').count()),
+            _ => format!("BZPOP{end} {keys} 0"),
+        };
+        argv(&line)
+    }
+
+    fn action_on_zset(&mut self) -> Argv {
+        let k = self.pick(&["z", "y", "x"]);
+        let pop = self.pick(&["ZPOPMIN", "ZPOPMAX"]);
+        self.next_id += 3;
+        let (a, b, c) = (self.next_id, self.next_id + 1, self.next_id + 2);
+        match self.rng.random_range(0..20) {
+            0..5 => argv(&format!("ZADD {k} {} {a}", self.rng.random_range(0..5))),
+            5 | 6 => argv(&format!("ZADD {k} 3 {a} 1 {b} 2 {c}")),
+            7 => argv(&format!("ZINCRBY {k} 1 {a}")),
+            8 | 9 => {
+                let mut command = argv("EVAL");
+                let script = "redis.call('ZADD', KEYS[1], 2, ARGV[2]) redis.call('ZADD', KEYS[1], 1, ARGV[3], 3, ARGV[4]) \
+                              return redis.call(ARGV[1], KEYS[1])";
+                command.push(script.into());
+                command.extend(argv(&format!("1 {k} {pop} {a} {b} {c}")));
+                command
+            }
+            10 => argv(&format!("{pop} {k} 2")),
+            11 => argv(&format!("DEL {k}")),
+            12 => argv(&format!("ZADD spare 1 {a} 2 {b}")),
+            13 => argv(&format!("RENAME spare {k}")),
+            // Over a string they would wake nobody in Redis.
+            14 if k != "x" => argv(&format!("ZUNIONSTORE {k} 1 spare")),
+            15 if k != "x" => argv(&format!("ZRANGESTORE {k} spare 0 1")),
+            16 => argv(&format!("COPY spare {k} REPLACE")),
+            17 => argv("SET x string"),
+            18 => argv(&format!("ZREMRANGEBYRANK {k} 0 0")),
+            _ => argv(&format!("ZRANGE {k} 0 -1 WITHSCORES")),
         }
     }
 

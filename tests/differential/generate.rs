@@ -990,6 +990,10 @@ impl Generator {
             argv.retain(|a| !a.eq_ignore_ascii_case(b"STORE"));
             argv.push(b"ASC".into());
         }
+        if name == b"ZRANK" || name == b"ZREVRANK" {
+            // Since 7.2 there may be one more.
+            argv.truncate(from + 3);
+        }
         let args = &mut argv[from..];
         let timed = args
             .iter()
@@ -1049,6 +1053,15 @@ impl Generator {
                 .iter_mut()
                 .filter(|a| *a == b"*")
                 .for_each(|a| *a = b"timeout".into()),
+            // Redis unpacks the string before it looks at the subcommand.
+            b"PFDEBUG" => {
+                let known = [&b"GETREG"[..], b"DECODE", b"ENCODING", b"TODENSE"];
+                if let Some(a) = args.get_mut(1)
+                    && !known.contains(&a.to_ascii_uppercase().as_slice())
+                {
+                    *a = b"ENCODING".into();
+                }
+            }
             b"WAIT" => {
                 for a in args
                     .iter_mut()

@@ -1,6 +1,7 @@
 //! GEOADD.
 
-use super::{limits, point};
+use super::point;
+use crate::commands::zset::limits;
 use crate::exec::args::is;
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx};
 use crate::keyspace::event::Event;

@@ -6,9 +6,8 @@ mod query;
 mod search;
 
 use crate::exec::args::is;
-use crate::exec::{CmdError, Command, Ctx};
+use crate::exec::{CmdError, Command};
 use crate::resp::ReplyBuf;
-use crate::types::zset::Limits;
 use crate::util::geohash::Point;
 use crate::util::num;
 
@@ -25,15 +24,6 @@ pub(super) const COMMANDS: &[Command] = &[
     search::GEORADIUSBYMEMBER,
     search::GEORADIUSBYMEMBER_RO,
 ];
-
-/// When a sorted set of the selected database becomes a tree.
-fn limits(cx: &Ctx<'_>) -> Limits {
-    Limits {
-        entries: cx.sys.cfg.zset_max_listpack_entries,
-        value: cx.sys.cfg.zset_max_listpack_value,
-        seed: cx.ks.seed(),
-    }
-}
 
 fn float(arg: &[u8], error: CmdError) -> Result<f64, CmdError> {
     num::parse_f64(arg).ok_or(error)

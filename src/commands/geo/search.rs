@@ -1,7 +1,8 @@
 //! GEOSEARCH, GEORADIUS and their relatives: which members are near.
 
 use super::query::{Form, Order, Query, Store, With};
-use super::{limits, put_distance, put_point};
+use super::{put_distance, put_point};
+use crate::commands::zset::limits;
 use crate::ds::listpack::Value as Member;
 use crate::exec::{Args, CmdResult, Command, Ctx, Flow};
 use crate::keyspace::Expiry;

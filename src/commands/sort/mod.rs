@@ -19,8 +19,9 @@ use crate::keyspace::event::Event;
 use crate::spec::{
     Argv, Group, KeyError, KeyFlags, KeyRef, KeySpec, Keys, Propagate, category, flag,
 };
-use crate::types::DataType as _;
 use crate::types::list::List;
+use crate::types::zset::ZSet;
+use crate::types::{DataType as _, Value};
 
 const COST: &str =
     "O(N+M*log(M)) where N is the number of elements and M how many are returned; O(N) unsorted";
@@ -115,6 +116,7 @@ fn sort_ro(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 }
 
 fn run(cx: &mut Ctx<'_>, req: &Request<'_>) -> CmdResult {
+    unpack(cx, req.key)?;
     let elements = elements(cx, req)?;
     match req.store {
         Some(key) => store(cx, req, key, &elements),
@@ -123,6 +125,19 @@ fn run(cx: &mut Ctx<'_>, req: &Request<'_>) -> CmdResult {
             Ok(Flow::Done)
         }
     }
+}
+
+/// A sorted set that is sorted takes the encoding for big ones, as in Redis, where OBJECT ENCODING and DUMP show it.
+fn unpack(cx: &mut Ctx<'_>, key: &[u8]) -> Result<(), CmdError> {
+    let limits = super::zset::limits(cx);
+    let found = cx.ks.peek(key).map(|record| record.value());
+    if matches!(found, Some(Value::ZSet(ZSet::Packed(_))))
+        && let Some(mut edit) = cx.ks.edit::<ZSet>(key)?
+    {
+        edit.get_mut().expect(usize::MAX, limits);
+        edit.unchanged();
+    }
+    Ok(())
 }
 
 /// The elements that are asked for, in their order.

@@ -71,7 +71,7 @@ impl Terms {
         true
     }
 
-    /// Refuses what does not go together, given the number of arguments left.
+    /// Refuses what does not go together, given the number of arguments that are left.
     fn check(self, left: usize) -> Result<(), CmdError> {
         let compares = usize::from(self.only_greater) + usize::from(self.only_less);
         if left == 0 || !left.is_multiple_of(2) {
@@ -127,25 +127,28 @@ enum Verdict {
 }
 
 fn zadd(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    let mut terms = Terms::default();
+    add(cx, args, Terms::default())
+}
+
+/// It takes the options of ZADD, too, but has no room for what they need.
+fn zincrby(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    let increment = true;
+    let terms = Terms {
+        increment,
+        ..Terms::default()
+    };
+    add(cx, args, terms)
+}
+
+/// Reads further terms, then adds pairs of scores and members.
+fn add(cx: &mut Ctx<'_>, args: Args<'_>, mut terms: Terms) -> CmdResult {
+    let key = args.at(1);
     let mut options = args.cursor(2);
     while options.peek().is_some_and(|word| terms.take(word)) {
         options.next();
     }
-    terms.check(options.left())?;
-    add(cx, args.at(1), terms, options.rest())
-}
-
-fn zincrby(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    let terms = Terms {
-        increment: true,
-        ..Terms::default()
-    };
-    add(cx, args.at(1), terms, args.from(2))
-}
-
-/// Adds pairs of scores and members.
-fn add(cx: &mut Ctx<'_>, key: &[u8], terms: Terms, pairs: &[&[u8]]) -> CmdResult {
+    let pairs = options.rest();
+    terms.check(pairs.len())?;
     let mut scores = SmallVec::<[f64; 8]>::new();
     for pair in pairs.chunks_exact(2) {
         scores.push(num::parse_f64(pair[0]).ok_or(CmdError::NOT_FLOAT)?);

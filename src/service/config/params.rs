@@ -247,8 +247,8 @@ params! {
             Word(&["ignore", "panic", "panic-on-replicas"]), hint;
         /// Log where the time goes when nothing moves for this many milliseconds.
         "watchdog-period" => watchdog_period: i32 = "0", Int(0, INT), hidden, hint;
-        /// Keep transparent huge pages out.
-        "disable-thp" => disable_thp: bool = "yes", YesNo, immutable, hint;
+        /// Keep transparent huge pages out: they make a process larger than its data.
+        "disable-thp" => disable_thp: bool = "yes", YesNo, immutable;
         /// Let the system choose this process first when memory runs out.
         "oom-score-adj" => oom_score_adj: OomScoreAdj = "no", OOM_SCORE_ADJ;
         /// The scores for a leader, a replica and a saving child.

@@ -68,12 +68,16 @@ impl IntType {
 
     /// A value as this type holds it. An unsigned type takes a negative one for a huge one.
     pub fn hold(self, value: i64, overflow: Overflow) -> Option<i64> {
-        let wide = if self.signed {
-            i128::from(value)
-        } else {
-            i128::from(value as u64)
-        };
-        self.fit(wide, overflow)
+        if !self.signed {
+            return self.fit(i128::from(value as u64), overflow);
+        }
+        // Redis takes a value for too high that is so low that its distance to the highest one overflows:
+        // BITFIELD k OVERFLOW SAT SET i8 0 -9223372036854775808 sets 127.
+        let most = i64::MAX >> (64 - self.bits);
+        if overflow == Overflow::Saturate && self.bits < 64 && most.checked_sub(value).is_none() {
+            return Some(most);
+        }
+        self.fit(value.into(), overflow)
     }
 
     fn fit(self, value: i128, overflow: Overflow) -> Option<i64> {
@@ -159,6 +163,10 @@ mod tests {
         assert_eq!(t("u8").hold(-1, Fail), None);
         assert_eq!(t("i8").hold(-129, Saturate), Some(-128));
         assert_eq!(t("i8").hold(200, Wrap), Some(-56));
+        assert_eq!(t("i8").hold(i64::MIN + 127, Saturate), Some(127));
+        assert_eq!(t("i8").hold(i64::MIN + 128, Saturate), Some(-128));
+        assert_eq!(t("i8").hold(i64::MIN, Wrap), Some(0));
+        assert_eq!(t("i64").hold(i64::MIN, Saturate), Some(i64::MIN));
     }
 
     /// Reads bit by bit.

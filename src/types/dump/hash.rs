@@ -22,8 +22,8 @@ const LATEST: u64 = (1 << 48) - 1;
 /// The oldest tag that has a place for all there is.
 pub(super) fn tag(hash: &Hash) -> Tag {
     match (hash.repr(), hash.next_deadline()) {
-        (Repr::Packed(_) | Repr::Timed(_), None) => Tag::HashListpack,
-        (Repr::Packed(_) | Repr::Timed(_), Some(_)) => Tag::HashListpackDeadlines,
+        (Repr::Packed | Repr::Timed, None) => Tag::HashListpack,
+        (Repr::Packed | Repr::Timed, Some(_)) => Tag::HashListpackDeadlines,
         (Repr::Table, None) => Tag::Hash,
         (Repr::Table, Some(_)) => Tag::HashDeadlines,
     }
@@ -34,9 +34,8 @@ pub(super) fn write(hash: &Hash, w: &mut Writer<'_>) {
     let least = hash.next_deadline();
     least.into_iter().for_each(|at| w.millis(at));
     match (hash.repr(), least) {
-        (Repr::Packed(lp), _) | (Repr::Timed(lp), Some(_)) => w.string(lp.as_bytes()),
-        (Repr::Timed(_), None) => w.string(without_deadlines(hash).as_bytes()),
         (Repr::Table, least) => write_table(hash, least, w),
+        (_, least) => w.string(hash.to_listpack(least.is_some()).as_bytes()),
     }
 }
 
@@ -49,19 +48,6 @@ fn write_table(hash: &Hash, least: Option<i64>, w: &mut Writer<'_>) {
         w.value(entry.name);
         w.value(entry.value);
     }
-}
-
-/// A listpack made for deadlines and without any.
-fn without_deadlines(hash: &Hash) -> Listpack {
-    let mut buf = itoa::Buffer::new();
-    let mut lp = Listpack::new();
-    lp.append(|out| {
-        for entry in hash.iter(i64::MIN) {
-            out.push(entry.name.bytes(&mut buf));
-            out.push(entry.value.bytes(&mut buf));
-        }
-    });
-    lp
 }
 
 pub(super) fn read(tag: Tag, r: &mut Reader<'_>, limits: Limits) -> Result<Hash, Corrupt> {
@@ -86,11 +72,11 @@ pub(super) fn read(tag: Tag, r: &mut Reader<'_>, limits: Limits) -> Result<Hash,
 }
 
 fn packed(lp: Listpack) -> Result<Hash, Corrupt> {
-    Hash::from_packed(lp).map_err(|_| Corrupt)
+    Hash::from_packed(&lp).map_err(|_| Corrupt)
 }
 
 fn read_timed(r: &mut Reader<'_>) -> Result<Hash, Corrupt> {
-    let hash = Hash::from_timed(super::listpack(r)?).map_err(|_| Corrupt)?;
+    let hash = Hash::from_timed(&super::listpack(r)?).map_err(|_| Corrupt)?;
     let late = |at: i64| at.cast_unsigned() > LATEST;
     let any_late = hash.iter(i64::MIN).any(|e| e.deadline.is_some_and(late));
     if any_late { Err(Corrupt) } else { Ok(hash) }

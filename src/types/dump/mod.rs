@@ -13,11 +13,14 @@ mod list;
 mod set;
 mod stream;
 mod string;
+#[cfg(test)]
+mod tests;
 mod zset;
 
 use super::{DataType, Value};
-use crate::ds::listpack::{Listpack, Value as Element};
+use crate::ds::listpack::{Appender, Listpack, Value as Element};
 use crate::rdb::{Blob, Corrupt, Reader, Tag, Writer, payload, ziplist};
+use crate::util::num::parse_i64;
 
 /// When values that are read take which encoding.
 #[derive(Clone, Copy, Debug)]
@@ -67,11 +70,31 @@ pub enum Read {
     Over,
 }
 
+/// Why an object was refused, in words for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refused(&'static str);
+
+impl From<Corrupt> for Refused {
+    fn from(_: Corrupt) -> Refused {
+        Refused("Object integrity check failed")
+    }
+}
+
 /// Reads the object that `tag` announces, at `now` in Unix milliseconds.
 ///
 /// # Errors
-/// [`Corrupt`].
-pub fn read(tag: Tag, r: &mut Reader<'_>, limits: &Limits, now: i64) -> Result<Read, Corrupt> {
+/// [`Refused`] when anything in it is not as it should be, or it ends too soon.
+pub fn read(tag: Tag, r: &mut Reader<'_>, limits: &Limits, now: i64) -> Result<Read, Refused> {
+    match tag {
+        Tag::Stream | Tag::Stream2 | Tag::Stream3 | Tag::Stream4 | Tag::Stream5 => {
+            stream::read(tag, r).map(filled)
+        }
+        _ => read_other(tag, r, limits, now).map_err(|_| Refused(complaint(tag))),
+    }
+}
+
+fn read_other(tag: Tag, r: &mut Reader<'_>, limits: &Limits, now: i64) -> Result<Read, Corrupt> {
     match tag {
         Tag::Str => Ok(Read::Value(Value::Str(string::read(r)?))),
         Tag::List | Tag::ListZiplist | Tag::ListQuicklist | Tag::ListQuicklist2 => {
@@ -93,8 +116,33 @@ pub fn read(tag: Tag, r: &mut Reader<'_>, limits: &Limits, now: i64) -> Result<R
         Tag::ZSet | Tag::ZSet2 | Tag::ZSetZiplist | Tag::ZSetListpack => {
             zset::read(tag, r, limits.zset).map(filled)
         }
+        _ => Err(Corrupt),
+    }
+}
+
+/// What is said of an object that is refused; tools look for these words in the log.
+fn complaint(tag: Tag) -> &'static str {
+    match tag {
+        Tag::Str => "String integrity check failed",
+        Tag::List => "List integrity check failed",
+        Tag::ListZiplist => "List ziplist integrity check failed",
+        Tag::ListQuicklist => "Quicklist ziplist integrity check failed",
+        Tag::ListQuicklist2 => "Quicklist listpack integrity check failed",
+        Tag::Set => "Set integrity check failed",
+        Tag::SetIntset => "Intset integrity check failed",
+        Tag::SetListpack => "Set listpack integrity check failed",
+        Tag::ZSet | Tag::ZSet2 => "Zset integrity check failed",
+        Tag::ZSetZiplist => "Zset ziplist integrity check failed",
+        Tag::ZSetListpack => "Zset listpack integrity check failed",
+        Tag::Hash | Tag::HashDeadlinesOld | Tag::HashDeadlines => "Hash integrity check failed",
+        Tag::HashZipmap => "Zipmap integrity check failed",
+        Tag::HashZiplist => "Hash ziplist integrity check failed",
+        Tag::HashListpack => "Hash listpack integrity check failed",
+        Tag::HashListpackDeadlinesOld | Tag::HashListpackDeadlines => {
+            "Hash listpack with deadlines integrity check failed"
+        }
         Tag::Stream | Tag::Stream2 | Tag::Stream3 | Tag::Stream4 | Tag::Stream5 => {
-            stream::read(tag, r).map(filled)
+            "Stream integrity check failed"
         }
     }
 }
@@ -117,9 +165,24 @@ pub fn to_payload(value: &Value, compress: bool) -> Vec<u8> {
     out
 }
 
-/// Reads a string that is a listpack.
+/// Reads a string that is a listpack. Elements that read as integers are integers afterwards, as they are in every
+/// listpack that was filled by pushing: who looks for one relies on it.
 fn listpack(r: &mut Reader<'_>) -> Result<Listpack, Corrupt> {
-    Listpack::from_bytes(r.string()?.into_vec()).map_err(|_| Corrupt)
+    let lp = Listpack::from_bytes(r.string()?.into_vec()).map_err(|_| Corrupt)?;
+    let disguised = |v: Element<'_>| matches!(v, Element::Str(s) if parse_i64(s).is_some());
+    if !lp.iter().any(|(_, v)| disguised(v)) {
+        return Ok(lp);
+    }
+    let mut plain = Listpack::with_capacity(lp.byte_len());
+    plain.append(|out| lp.iter().for_each(|(_, v)| push(out, v)));
+    Ok(plain)
+}
+
+fn push(out: &mut Appender<'_>, element: Element<'_>) {
+    match element {
+        Element::Int(n) => out.push_int(n),
+        Element::Str(text) => out.push(text),
+    }
 }
 
 /// The elements of a ziplist in a listpack.
@@ -128,10 +191,7 @@ fn from_ziplist(bytes: &Blob<'_>) -> Result<Listpack, Corrupt> {
     bytes.with(|bytes| {
         lp.append(|out| {
             ziplist::read(bytes, |value| {
-                match value {
-                    Element::Int(n) => out.push_int(n),
-                    Element::Str(text) => out.push(text),
-                }
+                push(out, value);
                 Ok(())
             })
         })

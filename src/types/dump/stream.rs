@@ -24,6 +24,7 @@
 //!
 //! Each pending entry belongs to one consumer or was handed back.
 
+use super::Refused;
 use crate::rdb::{Corrupt, Reader, Tag, Writer};
 use crate::types::stream::{
     ConsumerNo, Counted, Group, Idmp, IdmpConfig, Log, Node, Stream, StreamId,
@@ -33,6 +34,8 @@ use crate::types::stream::{
 const ID: usize = 16;
 /// Entries read, when that is not known.
 const UNKNOWN: u64 = u64::MAX;
+/// The greatest that may have been counted: more than XSETID takes, and no counter ever comes to its end from there.
+const MOST: u64 = (1 << 63) + (1 << 40);
 
 /// The oldest tag that has a place for all there is; the times of activity alone ask for none.
 pub(super) fn tag(stream: &Stream) -> Tag {
@@ -123,7 +126,26 @@ fn write_producers(idmp: &Idmp, w: &mut Writer<'_>) {
     w.length(duplicates);
 }
 
-pub(super) fn read(tag: Tag, r: &mut Reader<'_>) -> Result<Stream, Corrupt> {
+pub(super) fn read(tag: Tag, r: &mut Reader<'_>) -> Result<Stream, Refused> {
+    let log = read_log(tag, r).map_err(|_| Refused("Stream listpack integrity check failed"))?;
+    let mut stream = Stream::with_log(log);
+    // Name, id, and three counts.
+    for _ in 0..r.count(6)? {
+        let name = r.string()?.into_vec();
+        let group = read_group(tag, stream.log(), r)?;
+        if !stream.add_group(&name, group) {
+            return Err(Refused("Duplicate stream consumer group detected"));
+        }
+    }
+    if tag as u8 >= Tag::Stream4 as u8
+        && let Some(idmp) = read_producers(r)?
+    {
+        stream.restore_idmp(idmp);
+    }
+    Ok(stream)
+}
+
+fn read_log(tag: Tag, r: &mut Reader<'_>) -> Result<Log, Corrupt> {
     let count = r.count(2 + ID)?;
     let mut nodes = Vec::with_capacity(count);
     for _ in 0..count {
@@ -133,22 +155,7 @@ pub(super) fn read(tag: Tag, r: &mut Reader<'_>) -> Result<Stream, Corrupt> {
         nodes.push((own, node));
     }
     let counted = read_counted(tag, r)?;
-    let log = Log::restore(nodes, counted).map_err(|_| Corrupt)?;
-    let mut stream = Stream::with_log(log);
-    // Name, id, and three counts.
-    for _ in 0..r.count(6)? {
-        let name = r.string()?.into_vec();
-        let group = read_group(tag, stream.log(), r)?;
-        if !stream.add_group(&name, group) {
-            return Err(Corrupt);
-        }
-    }
-    if tag as u8 >= Tag::Stream4 as u8
-        && let Some(idmp) = read_producers(r)?
-    {
-        stream.restore_idmp(idmp);
-    }
-    Ok(stream)
+    Log::restore(nodes, counted).map_err(|_| Corrupt)
 }
 
 fn read_counted(tag: Tag, r: &mut Reader<'_>) -> Result<Counted, Corrupt> {
@@ -169,8 +176,12 @@ fn read_counted(tag: Tag, r: &mut Reader<'_>) -> Result<Counted, Corrupt> {
         len,
         last_id,
         max_deleted_id: read_id(r)?,
-        entries_added: r.length()?,
+        entries_added: counter(r.length()?)?,
     })
+}
+
+fn counter(n: u64) -> Result<u64, Corrupt> {
+    if n <= MOST { Ok(n) } else { Err(Corrupt) }
 }
 
 fn read_id(r: &mut Reader<'_>) -> Result<StreamId, Corrupt> {
@@ -229,14 +240,13 @@ impl Pending {
     }
 }
 
-fn read_group(tag: Tag, log: &Log, r: &mut Reader<'_>) -> Result<Group, Corrupt> {
+fn read_group(tag: Tag, log: &Log, r: &mut Reader<'_>) -> Result<Group, Refused> {
     let last_id = read_id(r)?;
     let entries_read = match tag {
         Tag::Stream => log.rank_of(last_id),
         _ => match r.length()? {
             UNKNOWN => None,
-            read if i64::try_from(read).is_ok() => Some(read),
-            _ => return Err(Corrupt),
+            read => Some(counter(read)?),
         },
     };
     let mut group = Group::new(last_id, entries_read);
@@ -251,7 +261,7 @@ fn read_group(tag: Tag, log: &Log, r: &mut Reader<'_>) -> Result<Group, Corrupt>
         };
         let (no, added) = group.add_consumer(&name, seen);
         if !added {
-            return Err(Corrupt);
+            return Err(Refused("Duplicate stream consumer detected"));
         }
         group.restore_times(no, seen, active);
         pending.give(r, &mut group, Some(no))?;
@@ -261,7 +271,7 @@ fn read_group(tag: Tag, log: &Log, r: &mut Reader<'_>) -> Result<Group, Corrupt>
     }
     match pending.0.iter().all(|e| e.given) {
         true => Ok(group),
-        false => Err(Corrupt),
+        false => Err(Refused("Stream entry pending for nobody detected")),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Hashes: fields with values, some of them with a time to live of their own.
 //!
-//! A small hash is a listpack (see `packed.rs`), a large one a table (see `fields.rs`). It grows from one to the
-//! other by [`Limits`] and never back. A field is over once its deadline has passed. Readers are given the time and
-//! do not see what is over; [`Hash::expire`] removes it.
+//! A small hash is one run of bytes, to the outside a listpack (see `packed.rs`); a large one is a table (see
+//! `fields.rs`). It grows from one to the other by [`Limits`] and never back. A field is over once its deadline has
+//! passed. Readers are given the time and do not see what is over; [`Hash::expire`] removes it.
 
 mod draw;
 mod fields;
@@ -13,7 +13,7 @@ mod tests;
 use std::collections::HashSet;
 
 pub use fields::Fields;
-use packed::Packed;
+pub use packed::Pack;
 
 use super::DataType;
 use crate::ds::listpack::{Listpack, MAX_BYTES, Value};
@@ -22,10 +22,8 @@ use crate::ds::table::Seed;
 /// A hash. Its fields have an order of no meaning.
 #[derive(Clone, Debug)]
 pub enum Hash {
-    /// `listpack`: names and values.
-    Packed(Box<Listpack>),
-    /// `listpackex`: names, values and deadlines.
-    Timed(Box<Listpack>),
+    /// `listpack` or, with room for deadlines, `listpackex`.
+    Packed(Pack),
     /// `hashtable`.
     Table(Box<Fields>),
 }
@@ -60,14 +58,14 @@ impl Entry<'_> {
     }
 }
 
-/// How a hash lies in memory.
-#[derive(Clone, Copy, Debug)]
-pub enum Repr<'a> {
-    /// Names and values.
-    Packed(&'a Listpack),
-    /// Names, values and deadlines in unix milliseconds (0 for none), in the order of the deadlines.
-    Timed(&'a Listpack),
-    /// A table, to be read by [`Hash::iter`].
+/// The kind of a hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repr {
+    /// A listpack of names and values.
+    Packed,
+    /// A listpack of names, values and deadlines.
+    Timed,
+    /// A table.
     Table,
 }
 
@@ -86,7 +84,7 @@ impl Hash {
     /// A hash without fields.
     #[must_use]
     pub fn new() -> Self {
-        Self::Packed(Box::default())
+        Self::Packed(Pack::new())
     }
 
     /// A hash without fields that is a table from the start.
@@ -99,29 +97,46 @@ impl Hash {
     ///
     /// # Errors
     /// [`Corrupt`] if a name has no value, or is there twice.
-    pub fn from_packed(lp: Listpack) -> Result<Self, Corrupt> {
-        if lp.len() % 2 != 0 || !names_differ(Packed::plain(&lp)) {
-            return Err(Corrupt);
-        }
-        Ok(Self::Packed(Box::new(lp)))
+    pub fn from_packed(lp: &Listpack) -> Result<Self, Corrupt> {
+        let pack = Pack::of(lp, false).filter(names_differ);
+        pack.map(Self::Packed).ok_or(Corrupt)
     }
 
     /// A hash that is this listpack of names, values and deadlines.
     ///
     /// # Errors
     /// [`Corrupt`] if an entry is not whole, a name is there twice, or deadlines are negative or out of order.
-    pub fn from_timed(lp: Listpack) -> Result<Self, Corrupt> {
-        let packed = Packed::timed(&lp);
+    pub fn from_timed(lp: &Listpack) -> Result<Self, Corrupt> {
+        let pack = Pack::of(lp, true).filter(names_differ).ok_or(Corrupt)?;
         let mut last = 0;
-        let in_order = packed.iter(i64::MIN).all(|entry| {
+        let in_order = pack.iter(i64::MIN).all(|entry| {
             let at = entry.deadline.unwrap_or(i64::MAX);
             at >= std::mem::replace(&mut last, at)
         });
-        let whole = lp.len() % 3 == 0 && packed.iter(i64::MIN).count() == packed.total();
-        if !whole || !in_order || !names_differ(packed) {
-            return Err(Corrupt);
+        if in_order {
+            Ok(Self::Packed(pack))
+        } else {
+            Err(Corrupt)
         }
-        Ok(Self::Timed(Box::new(lp)))
+    }
+
+    /// All fields as Redis has them in a listpack, those that are over included: names, values and, with `timed`,
+    /// deadlines in unix milliseconds, 0 for none.
+    #[must_use]
+    pub fn to_listpack(&self, timed: bool) -> Listpack {
+        let mut lp = Listpack::with_capacity(self.heap_size() + 3 * self.total());
+        let mut buffers = [itoa::Buffer::new(), itoa::Buffer::new()];
+        let [first, second] = &mut buffers;
+        lp.append(|end| {
+            for entry in self.iter(i64::MIN) {
+                end.push(entry.name.bytes(first));
+                end.push(entry.value.bytes(second));
+                if timed {
+                    end.push_int(entry.deadline.unwrap_or(0));
+                }
+            }
+        });
+        lp
     }
 
     /// Becomes a table if it is a listpack of too many fields.
@@ -131,38 +146,30 @@ impl Hash {
         }
     }
 
-    /// How it lies in memory.
+    /// Its kind.
     #[must_use]
-    pub fn repr(&self) -> Repr<'_> {
+    pub fn repr(&self) -> Repr {
         match self {
-            Self::Packed(lp) => Repr::Packed(lp),
-            Self::Timed(lp) => Repr::Timed(lp),
+            Self::Packed(pack) if pack.is_timed() => Repr::Timed,
+            Self::Packed(_) => Repr::Packed,
             Self::Table(_) => Repr::Table,
-        }
-    }
-
-    fn packed(&self) -> Result<Packed<'_>, &Fields> {
-        match self {
-            Self::Packed(lp) => Ok(Packed::plain(lp)),
-            Self::Timed(lp) => Ok(Packed::timed(lp)),
-            Self::Table(fields) => Err(fields),
         }
     }
 
     /// Number of fields, those that are over included.
     #[must_use]
     pub fn total(&self) -> usize {
-        match self.packed() {
-            Ok(packed) => packed.total(),
-            Err(fields) => fields.total(),
+        match self {
+            Self::Packed(pack) => pack.total(),
+            Self::Table(fields) => fields.total(),
         }
     }
 
     /// Number of fields that are over and not yet removed.
     fn over(&self, now: i64) -> usize {
-        match self.packed() {
-            Ok(packed) => packed.over(now),
-            Err(fields) => fields.over(now),
+        match self {
+            Self::Packed(pack) => pack.over(now),
+            Self::Table(fields) => fields.over(now),
         }
     }
 
@@ -176,9 +183,9 @@ impl Hash {
     #[inline]
     #[must_use]
     pub fn entry(&self, name: &[u8], now: i64) -> Option<Entry<'_>> {
-        let entry = match self.packed() {
-            Ok(packed) => packed.entry(packed.find(name)?)?.0,
-            Err(fields) => fields.get(name)?,
+        let entry = match self {
+            Self::Packed(pack) => pack.entry(pack.find(name)?)?.0,
+            Self::Table(fields) => fields.get(name)?,
         };
         (!entry.is_over(now)).then_some(entry)
     }
@@ -192,12 +199,11 @@ impl Hash {
 
     /// All fields.
     pub fn iter(&self, now: i64) -> impl Iterator<Item = Entry<'_>> {
-        let (packed, fields) = match self.packed() {
-            Ok(packed) => (Some(packed.iter(now)), None),
-            Err(fields) => (None, Some(fields.iter().filter(move |e| !e.is_over(now)))),
+        let (pack, fields) = match self {
+            Self::Packed(pack) => (Some(pack.iter(now)), None),
+            Self::Table(fields) => (None, Some(fields.iter().filter(move |e| !e.is_over(now)))),
         };
-        packed
-            .into_iter()
+        pack.into_iter()
             .flatten()
             .chain(fields.into_iter().flatten())
     }
@@ -211,12 +217,12 @@ impl Hash {
         now: i64,
         mut visit: impl FnMut(Entry<'a>),
     ) -> u64 {
-        match self.packed() {
-            Ok(packed) => {
-                packed.iter(now).for_each(visit);
+        match self {
+            Self::Packed(pack) => {
+                pack.iter(now).for_each(visit);
                 0
             }
-            Err(fields) => fields.scan(cursor, count, |entry| {
+            Self::Table(fields) => fields.scan(cursor, count, |entry| {
                 if !entry.is_over(now) {
                     visit(entry);
                 }
@@ -227,11 +233,11 @@ impl Hash {
     /// Makes ready for fields to be set, their names and values given in turn: as Redis, becomes a table at once if
     /// there are too many, or one is too long.
     pub fn prepare<'a>(&mut self, words: impl ExactSizeIterator<Item = &'a [u8]>, limits: Limits) {
-        let (Self::Packed(lp) | Self::Timed(lp)) = &*self else {
+        let Self::Packed(pack) = &*self else {
             return;
         };
         let mut fits = words.len() / 2 <= limits.entries;
-        let mut bytes = lp.byte_len();
+        let mut bytes = pack.heap_size();
         for word in words {
             fits &= word.len() <= limits.value;
             bytes = bytes.saturating_add(word.len());
@@ -257,41 +263,30 @@ impl Hash {
         }
         let created = match self {
             Self::Table(fields) => return fields.set(name, value, keep),
-            Self::Packed(lp) => match Packed::plain(lp).find(name) {
-                Some(pos) => {
-                    packed::set_value(lp, pos, value);
-                    false
-                }
-                None => {
-                    packed::add(lp, name, value);
-                    true
-                }
-            },
-            Self::Timed(lp) => store_timed(lp, name, value, keep),
+            Self::Packed(pack) => pack.store(name, value, keep),
         };
-        if created && self.total() > limits.entries {
-            self.become_table(limits.seed);
-        }
+        self.fit(limits);
         created
     }
 
     /// Removes a field; whether there was one.
     pub fn remove(&mut self, name: &[u8]) -> bool {
-        let (pos, lp, width) = match self {
-            Self::Table(fields) => return fields.remove(name),
-            Self::Packed(lp) => (Packed::plain(lp).find(name), lp, 2),
-            Self::Timed(lp) => (Packed::timed(lp).find(name), lp, 3),
-        };
-        if let Some(pos) = pos {
-            packed::remove(lp, pos, width);
+        match self {
+            Self::Table(fields) => fields.remove(name),
+            Self::Packed(pack) => match pack.find(name) {
+                Some(pos) => {
+                    pack.remove(pos);
+                    true
+                }
+                None => false,
+            },
         }
-        pos.is_some()
     }
 
     /// Makes room for deadlines. A listpack changes its kind, even if no deadline follows.
     pub fn allow_deadlines(&mut self) {
-        if let Self::Packed(lp) = self {
-            *self = Self::Timed(Box::new(packed::to_timed(lp)));
+        if let Self::Packed(pack) = self {
+            pack.allow_deadlines();
         }
     }
 
@@ -300,8 +295,7 @@ impl Hash {
         debug_assert!(deadline.is_none_or(|at| at > 0));
         self.allow_deadlines();
         match self {
-            Self::Packed(_) => false,
-            Self::Timed(lp) => set_deadline_timed(lp, name, deadline),
+            Self::Packed(pack) => pack.set_deadline(name, deadline),
             Self::Table(fields) => fields.set_deadline(name, deadline),
         }
     }
@@ -311,8 +305,7 @@ impl Hash {
     #[must_use]
     pub fn next_deadline(&self) -> Option<i64> {
         match self {
-            Self::Packed(_) => None,
-            Self::Timed(lp) => Packed::timed(lp).next_deadline(),
+            Self::Packed(pack) => pack.next_deadline(),
             Self::Table(fields) => fields.next_deadline(),
         }
     }
@@ -320,29 +313,28 @@ impl Hash {
     /// Whether all fields are over, so that there is no hash any more.
     #[must_use]
     pub fn is_over(&self, now: i64) -> bool {
-        match self.packed() {
-            Ok(packed) => packed.is_over(now),
-            Err(fields) => fields.is_over(now),
+        match self {
+            Self::Packed(pack) => pack.is_over(now),
+            Self::Table(fields) => fields.is_over(now),
         }
     }
 
     /// Removes up to `most` fields that are over and tells their names; returns how many.
     pub fn expire(&mut self, now: i64, most: usize, tell: impl FnMut(&[u8])) -> usize {
         match self {
-            Self::Packed(_) => 0,
-            Self::Timed(lp) => packed::expire(lp, now, most, tell),
+            Self::Packed(pack) => pack.expire(now, most, tell),
             Self::Table(fields) => fields.expire(now, most, tell),
         }
     }
 
     fn become_table(&mut self, seed: Seed) {
-        let Ok(packed) = self.packed() else {
+        let Self::Packed(pack) = &*self else {
             return;
         };
         let mut fields = Fields::new(seed);
         let mut buffers = [itoa::Buffer::new(), itoa::Buffer::new()];
         let [first, second] = &mut buffers;
-        for entry in packed.iter(i64::MIN) {
+        for entry in pack.iter(i64::MIN) {
             let name = entry.name.bytes(first);
             fields.set(name, entry.value.bytes(second), false);
             if entry.deadline.is_some() {
@@ -353,41 +345,9 @@ impl Hash {
     }
 }
 
-fn store_timed(lp: &mut Listpack, name: &[u8], value: &[u8], keep: bool) -> bool {
-    let Some(pos) = Packed::timed(lp).find(name) else {
-        packed::add_timed(lp, name, value, None);
-        return true;
-    };
-    let was = Packed::timed(lp).entry(pos);
-    if keep || was.is_none_or(|(entry, _)| entry.deadline.is_none()) {
-        packed::set_value(lp, pos, value);
-    } else {
-        packed::remove(lp, pos, 3);
-        packed::add_timed(lp, name, value, None);
-    }
-    false
-}
-
-fn set_deadline_timed(lp: &mut Listpack, name: &[u8], deadline: Option<i64>) -> bool {
-    let packed = Packed::timed(lp);
-    let Some((pos, (entry, _))) = packed
-        .find(name)
-        .and_then(|pos| Some((pos, packed.entry(pos)?)))
-    else {
-        return false;
-    };
-    if entry.deadline != deadline {
-        let value = entry.value.to_vec();
-        packed::remove(lp, pos, 3);
-        packed::add_timed(lp, name, &value, deadline);
-    }
-    true
-}
-
-fn names_differ(packed: Packed<'_>) -> bool {
-    let mut seen = HashSet::with_capacity(packed.total());
-    packed
-        .iter(i64::MIN)
+fn names_differ(pack: &Pack) -> bool {
+    let mut seen = HashSet::with_capacity(pack.total());
+    pack.iter(i64::MIN)
         .all(|entry| seen.insert(entry.name.to_vec()))
 }
 
@@ -414,15 +374,15 @@ impl DataType for Hash {
 
     fn encoding(&self) -> &'static str {
         match self {
+            Self::Packed(pack) if pack.is_timed() => "listpackex",
             Self::Packed(_) => "listpack",
-            Self::Timed(_) => "listpackex",
             Self::Table(_) => "hashtable",
         }
     }
 
     fn heap_size(&self) -> usize {
         match self {
-            Self::Packed(lp) | Self::Timed(lp) => size_of::<Listpack>() + lp.capacity(),
+            Self::Packed(pack) => pack.heap_size(),
             Self::Table(fields) => fields.heap_size(),
         }
     }

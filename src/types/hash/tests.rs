@@ -63,6 +63,10 @@ fn a_listpack_becomes_a_table_when_redis_says_so() {
     let mut hash = Hash::new();
     hash.prepare([b"a".as_slice(), b"12345"].into_iter(), small);
     assert_eq!(hash.encoding(), "hashtable");
+    // A limit that became lower is noticed by whatever is set.
+    let mut hash = of(&[("a", "1"), ("b", "2"), ("c", "3")], limits(9, 9));
+    assert!(!hash.update(b"a", b"1", small));
+    assert_eq!(hash.encoding(), "hashtable");
     // No field at all fits.
     assert_eq!(of(&[("a", "1")], limits(0, 64)).encoding(), "hashtable");
 }
@@ -88,10 +92,7 @@ fn entries_with_deadlines_stand_as_redis_has_them() {
     assert_eq!(names(&hash), ["c", "b", "d", "a"]);
     assert_eq!(hash.next_deadline(), Some(NOW + 5));
     assert!(!hash.set_deadline(b"nosuch", Some(NOW)));
-    let Repr::Timed(lp) = hash.repr() else {
-        unreachable!("it has deadlines");
-    };
-    let again = Hash::from_timed(lp.clone()).unwrap();
+    let again = Hash::from_timed(&hash.to_listpack(true)).unwrap();
     assert_eq!(contents(&again, NOW), contents(&hash, NOW));
 }
 
@@ -129,16 +130,16 @@ fn listpacks_from_outside_are_checked() {
         items.iter().for_each(|item| lp.push(item.as_bytes()));
         lp
     };
-    assert!(Hash::from_packed(of(&["a", "1", "b", "1"])).is_ok());
-    assert!(Hash::from_packed(of(&["a", "1", "a", "2"])).is_err());
-    assert!(Hash::from_packed(of(&["a", "1", "b"])).is_err());
-    assert!(Hash::from_timed(of(&["a", "1", "5", "b", "1", "5", "c", "1", "0"])).is_ok());
-    assert!(Hash::from_timed(of(&["a", "1", "0", "b", "1", "5"])).is_err());
-    assert!(Hash::from_timed(of(&["a", "1", "6", "b", "1", "5"])).is_err());
-    assert!(Hash::from_timed(of(&["a", "1", "-6"])).is_err());
-    assert!(Hash::from_timed(of(&["a", "1", "x"])).is_err());
-    assert!(Hash::from_timed(of(&["a", "1"])).is_err());
-    assert!(Hash::from_timed(of(&["a", "1", "5", "a", "1", "5"])).is_err());
+    assert!(Hash::from_packed(&of(&["a", "1", "b", "1"])).is_ok());
+    assert!(Hash::from_packed(&of(&["a", "1", "a", "2"])).is_err());
+    assert!(Hash::from_packed(&of(&["a", "1", "b"])).is_err());
+    assert!(Hash::from_timed(&of(&["a", "1", "5", "b", "1", "5", "c", "1", "0"])).is_ok());
+    assert!(Hash::from_timed(&of(&["a", "1", "0", "b", "1", "5"])).is_err());
+    assert!(Hash::from_timed(&of(&["a", "1", "6", "b", "1", "5"])).is_err());
+    assert!(Hash::from_timed(&of(&["a", "1", "-6"])).is_err());
+    assert!(Hash::from_timed(&of(&["a", "1", "x"])).is_err());
+    assert!(Hash::from_timed(&of(&["a", "1"])).is_err());
+    assert!(Hash::from_timed(&of(&["a", "1", "5", "a", "1", "5"])).is_err());
 }
 
 #[test]
@@ -183,7 +184,7 @@ fn draws_are_fair_and_samples_whole() {
 
 fn recounted(hash: &Hash) -> usize {
     match hash {
-        Hash::Packed(lp) | Hash::Timed(lp) => size_of::<Listpack>() + lp.capacity(),
+        Hash::Packed(pack) => pack.recounted(),
         Hash::Table(fields) => fields.recounted(),
     }
 }
@@ -272,14 +273,14 @@ proptest! {
                 }
                 prop_assert_eq!(contents(&hash, now), left);
             }
-            if let Repr::Packed(lp) | Repr::Timed(lp) = hash.repr() {
-                let again = Listpack::from_bytes(lp.as_bytes().to_vec()).unwrap();
-                let again = match hash.repr() {
-                    Repr::Timed(_) => Hash::from_timed(again),
-                    _ => Hash::from_packed(again),
-                };
-                prop_assert_eq!(contents(&again.unwrap(), NOW), contents(&hash, NOW));
-            }
+            let again = match hash.repr() {
+                Repr::Packed => Hash::from_packed(&hash.to_listpack(false)),
+                Repr::Timed => Hash::from_timed(&hash.to_listpack(true)),
+                Repr::Table => continue,
+            };
+            let again = again.unwrap();
+            prop_assert_eq!(contents(&again, NOW), contents(&hash, NOW));
+            prop_assert_eq!(again.heap_size(), hash.heap_size());
         }
     }
 

@@ -13,6 +13,7 @@ mod tests;
 use super::{DataType, Value as AnyValue};
 use crate::ds::intset::Intset;
 use crate::ds::listpack::{Listpack, MAX_BYTES, Value};
+use crate::ds::packed::Needle;
 use crate::ds::table::Seed;
 use crate::util::num::parse_i64;
 
@@ -343,12 +344,8 @@ impl Set {
 
 /// Position of a member in a listpack.
 fn find(lp: &Listpack, member: &[u8]) -> Option<usize> {
-    let number = parse_i64(member);
-    let equal = |v: Value<'_>| match v {
-        Value::Str(s) => s == member,
-        Value::Int(n) => number == Some(n),
-    };
-    lp.iter().find(|&(_, v)| equal(v)).map(|(pos, _)| pos)
+    let member = Needle::new(member);
+    lp.iter().find(|&(_, v)| member.is(v)).map(|(pos, _)| pos)
 }
 
 /// Whether a listpack of this size may take this member.

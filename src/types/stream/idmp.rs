@@ -82,14 +82,14 @@ impl Idmp {
 
     /// Notes that a repeated production was answered.
     pub fn count_duplicate(&mut self) {
-        self.duplicates += 1;
+        self.duplicates = self.duplicates.saturating_add(1);
     }
 
     /// Remembers a production.
     pub fn record(&mut self, pid: &[u8], iid: &[u8], id: StreamId, now: i64) {
         self.expire_some(now);
         self.expire(pid, now);
-        self.added += 1;
+        self.added = self.added.saturating_add(1);
         let known = self.producers.contains_key(pid);
         self.bytes += if known { 0 } else { pid.len() + PID_OVERHEAD };
         let producer = self.producers.entry(pid.into()).or_default();

@@ -313,7 +313,8 @@ impl ZSet {
         }
     }
 
-    fn unpack(&mut self, limits: Limits) {
+    /// Makes a tree of a listpack, whatever its size.
+    pub fn unpack(&mut self, limits: Limits) {
         let Self::Packed(packed) = self else { return };
         let mut big = Big::new(limits.seed);
         let mut digits = itoa::Buffer::new();

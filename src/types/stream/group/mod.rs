@@ -488,7 +488,9 @@ impl Group {
     /// Moves the last delivered id to `id` and keeps the count of entries read, or finds it again.
     fn read_past(&mut self, log: &Log, id: StreamId) {
         match self.entries_read {
-            Some(read) if !log.has_tombstone_from(id) => self.entries_read = Some(read + 1),
+            Some(read) if !log.has_tombstone_from(id) => {
+                self.entries_read = Some(read.saturating_add(1));
+            }
             _ if log.entries_added() > 0 => self.entries_read = log.rank_of(id),
             _ => {}
         }
