@@ -13,6 +13,8 @@ mod list;
 mod set;
 mod stream;
 mod string;
+#[cfg(test)]
+mod tests;
 mod zset;
 
 use super::{DataType, Value};
