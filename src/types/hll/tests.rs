@@ -254,6 +254,31 @@ proptest! {
     }
 
     #[test]
+    fn raising_all_gives_the_bytes_of_raising_one_by_one(
+        before in prop::collection::vec((0usize..120, 1u8..=4), 0..200),
+        raises in prop::collection::vec((0usize..120, 1u8..=5), 0..200),
+        far in prop::collection::vec((0usize..REGISTERS, 1u8..=3), 0..50),
+        sparse_max in prop_oneof![Just(60), Just(SPARSE_MAX)],
+    ) {
+        let mut all = empty();
+        let mut hll = HllMut::of(&mut all, sparse_max).unwrap();
+        for (register, value) in before {
+            hll.raise(register, value).unwrap();
+        }
+        let mut single = all.clone();
+        let mut registers = Registers::default();
+        for (register, value) in raises.into_iter().chain(far) {
+            registers.0[register] = value.max(registers.0[register]);
+        }
+        HllMut::of(&mut all, sparse_max).unwrap().raise_all(&registers).unwrap();
+        let mut hll = HllMut::of(&mut single, sparse_max).unwrap();
+        for (register, value) in registers.0.iter().enumerate().filter(|(_, v)| **v > 0) {
+            hll.raise(register, *value).unwrap();
+        }
+        prop_assert_eq!(all, single);
+    }
+
+    #[test]
     fn mutated_bytes_never_panic(
         elements in 0usize..80,
         mutations in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..12),
