@@ -206,6 +206,23 @@ fn a_corrupt_one_is_left_as_it_was() {
 }
 
 #[test]
+fn runs_that_could_have_been_joined_do_not_lead_astray() {
+    // VAL 1, VAL 1, ZERO, VAL 1, and zeros to the end: no Redis writes the first two apart.
+    let mut bytes = empty();
+    bytes.truncate(HEADER);
+    bytes.extend_from_slice(&[0x80, 0x80, 0x00, 0x80, 0x7f, 0xfb]);
+    let mut model = registers(&bytes);
+    let mut union = Registers::default();
+    for (register, value) in [(2, 1), (3, 2), (5, 1)] {
+        union.0[register] = value;
+        model[register] = value;
+    }
+    let mut hll = HllMut::of(&mut bytes, SPARSE_MAX).unwrap();
+    hll.raise_all(&union).unwrap();
+    assert_eq!(registers(&bytes), model);
+}
+
+#[test]
 fn an_impossible_dense_one_counts_as_in_redis() {
     let mut bytes = empty();
     HllMut::of(&mut bytes, 0).unwrap().make_dense().unwrap();
