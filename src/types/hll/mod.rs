@@ -197,6 +197,11 @@ impl<'a> HllMut<'a> {
         self.encoding
     }
 
+    /// The same, to be read.
+    pub fn view(&self) -> Result<Hll<'_>, Invalid> {
+        Hll::of(self.bytes)
+    }
+
     /// Adds elements; returns how many of them raised a register. On an error nothing has changed.
     pub fn add_all(&mut self, elements: &[&[u8]]) -> Result<u64, Corrupt> {
         // A corrupt HyperLogLog may take some of the elements before it refuses one. A single one it takes or refuses.
