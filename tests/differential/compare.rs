@@ -176,7 +176,13 @@ const BELOW_DELETED: &[u8] =
 /// Compares what both servers said to a command, apart from what no two servers say alike.
 pub fn verdict(argv: &Argv, theirs: &Reply, ours: &Reply) -> Verdict {
     if theirs == ours {
-        return Verdict::Same;
+        // An error changes nothing here; Redis keeps what it did before it came upon the fault.
+        let halfway = theirs.bytes().starts_with(b"INVALIDOBJ");
+        return if halfway {
+            Verdict::Apart
+        } else {
+            Verdict::Same
+        };
     }
     let argv = unwrapped(argv);
     let name = argv

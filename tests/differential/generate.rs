@@ -1053,6 +1053,15 @@ impl Generator {
                 .iter_mut()
                 .filter(|a| *a == b"*")
                 .for_each(|a| *a = b"timeout".into()),
+            // Redis unpacks the string before it looks at the subcommand.
+            b"PFDEBUG" => {
+                let known = [&b"GETREG"[..], b"DECODE", b"ENCODING", b"TODENSE"];
+                if let Some(a) = args.get_mut(1)
+                    && !known.contains(&a.to_ascii_uppercase().as_slice())
+                {
+                    *a = b"ENCODING".into();
+                }
+            }
             b"WAIT" => {
                 for a in args
                     .iter_mut()
