@@ -1,6 +1,8 @@
 //! When two replies count as the same, and the differences that are meant.
 
 use super::common::{Argv, Reply};
+use redkeep::ds::listpack::Listpack;
+use redkeep::rdb::Reader;
 
 /// What a comparison says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -284,17 +286,38 @@ fn has(argv: &[Vec<u8>], token: &[u8]) -> bool {
     argv.iter().any(|a| a.eq_ignore_ascii_case(token))
 }
 
-/// Sets and hashes in the order of a hash table, and streams with times in them: at least as long.
+/// Sets and hashes in the order of a hash table, and streams with times in them: at least as long. Lists whose elements
+/// the versions put into other nodes.
 fn same_payload(theirs: &[u8], ours: &[u8]) -> bool {
     const SET: u8 = 2;
     const HASH: u8 = 4;
+    const LIST: u8 = 18;
     const STREAM: u8 = 19;
-    // Scores with a fraction are stored with fewer digits since 7.2.
-    const PACKED_ZSET: u8 = 17;
-    let loose = |tag: &u8| [SET, HASH, STREAM, PACKED_ZSET].contains(tag);
-    theirs.first().is_some_and(loose)
-        && theirs.first() == ours.first()
-        && (theirs.len() == ours.len() || theirs.first() == Some(&PACKED_ZSET))
+    match (theirs.first().copied(), ours.first().copied()) {
+        (Some(LIST), Some(LIST)) => list_of(theirs).is_some_and(|l| Some(l) == list_of(ours)),
+        (Some(SET | HASH | STREAM), _) => {
+            theirs.first() == ours.first() && theirs.len() == ours.len()
+        }
+        _ => false,
+    }
+}
+
+/// The elements of a dumped list.
+fn list_of(payload: &[u8]) -> Option<Vec<Vec<u8>>> {
+    const PLAIN: u64 = 1;
+    let mut r = Reader::new(payload.get(1..)?);
+    let mut out = Vec::new();
+    for _ in 0..r.length().ok()? {
+        let plain = r.length().ok()? == PLAIN;
+        let node = r.string().ok()?.into_vec();
+        if plain {
+            out.push(node);
+        } else {
+            let listpack = Listpack::from_bytes(node).ok()?;
+            out.extend(listpack.iter().map(|(_, element)| element.to_vec()));
+        }
+    }
+    Some(out)
 }
 
 fn near(a: &Reply, b: &Reply, by: i64) -> bool {
