@@ -161,6 +161,19 @@ const KNOWN: &[Known] = &[
         },
     },
     Known {
+        reason: "Since 8.8 sorted sets may be combined by counting them.",
+        verdict: Verdict::Apart,
+        holds: |name, argv, theirs, ours| {
+            let counts = |pair: &[Vec<u8>]| {
+                pair[0].eq_ignore_ascii_case(b"AGGREGATE") && pair[1].eq_ignore_ascii_case(b"COUNT")
+            };
+            name.starts_with(b"Z")
+                && argv.windows(2).any(counts)
+                && theirs.bytes() == b"ERR syntax error"
+                && !ours.is_error()
+        },
+    },
+    Known {
         reason: "Since 7.2 an id below one that was deleted is refused.",
         verdict: Verdict::Apart,
         holds: |name, _, theirs, ours| {
