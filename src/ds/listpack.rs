@@ -324,6 +324,10 @@ impl Listpack {
         };
         fill(&mut appender);
         let added = i64::try_from(appender.added).unwrap_or(i64::MAX);
+        if self.0.capacity() - self.0.len() < new.len() {
+            // In small steps: what is a listpack is small, and there may be many.
+            self.0.reserve_exact(new.len() + self.0.len() / 8);
+        }
         self.splice(pos, 0, &new, added);
     }
 

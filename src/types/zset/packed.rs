@@ -6,6 +6,9 @@ use super::range::{LexRange, ScoreRange, compare, stored, whole};
 use crate::ds::listpack::{Listpack, Value};
 use crate::util::num;
 
+/// Unused bytes that are kept beside as many as are used.
+const SLACK: usize = 64;
+
 /// Pairs of member and score in a listpack, byte for byte as Redis lays them out.
 #[derive(Clone, Debug, Default)]
 pub struct Packed(Listpack);
@@ -123,12 +126,21 @@ impl Packed {
     /// Removes the pair at a position.
     pub(super) fn remove_at(&mut self, at: usize) {
         self.0.remove(at, 2);
+        self.give_back();
     }
 
     /// Removes the pairs of these ranks.
     pub(super) fn remove(&mut self, ranks: Range<usize>) {
         if let Some(at) = self.position(ranks.start) {
             self.0.remove(at, 2 * ranks.len());
+            self.give_back();
+        }
+    }
+
+    /// Frees memory once there is too much of it.
+    fn give_back(&mut self) {
+        if self.0.capacity() > 2 * self.0.byte_len() + SLACK {
+            self.0.shrink();
         }
     }
 
