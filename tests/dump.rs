@@ -125,30 +125,6 @@ fn old_payloads_that_contradict_themselves_are_refused() {
     assert_eq!(here.run("DBSIZE"), Reply::Int(0));
 }
 
-/// The keys of all conversations of the value types, at the end of each section.
-#[test]
-fn whatever_conversations_leave_behind_moves() {
-    let mut here = Target::here();
-    let mut moved = 0;
-    for section in samples::conversations() {
-        for command in &section {
-            here.call(command);
-        }
-        here.run("RESET");
-        for key in here.run("KEYS *").items().to_vec() {
-            let key = key.bytes();
-            let was = here.contents_and_deadlines(key);
-            let payload = here.dump(key);
-            let again = here.restore(b"moved", &payload);
-            assert_eq!(again, Ok(()), "{section:?}");
-            assert_eq!(here.contents_and_deadlines(b"moved"), was, "{section:?}");
-            moved += 1;
-        }
-        here.reset();
-    }
-    assert!(moved > 300, "only {moved} values moved");
-}
-
 /// `REDKEEP_DAMAGE=N` sets the number of damaged payloads, `REDKEEP_DAMAGE_SEED=S` the seed.
 #[test]
 fn damaged_payloads_are_refused_or_live_on() {

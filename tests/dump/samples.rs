@@ -91,56 +91,6 @@ fn words(line: &str) -> Argv {
     out
 }
 
-/// The commands of each section of the transcripts of value types, without those that wait.
-pub fn conversations() -> Vec<Vec<Argv>> {
-    const TYPES: [&str; 8] = [
-        "bits_", "geo_", "hash_", "hll_", "list_", "set_", "stream_", "zset_",
-    ];
-    let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests")
-        .join("transcripts");
-    let mut files: Vec<_> = fs::read_dir(dir)
-        .unwrap()
-        .map(|f| f.unwrap().path())
-        .collect();
-    files.sort();
-    files.retain(|f| {
-        let name = f.file_name().unwrap().to_str().unwrap();
-        TYPES.iter().any(|kind| name.starts_with(kind))
-    });
-    let mut out = Vec::new();
-    for file in files {
-        let text = fs::read_to_string(file).unwrap();
-        for section in text.split("\n== ") {
-            let lines = section.lines().filter_map(|line| line.split_once("> "));
-            let commands = lines.filter(|(client, _)| client.starts_with('c') && client.len() == 2);
-            let commands = commands.filter_map(|(_, command)| notation::words(command).ok());
-            out.push(commands.filter(|command| !waits(command)).collect());
-        }
-    }
-    out
-}
-
-fn waits(command: &Argv) -> bool {
-    let name = command
-        .first()
-        .map(|w| w.to_ascii_uppercase())
-        .unwrap_or_default();
-    let is_block = |word: &Vec<u8>| word.eq_ignore_ascii_case(b"BLOCK");
-    let starts = [
-        &b"B"[..],
-        b"SELECT",
-        b"SWAPDB",
-        b"MOVE",
-        b"QUIT",
-        b"MULTI",
-        b"DEBUG",
-        b"CLIENT",
-    ];
-    starts.iter().any(|start| name.starts_with(start)) && !name.starts_with(b"BIT")
-        || command.iter().any(is_block)
-}
-
 /// Asks a real server for all payloads and writes them into the file.
 pub fn record() {
     let Some(redis) = Server::redis(&[]) else {
