@@ -287,19 +287,36 @@ fn has(argv: &[Vec<u8>], token: &[u8]) -> bool {
 }
 
 /// Sets and hashes in the order of a hash table, and streams with times in them: at least as long. Lists whose elements
-/// the versions put into other nodes.
+/// the versions put into other nodes, and scores of which they write more or fewer digits.
 fn same_payload(theirs: &[u8], ours: &[u8]) -> bool {
     const SET: u8 = 2;
     const HASH: u8 = 4;
+    const ZSET: u8 = 17;
     const LIST: u8 = 18;
     const STREAM: u8 = 19;
     match (theirs.first().copied(), ours.first().copied()) {
         (Some(LIST), Some(LIST)) => list_of(theirs).is_some_and(|l| Some(l) == list_of(ours)),
+        (Some(ZSET), Some(ZSET)) => zset_of(theirs).is_some_and(|z| Some(z) == zset_of(ours)),
         (Some(SET | HASH | STREAM), _) => {
             theirs.first() == ours.first() && theirs.len() == ours.len()
         }
         _ => false,
     }
+}
+
+/// The members and scores of a dumped sorted set.
+fn zset_of(payload: &[u8]) -> Option<Vec<(Vec<u8>, f64)>> {
+    let listpack = Reader::new(payload.get(1..)?).string().ok()?.into_vec();
+    let listpack = Listpack::from_bytes(listpack).ok()?;
+    let all: Vec<_> = listpack
+        .iter()
+        .map(|(_, element)| element.to_vec())
+        .collect();
+    let pairs = all.chunks(2).map(|pair| {
+        let score = std::str::from_utf8(pair.get(1)?).ok()?.parse().ok()?;
+        Some((pair.first()?.clone(), score))
+    });
+    pairs.collect()
 }
 
 /// The elements of a dumped list.
