@@ -300,7 +300,7 @@ fn has(argv: &[Vec<u8>], token: &[u8]) -> bool {
 }
 
 /// Sets and hashes in the order of a hash table, and streams with times in them: at least as long. Lists whose elements
-/// the versions put into other nodes.
+/// the versions put into other nodes, and scores of which they write more or fewer digits.
 fn same_payload(theirs: &[u8], ours: &[u8]) -> bool {
     const SET: u8 = 2;
     const HASH: u8 = 4;
