@@ -1059,6 +1059,17 @@ impl Generator {
                 .iter_mut()
                 .filter(|a| *a == b"*")
                 .for_each(|a| *a = b"timeout".into()),
+            b"SETBIT" | b"BITFIELD" => {
+                for a in args.iter_mut().skip(2) {
+                    let (mark, digits) = match a.strip_prefix(b"#") {
+                        Some(rest) => ("#", rest.to_vec()),
+                        None => ("", a.clone()),
+                    };
+                    if number(&digits).is_some_and(|n| (100_000..1 << 33).contains(&n)) {
+                        *a = format!("{mark}999").into();
+                    }
+                }
+            }
             // Redis unpacks the string before it looks at the subcommand.
             b"PFDEBUG" => {
                 let known = [&b"GETREG"[..], b"DECODE", b"ENCODING", b"TODENSE"];
