@@ -89,11 +89,10 @@ fn with<R>(s: &Str, f: impl FnOnce(Hll<'_>) -> Result<R, CmdError>) -> Result<R,
 }
 
 fn pfadd(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    let key = args.at(1);
-    if let Some(s) = cx.ks.look::<Str>(key)? {
-        with(s, |_| Ok(()))?;
-    }
-    let mut s = cx.ks.edit_or_create(key, || Str::raw(hll::empty()))?;
+    let mut s = cx
+        .ks
+        .edit_or_create(args.at(1), || Str::raw(hll::empty()))?;
+    with(&s, |_| Ok(()))?;
     let created = u64::from(s.created);
     let bytes = s.get_mut().make_buf();
     let changes = add(bytes, args.from(2), cx.sys.cfg.hll_sparse_max_bytes).map(|n| n + created);
@@ -219,19 +218,16 @@ fn pfdebug(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
         ("ENCODING", encoding),
         ("TODENSE", todense),
     ];
-    let (word, key) = (args.at(1), args.at(2));
-    match cx.ks.look::<Str>(key)? {
-        Some(s) => with(s, |_| Ok(()))?,
-        None => return Err(CmdError::fixed("ERR The specified key does not exist")),
-    }
+    let Some(mut s) = cx.ks.edit::<Str>(args.at(2))? else {
+        return Err(CmdError::fixed("ERR The specified key does not exist"));
+    };
+    with(&s, |_| Ok(()))?;
+    let word = args.at(1);
     let Some((_, inspect)) = SUBCOMMANDS.iter().find(|(name, _)| is(word, name)) else {
         let word = shown(word, usize::MAX);
         return Err(CmdError::new(format!(
             "ERR Unknown PFDEBUG subcommand '{word}'"
         )));
-    };
-    let Some(mut s) = cx.ks.edit::<Str>(key)? else {
-        return cx.null();
     };
     let hll = HllMut::of(s.get_mut().make_buf(), 0).map_err(CmdError::from);
     let result = hll.and_then(|mut hll| inspect(&mut hll, cx.reply));

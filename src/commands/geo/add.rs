@@ -95,7 +95,7 @@ impl<'a> GeoAdd<'a> {
 fn geoadd(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let req = GeoAdd::parse(args)?;
     let key = args.at(1);
-    if cx.ks.look::<ZSet>(key)?.is_none() && req.xx {
+    if req.xx && cx.ks.look::<ZSet>(key)?.is_none() {
         return cx.int(0);
     }
     let (limits, count) = (limits(cx), req.data.len());
