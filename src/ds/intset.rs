@@ -46,7 +46,7 @@ impl Width {
 #[error("not a valid intset")]
 pub struct Corrupt;
 
-/// A sorted set of integers. Its bytes are always well formed.
+/// A sorted set of integers, in bytes of its own or to be read in those of another. They are always well formed.
 ///
 /// ```
 /// use redkeep::ds::intset::Intset;
@@ -56,8 +56,8 @@ pub struct Corrupt;
 /// assert_eq!(set.iter().collect::<Vec<_>>(), [-5, 70_000]);
 /// assert_eq!(set.as_bytes(), [4, 0, 0, 0, 2, 0, 0, 0, 251, 255, 255, 255, 112, 17, 1, 0]);
 /// ```
-#[derive(Clone, PartialEq, Eq)]
-pub struct Intset(Vec<u8>);
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Intset<B = Vec<u8>>(B);
 
 impl Default for Intset {
     fn default() -> Self {
@@ -65,9 +65,100 @@ impl Default for Intset {
     }
 }
 
-impl fmt::Debug for Intset {
+impl<B: AsRef<[u8]>> fmt::Debug for Intset<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.iter()).finish()
+    }
+}
+
+impl<B: AsRef<[u8]>> Intset<B> {
+    /// Takes bytes that are known to be an intset.
+    #[inline]
+    #[must_use]
+    pub(crate) fn known(bytes: B) -> Self {
+        Self(bytes)
+    }
+
+    /// The whole intset, header included.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_ref()
+    }
+
+    /// Number of integers.
+    #[inline]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        (self.as_bytes().len() - HEADER) / self.width().bytes()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.as_bytes().len() == HEADER
+    }
+
+    /// The integer at a position of the order.
+    #[inline]
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<i64> {
+        let width = self.width();
+        let start = index.checked_mul(width.bytes())?.checked_add(HEADER)?;
+        let rest = self.as_bytes().get(start..)?;
+        match width {
+            Width::Two => rest.first_chunk().map(|b| i16::from_le_bytes(*b).into()),
+            Width::Four => rest.first_chunk().map(|b| i32::from_le_bytes(*b).into()),
+            Width::Eight => rest.first_chunk().map(|b| i64::from_le_bytes(*b)),
+        }
+    }
+
+    /// The least integer.
+    #[must_use]
+    pub fn min(&self) -> Option<i64> {
+        self.get(0)
+    }
+
+    /// The greatest integer.
+    #[must_use]
+    pub fn max(&self) -> Option<i64> {
+        self.get(self.len().checked_sub(1)?)
+    }
+
+    /// The integers, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = i64> {
+        Intset(self.as_bytes()).into_ints()
+    }
+
+    /// The integers, ascending.
+    pub fn into_ints(self) -> impl Iterator<Item = i64> {
+        (0..self.len()).map_while(move |i| self.get(i))
+    }
+
+    /// Whether an integer is in.
+    #[inline]
+    #[must_use]
+    pub fn contains(&self, value: i64) -> bool {
+        Width::of(value) <= self.width() && self.search(value).is_ok()
+    }
+
+    #[inline]
+    fn width(&self) -> Width {
+        match self.as_bytes().first() {
+            Some(2) => Width::Two,
+            Some(4) => Width::Four,
+            _ => Width::Eight,
+        }
+    }
+
+    /// Where an integer is, or else where it belongs.
+    #[inline]
+    fn search(&self, value: i64) -> Result<usize, usize> {
+        let data = &self.as_bytes()[HEADER..];
+        match self.width() {
+            Width::Two => find(data, value, |b| i16::from_le_bytes(b).into()),
+            Width::Four => find(data, value, |b| i32::from_le_bytes(b).into()),
+            Width::Eight => find(data, value, i64::from_le_bytes),
+        }
     }
 }
 
@@ -96,67 +187,16 @@ impl Intset {
         if ascend { Ok(set) } else { Err(Corrupt) }
     }
 
-    /// The whole intset, header included.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-
     /// Bytes allocated.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.0.capacity()
     }
 
-    /// Number of integers.
-    #[inline]
+    /// The whole intset, header included.
     #[must_use]
-    pub fn len(&self) -> usize {
-        (self.0.len() - HEADER) / self.width().bytes()
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.len() == HEADER
-    }
-
-    /// The integer at a position of the order.
-    #[inline]
-    #[must_use]
-    pub fn get(&self, index: usize) -> Option<i64> {
-        let width = self.width();
-        let start = index.checked_mul(width.bytes())?.checked_add(HEADER)?;
-        let rest = self.0.get(start..)?;
-        match width {
-            Width::Two => rest.first_chunk().map(|b| i16::from_le_bytes(*b).into()),
-            Width::Four => rest.first_chunk().map(|b| i32::from_le_bytes(*b).into()),
-            Width::Eight => rest.first_chunk().map(|b| i64::from_le_bytes(*b)),
-        }
-    }
-
-    /// The least integer.
-    #[must_use]
-    pub fn min(&self) -> Option<i64> {
-        self.get(0)
-    }
-
-    /// The greatest integer.
-    #[must_use]
-    pub fn max(&self) -> Option<i64> {
-        self.get(self.len().checked_sub(1)?)
-    }
-
-    /// The integers, ascending.
-    pub fn iter(&self) -> impl Iterator<Item = i64> {
-        (0..self.len()).map_while(|i| self.get(i))
-    }
-
-    /// Whether an integer is in.
-    #[inline]
-    #[must_use]
-    pub fn contains(&self, value: i64) -> bool {
-        Width::of(value) <= self.width() && self.search(value).is_ok()
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0
     }
 
     /// Adds an integer; returns whether it was not in yet. There is room for 2^32 - 1 of them, which a caller must not
@@ -205,26 +245,6 @@ impl Intset {
         self.settle();
     }
 
-    #[inline]
-    fn width(&self) -> Width {
-        match self.0.first() {
-            Some(2) => Width::Two,
-            Some(4) => Width::Four,
-            _ => Width::Eight,
-        }
-    }
-
-    /// Where an integer is, or else where it belongs.
-    #[inline]
-    fn search(&self, value: i64) -> Result<usize, usize> {
-        let data = &self.0[HEADER..];
-        match self.width() {
-            Width::Two => find(data, value, |b| i16::from_le_bytes(b).into()),
-            Width::Four => find(data, value, |b| i32::from_le_bytes(b).into()),
-            Width::Eight => find(data, value, i64::from_le_bytes),
-        }
-    }
-
     fn widen(&mut self, width: Width) {
         let mut bytes = Vec::with_capacity(HEADER + (self.len() + 1) * width.bytes());
         bytes.extend_from_slice(&EMPTY);
@@ -239,10 +259,8 @@ impl Intset {
     fn insert(&mut self, at: usize, value: i64) {
         let width = self.width().bytes();
         let (start, end) = (HEADER + at * width, self.0.len());
-        if self.0.capacity() - end < width {
-            // An eighth in advance: the whole is small, and many of them must not stand half empty.
-            self.0.reserve_exact(width.max(end / 8));
-        }
+        // No more than that: the whole is small, and many of them must not stand half empty.
+        self.0.reserve_exact(width);
         self.0.extend_from_slice(&value.to_le_bytes()[..width]);
         if start < end {
             self.0[start..].rotate_right(width);

@@ -419,6 +419,14 @@ impl Appender<'_> {
         }
     }
 
+    /// Appends an element that is encoded already, but for its backlen.
+    #[inline]
+    pub(super) fn push_encoded(&mut self, element: &[u8]) {
+        self.added += 1;
+        self.out.extend_from_slice(element);
+        put_backlen(self.out, element.len());
+    }
+
     /// Appends an integer.
     #[inline]
     pub fn push_int(&mut self, value: i64) {
