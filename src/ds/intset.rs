@@ -71,14 +71,16 @@ impl<B: AsRef<[u8]>> fmt::Debug for Intset<B> {
     }
 }
 
-impl<B: AsRef<[u8]>> Intset<B> {
-    /// Takes bytes that are known to be an intset.
+impl<'a> Intset<&'a [u8]> {
+    /// The intset at the beginning of bytes that are known to begin with one.
     #[inline]
     #[must_use]
-    pub(crate) fn known(bytes: B) -> Self {
-        Self(bytes)
+    pub(crate) fn known(bytes: &'a [u8]) -> Self {
+        Self(bytes.get(..size(bytes)).unwrap_or(&EMPTY))
     }
+}
 
+impl<B: AsRef<[u8]>> Intset<B> {
     /// The whole intset, header included.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
@@ -89,7 +91,7 @@ impl<B: AsRef<[u8]>> Intset<B> {
     #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
-        (self.as_bytes().len() - HEADER) / self.width().bytes()
+        (self.as_bytes().len() - HEADER) >> self.width().bytes().ilog2()
     }
 
     /// Whether there is none.
@@ -143,11 +145,7 @@ impl<B: AsRef<[u8]>> Intset<B> {
 
     #[inline]
     fn width(&self) -> Width {
-        match self.as_bytes().first() {
-            Some(2) => Width::Two,
-            Some(4) => Width::Four,
-            _ => Width::Eight,
-        }
+        width(self.as_bytes())
     }
 
     /// Where an integer is, or else where it belongs.
@@ -167,6 +165,13 @@ impl Intset {
     #[must_use]
     pub fn new() -> Self {
         Self(EMPTY.to_vec())
+    }
+
+    /// Takes bytes that are known to begin with an intset; what follows it is cut off.
+    #[must_use]
+    pub(crate) fn from_known(mut bytes: Vec<u8>) -> Self {
+        bytes.truncate(size(&bytes));
+        Self(bytes)
     }
 
     /// Takes bytes from outside, after checking all of them.
@@ -263,7 +268,8 @@ impl Intset {
         self.0.reserve_exact(width);
         self.0.extend_from_slice(&value.to_le_bytes()[..width]);
         if start < end {
-            self.0[start..].rotate_right(width);
+            self.0.copy_within(start..end, start + width);
+            self.0[start..start + width].copy_from_slice(&value.to_le_bytes()[..width]);
         }
         self.settle();
     }
@@ -277,6 +283,23 @@ impl Intset {
             self.0.shrink_to_fit();
         }
     }
+}
+
+#[inline]
+fn width(bytes: &[u8]) -> Width {
+    match bytes.first() {
+        Some(2) => Width::Two,
+        Some(4) => Width::Four,
+        _ => Width::Eight,
+    }
+}
+
+/// Bytes of the intset that is at the beginning of these.
+#[inline]
+fn size(bytes: &[u8]) -> usize {
+    let count = bytes.get(4..).and_then(<[u8]>::first_chunk);
+    let count = count.map_or(0, |b| u32::from_le_bytes(*b));
+    HEADER + ((count as usize) << width(bytes).bytes().ilog2())
 }
 
 /// Binary search among integers of one width. What belongs at the end is told at once, as integers often come in order.

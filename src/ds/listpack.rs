@@ -315,18 +315,6 @@ impl Listpack {
         self.splice(pos, 0, &encode(value), 1);
     }
 
-    /// Inserts any number of elements before the one at `pos` (or at the end, at the terminator's position).
-    pub fn insert_all(&mut self, pos: usize, fill: impl FnOnce(&mut Appender<'_>)) {
-        let mut new = Vec::with_capacity(64);
-        let mut appender = Appender {
-            out: &mut new,
-            added: 0,
-        };
-        fill(&mut appender);
-        let added = i64::try_from(appender.added).unwrap_or(i64::MAX);
-        self.splice(pos, 0, &new, added);
-    }
-
     /// Replaces the element at `pos`.
     pub fn replace(&mut self, pos: usize, value: &[u8]) {
         if let Some(size) = self.size_at(pos) {

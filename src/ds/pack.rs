@@ -19,8 +19,6 @@ use smallvec::SmallVec;
 use super::listpack::{Listpack, Value, decode, put_head, put_int};
 use crate::util::num::parse_i64;
 
-/// Bytes of the trailer.
-const TRAILER: usize = 2;
 /// The owner's bit.
 const MARK: u16 = 0x8000;
 /// So many elements, or more.
@@ -85,16 +83,19 @@ impl std::fmt::Debug for Pack {
 }
 
 impl Pack {
+    /// Bytes that are there beside those of the elements.
+    pub const TRAILER: usize = 2;
+
     /// A pack without elements.
     #[must_use]
     pub fn new() -> Self {
-        Self(Box::new([0; TRAILER]))
+        Self(Box::new([0; Self::TRAILER]))
     }
 
     /// A pack of these elements.
     #[must_use]
     pub fn of(elements: &Elements) -> Self {
-        let mut bytes = Vec::with_capacity(elements.bytes.len() + TRAILER);
+        let mut bytes = Vec::with_capacity(elements.bytes.len() + Self::TRAILER);
         bytes.extend_from_slice(&elements.bytes);
         Self::close(bytes, elements.count, 0)
     }
@@ -152,7 +153,7 @@ impl Pack {
     }
 
     fn close(mut bytes: Vec<u8>, count: usize, mark: u16) -> Self {
-        bytes.reserve_exact(TRAILER);
+        bytes.reserve_exact(Self::TRAILER);
         bytes.extend_from_slice(&trailer(count, mark).to_le_bytes());
         Self(bytes.into_boxed_slice())
     }
@@ -207,7 +208,7 @@ impl Pack {
     #[inline]
     #[must_use]
     pub fn end(&self) -> usize {
-        self.0.len().saturating_sub(TRAILER)
+        self.0.len().saturating_sub(Self::TRAILER)
     }
 
     /// The element at `pos` and the position behind it; none at the end.
@@ -237,12 +238,19 @@ impl Pack {
     pub fn find(&self, wanted: &[u8], width: usize) -> Option<usize> {
         let number = parse_i64(wanted);
         let bytes = self.bytes();
+        // Names often differ in their last letter only.
+        let is_wanted = |text: &[u8]| text.last() == wanted.last() && text == wanted;
         let mut pos = 0;
         loop {
-            let (element, size) = decode(bytes, pos)?;
-            let hit = match element {
-                Value::Str(text) => text == wanted,
-                Value::Int(n) => number == Some(n),
+            let (hit, size) = match *bytes.get(pos)? {
+                tag @ 0x80..=0xBF => {
+                    let len = usize::from(tag & 0x3F);
+                    (is_wanted(bytes.get(pos + 1..)?.get(..len)?), 1 + len)
+                }
+                _ => match decode(bytes, pos)? {
+                    (Value::Str(text), size) => (is_wanted(text), size),
+                    (Value::Int(n), size) => (number == Some(n), size),
+                },
             };
             if hit {
                 return Some(pos);

@@ -4,13 +4,20 @@ use super::Repr;
 use crate::ds::intset::Intset;
 use crate::ds::pack::Pack;
 
-/// A set that is no table: its members in a pack or, in a marked one, an [`Intset`].
+/// A set that is no table: its members in a pack or, in a marked one, an [`Intset`] and some zeros.
 #[derive(Debug, Clone)]
 pub struct Small(Pack);
 
+/// An allocation of integers is a multiple of this, as it is in most allocators anyway: few changes need a new one.
+const STEP: usize = 16;
+
 impl Small {
     pub(super) fn of_ints(ints: Intset) -> Small {
-        Small(Pack::holding(ints.into_bytes()))
+        let mut bytes = ints.into_bytes();
+        let room = (bytes.len() + Pack::TRAILER).next_multiple_of(STEP) - Pack::TRAILER;
+        bytes.reserve_exact(room + Pack::TRAILER - bytes.len());
+        bytes.resize(room, 0);
+        Small(Pack::holding(bytes))
     }
 
     pub(super) fn of_pack(members: Pack) -> Small {
@@ -39,21 +46,19 @@ impl Small {
 
     /// Adds to a set of integers; returns whether it was not in yet.
     pub(super) fn add_int(&mut self, value: i64) -> bool {
-        let is_new = matches!(self.repr(), Repr::Ints(ints) if !ints.contains(value));
-        is_new && self.edit_ints(|ints| ints.add(value))
+        self.edit_ints(|ints| ints.add(value))
     }
 
     /// Removes from a set of integers; returns whether it was in.
     pub(super) fn remove_int(&mut self, value: i64) -> bool {
-        let is_in = matches!(self.repr(), Repr::Ints(ints) if ints.contains(value));
-        is_in && self.edit_ints(|ints| ints.remove(value))
+        self.edit_ints(|ints| ints.remove(value))
     }
 
     /// Changes the integers of a set of integers.
     pub(super) fn edit_ints<R>(&mut self, edit: impl FnOnce(&mut Intset) -> R) -> R {
-        let mut ints = Intset::known(self.0.take_bytes());
+        let mut ints = Intset::from_known(self.0.take_bytes());
         let result = edit(&mut ints);
-        self.0 = Pack::holding(ints.into_bytes());
+        *self = Small::of_ints(ints);
         result
     }
 

@@ -31,7 +31,7 @@ fn model_of(set: &Set) -> Model {
 /// Counts the memory anew.
 fn recount(set: &Set) -> usize {
     match set.repr() {
-        Repr::Ints(ints) => Pack::holding(ints.as_bytes().to_vec()).heap_size(),
+        Repr::Ints(ints) => (ints.as_bytes().len() + 2).next_multiple_of(16),
         Repr::Packed(pack) => {
             let mut members = Elements::new();
             pack.iter().for_each(|(_, v)| members.push_value(v));
