@@ -165,6 +165,10 @@ const SCRIPTS: &[&str] = &[
     "return redis.call('set', KEYS[1], ARGV[1], 'px', ARGV[2])",
     "redis.call('incr', 'n:'..KEYS[1]) return redis.call('append', KEYS[1], ARGV[1])",
     "redis.call('xadd', 's:'..KEYS[1], '*', 'f', ARGV[1]) redis.pcall('incr', KEYS[1]) return 1",
+    "for _, kind in ipairs({'', 'h:', 'l:', 'e:', 'z:', 't:'}) do local d = redis.call('dump', kind..KEYS[1]) \
+     if d then redis.call('restore', kind..KEYS[1], ARGV[2], d, 'replace') end end return 1",
+    "local d = redis.call('dump', 'l:'..KEYS[1]) \
+     if d then redis.call('restore', 'h:'..KEYS[1], '1', d, 'absttl', 'replace') end return 1",
 ];
 
 #[test]

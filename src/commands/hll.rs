@@ -210,7 +210,7 @@ fn merge(bytes: &mut Vec<u8>, union: &Union, sparse_max: usize) -> Result<(), Cm
 }
 
 /// A subcommand of PFDEBUG: tells whether it changed the encoding.
-type Inspect = fn(&mut Vec<u8>, &mut ReplyBuf) -> Result<bool, CmdError>;
+type Inspect = fn(&mut HllMut<'_>, &mut ReplyBuf) -> Result<bool, CmdError>;
 
 fn pfdebug(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     const SUBCOMMANDS: &[(&str, Inspect)] = &[
@@ -233,7 +233,8 @@ fn pfdebug(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let Some(mut s) = cx.ks.edit::<Str>(key)? else {
         return cx.null();
     };
-    let result = inspect(s.get_mut().make_buf(), cx.reply);
+    let hll = HllMut::of(s.get_mut().make_buf(), 0).map_err(CmdError::from);
+    let result = hll.and_then(|mut hll| inspect(&mut hll, cx.reply));
     match result {
         Ok(true) => s.quiet(1, None),
         _ => s.unchanged(),
@@ -242,15 +243,14 @@ fn pfdebug(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     Ok(Flow::Done)
 }
 
-fn getreg(bytes: &mut Vec<u8>, reply: &mut ReplyBuf) -> Result<bool, CmdError> {
-    let changed = HllMut::of(bytes, 0)?.make_dense()?;
+fn getreg(hll: &mut HllMut<'_>, reply: &mut ReplyBuf) -> Result<bool, CmdError> {
+    let changed = hll.make_dense()?;
     reply.array(hll::REGISTERS);
-    dense::registers(Hll::of(bytes)?.body()).for_each(|r| reply.int(r.into()));
+    dense::registers(hll.view()?.body()).for_each(|r| reply.int(r.into()));
     Ok(changed)
 }
 
-fn decode(bytes: &mut Vec<u8>, reply: &mut ReplyBuf) -> Result<bool, CmdError> {
-    let hll = Hll::of(bytes)?;
+fn decode(hll: &mut HllMut<'_>, reply: &mut ReplyBuf) -> Result<bool, CmdError> {
     if hll.encoding() == Encoding::Dense {
         return Err(CmdError::fixed("ERR HLL encoding is not sparse"));
     }
@@ -259,18 +259,18 @@ fn decode(bytes: &mut Vec<u8>, reply: &mut ReplyBuf) -> Result<bool, CmdError> {
         (0, true) => format!("Z:{len}"),
         _ => format!("v:{value},{len}"),
     };
-    let runs: Vec<_> = sparse::runs(hll.body()).map(shown).collect();
+    let runs: Vec<_> = sparse::runs(hll.view()?.body()).map(shown).collect();
     reply.bulk(runs.join(" ").as_bytes());
     Ok(false)
 }
 
-fn encoding(bytes: &mut Vec<u8>, reply: &mut ReplyBuf) -> Result<bool, CmdError> {
-    reply.simple(Hll::of(bytes)?.encoding().name());
+fn encoding(hll: &mut HllMut<'_>, reply: &mut ReplyBuf) -> Result<bool, CmdError> {
+    reply.simple(hll.encoding().name());
     Ok(false)
 }
 
-fn todense(bytes: &mut Vec<u8>, reply: &mut ReplyBuf) -> Result<bool, CmdError> {
-    let changed = HllMut::of(bytes, 0)?.make_dense()?;
+fn todense(hll: &mut HllMut<'_>, reply: &mut ReplyBuf) -> Result<bool, CmdError> {
+    let changed = hll.make_dense()?;
     reply.int(changed.into());
     Ok(changed)
 }

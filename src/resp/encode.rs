@@ -250,7 +250,12 @@ impl ReplyBuf {
 
     /// A double: `,` in RESP3, a bulk string in RESP2.
     pub fn double(&mut self, value: f64) {
-        if self.is_resp3() {
+        const WHOLE: f64 = (1u64 << 62) as f64;
+        let negative_zero = value == 0.0 && value.is_sign_negative();
+        if !self.is_resp3() && value.trunc() == value && value.abs() <= WHOLE && !negative_zero {
+            // The digits are the same, and most doubles are whole.
+            self.bulk_int(value as i64);
+        } else if self.is_resp3() {
             self.buf.push(b',');
             num::write_f64(&mut self.buf, value);
             self.buf.extend_from_slice(CRLF);

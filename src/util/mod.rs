@@ -6,5 +6,6 @@ pub mod ext80;
 pub mod geohash;
 pub mod glob;
 pub mod num;
+pub mod pqsort;
 pub mod rng;
 mod wide;

@@ -1,6 +1,8 @@
 //! When two replies count as the same, and the differences that are meant.
 
 use super::common::{Argv, Reply};
+use redkeep::ds::listpack::Listpack;
+use redkeep::rdb::Reader;
 
 /// What a comparison says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -159,6 +161,19 @@ const KNOWN: &[Known] = &[
         },
     },
     Known {
+        reason: "Since 8.8 sorted sets may be combined by counting them.",
+        verdict: Verdict::Apart,
+        holds: |name, argv, theirs, ours| {
+            let counts = |pair: &[Vec<u8>]| {
+                pair[0].eq_ignore_ascii_case(b"AGGREGATE") && pair[1].eq_ignore_ascii_case(b"COUNT")
+            };
+            name.starts_with(b"Z")
+                && argv.windows(2).any(counts)
+                && theirs.bytes() == b"ERR syntax error"
+                && !ours.is_error()
+        },
+    },
+    Known {
         reason: "Since 7.2 an id below one that was deleted is refused.",
         verdict: Verdict::Apart,
         holds: |name, _, theirs, ours| {
@@ -174,7 +189,13 @@ const BELOW_DELETED: &[u8] =
 /// Compares what both servers said to a command, apart from what no two servers say alike.
 pub fn verdict(argv: &Argv, theirs: &Reply, ours: &Reply) -> Verdict {
     if theirs == ours {
-        return Verdict::Same;
+        // An error changes nothing here; Redis keeps what it did before it came upon the fault.
+        let halfway = theirs.bytes().starts_with(b"INVALIDOBJ");
+        return if halfway {
+            Verdict::Apart
+        } else {
+            Verdict::Same
+        };
     }
     let argv = unwrapped(argv);
     let name = argv
@@ -278,17 +299,52 @@ fn has(argv: &[Vec<u8>], token: &[u8]) -> bool {
     argv.iter().any(|a| a.eq_ignore_ascii_case(token))
 }
 
-/// Sets and hashes in the order of a hash table, and streams with times in them: at least as long.
+/// Sets and hashes in the order of a hash table, and streams with times in them: at least as long. Lists whose elements
+/// the versions put into other nodes, and scores of which they write more or fewer digits.
 fn same_payload(theirs: &[u8], ours: &[u8]) -> bool {
     const SET: u8 = 2;
     const HASH: u8 = 4;
-    const STREAM: u8 = 19;
-    // Scores with a fraction are stored with fewer digits since 7.2.
     const PACKED_ZSET: u8 = 17;
-    let loose = |tag: &u8| [SET, HASH, STREAM, PACKED_ZSET].contains(tag);
-    theirs.first().is_some_and(loose)
-        && theirs.first() == ours.first()
-        && (theirs.len() == ours.len() || theirs.first() == Some(&PACKED_ZSET))
+    const LIST: u8 = 18;
+    const STREAM: u8 = 19;
+    match (theirs.first().copied(), ours.first().copied()) {
+        (Some(LIST), Some(LIST)) => list_of(theirs).is_some_and(|l| Some(l) == list_of(ours)),
+        // Since 7.2 scores are stored with the fewest digits, too.
+        (Some(PACKED_ZSET), Some(PACKED_ZSET)) => match (packed(theirs), packed(ours)) {
+            (Some(a), Some(b)) => same_numbers(&a, &b),
+            _ => false,
+        },
+        (Some(SET | HASH | STREAM), _) => {
+            theirs.first() == ours.first() && theirs.len() == ours.len()
+        }
+        _ => false,
+    }
+}
+
+/// The elements of a dumped listpack.
+fn packed(payload: &[u8]) -> Option<Reply> {
+    let bytes = Reader::new(payload.get(1..)?).string().ok()?.into_vec();
+    let listpack = Listpack::from_bytes(bytes).ok()?;
+    let elements = listpack.iter().map(|(_, e)| Reply::Bulk(e.to_vec()));
+    Some(Reply::Array(elements.collect()))
+}
+
+/// The elements of a dumped list.
+fn list_of(payload: &[u8]) -> Option<Vec<Vec<u8>>> {
+    const PLAIN: u64 = 1;
+    let mut r = Reader::new(payload.get(1..)?);
+    let mut out = Vec::new();
+    for _ in 0..r.length().ok()? {
+        let plain = r.length().ok()? == PLAIN;
+        let node = r.string().ok()?.into_vec();
+        if plain {
+            out.push(node);
+        } else {
+            let listpack = Listpack::from_bytes(node).ok()?;
+            out.extend(listpack.iter().map(|(_, element)| element.to_vec()));
+        }
+    }
+    Some(out)
 }
 
 fn near(a: &Reply, b: &Reply, by: i64) -> bool {

@@ -1049,10 +1049,36 @@ impl Generator {
                     hurry(timeout);
                 }
             }
+            // A script of the generator may take an id from its arguments.
+            b"EVAL" | b"EVALSHA" | b"EVAL_RO" | b"EVALSHA_RO" => args
+                .iter_mut()
+                .skip(3)
+                .filter(|a| *a == b"*")
+                .for_each(|a| *a = b"9-9".into()),
             b"CONFIG" => args
                 .iter_mut()
                 .filter(|a| *a == b"*")
                 .for_each(|a| *a = b"timeout".into()),
+            b"SETBIT" | b"BITFIELD" => {
+                for a in args.iter_mut().skip(2) {
+                    let (mark, digits) = match a.strip_prefix(b"#") {
+                        Some(rest) => ("#", rest.to_vec()),
+                        None => ("", a.clone()),
+                    };
+                    if number(&digits).is_some_and(|n| (100_000..1 << 33).contains(&n)) {
+                        *a = format!("{mark}999").into();
+                    }
+                }
+            }
+            // Redis unpacks the string before it looks at the subcommand.
+            b"PFDEBUG" => {
+                let known = [&b"GETREG"[..], b"DECODE", b"ENCODING", b"TODENSE"];
+                if let Some(a) = args.get_mut(1)
+                    && !known.contains(&a.to_ascii_uppercase().as_slice())
+                {
+                    *a = b"ENCODING".into();
+                }
+            }
             b"WAIT" => {
                 for a in args
                     .iter_mut()

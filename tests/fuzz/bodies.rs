@@ -7,13 +7,16 @@
 
 use redkeep::ds::intset::Intset;
 use redkeep::ds::listpack::Listpack;
+use redkeep::ds::lzf;
 use redkeep::engine::{Engine, Options};
 use redkeep::exec::Args;
 use redkeep::exec::session::{Peer, SessionId};
 use redkeep::resp::{Proto, ReplyBuf};
 use redkeep::service::config::{Allow, Config, Settings};
+use redkeep::types::list::{Builder, End, Limits, List};
 use redkeep::util::digest::crc64;
 use std::cell::RefCell;
+use std::collections::VecDeque;
 
 /// The most that a body reads of its input.
 const MOST: usize = 4096;
@@ -39,6 +42,126 @@ pub fn listpack(data: &[u8]) {
     lp.replace(pos, b"12345");
     let again = Listpack::from_bytes(lp.as_bytes().to_vec());
     assert_eq!(again.as_ref(), Ok(&lp));
+}
+
+/// Compressed data of any bytes: refused, or of the length that was asked for. And any bytes compressed come back.
+pub fn lzf(data: &[u8]) {
+    let data = &data[..data.len().min(MOST)];
+    let Some((&[a, b], bytes)) = data.split_first_chunk() else {
+        return;
+    };
+    let length = usize::from(u16::from_le_bytes([a, b]));
+    if let Ok(out) = lzf::decompress(bytes, length) {
+        assert_eq!(out.len(), length);
+    }
+    if let Some(compressed) = lzf::compress(bytes, bytes.len()) {
+        assert!(compressed.len() <= bytes.len());
+        assert_eq!(lzf::decompress(&compressed, bytes.len()).unwrap(), bytes);
+    }
+}
+
+/// A list under any edits: it holds what a deque holds, and its nodes make the same list.
+pub fn list(data: &[u8]) {
+    let data = &data[..data.len().min(MOST)];
+    let Some((&[fill, depth, plain], ops)) = data.split_first_chunk() else {
+        return;
+    };
+    let limits = Limits {
+        fill: i32::from(fill.cast_signed()) / 20,
+        depth: i32::from(depth % 4),
+        plain_from: if plain % 3 == 0 {
+            usize::from(plain) + 1
+        } else {
+            1 << 30
+        },
+    };
+    let (mut list, mut model) = (List::new(), VecDeque::new());
+    for op in ops.chunks_exact(3) {
+        edit(&mut list, &mut model, [op[0], op[1], op[2]], limits);
+        let mut held = Vec::new();
+        list.for_each(0, usize::MAX, false, |e| {
+            held.push(e.to_vec());
+            true
+        });
+        assert_eq!(model, held);
+    }
+    let mut nodes = Builder::new(limits);
+    for node in list.nodes() {
+        let bytes = node.bytes().into_owned();
+        if node.is_plain() {
+            nodes.plain(bytes);
+        } else {
+            nodes.listpack(Listpack::from_bytes(bytes).unwrap());
+        }
+    }
+    assert_eq!(nodes.finish(limits).len(), model.len());
+}
+
+fn edit(list: &mut List, model: &mut VecDeque<Vec<u8>>, [op, a, b]: [u8; 3], limits: Limits) {
+    let (end, other) = if a % 2 == 0 {
+        (End::Head, End::Tail)
+    } else {
+        (End::Tail, End::Head)
+    };
+    let value = match b % 4 {
+        0 => b.to_string().into_bytes(),
+        1 => vec![b],
+        _ => vec![b; usize::from(a)],
+    };
+    let at = usize::from(a) % model.len().max(1);
+    let push = |model: &mut VecDeque<_>, end, value| match end {
+        End::Head => model.push_front(value),
+        End::Tail => model.push_back(value),
+    };
+    let pop = |model: &mut VecDeque<_>, end| match end {
+        End::Head => model.pop_front(),
+        End::Tail => model.pop_back(),
+    };
+    match op % 8 {
+        0 | 1 => {
+            list.push(end, &value, limits);
+            push(model, end, value);
+        }
+        2 => assert_eq!(list.pop(end, limits, |e| e.to_vec()), pop(model, end)),
+        3 => {
+            list.keep(at, usize::from(b), limits);
+            *model = model
+                .iter()
+                .skip(at)
+                .take(usize::from(b))
+                .cloned()
+                .collect();
+        }
+        4 => {
+            let pivot = model.get(at).cloned().unwrap_or_default();
+            let place = model.iter().position(|e| *e == pivot);
+            assert_eq!(
+                list.insert(&pivot, b > 127, &value, limits),
+                place.is_some()
+            );
+            if let Some(place) = place {
+                model.insert(place + usize::from(b > 127), value);
+            }
+        }
+        5 => {
+            if list.replace(Some(at), &value, limits) {
+                model[at] = value;
+            }
+        }
+        6 => {
+            let value = model.get(at).cloned().unwrap_or_default();
+            let before = model.len();
+            model.retain(|e| *e != value);
+            let removed = list.remove_equal(&value, usize::MAX, end, limits);
+            assert_eq!(removed, before - model.len());
+        }
+        _ => {
+            list.rotate(end, other, limits, |_| ());
+            if let Some(value) = pop(model, end) {
+                push(model, other, value);
+            }
+        }
+    }
 }
 
 /// An intset of any bytes: its numbers ascend, and it finds, takes and loses others.

@@ -74,6 +74,16 @@ fn listpacks_are_refused_or_hold() {
 }
 
 #[test]
+fn compressed_data_is_refused_or_holds() {
+    run("lzf", bodies::lzf, &samples::compressed());
+}
+
+#[test]
+fn lists_hold_whatever_is_done_to_them() {
+    run("list", bodies::list, &samples::lists());
+}
+
+#[test]
 fn intsets_are_refused_or_hold() {
     run("intset", bodies::intset, &samples::intsets());
 }

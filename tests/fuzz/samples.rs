@@ -2,6 +2,7 @@
 
 use redkeep::ds::intset::Intset;
 use redkeep::ds::listpack::Listpack;
+use redkeep::ds::lzf;
 use redkeep::engine::{Engine, Options};
 use redkeep::exec::Args;
 use redkeep::exec::session::Peer;
@@ -30,6 +31,42 @@ pub fn listpacks() -> Vec<Vec<u8>> {
     lp.push_int(5);
     all.push(with_hint(lp));
     all
+}
+
+pub fn compressed() -> Vec<Vec<u8>> {
+    [
+        "hello hello hello hello",
+        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+        "abcd",
+    ]
+    .iter()
+    .map(|text| {
+        let length = (text.len() as u16).to_le_bytes();
+        let data = lzf::compress(text.as_bytes(), text.len());
+        let data = data.unwrap_or_else(|| [&[3][..], text.as_bytes()].concat());
+        [&length[..], &data].concat()
+    })
+    .collect()
+}
+
+/// Limits, then edits of three bytes.
+pub fn lists() -> Vec<Vec<u8>> {
+    let push = |n: u8| [n % 2, n.wrapping_mul(37), n.wrapping_mul(91)];
+    let edit = |n: u8| [n, n.wrapping_mul(53), n.wrapping_mul(111)];
+    let of = |limits: [u8; 3]| {
+        let ops = (0..60).map(push).chain((0..120).map(edit)).flatten();
+        limits.into_iter().chain(ops).collect()
+    };
+    [
+        [60, 0, 1],
+        [80, 1, 1],
+        [246, 2, 1],
+        [60, 1, 9],
+        [0, 0, 0],
+        [140, 3, 2],
+    ]
+    .map(of)
+    .into()
 }
 
 pub fn intsets() -> Vec<Vec<u8>> {

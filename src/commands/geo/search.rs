@@ -12,6 +12,8 @@ use crate::spec::{Group, KeySpec, Propagate, flag};
 use crate::types::DataType;
 use crate::types::geo::{self, Area, Hit};
 use crate::types::zset::{Limits, ZSet};
+use crate::util::pqsort::sort_part;
+use std::cmp::Ordering;
 
 const COMPLEXITY: &str = "O(N + log(M)) where N is the number of members in the cells around the area and M is the \
                           number of all members.";
@@ -232,14 +234,23 @@ fn collect(hits: &[Hit<'_>], score: impl Fn(&Hit<'_>) -> f64, limits: Limits) ->
 /// What is asked for, in the order that is asked for.
 fn find<'a>(source: &'a ZSet, area: &Area, query: &Query<'_>) -> Vec<Hit<'a>> {
     let mut hits = geo::search(source, area, query.count.filter(|_| query.any));
-    // Equally far ones stay in the order in which they are found.
+    let count = query.count.unwrap_or(usize::MAX).min(hits.len());
     match query.order {
         Order::Found => {}
-        Order::Nearest => hits.sort_by(|a, b| a.distance.total_cmp(&b.distance)),
-        Order::Farthest => hits.sort_by(|a, b| b.distance.total_cmp(&a.distance)),
+        Order::Nearest => sort(&mut hits, count, |a, b| a.distance.total_cmp(&b.distance)),
+        Order::Farthest => sort(&mut hits, count, |a, b| b.distance.total_cmp(&a.distance)),
     }
-    hits.truncate(query.count.unwrap_or(usize::MAX));
+    hits.truncate(count);
     hits
+}
+
+/// Sorts as many as are wanted. Of equally far ones those come first that were found first, unless only some are wanted.
+fn sort<'a>(hits: &mut [Hit<'a>], count: usize, order: impl FnMut(&Hit<'a>, &Hit<'a>) -> Ordering) {
+    if count == hits.len() {
+        hits.sort_by(order);
+    } else {
+        sort_part(hits, 0..count, order);
+    }
 }
 
 fn put_hits(reply: &mut ReplyBuf, hits: &[Hit<'_>], with: With, unit: f64) {

@@ -40,7 +40,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         .group(Group::List)
         .write(Propagate::Explicit)
         .keys(&[KeySpec::at(1).keynum(0, 1, 1).rw().access().delete()])
-        .syntax("numkeys:int key:key... where=(LEFT | RIGHT) [COUNT^count:int]")
+        .syntax("numkeys:int key:key...=numkeys where=(LEFT | RIGHT) [COUNT^count:int]")
         .summary("Remove elements of the first list that is there, and return its name and them.")
         .complexity("O(N+M) where N is the number of keys and M the number of elements returned.")
         .checked(),
@@ -72,7 +72,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         .write(Propagate::Explicit)
         .flags(&[flag::BLOCKING])
         .keys(&[KeySpec::at(2).keynum(0, 1, 1).rw().access().delete()])
-        .syntax("timeout:double numkeys:int key:key... where=(LEFT | RIGHT) [COUNT^count:int]")
+        .syntax("timeout:double numkeys:int key:key...=numkeys where=(LEFT | RIGHT) [COUNT^count:int]")
         .summary("As LMPOP; wait for a list if there is none.")
         .complexity("O(N+M) where N is the number of keys and M the number of elements returned.")
         .checked(),

@@ -247,13 +247,15 @@ fn put_full(reply: &mut ReplyBuf, stream: &Stream, count: usize) {
     reply.bulk(b"groups");
     reply.array(stream.groups().len());
     for (name, group) in stream.groups() {
-        reply.map(7 + usize::from(group.nacked().is_some()));
+        // Only where there are some: before 8.8 there was no such field.
+        let nacked = group.nacked();
+        reply.map(7 + usize::from(nacked > 0));
         reply.bulk(b"name");
         reply.bulk(name);
         put_position(reply, stream.log(), group);
         put_count(reply, "pel-count", group.pending_len());
-        if let Some(n) = group.nacked() {
-            put_count(reply, "nacked-count", n);
+        if nacked > 0 {
+            put_count(reply, "nacked-count", nacked);
         }
         put_pending(reply, group, None, count);
         reply.bulk(b"consumers");

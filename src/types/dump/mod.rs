@@ -13,6 +13,8 @@ mod list;
 mod set;
 mod stream;
 mod string;
+#[cfg(test)]
+mod tests;
 mod zset;
 
 use super::{DataType, Value};
@@ -154,7 +156,8 @@ fn filled<T: DataType>(value: T) -> Read {
 
 /// The payload that DUMP answers with; long strings in it are compressed if `compress`.
 pub fn to_payload(value: &Value, compress: bool) -> Vec<u8> {
-    let mut out = Vec::new();
+    // Room for most; what takes more is worth a second allocation.
+    let mut out = Vec::with_capacity(value.heap_size().min(1 << 16) + 64);
     let mut w = Writer::new(&mut out, compress);
     let tag = tag(value);
     w.tag(tag);

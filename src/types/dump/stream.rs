@@ -39,10 +39,7 @@ const MOST: u64 = (1 << 63) + (1 << 40);
 
 /// The oldest tag that has a place for all there is; the times of activity alone ask for none.
 pub(super) fn tag(stream: &Stream) -> Tag {
-    if stream
-        .groups()
-        .any(|(_, g)| g.handed_back().next().is_some())
-    {
+    if stream.groups().any(|(_, group)| group.nacked() > 0) {
         Tag::Stream5
     } else if stream.idmp().is_some() {
         Tag::Stream4
@@ -100,7 +97,7 @@ fn write_group(name: &[u8], group: &Group, tag: Tag, w: &mut Writer<'_>) {
         }
     }
     if tag == Tag::Stream5 {
-        w.count(group.nacked().unwrap_or(0));
+        w.count(group.nacked());
         group
             .handed_back()
             .for_each(|id| w.bytes(&id.to_be_bytes()));

@@ -13,36 +13,46 @@ pub const SIZE: usize = REGISTERS / PER_GROUP * GROUP;
 
 /// Bits of a register.
 const BITS: usize = 6;
-const MASK: u32 = (1 << BITS) - 1;
+const MASK: u8 = (1 << BITS) - 1;
 /// Registers that share whole bytes.
 const PER_GROUP: usize = 4;
 /// Those bytes.
 const GROUP: usize = 3;
 
 /// The four registers of a group.
-fn unpack(group: &[u8]) -> [u8; PER_GROUP] {
-    let bits = match *group {
-        [a, b, c] => u32::from_le_bytes([a, b, c, 0]),
-        _ => 0,
-    };
-    std::array::from_fn(|i| (bits >> (i * BITS) & MASK) as u8)
+#[inline]
+fn unpack([a, b, c]: [u8; GROUP]) -> [u8; PER_GROUP] {
+    [
+        a & MASK,
+        (a >> 6 | b << 2) & MASK,
+        (b >> 4 | c << 4) & MASK,
+        c >> 2,
+    ]
+}
+
+/// Four registers as a group.
+#[inline]
+fn pack([a, b, c, d]: [u8; PER_GROUP]) -> [u8; GROUP] {
+    [a | b << 6, b >> 2 | c << 4, c >> 4 | d << 2]
+}
+
+fn groups(body: &[u8]) -> &[[u8; GROUP]] {
+    body.as_chunks().0
 }
 
 /// The value of a register.
 pub fn get(body: &[u8], register: usize) -> u8 {
-    let at = register / PER_GROUP * GROUP;
-    let group = body.get(at..at + GROUP).unwrap_or_default();
-    unpack(group)[register % PER_GROUP]
+    let group = groups(body).get(register / PER_GROUP).copied();
+    unpack(group.unwrap_or_default())[register % PER_GROUP]
 }
 
-/// Sets a register.
+/// Sets a register to a value of six bits.
 pub(super) fn set(body: &mut [u8], register: usize, value: u8) {
-    let at = register / PER_GROUP * GROUP;
-    let shift = register % PER_GROUP * BITS;
-    if let Some([a, b, c]) = body.get_mut(at..at + GROUP) {
-        let bits = u32::from_le_bytes([*a, *b, *c, 0]);
-        let bits = bits & !(MASK << shift) | (u32::from(value) & MASK) << shift;
-        [*a, *b, *c, _] = bits.to_le_bytes();
+    let groups = body.as_chunks_mut::<GROUP>().0;
+    if let Some(group) = groups.get_mut(register / PER_GROUP) {
+        let mut registers = unpack(*group);
+        registers[register % PER_GROUP] = value & MASK;
+        *group = pack(registers);
     }
 }
 
@@ -55,27 +65,16 @@ pub(super) fn raise(body: &mut [u8], register: usize, value: u8) -> bool {
     lower
 }
 
-/// Counts the values. Groups take turns in four histograms, so that equal registers next to each other do not wait for
-/// one another.
+/// Counts the values.
 pub fn histogram(body: &[u8]) -> Histogram {
-    let mut turns: [Histogram; PER_GROUP] = Default::default();
-    for group in body.chunks_exact(GROUP) {
-        for (turn, register) in turns.iter_mut().zip(unpack(group)) {
-            turn.add(register, 1);
-        }
-    }
-    let mut sum = Histogram::default();
-    turns.iter().for_each(|turn| sum.merge(turn));
-    sum
+    Histogram::of(groups(body).iter().map(|group| unpack(*group)))
 }
 
 /// Raises registers to those stored.
 pub(super) fn merge_into(body: &[u8], max: &mut [u8; REGISTERS]) {
-    for (four, group) in max
-        .chunks_exact_mut(PER_GROUP)
-        .zip(body.chunks_exact(GROUP))
-    {
-        for (max, register) in four.iter_mut().zip(unpack(group)) {
+    let max = max.as_chunks_mut::<PER_GROUP>().0;
+    for (max, group) in max.iter_mut().zip(groups(body)) {
+        for (max, register) in max.iter_mut().zip(unpack(*group)) {
             *max = register.max(*max);
         }
     }
@@ -83,14 +82,12 @@ pub(super) fn merge_into(body: &[u8], max: &mut [u8; REGISTERS]) {
 
 /// All registers of a body.
 pub fn registers(body: &[u8]) -> impl Iterator<Item = u8> {
-    body.chunks_exact(GROUP).flat_map(unpack)
+    groups(body).iter().flat_map(|group| unpack(*group))
 }
 
 /// Appends registers.
 pub(super) fn write(registers: &[u8; REGISTERS], out: &mut Vec<u8>) {
-    for four in registers.chunks_exact(PER_GROUP) {
-        let pack = |bits, (i, r): (usize, &u8)| bits | (u32::from(*r) & MASK) << (i * BITS);
-        let bits: u32 = four.iter().enumerate().fold(0, pack);
-        out.extend_from_slice(&bits.to_le_bytes()[..GROUP]);
+    for four in registers.as_chunks::<PER_GROUP>().0 {
+        out.extend_from_slice(&pack(four.map(|r| r & MASK)));
     }
 }

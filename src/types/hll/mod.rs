@@ -17,7 +17,7 @@ pub mod sparse;
 
 pub use estimate::Histogram;
 pub use selftest::{SelfTestError, self_test};
-use sparse::Raised;
+use sparse::{Place, Raised};
 
 /// Number of registers.
 pub const REGISTERS: usize = 1 << 14;
@@ -57,9 +57,7 @@ impl Registers {
 
     /// Estimates the cardinality.
     pub fn count(&self) -> u64 {
-        let mut histogram = Histogram::default();
-        self.0.iter().for_each(|r| histogram.add(*r, 1));
-        histogram.cardinality()
+        Histogram::of(self.0.as_chunks().0.iter().copied()).cardinality()
     }
 }
 
@@ -199,6 +197,11 @@ impl<'a> HllMut<'a> {
         self.encoding
     }
 
+    /// The same, to be read.
+    pub fn view(&self) -> Result<Hll<'_>, Invalid> {
+        Hll::of(self.bytes)
+    }
+
     /// Adds elements; returns how many of them raised a register. On an error nothing has changed.
     pub fn add_all(&mut self, elements: &[&[u8]]) -> Result<u64, Corrupt> {
         // A corrupt HyperLogLog may take some of the elements before it refuses one. A single one it takes or refuses.
@@ -225,8 +228,19 @@ impl<'a> HllMut<'a> {
 
     /// Raises one register, if it is lower; returns whether it was. Changes nothing on an error.
     pub fn raise(&mut self, register: usize, value: u8) -> Result<bool, Corrupt> {
+        let mut from = Place::START;
+        self.raise_from(&mut from, register, value)
+    }
+
+    /// The same, if the register is not before a place; moves the place on.
+    fn raise_from(
+        &mut self,
+        from: &mut Place,
+        register: usize,
+        value: u8,
+    ) -> Result<bool, Corrupt> {
         if self.encoding == Encoding::Sparse {
-            let raised = sparse::raise(self.bytes, register, value, self.sparse_max)?;
+            let raised = sparse::raise(self.bytes, from, register, value, self.sparse_max)?;
             if raised != Raised::NoRoom {
                 return Ok(raised == Raised::Yes);
             }
@@ -254,8 +268,11 @@ impl<'a> HllMut<'a> {
 
     /// Raises every register to at least these. What is read from a HyperLogLog and merged back is never corrupt.
     pub fn raise_all(&mut self, registers: &Registers) -> Result<(), Corrupt> {
-        for (register, value) in registers.0.iter().enumerate().filter(|(_, v)| **v > 0) {
-            self.raise(register, *value)?;
+        let mut from = Place::START;
+        for (register, value) in registers.0.iter().enumerate() {
+            if *value > 0 {
+                self.raise_from(&mut from, register, *value)?;
+            }
         }
         Ok(())
     }

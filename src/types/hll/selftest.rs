@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::{HEADER, Hll, HllMut, REGISTERS, dense, empty};
+use super::{HEADER, HllMut, REGISTERS, dense, empty};
 
 /// Rounds of random values in every register.
 const ROUNDS: usize = 16;
@@ -85,7 +85,7 @@ fn estimates_are_near(sparse_max: usize, seed: u64) -> Result<(), SelfTestError>
             continue;
         }
         checkpoint *= 10;
-        let count = |hll: &HllMut<'_>| match Hll::of(hll.bytes) {
+        let count = |hll: &HllMut<'_>| match hll.view() {
             Ok(hll) => hll.count().map_err(corrupt),
             Err(_) => Err(SelfTestError::Corrupt),
         };

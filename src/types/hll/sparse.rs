@@ -135,9 +135,31 @@ pub(super) enum Raised {
     NoRoom,
 }
 
-/// Raises a register, if it is lower, in a string of at most `max` bytes, header included.
+/// The beginning of a run in a string with its header.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    /// Position of the run.
+    at: usize,
+    /// Its first register.
+    first: usize,
+    /// Position of the run before it.
+    previous: Option<usize>,
+}
+
+impl Place {
+    /// The first run.
+    pub(super) const START: Place = Place {
+        at: HEADER,
+        first: 0,
+        previous: None,
+    };
+}
+
+/// Raises a register, if it is lower, in a string of at most `max` bytes, header included. Looks for it `from` a place
+/// on, which is moved to one from which registers behind this one can be looked for.
 pub(super) fn raise(
     bytes: &mut Vec<u8>,
+    from: &mut Place,
     register: usize,
     value: u8,
     max: usize,
@@ -145,15 +167,14 @@ pub(super) fn raise(
     if value > MAX_VALUE {
         return Ok(Raised::NoRoom);
     }
-    let found = find(bytes, register)?;
-    let Found { at, first, run, .. } = found;
+    let (place, run) = find(bytes, from, register)?;
     if run.value >= value {
         return Ok(Raised::No);
     }
     let mut split = Split::default();
-    split.piece(run, register - first);
+    split.piece(run, register - place.first);
     split.push(val(value, 1));
-    split.piece(run, first + run.len - 1 - register);
+    split.piece(run, place.first + run.len - 1 - register);
     let new = split.bytes();
     let len = (bytes.len() + new.len()).saturating_sub(run.size());
     if new.len() > run.size() {
@@ -162,41 +183,34 @@ pub(super) fn raise(
         }
         reserve(bytes, max);
     }
-    let end = (at + run.size()).min(bytes.len());
-    bytes.splice(at..end, new.iter().copied());
+    let end = (place.at + run.size()).min(bytes.len());
+    bytes.splice(place.at..end, new.iter().copied());
     // Only of a string that ends in the midst of a run, something is left over.
     bytes.truncate(len);
-    join(bytes, found.previous.unwrap_or(HEADER));
+    join(bytes, place.previous.unwrap_or(HEADER));
+    if place.at == from.at {
+        // What was there may have become a part of the run before it.
+        *from = Place::START;
+    }
     Ok(Raised::Yes)
 }
 
-/// Where a register is.
-#[derive(Clone, Copy)]
-struct Found {
-    /// Position of the run that covers it.
-    at: usize,
-    /// Position of the run before that.
-    previous: Option<usize>,
-    /// The first register of the run.
-    first: usize,
-    run: Run,
-}
-
-fn find(bytes: &[u8], register: usize) -> Result<Found, Corrupt> {
-    let (mut at, mut previous, mut first) = (HEADER, None, 0);
+/// Finds the run that covers a register. `from` is moved to the run before it, which begins there whatever is split and
+/// joined behind.
+fn find(bytes: &[u8], from: &mut Place, register: usize) -> Result<(Place, Run), Corrupt> {
+    let mut place = *from;
     loop {
-        let run = Run::at(bytes, at).ok_or(Corrupt)?;
-        if register < first + run.len {
-            return Ok(Found {
-                at,
-                previous,
-                first,
-                run,
-            });
+        let run = Run::at(bytes, place.at).ok_or(Corrupt)?;
+        let next = place.first + run.len;
+        if register < next {
+            return Ok((place, run));
         }
-        previous = Some(at);
-        at += run.size();
-        first += run.len;
+        *from = place;
+        place = Place {
+            at: place.at + run.size(),
+            first: next,
+            previous: Some(place.at),
+        };
     }
 }
 

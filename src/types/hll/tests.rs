@@ -206,6 +206,23 @@ fn a_corrupt_one_is_left_as_it_was() {
 }
 
 #[test]
+fn runs_that_could_have_been_joined_do_not_lead_astray() {
+    // VAL 1, VAL 1, ZERO, VAL 1, and zeros to the end: no Redis writes the first two apart.
+    let mut bytes = empty();
+    bytes.truncate(HEADER);
+    bytes.extend_from_slice(&[0x80, 0x80, 0x00, 0x80, 0x7f, 0xfb]);
+    let mut model = registers(&bytes);
+    let mut union = Registers::default();
+    for (register, value) in [(2, 1), (3, 2), (5, 1)] {
+        union.0[register] = value;
+        model[register] = value;
+    }
+    let mut hll = HllMut::of(&mut bytes, SPARSE_MAX).unwrap();
+    hll.raise_all(&union).unwrap();
+    assert_eq!(registers(&bytes), model);
+}
+
+#[test]
 fn an_impossible_dense_one_counts_as_in_redis() {
     let mut bytes = empty();
     HllMut::of(&mut bytes, 0).unwrap().make_dense().unwrap();
@@ -251,6 +268,31 @@ proptest! {
         prop_assert_eq!(&dense::registers(Hll::of(&second).unwrap().body()).collect::<Vec<_>>(), &model);
         prop_assert_eq!(count(&first), count(&second));
         prop_assert!(first.len() == second.len() || first.len() <= sparse_max.max(empty().len()));
+    }
+
+    #[test]
+    fn raising_all_gives_the_bytes_of_raising_one_by_one(
+        before in prop::collection::vec((0usize..120, 1u8..=4), 0..200),
+        raises in prop::collection::vec((0usize..120, 1u8..=5), 0..200),
+        far in prop::collection::vec((0usize..REGISTERS, 1u8..=3), 0..50),
+        sparse_max in prop_oneof![Just(60), Just(SPARSE_MAX)],
+    ) {
+        let mut all = empty();
+        let mut hll = HllMut::of(&mut all, sparse_max).unwrap();
+        for (register, value) in before {
+            hll.raise(register, value).unwrap();
+        }
+        let mut single = all.clone();
+        let mut registers = Registers::default();
+        for (register, value) in raises.into_iter().chain(far) {
+            registers.0[register] = value.max(registers.0[register]);
+        }
+        HllMut::of(&mut all, sparse_max).unwrap().raise_all(&registers).unwrap();
+        let mut hll = HllMut::of(&mut single, sparse_max).unwrap();
+        for (register, value) in registers.0.iter().enumerate().filter(|(_, v)| **v > 0) {
+            hll.raise(register, *value).unwrap();
+        }
+        prop_assert_eq!(all, single);
     }
 
     #[test]

@@ -51,7 +51,17 @@ impl Fill {
         }
     }
 
+    /// Bytes of the largest listpack with more than one element.
+    #[inline]
+    pub(super) fn most_bytes(self) -> usize {
+        match self {
+            Self::Bytes(most) => most,
+            Self::Elements(_) => SAFE_SIZE,
+        }
+    }
+
     /// Whether a listpack of so many bytes and elements is too large.
+    #[inline]
     pub(super) fn is_exceeded(self, bytes: usize, elements: usize) -> bool {
         match self {
             Self::Bytes(most) => bytes > most,

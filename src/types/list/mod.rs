@@ -63,13 +63,13 @@ impl List {
         Self(Repr::Packed(Packed::new()))
     }
 
-    /// A list of these elements.
+    /// A list of these elements, as SORT stores it: a long one is cut and not compressed as if nothing were configured.
     #[must_use]
     pub fn from_elements<T: AsRef<[u8]>>(
         elements: impl IntoIterator<Item = T>,
         limits: Limits,
     ) -> Self {
-        let mut nodes = Builder::new(limits);
+        let mut nodes = Builder::new(Limits::default());
         for element in elements {
             nodes.push(element.as_ref(), limits);
         }

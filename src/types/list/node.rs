@@ -49,15 +49,18 @@ impl Node {
         Self::Packed(packed)
     }
 
+    #[inline]
     pub(super) fn is_plain(&self) -> bool {
         matches!(self, Self::Plain(_) | Self::Lzf(Lzf { plain: true, .. }))
     }
 
+    #[inline]
     pub(super) fn is_compressed(&self) -> bool {
         matches!(self, Self::Lzf(_))
     }
 
     /// Size of the contents, uncompressed.
+    #[inline]
     pub(super) fn size(&self) -> usize {
         match self {
             Self::Packed(packed) => packed.byte_len(),
@@ -67,6 +70,7 @@ impl Node {
     }
 
     /// Bytes on the heap.
+    #[inline]
     pub(super) fn heap_size(&self) -> usize {
         match self {
             Self::Packed(packed) => packed.capacity(),
@@ -93,7 +97,15 @@ impl Node {
     }
 
     /// Undoes the compression. `count` is the number of elements.
+    #[inline]
     pub(super) fn decompress(&mut self, count: usize) {
+        if self.is_compressed() {
+            self.undo(count);
+        }
+    }
+
+    #[cold]
+    fn undo(&mut self, count: usize) {
         if let Self::Lzf(lzf) = self {
             let bytes = lzf::decompress(&lzf.data, lzf.size as usize).unwrap_or_default();
             *self = if lzf.plain {

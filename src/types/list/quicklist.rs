@@ -34,8 +34,10 @@ pub(super) struct Quicklist {
     nodes: VecDeque<Slot>,
     len: usize,
     bytes: usize,
-    fill: i32,
+    fill: Fill,
     depth: usize,
+    /// `list-max-listpack-size`, which `fill` was made of.
+    setting: i32,
 }
 
 #[derive(Clone, Debug)]
@@ -63,17 +65,29 @@ impl Slot {
     fn heap_size(&self) -> usize {
         ARC_OVERHEAD + size_of::<Node>() + self.node.heap_size()
     }
+
+    /// Whether it is a listpack and takes a string of this length.
+    #[inline]
+    fn has_room(&self, fill: Fill, length: usize, plain_from: usize) -> bool {
+        if self.node.is_plain() || length >= plain_from {
+            return false;
+        }
+        let size = self.node.size() + length + ELEMENT_OVERHEAD;
+        !fill.is_exceeded(size, self.count + 1)
+    }
 }
 
 impl Quicklist {
     pub(super) fn new(limits: Limits) -> Self {
         let depth = limits.depth.clamp(0, MOST_DEPTH);
+        let setting = limits.fill.clamp(-5, MOST_FILL);
         Self {
             nodes: VecDeque::new(),
             len: 0,
             bytes: 0,
-            fill: limits.fill.clamp(-5, MOST_FILL),
+            fill: Fill::of(setting),
             depth: usize::try_from(depth).unwrap_or(0),
+            setting,
         }
     }
 
@@ -92,7 +106,7 @@ impl Quicklist {
 
     /// What the list was made with: `list-max-listpack-size` and `list-compress-depth`.
     pub(super) fn settings(&self) -> (i32, usize) {
-        (self.fill, self.depth)
+        (self.setting, self.depth)
     }
 
     // ---- Reading
@@ -172,25 +186,40 @@ impl Quicklist {
     // ---- Changing elements
 
     /// Adds an element at an end.
+    #[inline]
     pub(super) fn push(&mut self, end: End, value: &[u8], plain_from: usize) {
-        let last = self.nodes.len().wrapping_sub(1);
-        let at = if end == End::Head { 0 } else { last };
-        if self.has_room(at, value.len(), plain_from) {
-            self.change(at, |packed| match end {
-                End::Head => packed.push_front(value),
-                End::Tail => packed.push_back(value),
-            });
-            return;
-        }
-        if value.len() < plain_from {
-            self.close(at);
-        }
-        let at = if end == End::Head {
-            0
-        } else {
-            last.wrapping_add(1)
+        let slot = match end {
+            End::Head => self.nodes.front_mut(),
+            End::Tail => self.nodes.back_mut(),
         };
-        self.insert_node(at, Node::with_one(value, plain_from), 1);
+        if let Some(slot) = slot
+            && slot.has_room(self.fill, value.len(), plain_from)
+            && let before = slot.node.heap_size()
+            && let Node::Packed(packed) = Arc::make_mut(&mut slot.node)
+        {
+            let most = self.fill.most_bytes();
+            match end {
+                End::Head => packed.fill_front(value, most),
+                End::Tail => packed.fill_back(value, most),
+            }
+            self.bytes = self.bytes + packed.capacity() - before;
+            self.len += 1;
+            slot.count += 1;
+        } else {
+            self.push_node(end, Node::with_one(value, plain_from));
+        }
+    }
+
+    /// Adds a node with one element at an end; the one that was there needs no more room.
+    #[cold]
+    fn push_node(&mut self, end: End, node: Node) {
+        let count = self.nodes.len();
+        let (last, at) = match end {
+            End::Head => (0, 0),
+            End::Tail => (count.wrapping_sub(1), count),
+        };
+        self.close(last);
+        self.insert_node(at, node, 1);
     }
 
     /// Removes an element at an end, once `f` has seen it.
@@ -397,14 +426,8 @@ impl Quicklist {
 
     /// Whether node `at` is there, is a listpack, and takes a string of this length.
     fn has_room(&self, at: usize, length: usize, plain_from: usize) -> bool {
-        let Some(slot) = self.nodes.get(at) else {
-            return false;
-        };
-        if slot.node.is_plain() || length >= plain_from {
-            return false;
-        }
-        let size = slot.node.size() + length + ELEMENT_OVERHEAD;
-        !Fill::of(self.fill).is_exceeded(size, slot.count + 1)
+        let slot = self.nodes.get(at);
+        slot.is_some_and(|slot| slot.has_room(self.fill, length, plain_from))
     }
 
     /// Changes the listpack of a node; a node that it leaves empty goes. None if it is no listpack.
@@ -515,7 +538,7 @@ impl Quicklist {
         }
         // One header and one terminator less.
         let size = a.node.size() + b.node.size() - 7;
-        !Fill::of(self.fill).is_exceeded(size, a.count + b.count)
+        !self.fill.is_exceeded(size, a.count + b.count)
     }
 
     /// Merges nodes `at` and `at + 1`.

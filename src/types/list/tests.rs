@@ -215,7 +215,11 @@ proptest! {
 }
 
 fn numbered(count: usize, limits: Limits) -> List {
-    List::from_elements((0..count).map(|n| format!("element:{n:09}")), limits)
+    let elements: Vec<_> = (0..count).map(|n| format!("element:{n:09}")).collect();
+    let elements: Vec<_> = elements.iter().map(String::as_bytes).collect();
+    let mut list = List::new();
+    list.extend(End::Tail, &elements, limits);
+    list
 }
 
 #[test]
@@ -249,8 +253,21 @@ fn a_long_list_becomes_a_listpack_at_half_the_limit() {
         list.pop(End::Tail, limits, |_| ());
     }
     assert_eq!((lengths.len(), list.len()), (6, 5));
-    // Built at once, it is one already when it fits.
-    assert_eq!(numbered(10, limits).encoding(), "listpack");
+}
+
+#[test]
+fn a_sorted_list_is_cut_as_if_nothing_were_configured() {
+    let limits = Limits {
+        fill: 10,
+        depth: 1,
+        ..Limits::default()
+    };
+    let sorted = |count: usize| List::from_elements((0..count).map(|n| n.to_string()), limits);
+    assert_eq!(sorted(10).encoding(), "listpack");
+    assert_eq!(
+        sorted(11).layout().map(|l| (l.nodes, l.fill)),
+        Some((1, -2))
+    );
 }
 
 #[test]

@@ -342,13 +342,13 @@ fn handed_back_entries_go_first_in_order() {
         ),
         (None, 0, -1, 0)
     );
-    assert_eq!(g.nacked(), Some(2));
+    assert_eq!(g.nacked(), 2);
     let max = i64::MAX.cast_unsigned();
     assert_eq!(
         deliver(&mut s, b"g", b"b", 20, None, Some(1000)),
         [(1, -1, 0), (3, -1, max)]
     );
-    assert_eq!(s.group(b"g").unwrap().nacked(), Some(0));
+    assert_eq!(s.group(b"g").unwrap().nacked(), 0);
     check(&s);
 }
 

@@ -10,9 +10,11 @@ use std::sync::OnceLock;
 const RECORDED: &str = include_str!("../../data/payloads.txt");
 /// Larger ones would only make reports unreadable.
 const MOST: usize = 1000;
-/// Moves a value to another key.
-const MOVE: &str = "local d = redis.call('DUMP', KEYS[1]) \
-     if not d then return 'nothing' end return redis.call('RESTORE', KEYS[2], ARGV[1], d, 'REPLACE')";
+/// Moves a value to another key, unless it is in the order of a hash table here or there.
+const MOVE: &str = "local d = redis.call('DUMP', KEYS[1]) if not d then return 'nothing' end \
+     local t, e = redis.call('TYPE', KEYS[1]).ok, redis.call('OBJECT', 'ENCODING', KEYS[1]) \
+     if t == 'set' and e ~= 'intset' or t == 'hash' and e == 'hashtable' then return 'unordered' end \
+     return redis.call('RESTORE', KEYS[2], ARGV[1], d, 'REPLACE')";
 /// What is damaged in a way that any server sees, whether it looks deeply or not.
 const BROKEN: &[&[u8]] = &[
     b"",
@@ -42,8 +44,10 @@ fn recorded() -> &'static [Vec<u8>] {
     static PAYLOADS: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
     PAYLOADS.get_or_init(|| {
         let sections = RECORDED.split("\n== ").skip(1);
-        // Redis 7.0 prints other digits.
-        let sections = sections.filter(|section| !section.contains("many digits"));
+        // Of the one Redis 7.0 prints other digits, the other makes commands slow.
+        let left_out =
+            |section: &&str| section.contains("digits") || section.contains("long matches");
+        let sections = sections.filter(|section| !left_out(section));
         let payload = |section: &str| {
             let hex = section.lines().filter_map(|line| line.strip_prefix("> "));
             let hex: String = hex.collect();

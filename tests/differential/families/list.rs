@@ -105,18 +105,6 @@ impl Generator {
                 k,
                 self.rng.random_range(100..9000).to_string()
             ],
-            45 => cmd![
-                "CONFIG",
-                "SET",
-                "list-max-listpack-size",
-                self.pick(&["-2", "-1", "1", "2", "4", "9", "0", "100"])
-            ],
-            46 => cmd![
-                "CONFIG",
-                "SET",
-                "list-compress-depth",
-                self.pick(&["0", "1", "2"])
-            ],
             _ => cmd!["COPY", k, self.key(LISTS), "REPLACE"],
         }
     }

@@ -212,10 +212,10 @@ impl Group {
         self.pel.len()
     }
 
-    /// Number of pending entries handed back by XNACK; none when XNACK was never used here.
+    /// Number of pending entries handed back by XNACK.
     #[must_use]
-    pub fn nacked(&self) -> Option<usize> {
-        (self.nack_seq > 0).then_some(self.nacked)
+    pub fn nacked(&self) -> usize {
+        self.nacked
     }
 
     /// The pending entries handed back and not delivered again, in the order they were.

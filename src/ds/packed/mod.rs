@@ -10,13 +10,18 @@
 //!
 //! Positions are byte offsets from the beginning of the listpack. Any change makes them stale.
 
+mod entry;
+#[cfg(test)]
+mod tests;
+
 use smallvec::SmallVec;
 
 use super::listpack::{
     COUNT_UNKNOWN, EMPTY, END, HEADER, Listpack, MAX_BYTES, Value, backlen_size, decode,
-    put_backlen, put_int, read_backlen,
+    read_backlen,
 };
 use crate::util::num::parse_i64;
+use entry::Entry;
 
 /// The bytes of a well-formed listpack, to be read.
 #[derive(Clone, Copy, Debug)]
@@ -100,67 +105,6 @@ impl<'a> Needle<'a> {
         match value {
             Value::Str(s) => s == self.bytes,
             Value::Int(n) => self.int == Some(n),
-        }
-    }
-}
-
-/// An element on its way into a listpack.
-struct Entry<'a> {
-    /// Tag and length of a string, or all of an integer.
-    head: SmallVec<[u8; 16]>,
-    data: &'a [u8],
-}
-
-impl<'a> Entry<'a> {
-    /// Encodes a string, as an integer when it reads as one.
-    #[inline]
-    fn new(value: &'a [u8]) -> Self {
-        let mut head = SmallVec::new();
-        if let Some(n) = parse_i64(value) {
-            put_int(&mut head, n);
-            return Self { head, data: &[] };
-        }
-        match value.len() {
-            // Each arm keeps what fits a byte.
-            n @ 0..=63 => head.push(0x80 | n as u8),
-            n @ 64..=4095 => head.extend_from_slice(&[0xE0 | (n >> 8) as u8, n as u8]),
-            n => {
-                head.push(0xF0);
-                head.extend_from_slice(&u32::try_from(n).unwrap_or(u32::MAX).to_le_bytes());
-            }
-        }
-        Self { head, data: value }
-    }
-
-    /// Bytes without the backlen.
-    fn size(&self) -> usize {
-        self.head.len() + self.data.len()
-    }
-
-    /// Bytes in all.
-    fn len(&self) -> usize {
-        self.size() + backlen_size(self.size())
-    }
-
-    /// Writes it to a place of exactly its length.
-    fn write(&self, place: &mut [u8]) {
-        let (head, rest) = place.split_at_mut(self.head.len());
-        let (data, backlen) = rest.split_at_mut(self.data.len());
-        head.copy_from_slice(&self.head);
-        data.copy_from_slice(self.data);
-        let mut digits: SmallVec<[u8; 8]> = SmallVec::new();
-        put_backlen(&mut digits, self.size());
-        backlen.copy_from_slice(&digits);
-    }
-
-    fn append_to(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.head);
-        out.extend_from_slice(self.data);
-        let size = self.size();
-        match size {
-            // A backlen of one byte is the size itself.
-            0..=127 => out.push(size as u8),
-            _ => put_backlen(out, size),
         }
     }
 }
@@ -281,9 +225,22 @@ impl Packed {
     /// Adds an element behind the last.
     #[inline]
     pub fn push_back(&mut self, value: &[u8]) {
+        self.fill_back(value, 0);
+    }
+
+    /// Adds an element before the first.
+    #[inline]
+    pub fn push_front(&mut self, value: &[u8]) {
+        self.fill_front(value, 0);
+    }
+
+    /// Adds an element behind the last of a listpack that is expected to grow to so many bytes.
+    #[inline]
+    pub fn fill_back(&mut self, value: &[u8], most: usize) {
         let entry = Entry::new(value);
-        if self.buf.capacity() - self.buf.len() < entry.len() {
-            self.grow_back(entry.len());
+        let size = entry.len();
+        if self.buf.capacity() - self.buf.len() < size {
+            self.grow_back(size, most);
         }
         self.buf.pop();
         entry.append_to(&mut self.buf);
@@ -291,13 +248,13 @@ impl Packed {
         self.settle(self.count + 1);
     }
 
-    /// Adds an element before the first.
+    /// Adds an element before the first of a listpack that is expected to grow to so many bytes.
     #[inline]
-    pub fn push_front(&mut self, value: &[u8]) {
+    pub fn fill_front(&mut self, value: &[u8], most: usize) {
         let entry = Entry::new(value);
         let size = entry.len();
         if self.start() < size {
-            self.grow_front(size);
+            self.grow_front(size, most);
         }
         // It fits between the header's new place and what was the first element.
         self.start -= size as u32;
@@ -448,9 +405,9 @@ impl Packed {
         self.settle(self.count + other.count);
     }
 
-    /// Gives all room back.
+    /// Gives the room back, unless it is too little to count.
     pub fn shrink(&mut self) {
-        if self.capacity() > self.byte_len() {
+        if self.capacity() > self.byte_len() + self.byte_len() / 32 {
             self.buf = self.as_bytes().to_vec();
             self.start = 0;
         }
@@ -460,7 +417,7 @@ impl Packed {
     fn splice(&mut self, range: std::ops::Range<usize>, entry: Option<&Entry<'_>>) {
         let (old, new) = (range.len(), entry.map_or(0, Entry::len));
         if new > old && self.buf.capacity() - self.buf.len() < new - old {
-            self.grow_back(new - old);
+            self.grow_back(new - old, 0);
         }
         let (from, to) = (self.start() + range.start, self.start() + range.end);
         let end = self.buf.len();
@@ -493,47 +450,66 @@ impl Packed {
         self.byte_len() / 4
     }
 
+    /// As [`slack`](Self::slack), of a listpack that is expected to grow to `most` bytes: it doubles, and has no room left in
+    /// the end.
+    fn room_to_fill(&self, taken: usize, most: usize) -> usize {
+        match most {
+            0 => self.slack(),
+            most => self.byte_len().min(most.saturating_sub(taken)),
+        }
+    }
+
     /// Makes room for `need` bytes behind the listpack and some to come.
     #[cold]
-    fn grow_back(&mut self, need: usize) {
+    fn grow_back(&mut self, need: usize, most: usize) {
         let slack = self.slack();
         if self.start() >= need + 2 * slack + HEADER {
-            self.place(self.start() - need - slack, 0);
+            self.shift(self.start() - need - slack);
         } else {
-            self.place(self.start().min(slack), need + slack);
+            let before = self.start().min(slack);
+            let taken = before + self.byte_len() + need;
+            let more = self.room_to_fill(taken, most);
+            // What an allocator gives above that is for the elements to come.
+            let above = (taken + more).next_multiple_of(16) - taken - more;
+            self.place(before, need + more + above);
         }
     }
 
     /// Makes room for `need` bytes before the listpack and some to come.
     #[cold]
-    fn grow_front(&mut self, need: usize) {
+    fn grow_front(&mut self, need: usize, most: usize) {
         let slack = self.slack();
         let behind = self.buf.capacity() - self.buf.len();
         if behind >= need + 2 * slack {
-            let end = self.buf.len();
-            let start = self.start() + need + slack;
-            self.buf.resize(end + need + slack, END);
-            self.buf.copy_within(self.start as usize..end, start);
-            self.start = start as u32;
+            self.shift(self.start() + need + slack);
         } else {
-            self.place(need + slack, behind.min(slack));
+            let behind = behind.min(slack);
+            let more = self.room_to_fill(behind + self.byte_len() + need, most);
+            self.place(need + more, behind);
         }
     }
 
-    /// Moves the listpack to `start`, in the same buffer where that is to the left of it and no room is asked for.
-    fn place(&mut self, start: usize, room: usize) {
+    /// Moves the listpack into a buffer with that much room before and behind it. What an allocator gives above that stands
+    /// before it.
+    fn place(&mut self, before: usize, behind: usize) {
         let live = self.byte_len();
-        if room == 0 && start <= self.start() {
-            self.buf.copy_within(self.start as usize.., start);
-            self.buf.truncate(start + live);
-        } else {
-            // Allocators give no less than this anyway.
-            let capacity = (start + live + room).next_multiple_of(16);
-            let mut buf = Vec::with_capacity(capacity);
-            buf.resize(start, 0);
-            buf.extend_from_slice(self.as_bytes());
-            self.buf = buf;
+        let capacity = (before + live + behind).next_multiple_of(16);
+        let start = capacity - live - behind;
+        let mut buf = Vec::with_capacity(capacity);
+        buf.resize(start, 0);
+        buf.extend_from_slice(self.as_bytes());
+        self.buf = buf;
+        self.start = start as u32;
+    }
+
+    /// Moves the listpack to another place in its buffer, which is large enough.
+    fn shift(&mut self, start: usize) {
+        let (from, live) = (self.start(), self.byte_len());
+        if start > from {
+            self.buf.resize(start + live, END);
         }
+        self.buf.copy_within(from..from + live, start);
+        self.buf.truncate(start + live);
         self.start = start as u32;
     }
 
@@ -544,172 +520,5 @@ impl Packed {
             let slack = self.slack();
             self.place(slack.min(self.start()), slack);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use std::collections::VecDeque;
-
-    #[derive(Clone, Debug)]
-    enum Op {
-        PushBack(Vec<u8>),
-        PushFront(Vec<u8>),
-        PopBack,
-        PopFront,
-        Insert(usize, Vec<u8>),
-        Replace(usize, Vec<u8>),
-        Remove(usize, usize),
-        RemoveEqual(usize, bool),
-        SplitAndAppend(usize),
-        Shrink,
-    }
-
-    fn element() -> impl Strategy<Value = Vec<u8>> {
-        prop_oneof![
-            any::<i64>().prop_map(|n| n.to_string().into_bytes()),
-            (-5000i64..5000).prop_map(|n| n.to_string().into_bytes()),
-            prop::collection::vec(any::<u8>(), 0..70),
-            (60usize..5000).prop_map(|n| vec![b'x'; n]),
-        ]
-    }
-
-    fn op() -> impl Strategy<Value = Op> {
-        let at = 0usize..40;
-        prop_oneof![
-            3 => element().prop_map(Op::PushBack),
-            3 => element().prop_map(Op::PushFront),
-            2 => Just(Op::PopBack),
-            2 => Just(Op::PopFront),
-            1 => (at.clone(), element()).prop_map(|(i, e)| Op::Insert(i, e)),
-            1 => (at.clone(), element()).prop_map(|(i, e)| Op::Replace(i, e)),
-            1 => (at.clone(), 0usize..5).prop_map(|(i, n)| Op::Remove(i, n)),
-            1 => (at.clone(), any::<bool>()).prop_map(|(i, b)| Op::RemoveEqual(i, b)),
-            1 => at.prop_map(Op::SplitAndAppend),
-            1 => Just(Op::Shrink),
-        ]
-    }
-
-    fn apply(packed: &mut Packed, model: &mut VecDeque<Vec<u8>>, op: Op) {
-        match op {
-            Op::PushBack(e) => {
-                packed.push_back(&e);
-                model.push_back(e);
-            }
-            Op::PushFront(e) => {
-                packed.push_front(&e);
-                model.push_front(e);
-            }
-            Op::PopBack => assert_eq!(packed.pop_back(|v| v.to_vec()), model.pop_back()),
-            Op::PopFront => assert_eq!(packed.pop_front(|v| v.to_vec()), model.pop_front()),
-            Op::Insert(i, e) => {
-                packed.insert(i, &e);
-                model.insert(i.min(model.len()), e);
-            }
-            Op::Replace(i, e) => {
-                packed.replace(i, &e);
-                if let Some(place) = model.get_mut(i) {
-                    *place = e;
-                }
-            }
-            Op::Remove(i, n) => {
-                packed.remove(i, n);
-                let end = (i + n).min(model.len());
-                model.drain(i.min(end)..end);
-            }
-            Op::RemoveEqual(i, backwards) => {
-                let value = model.get(i).cloned().unwrap_or_default();
-                let needle = Needle::new(&value);
-                packed.remove_if(backwards, |v| needle.is(v));
-                model.retain(|e| *e != value);
-            }
-            Op::SplitAndAppend(i) => {
-                let rest = packed.split_off(i);
-                assert_eq!(rest.len(), model.len().saturating_sub(i));
-                packed.append(&rest);
-            }
-            Op::Shrink => {
-                packed.shrink();
-                assert_eq!(packed.capacity(), packed.byte_len());
-            }
-        }
-    }
-
-    fn check(packed: &Packed, model: &VecDeque<Vec<u8>>) {
-        let listpack = Listpack::from_bytes(packed.as_bytes().to_vec()).unwrap();
-        assert_eq!((listpack.len(), packed.len()), (model.len(), model.len()));
-        assert!(
-            listpack
-                .iter()
-                .map(|(_, v)| v.to_vec())
-                .eq(model.iter().cloned())
-        );
-        let view = packed.view();
-        for index in 0..model.len() {
-            let at = view.seek(index, model.len()).unwrap();
-            let (value, next) = view.step(at).unwrap();
-            assert_eq!(value.to_vec(), model[index]);
-            assert_eq!(view.step_back(next), Some((value, at)));
-        }
-        assert_eq!(view.seek(model.len(), model.len()), Some(view.end()));
-        assert_eq!(view.step_back(view.first()), None);
-    }
-
-    proptest! {
-        #[test]
-        fn it_is_a_listpack_and_a_deque(ops in prop::collection::vec(op(), 0..60)) {
-            let (mut packed, mut model) = (Packed::new(), VecDeque::new());
-            for op in ops {
-                apply(&mut packed, &mut model, op);
-                check(&packed, &model);
-            }
-        }
-
-        #[test]
-        fn any_bytes_are_read_without_panic(
-            bytes in prop::collection::vec(any::<u8>(), 0..60),
-            at in 0usize..70,
-        ) {
-            let view = View::new(&bytes);
-            let _ = (view.step(at), view.step_back(at), view.seek(at, 50), view.end());
-        }
-    }
-
-    /// Moves of the whole are counted by the changes of where it lies.
-    #[test]
-    fn growing_at_both_ends_moves_it_seldom() {
-        for ends in ["b", "f", "bf", "bbbbf"] {
-            let mut packed = Packed::new();
-            let mut grown = 0;
-            for end in ends.bytes().cycle().take(10_000) {
-                let before = packed.capacity();
-                match end {
-                    b'b' => packed.push_back(b"element"),
-                    _ => packed.push_front(b"element"),
-                }
-                grown += usize::from(packed.capacity() != before);
-            }
-            assert!(grown < 100, "{ends}: {grown}");
-            assert!(packed.capacity() < packed.byte_len() * 2);
-        }
-    }
-
-    #[test]
-    fn a_queue_stays_in_its_buffer() {
-        let mut packed = Packed::new();
-        for _ in 0..100 {
-            packed.push_back(b"element");
-        }
-        for _ in 0..10_000 {
-            packed.push_back(b"element");
-            packed.pop_front(|_| ());
-        }
-        assert!(packed.capacity() < packed.byte_len() * 2);
-        for _ in 0..99 {
-            packed.pop_front(|_| ());
-        }
-        assert!(packed.capacity() <= 64, "{}", packed.capacity());
     }
 }
