@@ -46,7 +46,7 @@ impl Width {
 #[error("not a valid intset")]
 pub struct Corrupt;
 
-/// A sorted set of integers. Its bytes are always well formed.
+/// A sorted set of integers, in bytes of its own or to be read in those of another. They are always well formed.
 ///
 /// ```
 /// use redkeep::ds::intset::Intset;
@@ -56,8 +56,8 @@ pub struct Corrupt;
 /// assert_eq!(set.iter().collect::<Vec<_>>(), [-5, 70_000]);
 /// assert_eq!(set.as_bytes(), [4, 0, 0, 0, 2, 0, 0, 0, 251, 255, 255, 255, 112, 17, 1, 0]);
 /// ```
-#[derive(Clone, PartialEq, Eq)]
-pub struct Intset(Vec<u8>);
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Intset<B = Vec<u8>>(B);
 
 impl Default for Intset {
     fn default() -> Self {
@@ -65,60 +65,39 @@ impl Default for Intset {
     }
 }
 
-impl fmt::Debug for Intset {
+impl<B: AsRef<[u8]>> fmt::Debug for Intset<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.iter()).finish()
     }
 }
 
-impl Intset {
-    /// An empty intset.
+impl<'a> Intset<&'a [u8]> {
+    /// The intset at the beginning of bytes that are known to begin with one.
+    #[inline]
     #[must_use]
-    pub fn new() -> Self {
-        Self(EMPTY.to_vec())
+    pub(crate) fn known(bytes: &'a [u8]) -> Self {
+        Self(bytes.get(..size(bytes)).unwrap_or(&EMPTY))
     }
+}
 
-    /// Takes bytes from outside, after checking all of them.
-    ///
-    /// # Errors
-    /// [`Corrupt`] when there is no integer, the width is none, the count does not fit the size, or the integers do
-    /// not ascend.
-    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, Corrupt> {
-        let field = |at: usize| bytes.get(at..)?.first_chunk().copied();
-        let width = field(0).map(u32::from_le_bytes).ok_or(Corrupt)?;
-        let count = field(4).map(u32::from_le_bytes).ok_or(Corrupt)?;
-        let size = u64::from(count) * u64::from(width) + HEADER as u64;
-        if !matches!(width, 2 | 4 | 8) || count == 0 || size != bytes.len() as u64 {
-            return Err(Corrupt);
-        }
-        let set = Self(bytes);
-        let ascend = set.iter().is_sorted_by(|a, b| a < b);
-        if ascend { Ok(set) } else { Err(Corrupt) }
-    }
-
+impl<B: AsRef<[u8]>> Intset<B> {
     /// The whole intset, header included.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    /// Bytes allocated.
-    #[must_use]
-    pub fn capacity(&self) -> usize {
-        self.0.capacity()
+        self.0.as_ref()
     }
 
     /// Number of integers.
     #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
-        (self.0.len() - HEADER) / self.width().bytes()
+        (self.as_bytes().len() - HEADER) >> self.width().bytes().ilog2()
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.len() == HEADER
+        self.as_bytes().len() == HEADER
     }
 
     /// The integer at a position of the order.
@@ -127,7 +106,7 @@ impl Intset {
     pub fn get(&self, index: usize) -> Option<i64> {
         let width = self.width();
         let start = index.checked_mul(width.bytes())?.checked_add(HEADER)?;
-        let rest = self.0.get(start..)?;
+        let rest = self.as_bytes().get(start..)?;
         match width {
             Width::Two => rest.first_chunk().map(|b| i16::from_le_bytes(*b).into()),
             Width::Four => rest.first_chunk().map(|b| i32::from_le_bytes(*b).into()),
@@ -149,7 +128,12 @@ impl Intset {
 
     /// The integers, ascending.
     pub fn iter(&self) -> impl Iterator<Item = i64> {
-        (0..self.len()).map_while(|i| self.get(i))
+        Intset(self.as_bytes()).into_ints()
+    }
+
+    /// The integers, ascending.
+    pub fn into_ints(self) -> impl Iterator<Item = i64> {
+        (0..self.len()).map_while(move |i| self.get(i))
     }
 
     /// Whether an integer is in.
@@ -157,6 +141,67 @@ impl Intset {
     #[must_use]
     pub fn contains(&self, value: i64) -> bool {
         Width::of(value) <= self.width() && self.search(value).is_ok()
+    }
+
+    #[inline]
+    fn width(&self) -> Width {
+        width(self.as_bytes())
+    }
+
+    /// Where an integer is, or else where it belongs.
+    #[inline]
+    fn search(&self, value: i64) -> Result<usize, usize> {
+        let data = &self.as_bytes()[HEADER..];
+        match self.width() {
+            Width::Two => find(data, value, |b| i16::from_le_bytes(b).into()),
+            Width::Four => find(data, value, |b| i32::from_le_bytes(b).into()),
+            Width::Eight => find(data, value, i64::from_le_bytes),
+        }
+    }
+}
+
+impl Intset {
+    /// An empty intset.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(EMPTY.to_vec())
+    }
+
+    /// Takes bytes that are known to begin with an intset; what follows it is cut off.
+    #[must_use]
+    pub(crate) fn from_known(mut bytes: Vec<u8>) -> Self {
+        bytes.truncate(size(&bytes));
+        Self(bytes)
+    }
+
+    /// Takes bytes from outside, after checking all of them.
+    ///
+    /// # Errors
+    /// [`Corrupt`] when there is no integer, the width is none, the count does not fit the size, or the integers do
+    /// not ascend.
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, Corrupt> {
+        let field = |at: usize| bytes.get(at..)?.first_chunk().copied();
+        let width = field(0).map(u32::from_le_bytes).ok_or(Corrupt)?;
+        let count = field(4).map(u32::from_le_bytes).ok_or(Corrupt)?;
+        let size = u64::from(count) * u64::from(width) + HEADER as u64;
+        if !matches!(width, 2 | 4 | 8) || count == 0 || size != bytes.len() as u64 {
+            return Err(Corrupt);
+        }
+        let set = Self(bytes);
+        let ascend = set.iter().is_sorted_by(|a, b| a < b);
+        if ascend { Ok(set) } else { Err(Corrupt) }
+    }
+
+    /// Bytes allocated.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.0.capacity()
+    }
+
+    /// The whole intset, header included.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0
     }
 
     /// Adds an integer; returns whether it was not in yet. There is room for 2^32 - 1 of them, which a caller must not
@@ -205,26 +250,6 @@ impl Intset {
         self.settle();
     }
 
-    #[inline]
-    fn width(&self) -> Width {
-        match self.0.first() {
-            Some(2) => Width::Two,
-            Some(4) => Width::Four,
-            _ => Width::Eight,
-        }
-    }
-
-    /// Where an integer is, or else where it belongs.
-    #[inline]
-    fn search(&self, value: i64) -> Result<usize, usize> {
-        let data = &self.0[HEADER..];
-        match self.width() {
-            Width::Two => find(data, value, |b| i16::from_le_bytes(b).into()),
-            Width::Four => find(data, value, |b| i32::from_le_bytes(b).into()),
-            Width::Eight => find(data, value, i64::from_le_bytes),
-        }
-    }
-
     fn widen(&mut self, width: Width) {
         let mut bytes = Vec::with_capacity(HEADER + (self.len() + 1) * width.bytes());
         bytes.extend_from_slice(&EMPTY);
@@ -239,13 +264,12 @@ impl Intset {
     fn insert(&mut self, at: usize, value: i64) {
         let width = self.width().bytes();
         let (start, end) = (HEADER + at * width, self.0.len());
-        if self.0.capacity() - end < width {
-            // An eighth in advance: the whole is small, and many of them must not stand half empty.
-            self.0.reserve_exact(width.max(end / 8));
-        }
+        // No more than that: the whole is small, and many of them must not stand half empty.
+        self.0.reserve_exact(width);
         self.0.extend_from_slice(&value.to_le_bytes()[..width]);
         if start < end {
-            self.0[start..].rotate_right(width);
+            self.0.copy_within(start..end, start + width);
+            self.0[start..start + width].copy_from_slice(&value.to_le_bytes()[..width]);
         }
         self.settle();
     }
@@ -259,6 +283,23 @@ impl Intset {
             self.0.shrink_to_fit();
         }
     }
+}
+
+#[inline]
+fn width(bytes: &[u8]) -> Width {
+    match bytes.first() {
+        Some(2) => Width::Two,
+        Some(4) => Width::Four,
+        _ => Width::Eight,
+    }
+}
+
+/// Bytes of the intset that is at the beginning of these.
+#[inline]
+fn size(bytes: &[u8]) -> usize {
+    let count = bytes.get(4..).and_then(<[u8]>::first_chunk);
+    let count = count.map_or(0, |b| u32::from_le_bytes(*b));
+    HEADER + ((count as usize) << width(bytes).bytes().ilog2())
 }
 
 /// Binary search among integers of one width. What belongs at the end is told at once, as integers often come in order.

@@ -315,22 +315,6 @@ impl Listpack {
         self.splice(pos, 0, &encode(value), 1);
     }
 
-    /// Inserts any number of elements before the one at `pos` (or at the end, at the terminator's position).
-    pub fn insert_all(&mut self, pos: usize, fill: impl FnOnce(&mut Appender<'_>)) {
-        let mut new = Vec::with_capacity(64);
-        let mut appender = Appender {
-            out: &mut new,
-            added: 0,
-        };
-        fill(&mut appender);
-        let added = i64::try_from(appender.added).unwrap_or(i64::MAX);
-        if self.0.capacity() - self.0.len() < new.len() {
-            // In small steps: what is a listpack is small, and there may be many.
-            self.0.reserve_exact(new.len() + self.0.len() / 8);
-        }
-        self.splice(pos, 0, &new, added);
-    }
-
     /// Replaces the element at `pos`.
     pub fn replace(&mut self, pos: usize, value: &[u8]) {
         if let Some(size) = self.size_at(pos) {
@@ -421,6 +405,14 @@ impl Appender<'_> {
                 put_backlen(self.out, self.out.len() - start);
             }
         }
+    }
+
+    /// Appends an element that is encoded already, but for its backlen.
+    #[inline]
+    pub(super) fn push_encoded(&mut self, element: &[u8]) {
+        self.added += 1;
+        self.out.extend_from_slice(element);
+        put_backlen(self.out, element.len());
     }
 
     /// Appends an integer.

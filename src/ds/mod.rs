@@ -6,5 +6,6 @@ pub mod intset;
 pub mod listpack;
 pub mod lzf;
 pub mod ordered;
+pub mod pack;
 pub mod packed;
 pub mod table;

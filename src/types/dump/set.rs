@@ -35,7 +35,7 @@ pub(super) fn read(tag: Tag, r: &mut Reader<'_>, limits: Limits) -> Result<Set, 
             let packed = super::listpack(r)?;
             match packed.is_empty() {
                 true => Ok(Set::packed()),
-                false => Set::from_packed(packed, limits).map_err(|_| Corrupt),
+                false => Set::from_packed(&packed, limits).map_err(|_| Corrupt),
             }
         }
         _ => read_members(r, limits),

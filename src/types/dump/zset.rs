@@ -26,7 +26,7 @@ pub(super) fn tag(zset: &ZSet) -> Tag {
 
 pub(super) fn write(zset: &ZSet, w: &mut Writer<'_>) {
     if let ZSet::Packed(packed) = zset {
-        return w.string(packed.listpack().as_bytes());
+        return w.string(packed.to_listpack().as_bytes());
     }
     w.count(zset.len());
     for (member, score) in zset.iter_rev() {
@@ -38,12 +38,12 @@ pub(super) fn write(zset: &ZSet, w: &mut Writer<'_>) {
 pub(super) fn read(tag: Tag, r: &mut Reader<'_>, limits: Limits) -> Result<ZSet, Corrupt> {
     match tag {
         Tag::ZSet | Tag::ZSet2 => read_pairs(tag, r, limits),
-        Tag::ZSetZiplist => packed(super::from_ziplist(&r.string()?)?, limits),
-        _ => packed(super::listpack(r)?, limits),
+        Tag::ZSetZiplist => packed(&super::from_ziplist(&r.string()?)?, limits),
+        _ => packed(&super::listpack(r)?, limits),
     }
 }
 
-fn packed(lp: Listpack, limits: Limits) -> Result<ZSet, Corrupt> {
+fn packed(lp: &Listpack, limits: Limits) -> Result<ZSet, Corrupt> {
     ZSet::from_listpack(lp, limits).map_err(|_| Corrupt)
 }
 

@@ -13,7 +13,7 @@ mod tests;
 use std::collections::HashSet;
 
 pub use fields::Fields;
-pub use packed::Pack;
+pub use packed::Packed;
 
 use super::DataType;
 use crate::ds::listpack::{Listpack, MAX_BYTES, Value};
@@ -23,7 +23,7 @@ use crate::ds::table::Seed;
 #[derive(Clone, Debug)]
 pub enum Hash {
     /// `listpack` or, with room for deadlines, `listpackex`.
-    Packed(Pack),
+    Packed(Packed),
     /// `hashtable`.
     Table(Box<Fields>),
 }
@@ -84,7 +84,7 @@ impl Hash {
     /// A hash without fields.
     #[must_use]
     pub fn new() -> Self {
-        Self::Packed(Pack::new())
+        Self::Packed(Packed::new())
     }
 
     /// A hash without fields that is a table from the start.
@@ -98,8 +98,8 @@ impl Hash {
     /// # Errors
     /// [`Corrupt`] if a name has no value, or is there twice.
     pub fn from_packed(lp: &Listpack) -> Result<Self, Corrupt> {
-        let pack = Pack::of(lp, false).filter(names_differ);
-        pack.map(Self::Packed).ok_or(Corrupt)
+        let packed = Packed::of(lp, false).filter(names_differ);
+        packed.map(Self::Packed).ok_or(Corrupt)
     }
 
     /// A hash that is this listpack of names, values and deadlines.
@@ -107,14 +107,14 @@ impl Hash {
     /// # Errors
     /// [`Corrupt`] if an entry is not whole, a name is there twice, or deadlines are negative or out of order.
     pub fn from_timed(lp: &Listpack) -> Result<Self, Corrupt> {
-        let pack = Pack::of(lp, true).filter(names_differ).ok_or(Corrupt)?;
+        let packed = Packed::of(lp, true).filter(names_differ).ok_or(Corrupt)?;
         let mut last = 0;
-        let in_order = pack.iter(i64::MIN).all(|entry| {
+        let in_order = packed.iter(i64::MIN).all(|entry| {
             let at = entry.deadline.unwrap_or(i64::MAX);
             at >= std::mem::replace(&mut last, at)
         });
         if in_order {
-            Ok(Self::Packed(pack))
+            Ok(Self::Packed(packed))
         } else {
             Err(Corrupt)
         }
@@ -150,7 +150,7 @@ impl Hash {
     #[must_use]
     pub fn repr(&self) -> Repr {
         match self {
-            Self::Packed(pack) if pack.is_timed() => Repr::Timed,
+            Self::Packed(packed) if packed.is_timed() => Repr::Timed,
             Self::Packed(_) => Repr::Packed,
             Self::Table(_) => Repr::Table,
         }
@@ -160,7 +160,7 @@ impl Hash {
     #[must_use]
     pub fn total(&self) -> usize {
         match self {
-            Self::Packed(pack) => pack.total(),
+            Self::Packed(packed) => packed.total(),
             Self::Table(fields) => fields.total(),
         }
     }
@@ -168,7 +168,7 @@ impl Hash {
     /// Number of fields that are over and not yet removed.
     fn over(&self, now: i64) -> usize {
         match self {
-            Self::Packed(pack) => pack.over(now),
+            Self::Packed(packed) => packed.over(now),
             Self::Table(fields) => fields.over(now),
         }
     }
@@ -184,7 +184,7 @@ impl Hash {
     #[must_use]
     pub fn entry(&self, name: &[u8], now: i64) -> Option<Entry<'_>> {
         let entry = match self {
-            Self::Packed(pack) => pack.entry(pack.find(name)?)?.0,
+            Self::Packed(packed) => packed.entry(packed.find(name)?)?.0,
             Self::Table(fields) => fields.get(name)?,
         };
         (!entry.is_over(now)).then_some(entry)
@@ -199,11 +199,12 @@ impl Hash {
 
     /// All fields.
     pub fn iter(&self, now: i64) -> impl Iterator<Item = Entry<'_>> {
-        let (pack, fields) = match self {
-            Self::Packed(pack) => (Some(pack.iter(now)), None),
+        let (packed, fields) = match self {
+            Self::Packed(packed) => (Some(packed.iter(now)), None),
             Self::Table(fields) => (None, Some(fields.iter().filter(move |e| !e.is_over(now)))),
         };
-        pack.into_iter()
+        packed
+            .into_iter()
             .flatten()
             .chain(fields.into_iter().flatten())
     }
@@ -218,8 +219,8 @@ impl Hash {
         mut visit: impl FnMut(Entry<'a>),
     ) -> u64 {
         match self {
-            Self::Packed(pack) => {
-                pack.iter(now).for_each(visit);
+            Self::Packed(packed) => {
+                packed.iter(now).for_each(visit);
                 0
             }
             Self::Table(fields) => fields.scan(cursor, count, |entry| {
@@ -233,11 +234,11 @@ impl Hash {
     /// Makes ready for fields to be set, their names and values given in turn: as Redis, becomes a table at once if
     /// there are too many, or one is too long.
     pub fn prepare<'a>(&mut self, words: impl ExactSizeIterator<Item = &'a [u8]>, limits: Limits) {
-        let Self::Packed(pack) = &*self else {
+        let Self::Packed(packed) = &*self else {
             return;
         };
         let mut fits = words.len() / 2 <= limits.entries;
-        let mut bytes = pack.heap_size();
+        let mut bytes = packed.heap_size();
         for word in words {
             fits &= word.len() <= limits.value;
             bytes = bytes.saturating_add(word.len());
@@ -263,7 +264,7 @@ impl Hash {
         }
         let created = match self {
             Self::Table(fields) => return fields.set(name, value, keep),
-            Self::Packed(pack) => pack.store(name, value, keep),
+            Self::Packed(packed) => packed.store(name, value, keep),
         };
         self.fit(limits);
         created
@@ -273,9 +274,9 @@ impl Hash {
     pub fn remove(&mut self, name: &[u8]) -> bool {
         match self {
             Self::Table(fields) => fields.remove(name),
-            Self::Packed(pack) => match pack.find(name) {
+            Self::Packed(packed) => match packed.find(name) {
                 Some(pos) => {
-                    pack.remove(pos);
+                    packed.remove(pos);
                     true
                 }
                 None => false,
@@ -285,8 +286,8 @@ impl Hash {
 
     /// Makes room for deadlines. A listpack changes its kind, even if no deadline follows.
     pub fn allow_deadlines(&mut self) {
-        if let Self::Packed(pack) = self {
-            pack.allow_deadlines();
+        if let Self::Packed(packed) = self {
+            packed.allow_deadlines();
         }
     }
 
@@ -295,7 +296,7 @@ impl Hash {
         debug_assert!(deadline.is_none_or(|at| at > 0));
         self.allow_deadlines();
         match self {
-            Self::Packed(pack) => pack.set_deadline(name, deadline),
+            Self::Packed(packed) => packed.set_deadline(name, deadline),
             Self::Table(fields) => fields.set_deadline(name, deadline),
         }
     }
@@ -305,7 +306,7 @@ impl Hash {
     #[must_use]
     pub fn next_deadline(&self) -> Option<i64> {
         match self {
-            Self::Packed(pack) => pack.next_deadline(),
+            Self::Packed(packed) => packed.next_deadline(),
             Self::Table(fields) => fields.next_deadline(),
         }
     }
@@ -314,7 +315,7 @@ impl Hash {
     #[must_use]
     pub fn is_over(&self, now: i64) -> bool {
         match self {
-            Self::Packed(pack) => pack.is_over(now),
+            Self::Packed(packed) => packed.is_over(now),
             Self::Table(fields) => fields.is_over(now),
         }
     }
@@ -322,19 +323,19 @@ impl Hash {
     /// Removes up to `most` fields that are over and tells their names; returns how many.
     pub fn expire(&mut self, now: i64, most: usize, tell: impl FnMut(&[u8])) -> usize {
         match self {
-            Self::Packed(pack) => pack.expire(now, most, tell),
+            Self::Packed(packed) => packed.expire(now, most, tell),
             Self::Table(fields) => fields.expire(now, most, tell),
         }
     }
 
     fn become_table(&mut self, seed: Seed) {
-        let Self::Packed(pack) = &*self else {
+        let Self::Packed(packed) = &*self else {
             return;
         };
         let mut fields = Fields::new(seed);
         let mut buffers = [itoa::Buffer::new(), itoa::Buffer::new()];
         let [first, second] = &mut buffers;
-        for entry in pack.iter(i64::MIN) {
+        for entry in packed.iter(i64::MIN) {
             let name = entry.name.bytes(first);
             fields.set(name, entry.value.bytes(second), false);
             if entry.deadline.is_some() {
@@ -345,9 +346,10 @@ impl Hash {
     }
 }
 
-fn names_differ(pack: &Pack) -> bool {
-    let mut seen = HashSet::with_capacity(pack.total());
-    pack.iter(i64::MIN)
+fn names_differ(packed: &Packed) -> bool {
+    let mut seen = HashSet::with_capacity(packed.total());
+    packed
+        .iter(i64::MIN)
         .all(|entry| seen.insert(entry.name.to_vec()))
 }
 
@@ -374,7 +376,7 @@ impl DataType for Hash {
 
     fn encoding(&self) -> &'static str {
         match self {
-            Self::Packed(pack) if pack.is_timed() => "listpackex",
+            Self::Packed(packed) if packed.is_timed() => "listpackex",
             Self::Packed(_) => "listpack",
             Self::Table(_) => "hashtable",
         }
@@ -382,7 +384,7 @@ impl DataType for Hash {
 
     fn heap_size(&self) -> usize {
         match self {
-            Self::Packed(pack) => pack.heap_size(),
+            Self::Packed(packed) => packed.heap_size(),
             Self::Table(fields) => fields.heap_size(),
         }
     }

@@ -1,130 +1,73 @@
-//! Small hashes: entries one after another in a single run of bytes.
+//! Small hashes: entries one after another in a [`Pack`].
 //!
 //! ```text
-//! pack    = entry*  trailer
-//! entry   = name value            plain
-//!         | name value deadline   timed: in unix milliseconds, 0 for none
-//! trailer = u16le: number of entries, 0x7fff for "so many or more, walk"; 0x8000 if timed
+//! entry = name value            plain
+//!       | name value deadline   timed, as the pack's mark says: in unix milliseconds, 0 for none
 //! ```
 //!
-//! Names, values and deadlines are elements as [`crate::ds::listpack`] encodes them, without the lengths that are
-//! there for walking backwards: a listpack is made of them, byte for byte as Redis has it, when one is asked for.
 //! Timed entries stand in the order of their deadlines, those without one behind all others, so that what is over is a
 //! prefix and the next deadline is the third element.
 
-use smallvec::SmallVec;
-
 use super::Entry;
-use crate::ds::listpack::{Listpack, Value, decode, put_head, put_int};
-use crate::util::num::parse_i64;
+use crate::ds::listpack::Listpack;
+use crate::ds::pack::{Elements, Pack};
 
-/// A small hash. The bytes are as many as it needs: room is always made for exactly what comes, as an allocator leaves
-/// a block that shrinks where it is.
+/// A small hash.
 #[derive(Clone)]
-pub struct Pack(Box<[u8]>);
+pub struct Packed(Pack);
 
-/// Bytes of the trailer.
-const TRAILER: usize = 2;
-/// The bit that says whether entries have deadlines.
-const TIMED: u16 = 0x8000;
-/// So many entries, or more.
-const MANY: u16 = 0x7fff;
-
-/// Elements on their way into a pack.
-type Encoded = SmallVec<[u8; 128]>;
-
-fn encode(out: &mut Encoded, element: &[u8]) {
-    match parse_i64(element) {
-        Some(n) => put_int(out, n),
-        None => {
-            put_head(out, element.len());
-            out.extend_from_slice(element);
-        }
-    }
-}
-
-impl std::fmt::Debug for Pack {
+impl std::fmt::Debug for Packed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list().entries(self.iter(i64::MIN)).finish()
     }
 }
 
-impl Pack {
-    /// A pack without entries.
+impl Packed {
+    /// A hash without entries.
     pub(super) fn new() -> Self {
-        Self(Box::new([0; TRAILER]))
+        Self(Pack::new())
     }
 
     /// The entries of a listpack, if they are whole: their names, values and, with `timed`, deadlines.
     pub(super) fn of(lp: &Listpack, timed: bool) -> Option<Self> {
-        let width = if timed { 3 } else { 2 };
-        let elements = lp.len();
-        if !elements.is_multiple_of(width) {
-            return None;
+        let mut packed = Self(Pack::from_listpack(lp));
+        if timed {
+            packed.0.mark();
         }
-        let mut bytes = Vec::with_capacity(lp.byte_len());
-        for (pos, _) in lp {
-            let (_, size) = decode(lp.as_bytes(), pos)?;
-            bytes.extend_from_slice(lp.as_bytes().get(pos..pos + size)?);
-        }
-        let timed = if timed { TIMED } else { 0 };
-        bytes.extend_from_slice(&trailer(elements / width, timed).to_le_bytes());
-        let pack = Self(bytes.into_boxed_slice());
-        // A deadline that is no number ends the walk.
-        (pack.iter(i64::MIN).count() == elements / width).then_some(pack)
+        // An entry that is not whole, or a deadline that is no number, ends the walk.
+        let whole = packed.iter(i64::MIN).count() * packed.width() == packed.0.len();
+        whole.then_some(packed)
     }
 
-    fn trailer(&self) -> u16 {
-        self.0.last_chunk().map_or(0, |b| u16::from_le_bytes(*b))
-    }
-
-    pub(super) fn is_timed(&self) -> bool {
-        self.trailer() & TIMED != 0
-    }
-
-    /// Where the entries end.
     #[inline]
-    fn end(&self) -> usize {
-        self.0.len().saturating_sub(TRAILER)
+    pub(super) fn is_timed(&self) -> bool {
+        self.0.is_marked()
+    }
+
+    /// Elements of an entry.
+    #[inline]
+    fn width(&self) -> usize {
+        if self.is_timed() { 3 } else { 2 }
     }
 
     /// Bytes allocated.
     pub(super) fn heap_size(&self) -> usize {
-        self.0.len()
+        self.0.heap_size()
     }
 
     /// Number of entries, over or not.
+    #[inline]
     pub(super) fn total(&self) -> usize {
-        match self.trailer() & MANY {
-            MANY => self.iter(i64::MIN).count(),
-            n => usize::from(n),
-        }
-    }
-
-    /// The element at `pos` and the position behind it; none at the end.
-    #[inline]
-    fn step(&self, pos: usize) -> Option<(Value<'_>, usize)> {
-        let (value, size) = decode(self.0.get(..self.end())?, pos)?;
-        Some((value, pos + size))
-    }
-
-    /// The position behind the element at `pos`.
-    #[inline]
-    fn skip(&self, pos: usize) -> Option<usize> {
-        match *self.0.get(pos)? {
-            0..=0x7F => Some(pos + 1),
-            tag @ 0x80..=0xBF => Some(pos + 1 + usize::from(tag & 0x3F)),
-            _ => Some(self.step(pos)?.1),
-        }
+        self.0.len() / self.width()
     }
 
     /// The entry at `pos` and the position behind it; none at the end.
     #[inline]
     pub(super) fn entry(&self, pos: usize) -> Option<(Entry<'_>, usize)> {
-        let (name, pos) = self.step(pos)?;
-        let (value, pos) = self.step(pos)?;
+        let (name, pos) = self.0.step(pos)?;
+        let (value, pos) = self.0.step(pos)?;
         let (deadline, pos) = if self.is_timed() {
-            let (at, pos) = self.step(pos)?;
+            let (at, pos) = self.0.step(pos)?;
             (Some(at.as_int()?).filter(|at| *at != 0), pos)
         } else {
             (None, pos)
@@ -138,30 +81,16 @@ impl Pack {
     }
 
     /// Position of the entry of this name.
+    #[inline]
     pub(super) fn find(&self, name: &[u8]) -> Option<usize> {
-        let (number, timed) = (parse_i64(name), self.is_timed());
-        let mut pos = 0;
-        loop {
-            let (element, behind) = self.step(pos)?;
-            let hit = match element {
-                Value::Str(bytes) => bytes == name,
-                Value::Int(n) => number == Some(n),
-            };
-            if hit {
-                return Some(pos);
-            }
-            pos = self.skip(behind)?;
-            if timed {
-                pos = self.skip(pos)?;
-            }
-        }
+        self.0.find(name, self.width())
     }
 
     /// Where an entry with this deadline is put in: behind all others without one, else before the first that is not
     /// earlier.
     fn place_of(&self, deadline: Option<i64>) -> usize {
         let Some(at) = deadline else {
-            return self.end();
+            return self.0.end();
         };
         let mut pos = 0;
         while let Some((entry, behind)) = self.entry(pos)
@@ -201,45 +130,34 @@ impl Pack {
 
     /// Whether every entry is over.
     pub(super) fn is_over(&self, now: i64) -> bool {
-        self.end() > 0 && self.first_live(now).0 == self.end()
+        !self.0.is_empty() && self.first_live(now).0 == self.0.end()
     }
 
     /// The entries that are not over.
     pub(super) fn iter(&self, now: i64) -> Iter<'_> {
         Iter {
-            pack: self,
+            packed: self,
             pos: self.first_live(now).0,
         }
-    }
-
-    /// Replaces the bytes between two positions by encoded elements; `entries` is how many there are afterwards.
-    fn splice(&mut self, from: usize, to: usize, new: &[u8], entries: usize) {
-        let timed = self.trailer() & TIMED;
-        let mut bytes = std::mem::take(&mut self.0).into_vec();
-        bytes.reserve_exact(new.len().saturating_sub(to - from));
-        bytes.splice(from..to, new.iter().copied());
-        if let Some(place) = bytes.last_chunk_mut() {
-            *place = trailer(entries, timed).to_le_bytes();
-        }
-        self.0 = bytes.into_boxed_slice();
     }
 
     /// Adds an entry.
     fn add(&mut self, name: &[u8], value: &[u8], deadline: Option<i64>) {
         let place = self.place_of(deadline);
-        let mut new = Encoded::new();
-        encode(&mut new, name);
-        encode(&mut new, value);
+        let mut new = Elements::new();
+        new.push(name);
+        new.push(value);
         if self.is_timed() {
-            put_int(&mut new, deadline.unwrap_or(0));
+            new.push_int(deadline.unwrap_or(0));
         }
-        self.splice(place, place, &new, self.total() + 1);
+        self.0.splice(place..place, 0, &new);
     }
 
     /// Removes the entry at `pos`.
     pub(super) fn remove(&mut self, pos: usize) {
-        if let Some((_, behind)) = self.entry(pos) {
-            self.splice(pos, behind, &[], self.total() - 1);
+        let width = self.width();
+        if let Some(behind) = self.0.skip(pos, width) {
+            self.0.remove(pos..behind, width);
         }
     }
 
@@ -253,17 +171,17 @@ impl Pack {
         if deadline.is_some() && !keep {
             self.remove(pos);
             self.add(name, value, None);
-        } else if let Some(from) = self.skip(pos)
-            && let Some(to) = self.skip(from)
+        } else if let Some(from) = self.0.skip(pos, 1)
+            && let Some(to) = self.0.skip(from, 1)
         {
-            let mut new = Encoded::new();
-            encode(&mut new, value);
-            self.splice(from, to, &new, self.total());
+            let mut new = Elements::new();
+            new.push(value);
+            self.0.splice(from..to, 1, &new);
         }
         false
     }
 
-    /// Gives an entry another deadline, or none; whether there is such an entry. The pack is a timed one.
+    /// Gives an entry another deadline, or none; whether there is such an entry. The hash is a timed one.
     pub(super) fn set_deadline(&mut self, name: &[u8], deadline: Option<i64>) -> bool {
         let found = self
             .find(name)
@@ -291,7 +209,7 @@ impl Pack {
             (pos, n) = (behind, n + 1);
         }
         if n > 0 {
-            self.splice(0, pos, &[], self.total() - n);
+            self.0.remove(0..pos, n * self.width());
         }
         n
     }
@@ -301,26 +219,21 @@ impl Pack {
         if self.is_timed() {
             return;
         }
-        let mut bytes = Vec::with_capacity(self.0.len() + self.total());
-        let mut pos = 0;
-        while let Some((_, behind)) = self.entry(pos) {
-            bytes.extend_from_slice(self.0.get(pos..behind).unwrap_or_default());
-            put_int(&mut bytes, 0);
-            pos = behind;
+        let mut all = Elements::new();
+        for entry in self.iter(i64::MIN) {
+            all.push_value(entry.name);
+            all.push_value(entry.value);
+            all.push_int(0);
         }
-        bytes.extend_from_slice(&trailer(self.total(), TIMED).to_le_bytes());
-        self.0 = bytes.into_boxed_slice();
+        self.0 = Pack::of(&all);
+        self.0.mark();
     }
 }
 
-fn trailer(entries: usize, timed: u16) -> u16 {
-    u16::try_from(entries).unwrap_or(MANY).min(MANY) | timed
-}
-
-/// The entries of a pack from some position on.
+/// Entries from some position on.
 #[derive(Clone, Debug)]
 pub(super) struct Iter<'a> {
-    pack: &'a Pack,
+    packed: &'a Packed,
     pos: usize,
 }
 
@@ -329,27 +242,24 @@ impl<'a> Iterator for Iter<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Entry<'a>> {
-        let (entry, behind) = self.pack.entry(self.pos)?;
+        let (entry, behind) = self.packed.entry(self.pos)?;
         self.pos = behind;
         Some(entry)
     }
 }
 
 #[cfg(test)]
-impl Pack {
-    /// [`Pack::heap_size`], counted anew.
+impl Packed {
+    /// [`Packed::heap_size`], counted anew.
     pub(super) fn recounted(&self) -> usize {
-        let size = |element: Value<'_>| {
-            let mut out = Encoded::new();
-            encode(&mut out, element.bytes(&mut itoa::Buffer::new()));
-            out.len()
-        };
-        let deadline = |entry: Entry<'_>| match self.is_timed() {
-            true => size(Value::Int(entry.deadline.unwrap_or(0))),
-            false => 0,
-        };
-        let entries = self.iter(i64::MIN);
-        let bytes = entries.map(|e| size(e.name) + size(e.value) + deadline(e));
-        TRAILER + bytes.sum::<usize>()
+        let mut all = Elements::new();
+        for entry in self.iter(i64::MIN) {
+            all.push_value(entry.name);
+            all.push_value(entry.value);
+            if self.is_timed() {
+                all.push_int(entry.deadline.unwrap_or(0));
+            }
+        }
+        Pack::of(&all).heap_size()
     }
 }

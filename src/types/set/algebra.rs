@@ -6,7 +6,7 @@
 use std::cmp::Reverse;
 use std::ptr;
 
-use super::{Limits, Set};
+use super::{Limits, Repr, Set};
 use crate::ds::listpack::Value;
 use crate::util::num::parse_i64;
 
@@ -27,7 +27,7 @@ pub fn intersection(sets: &[&Set], limits: Limits) -> Set {
     let from_table = matches!(smallest, Some(Set::Table(_)));
     let mut only_ints = true;
     let mut common = match smallest {
-        Some(Set::Ints(_)) => Set::ints(),
+        Some(set) if matches!(set.repr(), Repr::Ints(_)) => Set::ints(),
         _ => Set::packed(),
     };
     each_of_intersection(sets, |member| {

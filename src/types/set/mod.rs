@@ -1,19 +1,20 @@
-//! Sets: a sorted run of integers, a listpack, or a hash table.
+//! Sets: a sorted run of integers, a few members of any kind, or a hash table.
 //!
-//! A set of integers is an [`Intset`], a small one of anything else a [`Listpack`], both byte for byte as in Redis; a
-//! big one is a [`Members`]. Adding turns one into the next when a limit is crossed, at the moments of Redis 7.2, and
+//! A set of integers is an [`Intset`], byte for byte as in Redis, a small one of anything else a [`Pack`], to the outside
+//! a listpack; a big one is a [`Members`]. Adding turns one into the next when a limit is crossed, at the moments of Redis 7.2, and
 //! removing never turns back; only what builds a set anew ([`Set::pop_many`], intersections) may come out smaller.
 
 mod algebra;
 mod members;
 mod random;
+mod small;
 #[cfg(test)]
 mod tests;
 
 use super::{DataType, Value as AnyValue};
 use crate::ds::intset::Intset;
 use crate::ds::listpack::{Listpack, MAX_BYTES, Value};
-use crate::ds::packed::Needle;
+use crate::ds::pack::{Elements, Pack};
 use crate::ds::table::Seed;
 use crate::util::num::parse_i64;
 
@@ -22,19 +23,16 @@ pub use algebra::{
 };
 pub use members::Members;
 pub use random::Draws;
+pub use small::Small;
 
 /// More integers than this are never an intset.
 const INTSET_MOST: usize = 1 << 30;
-/// Unused bytes that a listpack may keep, beside a quarter of its size.
-const SLACK: usize = 64;
 
 /// A set.
 #[derive(Debug, Clone)]
 pub enum Set {
-    /// Integers only.
-    Ints(Box<Intset>),
-    /// A few members of any kind.
-    Packed(Box<Listpack>),
+    /// Integers only, or a few members of any kind.
+    Small(Small),
     /// Many members, or long ones.
     Table(Box<Members>),
 }
@@ -45,9 +43,9 @@ const _: () = assert!(size_of::<Set>() == 16);
 #[derive(Debug, Clone, Copy)]
 pub enum Repr<'a> {
     /// Integers only.
-    Ints(&'a Intset),
+    Ints(Intset<&'a [u8]>),
     /// A few members of any kind.
-    Packed(&'a Listpack),
+    Packed(&'a Pack),
     /// Many members, or long ones.
     Table(&'a Members),
 }
@@ -90,17 +88,17 @@ impl Set {
 
     /// An empty set of integers.
     pub fn ints() -> Set {
-        Set::Ints(Box::default())
+        Set::Small(Small::of_ints(Intset::new()))
     }
 
-    /// An empty set in a listpack.
+    /// An empty set of members of any kind.
     pub fn packed() -> Set {
-        Set::Packed(Box::default())
+        Set::Small(Small::of_pack(Pack::new()))
     }
 
     /// A set of these integers.
     pub fn from_ints(ints: Intset, limits: Limits) -> Set {
-        let mut set = Set::Ints(Box::new(ints));
+        let mut set = Set::Small(Small::of_ints(ints));
         set.check_ints(limits);
         set
     }
@@ -109,7 +107,7 @@ impl Set {
     ///
     /// # Errors
     /// [`Corrupt`] when there is none, or one is there twice.
-    pub fn from_packed(packed: Listpack, limits: Limits) -> Result<Set, Corrupt> {
+    pub fn from_packed(packed: &Listpack, limits: Limits) -> Result<Set, Corrupt> {
         let mut seen = Members::new(limits.seed);
         let mut text = itoa::Buffer::new();
         let distinct = packed.iter().all(|(_, v)| seen.add(v.bytes(&mut text)));
@@ -119,7 +117,7 @@ impl Set {
         Ok(if seen.len() > limits.max_packed {
             Set::Table(Box::new(seen))
         } else {
-            Set::Packed(Box::new(packed))
+            Set::Small(Small::of_pack(Pack::from_listpack(packed)))
         })
     }
 
@@ -129,68 +127,68 @@ impl Set {
     }
 
     /// What the members are kept in.
+    #[inline]
     pub fn repr(&self) -> Repr<'_> {
         match self {
-            Set::Ints(ints) => Repr::Ints(ints),
-            Set::Packed(lp) => Repr::Packed(lp),
+            Set::Small(small) => small.repr(),
             Set::Table(members) => Repr::Table(members),
         }
     }
 
     /// Number of members.
     pub fn len(&self) -> usize {
-        match self {
-            Set::Ints(ints) => ints.len(),
-            Set::Packed(lp) => lp.len(),
-            Set::Table(members) => members.len(),
+        match self.repr() {
+            Repr::Ints(ints) => ints.len(),
+            Repr::Packed(pack) => pack.len(),
+            Repr::Table(members) => members.len(),
         }
     }
 
     /// Whether there is no member.
     pub fn is_empty(&self) -> bool {
-        match self {
-            Set::Ints(ints) => ints.is_empty(),
-            Set::Packed(lp) => lp.is_empty(),
-            Set::Table(members) => members.is_empty(),
+        match self.repr() {
+            Repr::Ints(ints) => ints.is_empty(),
+            Repr::Packed(pack) => pack.is_empty(),
+            Repr::Table(members) => members.is_empty(),
         }
     }
 
-    /// The members: integers ascending, those of a listpack as they were added, those of a table in no order.
+    /// The members: integers ascending, those of a pack as they were added, those of a table in no order.
     pub fn iter(&self) -> impl Iterator<Item = Value<'_>> {
-        let (ints, packed, table) = match self {
-            Set::Ints(ints) => (Some(ints), None, None),
-            Set::Packed(lp) => (None, Some(lp), None),
-            Set::Table(members) => (None, None, Some(members)),
+        let (ints, packed, table) = match self.repr() {
+            Repr::Ints(ints) => (Some(ints), None, None),
+            Repr::Packed(pack) => (None, Some(pack), None),
+            Repr::Table(members) => (None, None, Some(members)),
         };
-        let ints = ints.into_iter().flat_map(|i| i.iter()).map(Value::Int);
-        let packed = packed.into_iter().flat_map(|p| p.iter()).map(|(_, v)| v);
-        let table = table.into_iter().flat_map(|t| t.iter()).map(Value::Str);
+        let ints = ints.into_iter().flat_map(Intset::into_ints).map(Value::Int);
+        let packed = packed.into_iter().flat_map(Pack::iter).map(|(_, v)| v);
+        let table = table.into_iter().flat_map(Members::iter).map(Value::Str);
         ints.chain(packed).chain(table)
     }
 
     /// Whether there is such a member.
     pub fn contains(&self, member: &[u8]) -> bool {
-        match self {
-            Set::Ints(ints) => parse_i64(member).is_some_and(|n| ints.contains(n)),
-            Set::Packed(lp) => find(lp, member).is_some(),
-            Set::Table(members) => members.contains(member),
+        match self.repr() {
+            Repr::Ints(ints) => parse_i64(member).is_some_and(|n| ints.contains(n)),
+            Repr::Packed(pack) => pack.find(member, 1).is_some(),
+            Repr::Table(members) => members.contains(member),
         }
     }
 
     /// Whether there is such a member, given as another set has it.
     pub fn contains_value(&self, member: Value<'_>) -> bool {
-        match (self, member) {
-            (Set::Ints(ints), Value::Int(n)) => ints.contains(n),
+        match (self.repr(), member) {
+            (Repr::Ints(ints), Value::Int(n)) => ints.contains(n),
             (_, member) => self.contains(member.bytes(&mut itoa::Buffer::new())),
         }
     }
 
     /// Makes ready for an addition of `count` members: what cannot hold so many becomes a table at once.
     pub fn expect(&mut self, count: usize, limits: Limits) {
-        let too_many = match self {
-            Set::Ints(_) => count > limits.max_intset,
-            Set::Packed(_) => count > limits.max_packed,
-            Set::Table(_) => false,
+        let too_many = match self.repr() {
+            Repr::Ints(_) => count > limits.max_intset,
+            Repr::Packed(_) => count > limits.max_packed,
+            Repr::Table(_) => false,
         };
         if too_many {
             self.make_table(limits.seed);
@@ -199,65 +197,64 @@ impl Set {
 
     /// Adds a member; returns whether it was not in yet.
     pub fn add(&mut self, member: &[u8], limits: Limits) -> bool {
-        match self {
-            Set::Table(members) => members.add(member),
-            Set::Packed(lp) => {
-                if find(lp, member).is_some() {
-                    return false;
+        let packs = match self {
+            Set::Table(members) => return members.add(member),
+            Set::Small(small) => match small.repr() {
+                Repr::Packed(pack) if pack.find(member, 1).is_some() => return false,
+                Repr::Packed(pack) => {
+                    pack.len() < limits.max_packed && fits(member, pack.heap_size(), limits)
                 }
-                if lp.len() < limits.max_packed && fits(member, lp.byte_len(), limits) {
-                    push(lp, member);
-                } else {
-                    self.make_table(limits.seed).add(member);
-                }
-                true
-            }
-            Set::Ints(ints) => {
-                if let Some(n) = parse_i64(member) {
-                    return self.add_int(n, limits);
-                }
-                // No integer takes more than eleven bytes of a listpack.
-                let packs = ints.len() < limits.max_packed
-                    && longest(ints) <= limits.max_value
-                    && fits(member, ints.len().saturating_mul(11), limits);
-                if packs {
-                    push(self.make_packed(), member);
-                } else {
-                    self.make_table(limits.seed).add(member);
-                }
-                true
-            }
+                Repr::Ints(ints) => match parse_i64(member) {
+                    Some(n) => return self.add_int(n, limits),
+                    // No integer takes more than nine bytes of a pack.
+                    None => {
+                        ints.len() < limits.max_packed
+                            && longest(ints) <= limits.max_value
+                            && fits(member, ints.len().saturating_mul(9), limits)
+                    }
+                },
+                Repr::Table(_) => false,
+            },
+        };
+        if packs {
+            self.make_packed().push(member);
+        } else {
+            self.make_table(limits.seed).add(member);
         }
+        true
     }
 
     /// Adds a member, given as another set has it; returns whether it was not in yet.
     pub fn add_value(&mut self, member: Value<'_>, limits: Limits) -> bool {
-        match (&self, member) {
-            (Set::Ints(_), Value::Int(n)) => self.add_int(n, limits),
+        match (self.repr(), member) {
+            (Repr::Ints(_), Value::Int(n)) => self.add_int(n, limits),
             (_, member) => self.add(member.bytes(&mut itoa::Buffer::new()), limits),
         }
     }
 
     /// Removes a member; returns whether it was in.
     pub fn remove(&mut self, member: &[u8]) -> bool {
-        match self {
-            Set::Ints(ints) => parse_i64(member).is_some_and(|n| ints.remove(n)),
-            Set::Packed(lp) => {
-                let found = find(lp, member);
-                if let Some(pos) = found {
-                    lp.remove(pos, 1);
-                    trim(lp);
+        let small = match self {
+            Set::Table(members) => return members.remove(member),
+            Set::Small(small) => small,
+        };
+        match small.repr() {
+            Repr::Packed(pack) => {
+                let from = pack.find(member, 1);
+                let to = from.and_then(|from| pack.skip(from, 1));
+                if let (Some(from), Some(to)) = (from, to) {
+                    small.pack_mut().remove(from..to, 1);
                 }
-                found.is_some()
+                to.is_some()
             }
-            Set::Table(members) => members.remove(member),
+            _ => parse_i64(member).is_some_and(|n| small.remove_int(n)),
         }
     }
 
     /// Removes a member, given as another set has it; returns whether it was in.
     pub fn remove_value(&mut self, member: Value<'_>) -> bool {
         match (&mut *self, member) {
-            (Set::Ints(ints), Value::Int(n)) => ints.remove(n),
+            (Set::Small(small), Value::Int(n)) if small.is_ints() => small.remove_int(n),
             (_, member) => self.remove(member.bytes(&mut itoa::Buffer::new())),
         }
     }
@@ -275,26 +272,28 @@ impl Set {
     }
 
     fn add_int(&mut self, value: i64, limits: Limits) -> bool {
-        let Set::Ints(ints) = self else {
-            return self.add_value(Value::Int(value), limits);
-        };
-        let added = ints.add(value);
-        if added {
-            self.check_ints(limits);
+        match self {
+            Set::Small(small) if small.is_ints() => {
+                let added = small.add_int(value);
+                if added {
+                    self.check_ints(limits);
+                }
+                added
+            }
+            _ => self.add(itoa::Buffer::new().format(value).as_bytes(), limits),
         }
-        added
     }
 
     /// Too many integers go straight to a table.
     fn check_ints(&mut self, limits: Limits) {
-        if matches!(self, Set::Ints(ints) if ints.len() > limits.max_intset()) {
+        if matches!(self.repr(), Repr::Ints(ints) if ints.len() > limits.max_intset()) {
             self.make_table(limits.seed);
         }
     }
 
     /// If integers are all there is, and not too many, they become an intset.
     fn make_ints(&mut self, limits: Limits) {
-        if matches!(self, Set::Ints(_)) || self.len() > limits.max_intset() {
+        if matches!(self.repr(), Repr::Ints(_)) || self.len() > limits.max_intset() {
             return;
         }
         let number = |v: Value<'_>| match v {
@@ -304,25 +303,19 @@ impl Set {
         let mut ints = Intset::new();
         let all = self.iter().all(|v| number(v).is_some_and(|n| ints.add(n)));
         if all {
-            *self = Set::Ints(Box::new(ints));
+            *self = Set::Small(Small::of_ints(ints));
         }
     }
 
-    fn make_packed(&mut self) -> &mut Listpack {
-        if !matches!(self, Set::Packed(_)) {
-            let mut lp = Listpack::new();
-            let mut text = itoa::Buffer::new();
-            lp.append(|out| {
-                self.iter().for_each(|v| match v {
-                    Value::Int(n) => out.push_int(n),
-                    other => out.push(other.bytes(&mut text)),
-                });
-            });
-            *self = Set::Packed(Box::new(lp));
+    fn make_packed(&mut self) -> &mut Pack {
+        if !matches!(self.repr(), Repr::Packed(_)) {
+            let mut members = Elements::new();
+            self.iter().for_each(|v| members.push_value(v));
+            *self = Set::Small(Small::of_pack(Pack::of(&members)));
         }
         match self {
-            Set::Packed(lp) => lp,
-            _ => unreachable!("made a listpack just above"),
+            Set::Small(small) => small.pack_mut(),
+            Set::Table(_) => unreachable!("made a pack just above"),
         }
     }
 
@@ -337,38 +330,20 @@ impl Set {
         }
         match self {
             Set::Table(members) => members,
-            _ => unreachable!("made a table just above"),
+            Set::Small(_) => unreachable!("made a table just above"),
         }
     }
 }
 
-/// Position of a member in a listpack.
-fn find(lp: &Listpack, member: &[u8]) -> Option<usize> {
-    let member = Needle::new(member);
-    lp.iter().find(|&(_, v)| member.is(v)).map(|(pos, _)| pos)
-}
-
-/// Whether a listpack of this size may take this member.
+/// Whether a pack of this size may take this member.
 fn fits(member: &[u8], size: usize, limits: Limits) -> bool {
     member.len() <= limits.max_value && member.len().saturating_add(size) <= MAX_BYTES
 }
 
 /// Bytes of the longest integer as text: it is the least or the greatest.
-fn longest(ints: &Intset) -> usize {
+fn longest(ints: Intset<&[u8]>) -> usize {
     let digits = |n: Option<i64>| n.map_or(0, |n| itoa::Buffer::new().format(n).len());
     digits(ints.min()).max(digits(ints.max()))
-}
-
-fn push(lp: &mut Listpack, member: &[u8]) {
-    lp.push(member);
-    trim(lp);
-}
-
-/// Gives back much that is unused.
-fn trim(lp: &mut Listpack) {
-    if lp.capacity() > lp.byte_len() + lp.byte_len() / 4 + SLACK {
-        lp.shrink();
-    }
 }
 
 impl DataType for Set {
@@ -393,17 +368,16 @@ impl DataType for Set {
     }
 
     fn encoding(&self) -> &'static str {
-        match self {
-            Set::Ints(_) => "intset",
-            Set::Packed(_) => "listpack",
-            Set::Table(_) => "hashtable",
+        match self.repr() {
+            Repr::Ints(_) => "intset",
+            Repr::Packed(_) => "listpack",
+            Repr::Table(_) => "hashtable",
         }
     }
 
     fn heap_size(&self) -> usize {
         match self {
-            Set::Ints(ints) => size_of::<Intset>() + ints.capacity(),
-            Set::Packed(lp) => size_of::<Listpack>() + lp.capacity(),
+            Set::Small(small) => small.heap_size(),
             Set::Table(members) => size_of::<Members>() + members.memory(),
         }
     }

@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 
-use super::{Limits, Members, Set};
+use super::{Limits, Members, Repr, Set};
 use crate::ds::bytes::SmallBytes;
 use crate::ds::intset::Intset;
-use crate::ds::listpack::{Listpack, Value};
+use crate::ds::listpack::Value;
+use crate::ds::pack::{Elements, Pack};
 use crate::util::rng::Rng;
 
 /// Picks a number of things out of a number of things that pass by one after the other.
@@ -34,9 +35,9 @@ pub struct Draws<'a>(From<'a>);
 
 #[derive(Debug)]
 enum From<'a> {
-    Ints(&'a Intset),
-    /// The positions of all elements, so that a draw need not walk.
-    Packed(&'a Listpack, Vec<usize>),
+    Ints(Intset<&'a [u8]>),
+    /// The positions of all members, so that a draw need not walk.
+    Packed(&'a Pack, Vec<usize>),
     Table(&'a Members),
 }
 
@@ -45,7 +46,7 @@ impl<'a> Draws<'a> {
     pub fn draw(&self, rng: &mut Rng) -> Option<Value<'a>> {
         match &self.0 {
             From::Ints(ints) => ints.get(rng.index(ints.len())).map(Value::Int),
-            From::Packed(lp, at) => lp.get(*at.get(rng.index(at.len()))?),
+            From::Packed(pack, at) => Some(pack.step(*at.get(rng.index(at.len()))?)?.0),
             From::Table(members) => members.random(rng).map(Value::Str),
         }
     }
@@ -54,22 +55,22 @@ impl<'a> Draws<'a> {
 impl Set {
     /// A member drawn at random; none if the set is empty.
     pub fn random(&self, rng: &mut Rng) -> Option<Value<'_>> {
-        match self {
-            Set::Ints(ints) => ints.get(rng.index(ints.len())).map(Value::Int),
-            Set::Packed(lp) => {
-                let index = i64::try_from(rng.index(lp.len())).ok()?;
-                lp.get(lp.seek(index)?)
+        match self.repr() {
+            Repr::Ints(ints) => ints.get(rng.index(ints.len())).map(Value::Int),
+            Repr::Packed(pack) => {
+                let at = pack.skip(0, rng.index(pack.len()))?;
+                Some(pack.step(at)?.0)
             }
-            Set::Table(members) => members.random(rng).map(Value::Str),
+            Repr::Table(members) => members.random(rng).map(Value::Str),
         }
     }
 
     /// For many draws from the whole set.
     pub fn draws(&self) -> Draws<'_> {
-        Draws(match self {
-            Set::Ints(ints) => From::Ints(ints),
-            Set::Packed(lp) => From::Packed(lp, lp.iter().map(|(pos, _)| pos).collect()),
-            Set::Table(members) => From::Table(members),
+        Draws(match self.repr() {
+            Repr::Ints(ints) => From::Ints(ints),
+            Repr::Packed(pack) => From::Packed(pack, pack.iter().map(|(pos, _)| pos).collect()),
+            Repr::Table(members) => From::Table(members),
         })
     }
 
@@ -80,7 +81,7 @@ impl Set {
             return self.iter().for_each(visit);
         }
         // One walk over a set that is not much larger than the sample beats drawing again and again what was drawn.
-        if count >= len / 3 || matches!(self, Set::Packed(_)) {
+        if count >= len / 3 || matches!(self.repr(), Repr::Packed(_)) {
             let mut chooser = Chooser::new(count, len);
             self.iter()
                 .filter(|_| chooser.picks_next(rng))
@@ -89,8 +90,8 @@ impl Set {
         }
         let mut seen = HashSet::with_capacity(count);
         while seen.len() < count {
-            match self {
-                Set::Table(members) => {
+            match self.repr() {
+                Repr::Table(members) => {
                     let Some(member) = members.random(rng) else {
                         return;
                     };
@@ -98,10 +99,10 @@ impl Set {
                         visit(Value::Str(member));
                     }
                 }
-                _ => {
+                repr => {
                     let index = rng.index(len);
                     if seen.insert(index)
-                        && let Set::Ints(ints) = self
+                        && let Repr::Ints(ints) = repr
                         && let Some(n) = ints.get(index)
                     {
                         visit(Value::Int(n));
@@ -134,8 +135,8 @@ impl Set {
         let len = self.len();
         let left = len.saturating_sub(count);
         if left.saturating_mul(5) <= count {
-            let mut kept = match self {
-                Set::Ints(_) => Set::ints(),
+            let mut kept = match self.repr() {
+                Repr::Ints(_) => Set::ints(),
                 _ => Set::packed(),
             };
             let mut chooser = Chooser::new(left, len);
@@ -151,26 +152,25 @@ impl Set {
         }
         let mut chooser = Chooser::new(count, len);
         match self {
-            Set::Ints(ints) => ints.retain(|n| {
-                let goes = chooser.picks_next(rng);
-                if goes {
-                    visit(Value::Int(n));
-                }
-                !goes
-            }),
-            Set::Packed(lp) => {
-                let mut kept = Listpack::with_capacity(lp.byte_len());
-                kept.append(|out| {
-                    for (_, member) in lp.iter() {
-                        match member {
-                            gone if chooser.picks_next(rng) => visit(gone),
-                            Value::Int(n) => out.push_int(n),
-                            Value::Str(s) => out.push(s),
-                        }
+            Set::Small(small) if small.is_ints() => small.edit_ints(|ints| {
+                ints.retain(|n| {
+                    let goes = chooser.picks_next(rng);
+                    if goes {
+                        visit(Value::Int(n));
                     }
+                    !goes
                 });
-                kept.shrink();
-                **lp = kept;
+            }),
+            Set::Small(small) => {
+                let mut kept = Elements::new();
+                for (_, member) in small.pack_mut().iter() {
+                    if chooser.picks_next(rng) {
+                        visit(member);
+                    } else {
+                        kept.push_value(member);
+                    }
+                }
+                *small.pack_mut() = Pack::of(&kept);
             }
             Set::Table(members) => {
                 let popped = std::iter::from_fn(|| members.pop(rng));

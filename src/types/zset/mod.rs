@@ -25,7 +25,7 @@ pub use range::{InvalidRange, LexBound, LexRange, RankRange, ScoreBound, ScoreRa
 #[derive(Clone, Debug)]
 pub enum ZSet {
     /// A listpack.
-    Packed(Box<Packed>),
+    Packed(Packed),
     /// A hash table and an ordered tree.
     Big(Box<Big>),
 }
@@ -66,7 +66,7 @@ impl ZSet {
     #[must_use]
     pub fn new(limits: Limits, count: usize, length: usize) -> Self {
         if count <= limits.entries && length <= limits.value {
-            Self::Packed(Box::default())
+            Self::Packed(Packed::default())
         } else {
             Self::Big(Box::new(Big::new(limits.seed)))
         }
@@ -90,10 +90,10 @@ impl ZSet {
     ///
     /// # Errors
     /// When it is not the listpack of a sorted set.
-    pub fn from_listpack(listpack: Listpack, limits: Limits) -> Result<Self, listpack::Corrupt> {
+    pub fn from_listpack(listpack: &Listpack, limits: Limits) -> Result<Self, listpack::Corrupt> {
         let packed = Packed::from_listpack(listpack).ok_or(listpack::Corrupt)?;
         let count = packed.len();
-        let mut set = Self::Packed(Box::new(packed));
+        let mut set = Self::Packed(packed);
         set.expect(count, limits);
         Ok(set)
     }
@@ -160,7 +160,7 @@ impl ZSet {
         let Some(score) = decide(None) else {
             return Change::None;
         };
-        let bytes = packed.listpack().byte_len() + member.len();
+        let bytes = packed.heap_size() + member.len();
         let fits = packed.len() < limits.entries
             && member.len() <= limits.value
             && bytes <= listpack::MAX_BYTES;

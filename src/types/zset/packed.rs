@@ -1,17 +1,20 @@
-//! Small sorted sets: a listpack of members, each followed by its score, in order.
+//! Small sorted sets: members, each followed by its score, in order.
 
 use std::ops::Range;
 
+use smallvec::SmallVec;
+
 use super::range::{LexRange, ScoreRange, compare, stored, whole};
 use crate::ds::listpack::{Listpack, Value};
+use crate::ds::pack::{Elements, Pack};
 use crate::util::num;
 
-/// Unused bytes that are kept beside as many as are used.
-const SLACK: usize = 64;
-
-/// Pairs of member and score in a listpack, byte for byte as Redis lays them out.
+/// Pairs of member and score.
 #[derive(Clone, Debug, Default)]
-pub struct Packed(Listpack);
+pub struct Packed(Pack);
+
+/// Elements of a pair.
+const PAIR: usize = 2;
 
 /// A pair and where it is.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +26,7 @@ struct Pair<'a> {
 
 impl Packed {
     /// Takes a listpack, if it is one of a sorted set: members that are all different, with scores, in order.
-    pub(super) fn from_listpack(listpack: Listpack) -> Option<Self> {
+    pub(super) fn from_listpack(listpack: &Listpack) -> Option<Self> {
         let mut members = Vec::new();
         let mut last: Option<(f64, Vec<u8>)> = None;
         let mut elements = listpack.iter();
@@ -38,61 +41,52 @@ impl Packed {
         }
         members.sort_unstable();
         let distinct = members.windows(2).all(|pair| pair[0] != pair[1]);
-        distinct.then_some(Self(listpack))
+        distinct.then(|| Self(Pack::from_listpack(listpack)))
     }
 
-    /// The listpack.
+    /// The pairs as Redis has them in a listpack.
     #[must_use]
-    pub fn listpack(&self) -> &Listpack {
-        &self.0
+    pub fn to_listpack(&self) -> Listpack {
+        self.0.to_listpack()
     }
 
+    /// Bytes allocated.
     pub(super) fn heap_size(&self) -> usize {
-        size_of::<Self>() + self.0.capacity()
+        self.0.heap_size()
     }
 
+    #[inline]
     pub(super) fn len(&self) -> usize {
-        self.0.len() / 2
+        self.0.len() / PAIR
+    }
+
+    /// The pair at a position, and the position behind it; none at the end.
+    #[inline]
+    fn pair(&self, at: usize) -> Option<(Pair<'_>, usize)> {
+        let (member, behind) = self.0.step(at)?;
+        let (score, behind) = self.0.step(behind)?;
+        let score = stored(score).unwrap_or_default();
+        Some((Pair { at, member, score }, behind))
     }
 
     fn pairs(&self) -> impl Iterator<Item = Pair<'_>> {
-        let mut next = self.0.first();
+        let mut at = 0;
         std::iter::from_fn(move || {
-            let at = next?;
-            let (member, after) = self.0.step(at)?;
-            let (score, after) = self.0.step(after)?;
-            next = Some(after);
-            let score = stored(score).unwrap_or_default();
-            Some(Pair { at, member, score })
+            let (pair, behind) = self.pair(at)?;
+            at = behind;
+            Some(pair)
         })
     }
 
     /// Where a member is, and its score.
     pub(super) fn find(&self, member: &[u8]) -> Option<(usize, f64)> {
-        let number = num::parse_i64(member);
-        let mut at = self.0.first()?;
-        loop {
-            let (value, score_at) = self.0.step(at)?;
-            let found = match (value, number) {
-                (Value::Int(n), Some(number)) => n == number,
-                (Value::Str(bytes), None) => bytes == member,
-                _ => false,
-            };
-            if found {
-                return Some((at, stored(self.0.get(score_at)?)?));
-            }
-            at = self.0.skip(score_at, 1)?;
-        }
+        let at = self.0.find(member, PAIR)?;
+        Some((at, self.pair(at)?.0.score))
     }
 
     pub(super) fn rank(&self, member: &[u8]) -> Option<(usize, f64)> {
-        let number = num::parse_i64(member);
-        let is = |value| match value {
-            Value::Int(n) => Some(n) == number,
-            Value::Str(bytes) => bytes == member,
-        };
-        let found = self.pairs().enumerate().find(|(_, pair)| is(pair.member));
-        found.map(|(rank, pair)| (rank, pair.score))
+        let (at, score) = self.find(member)?;
+        Some((self.pairs().take_while(|pair| pair.at < at).count(), score))
     }
 
     /// Puts in a member that is not there.
@@ -110,43 +104,42 @@ impl Packed {
     }
 
     fn put(&mut self, at: usize, member: &[u8], score: f64) {
-        self.0.insert_all(at, |pair| {
-            pair.push(member);
-            match whole(score) {
-                Some(number) => pair.push_int(number),
-                None => {
-                    let mut text = Vec::with_capacity(24);
-                    num::write_f64(&mut text, score);
-                    pair.push(&text);
-                }
+        let mut pair = Elements::new();
+        pair.push(member);
+        match whole(score) {
+            Some(number) => pair.push_int(number),
+            None => {
+                let mut text = Vec::with_capacity(24);
+                num::write_f64(&mut text, score);
+                pair.push(&text);
             }
-        });
+        }
+        self.0.splice(at..at, 0, &pair);
     }
 
     /// Removes the pair at a position.
     pub(super) fn remove_at(&mut self, at: usize) {
-        self.0.remove(at, 2);
-        self.give_back();
+        if let Some(behind) = self.0.skip(at, PAIR) {
+            self.0.remove(at..behind, PAIR);
+        }
     }
 
     /// Removes the pairs of these ranks.
     pub(super) fn remove(&mut self, ranks: Range<usize>) {
-        if let Some(at) = self.position(ranks.start) {
-            self.0.remove(at, 2 * ranks.len());
-            self.give_back();
+        let ranks = ranks.start..ranks.end.min(self.len());
+        if ranks.is_empty() {
+            return;
+        }
+        if let Some(at) = self.position(ranks.start)
+            && let Some(behind) = self.0.skip(at, PAIR * ranks.len())
+        {
+            self.0.remove(at..behind, PAIR * ranks.len());
         }
     }
 
-    /// Frees memory once there is too much of it.
-    fn give_back(&mut self) {
-        if self.0.capacity() > 2 * self.0.byte_len() + SLACK {
-            self.0.shrink();
-        }
-    }
-
-    /// Where the pair of a rank is.
+    /// Where the pair of a rank is; the end for the rank behind the last.
     fn position(&self, rank: usize) -> Option<usize> {
-        self.0.skip(self.0.first()?, 2 * rank)
+        self.0.skip(0, PAIR * rank)
     }
 
     pub(super) fn score_ranks(&self, range: &ScoreRange) -> Range<usize> {
@@ -180,48 +173,65 @@ impl Packed {
         start..rest.map_or(after.len(), |at| start + at)
     }
 
+    /// So many pairs from a rank on.
     pub(super) fn iter(&self, from: usize, count: usize) -> Iter<'_> {
+        let at = self.position(from).unwrap_or_else(|| self.0.end());
         Iter {
-            listpack: &self.0,
-            at: self.position(from).unwrap_or_else(|| self.0.end()),
-            left: count,
-            back: false,
+            packed: self,
+            way: Way::On { at, left: count },
         }
     }
 
+    /// So many pairs from a rank backwards.
     pub(super) fn iter_back(&self, from: usize, count: usize) -> Iter<'_> {
+        let behind = from.saturating_add(1).min(self.len());
+        let pairs = self.positions(behind.saturating_sub(count));
         Iter {
-            listpack: &self.0,
-            at: self.position(from + 1).unwrap_or_else(|| self.0.end()),
-            left: count,
-            back: true,
+            packed: self,
+            way: Way::Back(pairs.take(behind.min(count)).collect()),
         }
+    }
+
+    /// Positions of the pairs from a rank on.
+    fn positions(&self, from: usize) -> impl Iterator<Item = u32> {
+        let mut next = self.position(from);
+        std::iter::from_fn(move || {
+            let at = next.filter(|&at| at < self.0.end())?;
+            next = self.0.skip(at, PAIR);
+            u32::try_from(at).ok()
+        })
     }
 }
 
-/// Pairs of a listpack in order, either way.
+/// Pairs in order, either way.
 #[derive(Clone, Debug)]
 pub(super) struct Iter<'a> {
-    listpack: &'a Listpack,
-    /// The next pair, or the one after it when going back.
-    at: usize,
-    left: usize,
-    back: bool,
+    packed: &'a Packed,
+    way: Way,
+}
+
+#[derive(Clone, Debug)]
+enum Way {
+    /// Where the next pair is, and how many are to come.
+    On { at: usize, left: usize },
+    /// Where the pairs are that are to come, the next one last: there is no walking backwards.
+    Back(SmallVec<[u32; 4]>),
 }
 
 impl<'a> Iterator for Iter<'a> {
     type Item = (Value<'a>, f64);
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.left = self.left.checked_sub(1)?;
-        if self.back {
-            self.at = self.listpack.prev(self.listpack.prev(self.at)?)?;
-        }
-        let (member, after) = self.listpack.step(self.at)?;
-        let (score, after) = self.listpack.step(after)?;
-        if !self.back {
-            self.at = after;
-        }
-        Some((member, stored(score)?))
+        let packed = self.packed;
+        let pair = match &mut self.way {
+            Way::On { at, left } => {
+                *left = left.checked_sub(1)?;
+                let (pair, behind) = packed.pair(*at)?;
+                *at = behind;
+                pair
+            }
+            Way::Back(positions) => packed.pair(positions.pop()? as usize)?.0,
+        };
+        Some((pair.member, pair.score))
     }
 }

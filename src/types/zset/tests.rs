@@ -242,8 +242,8 @@ proptest! {
         let (mut set, mut model) = (ZSet::new(limits, 1, 1), Model::default());
         ops.iter().for_each(|op| apply(&mut set, &mut model, limits, op));
         let ZSet::Packed(packed) = &set else { panic!("it is small") };
-        let bytes = packed.listpack().as_bytes().to_vec();
-        let again = ZSet::from_listpack(Listpack::from_bytes(bytes).unwrap(), limits).unwrap();
+        let bytes = packed.to_listpack().into_bytes();
+        let again = ZSet::from_listpack(&Listpack::from_bytes(bytes).unwrap(), limits).unwrap();
         prop_assert_eq!(collect(again.iter()), model.sorted());
     }
 }
@@ -266,7 +266,11 @@ fn scores_are_stored_as_redis_stores_them() {
     let ZSet::Packed(packed) = &set else {
         panic!("it is small")
     };
-    let elements: Vec<Vec<u8>> = packed.listpack().iter().map(|(_, v)| v.to_vec()).collect();
+    let elements: Vec<Vec<u8>> = packed
+        .to_listpack()
+        .iter()
+        .map(|(_, v)| v.to_vec())
+        .collect();
     let want = [
         "a",
         "-3",
@@ -335,7 +339,7 @@ fn what_is_no_sorted_set_is_refused() {
         let mut listpack = Listpack::new();
         elements.iter().for_each(|e| listpack.push(e.as_bytes()));
         assert!(
-            ZSet::from_listpack(listpack, limits).is_err(),
+            ZSet::from_listpack(&listpack, limits).is_err(),
             "{elements:?}"
         );
     }
