@@ -999,6 +999,12 @@ impl Generator {
             .iter()
             .any(|a| [&b"PX"[..], b"EX"].contains(&a.to_ascii_uppercase().as_slice()))
             || [&b"PEXPIRE"[..], b"EXPIRE", b"SETEX", b"PSETEX"].contains(&name.as_slice());
+        if name == b"RESTORE"
+            && let Some(ttl) = args.get_mut(2)
+            && number(ttl).is_some_and(|n| (1..1_000_000).contains(&n))
+        {
+            *ttl = b"7777777".into();
+        }
         for a in args.iter_mut().skip(2) {
             if timed && number(a).is_some_and(|n| (1..1000).contains(&n)) {
                 *a = b"7777777".into();
