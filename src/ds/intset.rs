@@ -168,6 +168,7 @@ impl Intset {
     }
 
     /// Takes bytes that are known to begin with an intset; what follows it is cut off.
+    #[inline]
     #[must_use]
     pub(crate) fn from_known(mut bytes: Vec<u8>) -> Self {
         bytes.truncate(size(&bytes));
@@ -199,6 +200,7 @@ impl Intset {
     }
 
     /// The whole intset, header included.
+    #[inline]
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
         self.0
@@ -261,6 +263,7 @@ impl Intset {
         self.settle();
     }
 
+    #[inline]
     fn insert(&mut self, at: usize, value: i64) {
         let width = self.width().bytes();
         let (start, end) = (HEADER + at * width, self.0.len());

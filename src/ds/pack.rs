@@ -131,6 +131,7 @@ impl Pack {
 
     /// A marked pack of bytes that are not elements: there is nothing to be done with it but to look at them, and to
     /// take them back.
+    #[inline]
     #[must_use]
     pub fn holding(bytes: Vec<u8>) -> Self {
         Self::close(bytes, 0, MARK)
@@ -144,6 +145,7 @@ impl Pack {
     }
 
     /// Takes the bytes without the trailer, and leaves nothing.
+    #[inline]
     #[must_use]
     pub fn take_bytes(&mut self) -> Vec<u8> {
         let end = self.end();
@@ -152,6 +154,7 @@ impl Pack {
         bytes
     }
 
+    #[inline]
     fn close(mut bytes: Vec<u8>, count: usize, mark: u16) -> Self {
         bytes.reserve_exact(Self::TRAILER);
         bytes.extend_from_slice(&trailer(count, mark).to_le_bytes());

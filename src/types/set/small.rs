@@ -12,6 +12,7 @@ pub struct Small(Pack);
 const STEP: usize = 16;
 
 impl Small {
+    #[inline]
     pub(super) fn of_ints(ints: Intset) -> Small {
         let mut bytes = ints.into_bytes();
         let room = (bytes.len() + Pack::TRAILER).next_multiple_of(STEP) - Pack::TRAILER;
@@ -45,16 +46,19 @@ impl Small {
     }
 
     /// Adds to a set of integers; returns whether it was not in yet.
+    #[inline]
     pub(super) fn add_int(&mut self, value: i64) -> bool {
         self.edit_ints(|ints| ints.add(value))
     }
 
     /// Removes from a set of integers; returns whether it was in.
+    #[inline]
     pub(super) fn remove_int(&mut self, value: i64) -> bool {
         self.edit_ints(|ints| ints.remove(value))
     }
 
     /// Changes the integers of a set of integers.
+    #[inline]
     pub(super) fn edit_ints<R>(&mut self, edit: impl FnOnce(&mut Intset) -> R) -> R {
         let mut ints = Intset::from_known(self.0.take_bytes());
         let result = edit(&mut ints);
