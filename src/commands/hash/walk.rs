@@ -2,6 +2,7 @@
 
 use super::put;
 use crate::commands::databases::{Wanted, parse_cursor};
+use crate::commands::draws::Draws;
 use crate::exec::args::is;
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow};
 use crate::resp::ReplyBuf;
@@ -78,52 +79,8 @@ fn hscan(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     Ok(Flow::Done)
 }
 
-/// So many draws at most are answered: the reply would hold each of them.
-const MOST_DRAWS: usize = 1 << 24;
-
-const OUT_OF_RANGE: CmdError = CmdError::fixed("ERR value is out of range");
-
-/// What HRANDFIELD is asked to do.
-struct Draws {
-    count: usize,
-    /// A field may come more than once.
-    repeated: bool,
-    values: bool,
-}
-
-impl Draws {
-    fn parse(args: Args<'_>) -> Result<Draws, CmdError> {
-        let number = args.int(2)?;
-        if number == i64::MIN {
-            return Err(CmdError::fixed(
-                "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
-            ));
-        }
-        let values = match args.from(3) {
-            [] => false,
-            [word] if is(word, "WITHVALUES") => true,
-            _ => return Err(CmdError::SYNTAX),
-        };
-        if values && number.unsigned_abs() > (i64::MAX / 2).unsigned_abs() {
-            return Err(OUT_OF_RANGE);
-        }
-        let draws = Draws {
-            count: usize::try_from(number.unsigned_abs()).unwrap_or(usize::MAX),
-            repeated: number < 0,
-            values,
-        };
-        if draws.repeated && draws.count > MOST_DRAWS {
-            return Err(OUT_OF_RANGE);
-        }
-        Ok(draws)
-    }
-}
-
 fn hrandfield(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    let draws = match args.len() {
-        2 => None,
-        _ => Some(Draws::parse(args)?),
-    };
+    let draws = Draws::parse(args, "WITHVALUES")?;
     let (hash, rng) = (cx.ks.read::<Hash>(args.at(1))?, &mut cx.sys.rng);
     match (hash, draws) {
         (None, None) => cx.reply.null(),
@@ -135,10 +92,10 @@ fn hrandfield(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
                 true => draws.count,
                 false => draws.count.min(hash.len(cx.now)),
             };
-            let nested = draws.values && cx.reply.is_resp3();
-            let flat = 1 + usize::from(draws.values && !nested);
+            let nested = draws.with && cx.reply.is_resp3();
+            let flat = 1 + usize::from(draws.with && !nested);
             cx.reply.array(left * flat);
-            let mut answer = |entry| put_drawn(cx.reply, entry, draws.values, nested);
+            let mut answer = |entry| put_drawn(cx.reply, entry, draws.with, nested);
             if draws.repeated {
                 hash.draw(cx.now, rng, |entry| {
                     answer(entry);

@@ -1,10 +1,9 @@
 //! LPOP, RPOP, LMPOP, and those of them that wait for an element.
 
 use super::{end_word, limits, popped, put};
-use crate::exec::args::{int, is};
-use crate::exec::{
-    Args, Block, CmdError, CmdResult, Command, Ctx, Flow, TimeoutReply, Wake, block,
-};
+use crate::commands::several::{Several, wait_for};
+use crate::exec::args::int;
+use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, TimeoutReply, block};
 use crate::keyspace::Edit;
 use crate::resp::ReplyBuf;
 use crate::spec::{Group, KeySpec, Propagate, flag};
@@ -134,34 +133,7 @@ fn pop_many(
     count
 }
 
-/// What LMPOP and BLMPOP take behind the timeout.
-struct Several<'a> {
-    keys: &'a [&'a [u8]],
-    end: End,
-    count: usize,
-}
-
-impl<'a> Several<'a> {
-    fn parse(args: Args<'a>, at: usize) -> Result<Self, CmdError> {
-        let numkeys = positive(args.at(at), "ERR numkeys should be greater than 0")?;
-        let rest = args.from(at + 1);
-        let (keys, options) = rest.split_at_checked(numkeys).ok_or(CmdError::SYNTAX)?;
-        let (end, options) = options.split_first().ok_or(CmdError::SYNTAX)?;
-        let end = end_word(end)?;
-        let count = match *options {
-            [] => 1,
-            [word, count, ref more @ ..] if is(word, "COUNT") => {
-                let count = positive(count, "ERR count should be greater than 0")?;
-                if !more.is_empty() {
-                    return Err(CmdError::SYNTAX);
-                }
-                count
-            }
-            _ => return Err(CmdError::SYNTAX),
-        };
-        Ok(Self { keys, end, count })
-    }
-
+impl Several<'_, End> {
     /// Answers with the first list that is there and what is removed from it; whether there was one.
     fn pop(&self, cx: &mut Ctx<'_>) -> Result<bool, CmdError> {
         let limits = limits(cx.sys);
@@ -181,11 +153,6 @@ impl<'a> Several<'a> {
     }
 }
 
-fn positive(text: &[u8], error: &'static str) -> Result<usize, CmdError> {
-    let n = int(text).ok().and_then(|n| usize::try_from(n).ok());
-    n.filter(|n| *n > 0).ok_or(CmdError::fixed(error))
-}
-
 fn pop_name(end: End) -> &'static [u8] {
     match end {
         End::Head => b"LPOP",
@@ -194,7 +161,7 @@ fn pop_name(end: End) -> &'static [u8] {
 }
 
 fn lmpop(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    let several = Several::parse(args, 1)?;
+    let several = Several::parse(args, 1, end_word)?;
     if !several.pop(cx)? {
         cx.reply.null_array();
     }
@@ -202,7 +169,7 @@ fn lmpop(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 }
 
 fn blmpop(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    let several = Several::parse(args, 2)?;
+    let several = Several::parse(args, 2, end_word)?;
     let deadline = block::deadline(args.at(1), cx.now)?;
     if several.pop(cx)? {
         return Ok(Flow::Done);
@@ -241,12 +208,5 @@ fn pop_first(cx: &mut Ctx<'_>, args: Args<'_>, end: End) -> CmdResult {
 
 /// Waits until one of the keys holds a list.
 pub(super) fn wait(keys: &[&[u8]], deadline: Option<i64>, args: Args<'_>) -> Flow {
-    Flow::Block(Box::new(Block {
-        keys: keys.iter().map(|key| key.to_vec()).collect(),
-        deadline,
-        retry_at: None,
-        argv: args.to_argv(),
-        wake: Wake::Type(List::NAME),
-        timeout_reply: TimeoutReply::NullArray,
-    }))
+    wait_for(List::NAME, keys, deadline, TimeoutReply::NullArray, args)
 }

@@ -1,10 +1,9 @@
 //! ZPOPMIN, ZPOPMAX, ZMPOP, and those of them that wait for a member.
 
 use super::Layout;
+use crate::commands::several::{Several, wait_for};
 use crate::exec::args::{int, is};
-use crate::exec::{
-    Args, Block, CmdError, CmdResult, Command, Ctx, Flow, TimeoutReply, Wake, block,
-};
+use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, TimeoutReply, block};
 use crate::keyspace::Edit;
 use crate::keyspace::event::Event;
 use crate::resp::ReplyBuf;
@@ -165,38 +164,15 @@ fn pop(cx: &mut Ctx<'_>, args: Args<'_>, end: End) -> CmdResult {
     Ok(Flow::Done)
 }
 
-/// What ZMPOP and BZMPOP take behind the timeout.
-struct Several<'a> {
-    keys: &'a [&'a [u8]],
-    end: End,
-    count: usize,
+fn end_word(word: &[u8]) -> Result<End, CmdError> {
+    match word {
+        w if is(w, "MIN") => Ok(End::Min),
+        w if is(w, "MAX") => Ok(End::Max),
+        _ => Err(CmdError::SYNTAX),
+    }
 }
 
-impl<'a> Several<'a> {
-    fn parse(args: Args<'a>, at: usize) -> Result<Self, CmdError> {
-        let numkeys = positive(args.at(at), "ERR numkeys should be greater than 0")?;
-        let rest = args.from(at + 1);
-        let (keys, options) = rest.split_at_checked(numkeys).ok_or(CmdError::SYNTAX)?;
-        let (end, options) = options.split_first().ok_or(CmdError::SYNTAX)?;
-        let end = match end {
-            w if is(w, "MIN") => End::Min,
-            w if is(w, "MAX") => End::Max,
-            _ => return Err(CmdError::SYNTAX),
-        };
-        let count = match *options {
-            [] => 1,
-            [word, count, ref more @ ..] if is(word, "COUNT") => {
-                let count = positive(count, "ERR count should be greater than 0")?;
-                if !more.is_empty() {
-                    return Err(CmdError::SYNTAX);
-                }
-                count
-            }
-            _ => return Err(CmdError::SYNTAX),
-        };
-        Ok(Self { keys, end, count })
-    }
-
+impl Several<'_, End> {
     /// Answers with the first sorted set that is there and what is removed from it; whether there was one.
     fn pop(&self, cx: &mut Ctx<'_>) -> Result<bool, CmdError> {
         for &key in self.keys {
@@ -217,13 +193,8 @@ impl<'a> Several<'a> {
     }
 }
 
-fn positive(text: &[u8], error: &'static str) -> Result<usize, CmdError> {
-    let n = int(text).ok().and_then(|n| usize::try_from(n).ok());
-    n.filter(|n| *n > 0).ok_or(CmdError::fixed(error))
-}
-
 fn zmpop(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    let several = Several::parse(args, 1)?;
+    let several = Several::parse(args, 1, end_word)?;
     if !several.pop(cx)? {
         cx.reply.null_array();
     }
@@ -231,7 +202,7 @@ fn zmpop(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 }
 
 fn bzmpop(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    let several = Several::parse(args, 2)?;
+    let several = Several::parse(args, 2, end_word)?;
     let deadline = block::deadline(args.at(1), cx.now)?;
     if several.pop(cx)? {
         return Ok(Flow::Done);
@@ -267,12 +238,5 @@ fn pop_first(cx: &mut Ctx<'_>, args: Args<'_>, end: End) -> CmdResult {
 
 /// Waits until one of the keys holds a sorted set.
 fn wait(keys: &[&[u8]], deadline: Option<i64>, args: Args<'_>) -> Flow {
-    Flow::Block(Box::new(Block {
-        keys: keys.iter().map(|key| key.to_vec()).collect(),
-        deadline,
-        retry_at: None,
-        argv: args.to_argv(),
-        wake: Wake::Type(ZSet::NAME),
-        timeout_reply: TimeoutReply::NullArray,
-    }))
+    wait_for(ZSet::NAME, keys, deadline, TimeoutReply::NullArray, args)
 }

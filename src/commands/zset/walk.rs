@@ -2,6 +2,7 @@
 
 use super::{Layout, put};
 use crate::commands::databases::{Wanted, parse_cursor};
+use crate::commands::draws::Draws;
 use crate::exec::args::is;
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow};
 use crate::spec::{Group, KeySpec};
@@ -84,52 +85,8 @@ fn zscan(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     Ok(Flow::Done)
 }
 
-/// So many draws at most are answered: the reply would hold each of them.
-const MOST_DRAWS: usize = 1 << 24;
-
-const OUT_OF_RANGE: CmdError = CmdError::fixed("ERR value is out of range");
-
-/// What ZRANDMEMBER is asked to do.
-struct Draws {
-    count: usize,
-    /// A member may come more than once.
-    repeated: bool,
-    scores: bool,
-}
-
-impl Draws {
-    fn parse(args: Args<'_>) -> Result<Draws, CmdError> {
-        let number = args.int(2)?;
-        if number == i64::MIN {
-            return Err(CmdError::fixed(
-                "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
-            ));
-        }
-        let scores = match args.from(3) {
-            [] => false,
-            [word] if is(word, "WITHSCORES") => true,
-            _ => return Err(CmdError::SYNTAX),
-        };
-        if scores && number.unsigned_abs() > (i64::MAX / 2).unsigned_abs() {
-            return Err(OUT_OF_RANGE);
-        }
-        let draws = Draws {
-            count: usize::try_from(number.unsigned_abs()).unwrap_or(usize::MAX),
-            repeated: number < 0,
-            scores,
-        };
-        if draws.repeated && draws.count > MOST_DRAWS {
-            return Err(OUT_OF_RANGE);
-        }
-        Ok(draws)
-    }
-}
-
 fn zrandmember(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    let draws = match args.len() {
-        2 => None,
-        _ => Some(Draws::parse(args)?),
-    };
+    let draws = Draws::parse(args, "WITHSCORES")?;
     let (zset, rng) = (cx.ks.read::<ZSet>(args.at(1))?, &mut cx.sys.rng);
     let Some(zset) = zset else {
         match draws {
@@ -142,7 +99,7 @@ fn zrandmember(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
         zset.draw(1, rng, |member, _| put(cx.reply, member));
         return Ok(Flow::Done);
     };
-    let layout = Layout::of(cx.reply, draws.scores);
+    let layout = Layout::of(cx.reply, draws.with);
     if draws.repeated {
         layout.begin(cx.reply, draws.count);
         zset.draw(draws.count, rng, |m, s| layout.put(cx.reply, m, s));
