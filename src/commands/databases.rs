@@ -1,7 +1,7 @@
 //! Whole databases: DBSIZE, KEYS, SCAN, RANDOMKEY, SWAPDB, FLUSHDB, FLUSHALL.
 
 use crate::ds::bytes::SmallBytes;
-use crate::exec::args::{int, is};
+use crate::exec::args::{Cursor, int, is};
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow};
 use crate::keyspace::Keyspace;
 use crate::spec::{Group, Propagate, category, flag};
@@ -127,6 +127,38 @@ impl<'a> Wanted<'a> {
     }
 }
 
+/// What SCAN and its like may be told.
+pub(super) struct Walk<'a> {
+    /// Which names to answer with.
+    pub(super) wanted: Wanted<'a>,
+    /// About how many to look at.
+    pub(super) count: usize,
+}
+
+impl<'a> Walk<'a> {
+    /// Reads the options; `more` takes those that one command has alone, and says whether a word is one.
+    pub(super) fn parse(
+        mut options: Cursor<'a>,
+        mut more: impl FnMut(&[u8], &mut Cursor<'a>) -> Result<bool, CmdError>,
+    ) -> Result<Walk<'a>, CmdError> {
+        let (mut wanted, mut count) = (Wanted::default(), 10);
+        while let Some(word) = options.next() {
+            if is(word, "COUNT") {
+                count = options.int()?;
+                if count < 1 {
+                    return Err(CmdError::SYNTAX);
+                }
+            } else if is(word, "MATCH") {
+                wanted = Wanted::new(options.word()?);
+            } else if !more(word, &mut options)? {
+                return Err(CmdError::SYNTAX);
+            }
+        }
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        Ok(Walk { wanted, count })
+    }
+}
+
 fn keys(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let wanted = Wanted::new(args.at(1));
     let out = cx.reply.deferred_array();
@@ -143,23 +175,14 @@ fn keys(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 
 fn scan(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let cursor = parse_cursor(args.at(1))?;
-    let (mut wanted, mut count, mut type_name) = (Wanted::default(), 10, None);
-    let mut options = args.cursor(2);
-    while let Some(word) = options.next() {
-        if is(word, "COUNT") {
-            count = options.int()?;
-            if count < 1 {
-                return Err(CmdError::SYNTAX);
-            }
-        } else if is(word, "MATCH") {
-            wanted = Wanted::new(options.word()?);
-        } else if is(word, "TYPE") {
+    let mut type_name = None;
+    let Walk { wanted, count } = Walk::parse(args.cursor(2), |word, options| {
+        let mine = is(word, "TYPE");
+        if mine {
             type_name = Some(options.word()?);
-        } else {
-            return Err(CmdError::SYNTAX);
         }
-    }
-    let count = usize::try_from(count).unwrap_or(usize::MAX);
+        Ok(mine)
+    })?;
     let mut found = Vec::new();
     let next = cx.ks.scan(cursor, count, |record| {
         // A type that does not exist is one that no key has.

@@ -1,10 +1,10 @@
 //! Hashes walked over step by step (HSCAN), and fields drawn at random (HRANDFIELD).
 
 use super::put;
-use crate::commands::databases::{Wanted, parse_cursor};
+use crate::commands::databases::{Walk, parse_cursor};
 use crate::commands::draws::Draws;
 use crate::exec::args::is;
-use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow};
+use crate::exec::{Args, CmdResult, Command, Ctx, Flow};
 use crate::resp::ReplyBuf;
 use crate::spec::{Group, KeySpec};
 use crate::types::hash::{Entry, Hash};
@@ -44,23 +44,12 @@ fn hscan(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
         cx.reply.array(0);
         return Ok(Flow::Done);
     };
-    let (mut wanted, mut count, mut values) = (Wanted::default(), 10, true);
-    let mut options = args.cursor(3);
-    while let Some(word) = options.next() {
-        if is(word, "COUNT") {
-            count = options.int()?;
-            if count < 1 {
-                return Err(CmdError::SYNTAX);
-            }
-        } else if is(word, "MATCH") {
-            wanted = Wanted::new(options.word()?);
-        } else if is(word, "NOVALUES") {
-            values = false;
-        } else {
-            return Err(CmdError::SYNTAX);
-        }
-    }
-    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    let mut values = true;
+    let Walk { wanted, count } = Walk::parse(args.cursor(3), |word, _| {
+        let mine = is(word, "NOVALUES");
+        values &= !mine;
+        Ok(mine)
+    })?;
     let mut found = Vec::new();
     let next = hash.scan(cursor, count, cx.now, |entry| {
         if wanted.takes(entry.name.bytes(&mut itoa::Buffer::new())) {

@@ -249,23 +249,27 @@ const NOT_READ: CmdError =
 
 /// Writes every value as a file would have it, and reads it back.
 fn reload(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
+    let compress = cx.sys.cfg.rdbcompression;
     let selected = cx.ks.current();
     for db in 0..cx.ks.databases() {
         cx.ks.select(db);
-        let mut saved = Vec::new();
-        let compress = cx.sys.cfg.rdbcompression;
+        let mut saved: Vec<(Vec<u8>, Vec<u8>, Option<i64>)> = Vec::new();
         cx.ks.for_each(|record| {
             let payload = dump::to_payload(record.value(), compress);
             saved.push((record.key().to_vec(), payload, record.expire_at()));
         });
-        cx.ks.flush(db, false);
+        // Nothing goes before everything is back.
+        let mut read = Vec::with_capacity(saved.len());
         for (key, payload, deadline) in saved {
             let object = payload::open(&payload, true).map_err(|_| NOT_READ)?;
-            match load(cx, object) {
-                Ok(Read::Value(value)) => cx.ks.restore(&key, value, deadline, None),
-                Ok(_) => {}
-                Err(_) => return Err(NOT_READ),
+            match load(cx, object).map_err(|_| NOT_READ)? {
+                Read::Value(value) => read.push((key, value, deadline)),
+                Read::Empty | Read::Over => {}
             }
+        }
+        cx.ks.flush(db, false);
+        for (key, value, deadline) in read {
+            cx.ks.restore(&key, value, deadline, None);
         }
     }
     cx.ks.select(selected);

@@ -3,11 +3,10 @@
 pub(super) mod algebra;
 pub(super) mod random;
 
-use super::databases::{Wanted, parse_cursor};
+use super::databases::{Walk, parse_cursor};
 use crate::ds::bytes::SmallBytes;
 use crate::ds::listpack::Value;
-use crate::exec::args::{Cursor, is};
-use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow};
+use crate::exec::{Args, CmdResult, Command, Ctx, Flow};
 use crate::keyspace::Edit;
 use crate::keyspace::event::Event;
 use crate::resp::ReplyBuf;
@@ -214,7 +213,7 @@ fn sscan(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let cursor = parse_cursor(args.at(2))?;
     let (mut found, mut next) = (Vec::new(), 0);
     if let Some(set) = cx.ks.read::<Set>(args.at(1))? {
-        let (wanted, count) = scan_options(args.cursor(3))?;
+        let Walk { wanted, count } = Walk::parse(args.cursor(3), |_, _| Ok(false))?;
         let mut text = itoa::Buffer::new();
         next = set.scan(cursor, count, |member| {
             let member = member.bytes(&mut text);
@@ -228,21 +227,4 @@ fn sscan(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     cx.reply.array(found.len());
     found.iter().for_each(|member| cx.reply.bulk(member));
     Ok(Flow::Done)
-}
-
-fn scan_options(mut options: Cursor<'_>) -> Result<(Wanted<'_>, usize), CmdError> {
-    let (mut wanted, mut count) = (Wanted::default(), 10);
-    while let Some(word) = options.next() {
-        if is(word, "COUNT") {
-            count = options.int()?;
-            if count < 1 {
-                return Err(CmdError::SYNTAX);
-            }
-        } else if is(word, "MATCH") {
-            wanted = Wanted::new(options.word()?);
-        } else {
-            return Err(CmdError::SYNTAX);
-        }
-    }
-    Ok((wanted, usize::try_from(count).unwrap_or(usize::MAX)))
 }

@@ -1,10 +1,10 @@
 //! Sorted sets walked over step by step (ZSCAN), and members drawn at random (ZRANDMEMBER).
 
 use super::{Layout, put};
-use crate::commands::databases::{Wanted, parse_cursor};
+use crate::commands::databases::{Walk, parse_cursor};
 use crate::commands::draws::Draws;
 use crate::exec::args::is;
-use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow};
+use crate::exec::{Args, CmdResult, Command, Ctx, Flow};
 use crate::spec::{Group, KeySpec};
 use crate::types::zset::ZSet;
 use crate::util::num;
@@ -42,23 +42,12 @@ fn zscan(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
         cx.reply.array(0);
         return Ok(Flow::Done);
     };
-    let (mut wanted, mut count, mut scores) = (Wanted::default(), 10, true);
-    let mut options = args.cursor(3);
-    while let Some(word) = options.next() {
-        if is(word, "COUNT") {
-            count = options.int()?;
-            if count < 1 {
-                return Err(CmdError::SYNTAX);
-            }
-        } else if is(word, "MATCH") {
-            wanted = Wanted::new(options.word()?);
-        } else if is(word, "NOSCORES") {
-            scores = false;
-        } else {
-            return Err(CmdError::SYNTAX);
-        }
-    }
-    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    let mut scores = true;
+    let Walk { wanted, count } = Walk::parse(args.cursor(3), |word, _| {
+        let mine = is(word, "NOSCORES");
+        scores &= !mine;
+        Ok(mine)
+    })?;
     let mut found = Vec::new();
     let next = zset.scan(cursor, count, |member, score| {
         if wanted.takes(member.bytes(&mut itoa::Buffer::new())) {
