@@ -162,7 +162,13 @@ fn column_of(e: &Entry, column: &str) -> String {
         "arity" => e.row.arity.to_string(),
         "since" => e.row.since.to_owned(),
         "group" => e.row.group.name().to_owned(),
-        "flags" => sorted(e.row.flags.all_names().filter(|f| !f.ends_with("txn"))),
+        // Flags of our own, which no list of Redis has.
+        "flags" => sorted(
+            e.row
+                .flags
+                .all_names()
+                .filter(|f| !f.ends_with("txn") && *f != "subscriber"),
+        ),
         "acl" => {
             let of_group = if e.row.acl_of_group && (e.row.run.is_some() || !e.is_container()) {
                 Categories::of_group(e.row.group)

@@ -46,7 +46,7 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::new("ping", -1, ping)
         .since("1.0.0")
         .group(Group::Connection)
-        .flags(&[flag::FAST, flag::SENTINEL])
+        .flags(&[flag::SUBSCRIBER, flag::FAST, flag::SENTINEL])
         .syntax("[message]")
         .summary("Answer, with the argument if there is one.")
         .complexity("O(1)")
@@ -55,7 +55,13 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::new("quit", -1, quit)
         .since("1.0.0")
         .group(Group::Connection)
-        .flags(&[flag::NOSCRIPT, flag::LOADING, flag::STALE, flag::FAST])
+        .flags(&[
+            flag::SUBSCRIBER,
+            flag::NOSCRIPT,
+            flag::LOADING,
+            flag::STALE,
+            flag::FAST,
+        ])
         .flags(&[flag::NO_AUTH, flag::ALLOW_BUSY, flag::TXN])
         .summary("Close the connection after the reply.")
         .complexity("O(1)")
@@ -64,7 +70,13 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::new("reset", 1, reset)
         .since("6.2.0")
         .group(Group::Connection)
-        .flags(&[flag::NOSCRIPT, flag::LOADING, flag::STALE, flag::FAST])
+        .flags(&[
+            flag::SUBSCRIBER,
+            flag::NOSCRIPT,
+            flag::LOADING,
+            flag::STALE,
+            flag::FAST,
+        ])
         .flags(&[flag::NO_AUTH, flag::ALLOW_BUSY, flag::TXN])
         .summary("Put the connection into the state of a new one.")
         .complexity("O(1)")
@@ -138,6 +150,13 @@ fn echo(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 }
 
 fn ping(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    if args.len() <= 2 && cx.session().is_some_and(|s| s.only_listens()) {
+        // To a subscriber everything looks like a message.
+        cx.reply.array(2);
+        cx.reply.bulk(b"pong");
+        cx.reply.bulk(args.get(1).unwrap_or_default());
+        return Ok(Flow::Done);
+    }
     match args.all() {
         [_] => cx.reply.simple("PONG"),
         [_, message] => cx.reply.bulk(message),
@@ -250,7 +269,9 @@ fn hello(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 
 fn reset(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
     let open = cx.sys.cfg.requirepass.is_empty();
-    if let Some(session) = cx.session() {
+    cx.sys.monitors.remove(&cx.sid);
+    if let Some(session) = cx.sessions.get_mut(cx.sid) {
+        cx.sys.pubsub.forget(session, cx.sid);
         // The library's name stays: RESET is something that libraries send.
         session.authenticated = open || session.peer.trusted;
         session.reset();

@@ -16,6 +16,7 @@ mod keys;
 mod lcs;
 mod list;
 mod object;
+mod pubsub;
 mod script;
 mod server;
 mod set;
@@ -72,6 +73,7 @@ const FAMILIES: &[&[Command]] = &[
     sort::COMMANDS,
     dump::COMMANDS,
     script::COMMANDS,
+    pubsub::COMMANDS,
     server::COMMANDS,
     server::config::COMMANDS,
     server::debug::COMMANDS,

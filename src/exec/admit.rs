@@ -47,6 +47,8 @@ pub fn forget(state: &mut State, sid: SessionId) {
     let Some(mut session) = state.sessions.remove(sid) else {
         return;
     };
+    state.sys.pubsub.forget(&mut session, sid);
+    state.sys.monitors.remove(&sid);
     if let Some(blocked) = session.blocked {
         state.sys.waiters.remove(sid, &blocked);
     }

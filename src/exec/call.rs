@@ -3,7 +3,7 @@
 use super::error::CmdError;
 use super::session::SessionId;
 use super::txn::Multi;
-use super::{Args, Ctx, Entry, Flow, Origin, ScriptCall, State, unit};
+use super::{Args, Ctx, Entry, Flow, Origin, ScriptCall, State, monitor, notify, tracking, unit};
 use crate::keyspace::{Interest, What};
 use crate::resp::{Mark, ReplyBuf};
 use crate::spec::{Lookup, Propagate, flag};
@@ -55,6 +55,7 @@ pub fn start(
     state.ks.touch = !session.no_touch;
     state.ks.begin(db, now_us / 1000);
     session.seen = now_us / 1000;
+    state.sys.current = Some(sid);
     let row = match gate(state, sid, args) {
         Ok(row) => row,
         Err(e) => {
@@ -126,6 +127,9 @@ fn dispatch(
 ) -> Step {
     state.fx.begin(db);
     let now_us = state.sys.now_us;
+    if !state.sys.monitors.is_empty() {
+        show_to_monitors(state, sid, db, row, args, origin);
+    }
     let Some(run) = row.row.run else {
         // A container called bare does not get past the arity check.
         return Step::Settled;
@@ -184,6 +188,29 @@ fn dispatch(
     }
 }
 
+/// Shows a command to those who monitor, unless they are not to see it.
+#[cold]
+fn show_to_monitors(
+    state: &mut State,
+    sid: SessionId,
+    db: usize,
+    row: &'static Entry,
+    args: Args<'_>,
+    origin: Origin,
+) {
+    if row.flags.has(flag::SKIP_MONITOR) || row.flags.has(flag::ADMIN) || origin == Origin::Woken {
+        return;
+    }
+    let from = match origin {
+        Origin::Script { .. } => "lua".to_owned(),
+        _ => {
+            let session = state.sessions.get(sid);
+            session.map_or_else(String::new, |s| s.peer.addr.clone())
+        }
+    };
+    monitor::feed(&mut state.sys, &mut state.sessions, db, &from, args);
+}
+
 /// A command was refused: a transaction that it was meant for fails at EXEC. If it was EXEC, that ends here.
 fn fail_multi(state: &mut State, sid: SessionId, args: Args<'_>, e: CmdError) -> CmdError {
     let Some(session) = state.sessions.get_mut(sid) else {
@@ -229,6 +256,13 @@ fn gate(state: &State, sid: SessionId, args: Args<'_>) -> Result<&'static Entry,
     };
     if !session.authenticated && !flags.has(flag::NO_AUTH) {
         return Err(CmdError::fixed("NOAUTH Authentication required."));
+    }
+    if session.only_listens() && !flags.has(flag::SUBSCRIBER) {
+        let name = row.name.to_ascii_lowercase();
+        return Err(CmdError::new(format!(
+            "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in \
+             this context"
+        )));
     }
     if session.multi.is_some() && flags.has(flag::NO_MULTI) && !flags.has(flag::TXN) {
         return Err(CmdError::fixed(
@@ -326,6 +360,10 @@ pub fn finish(
     reply: &mut ReplyBuf,
 ) {
     let failed = result.is_err();
+    if !state.sys.tracking.is_empty() {
+        let State { sys, sessions, .. } = state;
+        tracking::remember(sys, sessions, pending.sid, pending.row, args);
+    }
     if let Err(e) = result {
         reply.rollback(pending.mark);
         reply.error(e.text());
@@ -454,12 +492,15 @@ pub(super) fn settle_changes(state: &mut State) {
             What::Modified => {
                 sys.waiters.signal(change.db, &change.key);
                 sys.watchers.signal(sessions, ks, change.db, &change.key);
+                tracking::invalidate(sys, sessions, &change.key, sys.current);
             }
             What::AllModified => {
                 sys.waiters.signal_all(change.db);
                 sys.watchers.signal_all(sessions, ks, change.db);
+                tracking::invalidate_all(sys, sessions);
             }
-            What::Event(_) | What::Vanished => {}
+            What::Event(event) => notify::notify(sys, sessions, change.db, &change.key, event),
+            What::Vanished => {}
         }
     }
     ks.log.dirty = 0;

@@ -11,10 +11,15 @@ pub mod args;
 pub mod block;
 pub mod busy;
 pub mod call;
+mod deliver;
 pub mod effects;
 pub mod error;
 pub mod host;
+mod monitor;
+mod notify;
+pub mod pubsub;
 pub mod session;
+pub mod tracking;
 pub mod txn;
 pub mod unit;
 
@@ -250,6 +255,14 @@ pub struct System {
     pub waiters: Waiters,
     /// Clients that watch keys.
     pub watchers: txn::Watchers,
+    /// The client whose command runs, if it is a client's.
+    pub current: Option<SessionId>,
+    /// Who is subscribed to what.
+    pub pubsub: pubsub::PubSub,
+    /// Which clients remember which keys.
+    pub tracking: tracking::Tracking,
+    /// Clients that are shown every command.
+    pub monitors: std::collections::BTreeSet<SessionId>,
     /// For the outside.
     pub actions: Vec<Action>,
     /// Cached scripts.
@@ -335,6 +348,7 @@ pub fn configure(ks: &mut Keyspace, sys: &mut System) {
     sys.stats.track_latency = sys.cfg.latency_tracking;
     sys.slowlog.trim(sys.cfg.slowlog_max_len);
     ks.count_uses(sys.cfg.lfu());
+    ks.log.notify = sys.cfg.notify_keyspace_events;
 }
 
 /// Bytes that an instance uses: data, scripts, clients.

@@ -3,6 +3,7 @@
 use slab::Slab;
 
 use super::block::Blocked;
+use super::pubsub::Subscriptions;
 use super::txn::{Multi, Watch};
 use crate::resp::{Proto, ReplyBuf};
 
@@ -78,6 +79,8 @@ pub struct Session {
     pub multi: Option<Box<Multi>>,
     /// What it watches.
     pub watch: Watch,
+    /// What it is subscribed to, if to anything.
+    pub subscriptions: Option<Box<Subscriptions>>,
     /// What it waits for, if it is blocked.
     pub blocked: Option<Box<Blocked>>,
     /// Bytes to send that no call of its own returned: replies after blocking, pushes.
@@ -102,6 +105,11 @@ impl Session {
 }
 
 impl Session {
+    /// Whether it may only do what a subscriber may: in RESP2 messages cannot be told from replies.
+    pub fn only_listens(&self) -> bool {
+        self.subscriptions.is_some() && self.proto == Proto::Resp2
+    }
+
     /// A command of this client has run: whether its reply is unwanted (CLIENT REPLY).
     pub(crate) fn wants_none(&mut self) -> bool {
         let mode = self.reply_mode;
@@ -161,6 +169,7 @@ impl Sessions {
             net: NetCounters::default(),
             multi: None,
             watch: Watch::default(),
+            subscriptions: None,
             blocked: None,
             outbox: ReplyBuf::new(Proto::Resp2),
             closing: false,

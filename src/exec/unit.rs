@@ -3,7 +3,7 @@
 use super::block::{self, Blocked, Unblock};
 use super::call::{self, Step};
 use super::session::SessionId;
-use super::{Action, Args, Block, Entry, Origin, State};
+use super::{Action, Args, Block, Entry, Origin, State, tracking};
 use crate::keyspace::Interest;
 use crate::resp::ReplyBuf;
 
@@ -42,6 +42,8 @@ pub fn end_unit(state: &mut State) {
             }
         }
     }
+    state.sys.current = None;
+    tracking::end_unit(&mut state.sys, &mut state.sessions);
     let waiting = !state.sys.waiters.is_empty();
     state.ks.log.interest.set(Interest::BLOCKED, waiting);
 }

@@ -30,8 +30,41 @@ impl Classes {
     pub const STREAM: Classes = Classes(1 << 10);
     /// `m`: a read missed. Not part of `A`.
     pub const MISS: Classes = Classes(1 << 11);
+    /// `d`: values of modules, of which there are none.
+    pub const MODULE: Classes = Classes(1 << 12);
     /// `n`: a key was created. Not part of `A`.
-    pub const NEW: Classes = Classes(1 << 12);
+    pub const NEW: Classes = Classes(1 << 13);
+    /// `A`: all events but those of `m` and `n`.
+    pub const ALL: Classes = Classes(
+        Classes::GENERIC.0
+            | Classes::STRING.0
+            | Classes::LIST.0
+            | Classes::SET.0
+            | Classes::HASH.0
+            | Classes::ZSET.0
+            | Classes::EXPIRED.0
+            | Classes::EVICTED.0
+            | Classes::STREAM.0
+            | Classes::MODULE.0,
+    );
+
+    /// The letters, in the order in which they are shown.
+    pub const LETTERS: [(u8, Classes); 14] = [
+        (b'g', Classes::GENERIC),
+        (b'$', Classes::STRING),
+        (b'l', Classes::LIST),
+        (b's', Classes::SET),
+        (b'h', Classes::HASH),
+        (b'z', Classes::ZSET),
+        (b'x', Classes::EXPIRED),
+        (b'e', Classes::EVICTED),
+        (b't', Classes::STREAM),
+        (b'd', Classes::MODULE),
+        (b'n', Classes::NEW),
+        (b'K', Classes::KEYSPACE),
+        (b'E', Classes::KEYEVENT),
+        (b'm', Classes::MISS),
+    ];
 
     /// Whether any class of `other` is in this set.
     pub fn intersects(self, other: Classes) -> bool {

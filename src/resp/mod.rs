@@ -3,11 +3,13 @@
 mod decode;
 mod encode;
 mod inline;
+mod quote;
 mod value;
 
 pub use decode::{ArgVec, Batch, Decoder, Limits, ProtocolError};
 pub use encode::{Deferred, Mark, Proto, ReplyBuf};
 pub use inline::{Unbalanced, split_line};
+pub(crate) use quote::quote;
 pub use value::{ParseError, Value, parse_reply};
 
 #[cfg(test)]

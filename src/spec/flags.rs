@@ -46,6 +46,7 @@ pub mod flag {
         23 TOUCHES_ARBITRARY_KEYS "touches_arbitrary_keys" "Touches keys that it does not name (not listed).";
         24 TXN "txn" "Runs at once inside MULTI instead of being queued (not listed).";
         25 ENDS_TXN "ends_txn" "Runs what MULTI queued: refusing it drops that (not listed).";
+        26 SUBSCRIBER "subscriber" "Allowed to a RESP2 client that is subscribed to something (not listed).";
     }
 
     /// Flags that COMMAND INFO keeps to itself.
@@ -56,7 +57,8 @@ pub mod flag {
             | PROTECTED.0
             | TOUCHES_ARBITRARY_KEYS.0
             | TXN.0
-            | ENDS_TXN.0,
+            | ENDS_TXN.0
+            | SUBSCRIBER.0,
     );
 
     impl Flags {

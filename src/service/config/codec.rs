@@ -59,7 +59,7 @@ pub(crate) fn quoted(word: &[u8]) -> Vec<u8> {
         return word.to_vec();
     }
     let mut out = Vec::with_capacity(word.len() + 2);
-    super::words::quote(&mut out, word);
+    crate::resp::quote(&mut out, word);
     out
 }
 

@@ -1,6 +1,7 @@
 //! Parameters of several words.
 
 use super::codec::{Codec, Fault, Origin, one_of, quoted, utf8};
+use crate::keyspace::event::Classes;
 use crate::util::num;
 
 /// Save after `seconds` when at least `changes` were made.
@@ -361,82 +362,33 @@ impl Codec<ShutdownFlags> for ShutdownWords {
     }
 }
 
-/// The classes of `notify-keyspace-events`, one bit each.
-pub mod notify {
-    /// `K`: publish to `__keyspace@<db>__`.
-    pub const KEYSPACE: u32 = 1 << 0;
-    /// `E`: publish to `__keyevent@<db>__`.
-    pub const KEYEVENT: u32 = 1 << 1;
-    /// `g`: commands of any type, such as DEL and EXPIRE.
-    pub const GENERIC: u32 = 1 << 2;
-    /// `$`
-    pub const STRING: u32 = 1 << 3;
-    /// `l`
-    pub const LIST: u32 = 1 << 4;
-    /// `s`
-    pub const SET: u32 = 1 << 5;
-    /// `h`
-    pub const HASH: u32 = 1 << 6;
-    /// `z`
-    pub const ZSET: u32 = 1 << 7;
-    /// `x`: a key expired.
-    pub const EXPIRED: u32 = 1 << 8;
-    /// `e`: a key was evicted.
-    pub const EVICTED: u32 = 1 << 9;
-    /// `t`
-    pub const STREAM: u32 = 1 << 10;
-    /// `m`: a key was looked for in vain; not part of `A`.
-    pub const KEY_MISS: u32 = 1 << 11;
-    /// `d`: values of modules.
-    pub const MODULE: u32 = 1 << 12;
-    /// `n`: a key was created; not part of `A`.
-    pub const NEW: u32 = 1 << 13;
-    /// `A`: all classes but `m` and `n`.
-    pub const ALL: u32 =
-        GENERIC | STRING | LIST | SET | HASH | ZSET | EXPIRED | EVICTED | STREAM | MODULE;
-
-    /// The letters, in the order in which they are shown.
-    pub(super) const LETTERS: [(u8, u32); 14] = [
-        (b'g', GENERIC),
-        (b'$', STRING),
-        (b'l', LIST),
-        (b's', SET),
-        (b'h', HASH),
-        (b'z', ZSET),
-        (b'x', EXPIRED),
-        (b'e', EVICTED),
-        (b't', STREAM),
-        (b'd', MODULE),
-        (b'n', NEW),
-        (b'K', KEYSPACE),
-        (b'E', KEYEVENT),
-        (b'm', KEY_MISS),
-    ];
-}
-
 /// Reads the letters of `notify-keyspace-events`.
 pub(crate) struct NotifyClasses;
 
-impl Codec<u32> for NotifyClasses {
-    fn assign(&self, value: &mut u32, words: &[&[u8]], _: Origin) -> Result<(), Fault> {
+impl Codec<Classes> for NotifyClasses {
+    fn assign(&self, value: &mut Classes, words: &[&[u8]], _: Origin) -> Result<(), Fault> {
         let mut next = 0;
         for letter in super::codec::single(words)? {
-            next |= match notify::LETTERS.iter().find(|(known, _)| known == letter) {
-                Some((_, class)) => *class,
-                None if *letter == b'A' => notify::ALL,
+            next |= match Classes::LETTERS.iter().find(|(known, _)| known == letter) {
+                Some((_, class)) => class.0,
+                None if *letter == b'A' => Classes::ALL.0,
                 None => return Err("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.".into()),
             };
         }
-        *value = next;
+        *value = Classes(next);
         Ok(())
     }
 
-    fn show(&self, value: &u32) -> Vec<u8> {
-        let all = value & notify::ALL == notify::ALL;
-        let rest = if all { value & !notify::ALL } else { *value };
-        let letters = notify::LETTERS
+    fn show(&self, value: &Classes) -> Vec<u8> {
+        let all = value.0 & Classes::ALL.0 == Classes::ALL.0;
+        let rest = Classes(if all {
+            value.0 & !Classes::ALL.0
+        } else {
+            value.0
+        });
+        let letters = Classes::LETTERS
             .iter()
-            .filter(|(_, class)| rest & class != 0);
+            .filter(|(_, class)| rest.intersects(*class));
         all.then_some(b'A')
             .into_iter()
             .chain(letters.map(|(letter, _)| *letter))

@@ -13,7 +13,6 @@ use super::codec::Origin;
 use super::files::Files;
 use super::params::{Config, find, rows};
 use super::row::{Effect, Row};
-use super::words;
 use crate::resp::split_line;
 
 /// How deeply files may include each other.
@@ -190,7 +189,7 @@ fn option_lines(options: &[Vec<u8>]) -> Vec<u8> {
     let mut value_due = false;
     for (i, arg) in options.iter().enumerate() {
         let Some(name) = arg.strip_prefix(b"--").filter(|_| !value_due) else {
-            words::quote(&mut text, arg);
+            crate::resp::quote(&mut text, arg);
             text.push(b' ');
             value_due = false;
             continue;

@@ -9,12 +9,11 @@ mod reference;
 mod rewrite;
 mod row;
 mod settings;
-mod words;
 
 pub use codec::Share;
 pub use files::{Files, SystemFiles, replace};
 pub(crate) use lists::percentile;
-pub use lists::{BufferLimit, BufferLimits, SavePoint, ShutdownFlags, notify};
+pub use lists::{BufferLimit, BufferLimits, SavePoint, ShutdownFlags};
 pub use load::{Invocation, LoadError, Loaded, Place, invocation};
 pub use params::{Allow, Config, Eviction, LogLevel, OomScoreAdj, SECTIONS, find, rows};
 pub use reference::reference;

@@ -11,6 +11,7 @@ use super::lists::{
 };
 use super::row::{Access, Row};
 use crate::keyspace::Lfu;
+use crate::keyspace::event::Classes;
 
 const INT: i64 = i32::MAX as i64;
 const UINT: i64 = u32::MAX as i64;
@@ -384,7 +385,7 @@ params! {
 
     section "Observation" {
         /// Which changes of keys are published: K and E choose the channels, the others the classes of events.
-        "notify-keyspace-events" => notify_keyspace_events: u32 = "", NotifyClasses, later;
+        "notify-keyspace-events" => notify_keyspace_events: Classes = "", NotifyClasses;
         /// Microseconds from which a command enters the slow log; 0 for all, -1 for none.
         "slowlog-log-slower-than" => slowlog_log_slower_than: i64 = "10000", Int(-1, LONG);
         /// Entries that the slow log keeps.

@@ -134,7 +134,7 @@ mod tests {
             requirepass: b"a \"b\\\n\xff#'".to_vec(),
             bind: vec!["::1".into()],
             dir: "/".into(),
-            notify_keyspace_events: 7,
+            notify_keyspace_events: crate::keyspace::event::Classes(7),
             latency_tracking_info_percentiles: Vec::new(),
             oom_score_adj_values: [-1, 2, 3],
             ..Config::default()

@@ -1,4 +1,4 @@
-//! Words, quoted for a configuration file.
+//! Words, quoted as inline commands, configuration files and MONITOR have them.
 
 /// Appends `word` between double quotes, so that [`split_line`](crate::resp::split_line) reads it back as it is.
 pub(crate) fn quote(out: &mut Vec<u8>, word: &[u8]) {

@@ -1,0 +1,162 @@
+//! CLIENT LIST and CLIENT INFO: what is known of a connection.
+
+use std::fmt::Write;
+
+use crate::exec::args::is;
+use crate::exec::error::shown;
+use crate::exec::session::{Session, SessionId};
+use crate::exec::{Args, CmdError, CmdResult, Ctx, Flow};
+use crate::resp::Proto;
+use crate::util::num;
+
+/// What TYPE tells apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Normal,
+    Master,
+    Replica,
+    PubSub,
+}
+
+impl Kind {
+    pub(super) fn parse(word: &[u8]) -> Result<Self, CmdError> {
+        match word.to_ascii_lowercase().as_slice() {
+            b"normal" => Ok(Self::Normal),
+            b"master" => Ok(Self::Master),
+            b"slave" | b"replica" => Ok(Self::Replica),
+            b"pubsub" => Ok(Self::PubSub),
+            _ => {
+                let word = shown(word, usize::MAX);
+                Err(CmdError::new(format!("ERR Unknown client type '{word}'")))
+            }
+        }
+    }
+
+    /// Sessions are clients; there are neither links to replicas nor subscribers.
+    pub(super) const fn of(_: &Session) -> Self {
+        Self::Normal
+    }
+}
+
+/// The one user there is.
+pub(super) const USER: &str = "default";
+
+pub(super) fn info(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    let mut text = String::new();
+    if let Some(session) = cx.sessions.get(cx.sid) {
+        describe(&mut text, session, cx.now, Some(args));
+    }
+    cx.reply.verbatim("txt", text.as_bytes());
+    Ok(Flow::Done)
+}
+
+pub(super) fn list(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    let mut kind = None;
+    let mut ids = None;
+    match args.from(2) {
+        [] => {}
+        [word, name] if is(word, "TYPE") => kind = Some(Kind::parse(name)?),
+        [word, list @ ..] if is(word, "ID") && !list.is_empty() => ids = Some(list),
+        _ => return Err(CmdError::SYNTAX),
+    }
+    let mut text = String::new();
+    let line = |text: &mut String, sid: SessionId, session: &Session| {
+        describe(text, session, cx.now, (sid == cx.sid).then_some(args));
+    };
+    match ids {
+        Some(ids) => {
+            for id in ids {
+                let id = num::parse_i64(id).ok_or(CmdError::fixed("ERR Invalid client ID"))?;
+                let sid = u64::try_from(id).ok().and_then(|id| cx.sessions.by_id(id));
+                if let Some((sid, session)) = sid.and_then(|sid| Some((sid, cx.sessions.get(sid)?)))
+                {
+                    line(&mut text, sid, session);
+                }
+            }
+        }
+        None => {
+            for (sid, session) in cx.sessions.iter() {
+                if kind.is_none_or(|kind| kind == Kind::of(session)) {
+                    line(&mut text, sid, session);
+                }
+            }
+        }
+    }
+    cx.reply.verbatim("txt", text.as_bytes());
+    Ok(Flow::Done)
+}
+
+/// One line of CLIENT LIST. `running` is the command that the client is running, if it is the one that asks.
+fn describe(out: &mut String, s: &Session, now: i64, running: Option<Args<'_>>) {
+    let argv_mem = running.map_or(0, |args| args.all().iter().map(|a| a.len()).sum());
+    let qbuf = s.net.query_buf + running.map_or(0, encoded_len);
+    let multi_mem = s.multi.as_ref().map_or(0, |m| m.memory());
+    let total = size_of::<Session>()
+        + multi_mem
+        + qbuf
+        + s.net.query_buf_free
+        + argv_mem
+        + s.outbox.capacity()
+        + [&s.name, &s.lib_name, &s.lib_ver]
+            .iter()
+            .map(|v| v.capacity())
+            .sum::<usize>();
+    let seconds = |since: i64| (now - since).max(0) / 1000;
+    let text = String::from_utf8_lossy;
+    // Writing into a String cannot fail.
+    let _ = write!(
+        out,
+        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} ",
+        s.id,
+        s.peer.addr,
+        s.peer.laddr,
+        s.peer.fd,
+        text(&s.name),
+        seconds(s.since),
+        seconds(s.seen),
+        flags_of(s),
+        s.db,
+    );
+    let _ = write!(
+        out,
+        "sub=0 psub=0 ssub=0 multi={} qbuf={qbuf} qbuf-free={} argv-mem={argv_mem} multi-mem={multi_mem} \
+         rbs={} rbp={} ",
+        s.multi.as_ref().map_or(-1, |m| m.queue.len() as i64),
+        s.net.query_buf_free,
+        s.outbox.capacity(),
+        s.outbox.len(),
+    );
+    let _ = writeln!(
+        out,
+        "obl={} oll=0 omem={} tot-mem={total} events={} cmd={} user={USER} redir=-1 resp={} lib-name={} lib-ver={}",
+        s.outbox.len(),
+        0,
+        if s.outbox.is_empty() { "r" } else { "rw" },
+        s.last_cmd,
+        if s.proto == Proto::Resp3 { 3 } else { 2 },
+        text(&s.lib_name),
+        text(&s.lib_ver),
+    );
+}
+
+/// The letters of field `flags`, in Redis's order.
+fn flags_of(s: &Session) -> String {
+    let flags = [
+        (s.multi.is_some(), 'x'),
+        (s.blocked.is_some(), 'b'),
+        (s.watch.broken, 'd'),
+        (s.closing, 'A'),
+        (s.peer.unix, 'U'),
+        (s.no_evict, 'e'),
+        (s.no_touch, 'T'),
+    ];
+    let set: String = flags.iter().filter(|(on, _)| *on).map(|(_, c)| c).collect();
+    if set.is_empty() { "N".to_owned() } else { set }
+}
+
+/// Bytes of a command in RESP: what it took in the query buffer.
+fn encoded_len(args: Args<'_>) -> usize {
+    let digits = |n: usize| n.checked_ilog10().map_or(1, |d| d as usize + 1);
+    let bulk = |a: &&[u8]| 5 + digits(a.len()) + a.len();
+    3 + digits(args.len()) + args.all().iter().map(bulk).sum::<usize>()
+}

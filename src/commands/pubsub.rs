@@ -1,0 +1,282 @@
+//! Publish and subscribe.
+
+use crate::exec::pubsub::{self, Kind};
+use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, Handler};
+use crate::spec::{Group, KeySpec, Propagate, flag};
+use crate::util::glob;
+
+/// The rows of this family.
+pub(super) const COMMANDS: &[Command] = &[
+    listens("psubscribe", -2, psubscribe)
+        .since("2.0.0")
+        .flags(&[flag::SENTINEL])
+        .syntax("pattern:pattern...")
+        .summary("Subscribe to every channel that a pattern matches.")
+        .complexity("O(N), N being the number of patterns")
+        .checked(),
+    speaks("publish", 3, publish)
+        .since("2.0.0")
+        .flags(&[flag::SENTINEL])
+        .syntax("channel message")
+        .summary("Send a message to everybody subscribed to a channel.")
+        .complexity("O(N+M), N being the number of subscribers and M the number of patterns")
+        .checked(),
+    Command::container("pubsub", -2)
+        .since("2.8.0")
+        .group(Group::PubSub)
+        .summary("Look at who is subscribed to what.")
+        .complexity("Depends on the subcommand.")
+        .subs(SUBCOMMANDS)
+        .checked(),
+    listens("punsubscribe", -1, punsubscribe)
+        .since("2.0.0")
+        .flags(&[flag::SENTINEL])
+        .syntax("[pattern:pattern...]")
+        .summary("End subscriptions to patterns, or all of them.")
+        .complexity("O(N), N being the number of patterns")
+        .checked(),
+    speaks("spublish", 3, spublish)
+        .since("7.0.0")
+        .keys(&[KeySpec::at(1).not_key()])
+        .syntax("shardchannel message")
+        .summary("Send a message to everybody subscribed to a channel of a shard.")
+        .complexity("O(N), N being the number of subscribers")
+        .checked(),
+    listens("ssubscribe", -2, ssubscribe)
+        .since("7.0.0")
+        .keys(&[KeySpec::at(1).range(-1, 1, 0).not_key()])
+        .syntax("shardchannel...")
+        .summary("Subscribe to channels of a shard.")
+        .complexity("O(N), N being the number of channels")
+        .checked(),
+    listens("subscribe", -2, subscribe)
+        .since("2.0.0")
+        .flags(&[flag::SENTINEL])
+        .syntax("channel...")
+        .summary("Subscribe to channels.")
+        .complexity("O(N), N being the number of channels")
+        .checked(),
+    listens("sunsubscribe", -1, sunsubscribe)
+        .since("7.0.0")
+        .keys(&[KeySpec::at(1).range(-1, 1, 0).not_key()])
+        .syntax("[shardchannel...]")
+        .summary("End subscriptions to channels of a shard, or all of them.")
+        .complexity("O(N), N being the number of channels")
+        .checked(),
+    listens("unsubscribe", -1, unsubscribe)
+        .since("2.0.0")
+        .flags(&[flag::SENTINEL])
+        .syntax("[channel...]")
+        .summary("End subscriptions to channels, or all of them.")
+        .complexity("O(N), N being the number of channels")
+        .checked(),
+];
+
+/// What has to do with one's own subscriptions.
+const fn listens(name: &'static str, arity: i16, run: Handler) -> Command {
+    Command::new(name, arity, run)
+        .group(Group::PubSub)
+        .flags(&[flag::PUBSUB, flag::NOSCRIPT, flag::LOADING, flag::STALE])
+        .flags(&[flag::SUBSCRIBER])
+}
+
+const fn speaks(name: &'static str, arity: i16, run: Handler) -> Command {
+    Command::new(name, arity, run)
+        .group(Group::PubSub)
+        .may_replicate(Propagate::Verbatim)
+        .flags(&[flag::PUBSUB, flag::LOADING, flag::STALE, flag::FAST])
+}
+
+const fn looks(name: &'static str, arity: i16, run: Handler) -> Command {
+    Command::new(name, arity, run).group(Group::PubSub).flags(&[
+        flag::PUBSUB,
+        flag::LOADING,
+        flag::STALE,
+    ])
+}
+
+const SUBCOMMANDS: &[Command] = &[
+    looks("channels", -2, channels)
+        .since("2.8.0")
+        .syntax("[pattern:pattern]")
+        .summary("List the channels that somebody is subscribed to.")
+        .complexity("O(N), N being the number of channels")
+        .checked(),
+    Command::new("help", 2, help)
+        .since("6.2.0")
+        .group(Group::PubSub)
+        .flags(&[flag::LOADING, flag::STALE])
+        .summary("Explain the subcommands.")
+        .complexity("O(1)")
+        .checked(),
+    looks("numpat", 2, numpat)
+        .since("2.8.0")
+        .summary("Count the patterns that somebody is subscribed to.")
+        .complexity("O(1)")
+        .checked(),
+    looks("numsub", -2, numsub)
+        .since("2.8.0")
+        .syntax("[channel...]")
+        .summary("Count the subscribers of channels.")
+        .complexity("O(N), N being the number of channels asked for")
+        .checked(),
+    looks("shardchannels", -2, shardchannels)
+        .since("7.0.0")
+        .syntax("[pattern:pattern]")
+        .summary("List the channels of the shard that somebody is subscribed to.")
+        .complexity("O(N), N being the number of channels")
+        .checked(),
+    looks("shardnumsub", -2, shardnumsub)
+        .since("7.0.0")
+        .syntax("[shardchannel...]")
+        .summary("Count the subscribers of channels of the shard.")
+        .complexity("O(N), N being the number of channels asked for")
+        .checked(),
+];
+
+/// The words by which a client is told of a subscription and of its end.
+const fn words(kind: Kind) -> (&'static str, &'static str) {
+    match kind {
+        Kind::Channel => ("subscribe", "unsubscribe"),
+        Kind::Pattern => ("psubscribe", "punsubscribe"),
+        Kind::Shard => ("ssubscribe", "sunsubscribe"),
+    }
+}
+
+fn subscribe(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    begin(cx, args, Kind::Channel)
+}
+
+fn psubscribe(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    begin(cx, args, Kind::Pattern)
+}
+
+fn ssubscribe(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    begin(cx, args, Kind::Shard)
+}
+
+fn unsubscribe(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    end(cx, args, Kind::Channel)
+}
+
+fn punsubscribe(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    end(cx, args, Kind::Pattern)
+}
+
+fn sunsubscribe(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    end(cx, args, Kind::Shard)
+}
+
+fn begin(cx: &mut Ctx<'_>, args: Args<'_>, kind: Kind) -> CmdResult {
+    let Some(session) = cx.sessions.get_mut(cx.sid) else {
+        return Ok(Flow::Done);
+    };
+    for name in args.from(1) {
+        cx.sys.pubsub.subscribe(session, cx.sid, kind, name);
+        let left = session.subscriptions.as_ref().map_or(0, |s| s.count(kind));
+        cx.reply.push(3);
+        cx.reply.bulk(words(kind).0.as_bytes());
+        cx.reply.bulk(name);
+        cx.reply.int(left as i64);
+    }
+    Ok(Flow::Done)
+}
+
+fn end(cx: &mut Ctx<'_>, args: Args<'_>, kind: Kind) -> CmdResult {
+    let Some(session) = cx.sessions.get_mut(cx.sid) else {
+        return Ok(Flow::Done);
+    };
+    let mut names: Vec<Vec<u8>> = args.from(1).iter().map(|name| name.to_vec()).collect();
+    if names.is_empty() {
+        let all = session.subscriptions.iter().flat_map(|s| s.of(kind));
+        names = all.map(|name| name.to_vec()).collect();
+    }
+    let nothing = names.is_empty();
+    let count = |s: &crate::exec::Session| {
+        let subscriptions = s.subscriptions.as_ref();
+        subscriptions.map_or(0, |s| s.count(kind)) as i64
+    };
+    for name in &names {
+        cx.sys.pubsub.unsubscribe(session, cx.sid, kind, name);
+        cx.reply.push(3);
+        cx.reply.bulk(words(kind).1.as_bytes());
+        cx.reply.bulk(name);
+        cx.reply.int(count(session));
+    }
+    if nothing {
+        cx.reply.push(3);
+        cx.reply.bulk(words(kind).1.as_bytes());
+        cx.reply.null();
+        cx.reply.int(count(session));
+    }
+    Ok(Flow::Done)
+}
+
+fn publish(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    let got = pubsub::publish(cx.sys, cx.sessions, args.at(1), args.at(2));
+    cx.count(got)
+}
+
+fn spublish(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    let got = pubsub::publish_to_shard(cx.sys, cx.sessions, args.at(1), args.at(2));
+    cx.count(got)
+}
+
+fn channels(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    active(cx, args, Kind::Channel)
+}
+
+fn shardchannels(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    active(cx, args, Kind::Shard)
+}
+
+fn active(cx: &mut Ctx<'_>, args: Args<'_>, kind: Kind) -> CmdResult {
+    if args.len() > 3 {
+        return Err(CmdError::subcommand_arity("pubsub", args.at(1)));
+    }
+    let pattern = args.get(2);
+    let fits = |name: &&crate::ds::bytes::SmallBytes| {
+        pattern.is_none_or(|pattern| glob::matches(pattern, name, false))
+    };
+    let names: Vec<_> = cx.sys.pubsub.channels(kind).filter(fits).collect();
+    cx.reply.array(names.len());
+    names.iter().for_each(|name| cx.reply.bulk(name));
+    Ok(Flow::Done)
+}
+
+fn numsub(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    subscribers(cx, args, Kind::Channel)
+}
+
+fn shardnumsub(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    subscribers(cx, args, Kind::Shard)
+}
+
+fn subscribers(cx: &mut Ctx<'_>, args: Args<'_>, kind: Kind) -> CmdResult {
+    let names = args.from(2);
+    cx.reply.array(names.len() * 2);
+    for name in names {
+        cx.reply.bulk(name);
+        cx.reply.int(cx.sys.pubsub.subscribers(kind, name) as i64);
+    }
+    Ok(Flow::Done)
+}
+
+fn numpat(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
+    cx.count(cx.sys.pubsub.patterns())
+}
+
+fn help(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
+    cx.help(&[
+        "CHANNELS [<pattern>]",
+        "    The channels that somebody is subscribed to, if the pattern matches them.",
+        "NUMPAT",
+        "    How many patterns somebody is subscribed to.",
+        "NUMSUB [<channel> ...]",
+        "    How many are subscribed to each of these channels.",
+        "SHARDCHANNELS [<pattern>]",
+        "    As CHANNELS, for channels of the shard.",
+        "SHARDNUMSUB [<shardchannel> ...]",
+        "    As NUMSUB, for channels of the shard.",
+    ])
+}
