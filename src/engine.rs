@@ -142,6 +142,7 @@ impl Engine {
                 monitors: Default::default(),
                 actions: Vec::new(),
                 scripts: Default::default(),
+                libraries: Default::default(),
                 running: None,
                 gate: Arc::clone(&gate),
                 slowlog: SlowLog::default(),

@@ -8,6 +8,7 @@ mod databases;
 mod draws;
 mod dump;
 mod expire;
+mod function;
 mod geo;
 mod hash;
 mod hll;
@@ -73,6 +74,7 @@ const FAMILIES: &[&[Command]] = &[
     sort::COMMANDS,
     dump::COMMANDS,
     script::COMMANDS,
+    function::COMMANDS,
     pubsub::COMMANDS,
     server::COMMANDS,
     server::config::COMMANDS,

@@ -3,10 +3,13 @@
 use super::error::CmdError;
 use super::session::SessionId;
 use super::txn::Multi;
-use super::{Args, Ctx, Entry, Flow, Origin, ScriptCall, State, monitor, notify, tracking, unit};
+use super::{
+    Args, Ctx, Entry, Flow, Origin, ScriptCall, State, busy, functions, monitor, notify, tracking,
+    unit,
+};
 use crate::keyspace::{Interest, What};
 use crate::resp::{Mark, ReplyBuf};
-use crate::spec::{Lookup, Propagate, flag};
+use crate::spec::{Flags, Lookup, Propagate, flag};
 
 /// What is left to do after a command was started.
 #[derive(Debug)]
@@ -273,17 +276,22 @@ fn gate(state: &State, sid: SessionId, args: Args<'_>) -> Result<&'static Entry,
         && running.busy
         && !flags.has(flag::ALLOW_BUSY)
     {
-        return Err(CmdError::fixed(
-            "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
-        ));
+        return Err(busy::error(running));
     }
-    has_room(state, row)
+    if flags.has(flag::CALLS_FUNCTION) && state.sys.cfg.maxmemory > 0 {
+        return has_room(
+            state,
+            row,
+            functions::effective_flags(&state.sys, row, args),
+        );
+    }
+    has_room(state, row, flags)
 }
 
 /// Refuses what needs memory when there is none left.
 #[inline]
-fn has_room(state: &State, row: &'static Entry) -> Result<&'static Entry, CmdError> {
-    if row.flags.has(flag::DENYOOM) && state.is_out_of_memory() {
+fn has_room(state: &State, row: &'static Entry, flags: Flags) -> Result<&'static Entry, CmdError> {
+    if flags.has(flag::DENYOOM) && state.is_out_of_memory() {
         return Err(CmdError::OUT_OF_MEMORY);
     }
     Ok(row)
@@ -319,7 +327,7 @@ fn script_gate(state: &State, args: Args<'_>, read_only: bool) -> Result<&'stati
     if state.sys.running.as_ref().is_some_and(|r| r.allow_oom) {
         return Ok(row);
     }
-    has_room(state, row)
+    has_room(state, row, row.flags)
 }
 
 /// The row of a command or subcommand, its arity checked.
