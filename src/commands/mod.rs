@@ -15,6 +15,7 @@ mod introspect;
 mod keys;
 mod lcs;
 mod list;
+mod monitor;
 mod object;
 mod pubsub;
 mod script;
@@ -74,6 +75,7 @@ const FAMILIES: &[&[Command]] = &[
     dump::COMMANDS,
     script::COMMANDS,
     pubsub::COMMANDS,
+    monitor::COMMANDS,
     server::COMMANDS,
     server::config::COMMANDS,
     server::debug::COMMANDS,

@@ -11,12 +11,14 @@ pub mod args;
 pub mod block;
 pub mod busy;
 pub mod call;
+pub mod declared;
 mod deliver;
 pub mod effects;
 pub mod error;
 pub mod host;
 mod monitor;
 mod notify;
+pub mod pause;
 pub mod pubsub;
 pub mod session;
 pub mod tracking;
@@ -137,6 +139,8 @@ pub enum Origin {
     Client,
     /// A client whose blocked command runs again.
     Woken,
+    /// A client whose blocked command was to run again while a pause lasted, and now runs.
+    Resumed,
     /// A transaction.
     Exec,
     /// A script: `read_only` if it must not write.
@@ -255,6 +259,12 @@ pub struct System {
     pub waiters: Waiters,
     /// Clients that watch keys.
     pub watchers: txn::Watchers,
+    /// What clients have queued for transactions.
+    pub queued: txn::QueuedBytes,
+    /// CLIENT PAUSE.
+    pub pause: pause::Pause,
+    /// Reads what a script declares.
+    pub declared: declared::ReadDeclared,
     /// The client whose command runs, if it is a client's.
     pub current: Option<SessionId>,
     /// Who is subscribed to what.
@@ -356,6 +366,7 @@ pub fn used_memory(ks: &Keyspace, sessions: &Sessions, sys: &System) -> usize {
     ks.memory()
         + sys.scripts.memory()
         + sys.scripts.interpreter
+        + sys.queued.get()
         + sessions.len() * size_of::<Session>()
 }
 

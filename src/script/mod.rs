@@ -31,4 +31,16 @@ mod slot;
 mod traits;
 mod vm;
 
+use crate::exec::declared::Declared;
+
 pub use host::LuaHost;
+
+/// What a script declares in its first line; none if it has none that can be read.
+pub fn declared(body: &[u8]) -> Option<Declared> {
+    let (flags, _) = shebang::parse(body).ok()?;
+    flags.declared.then_some(Declared {
+        no_writes: flags.no_writes,
+        allow_oom: flags.allow_oom,
+        allow_stale: flags.allow_stale,
+    })
+}
