@@ -4,7 +4,7 @@ use crate::exec::args::is;
 use crate::exec::functions::Policy;
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, ScriptCall, busy};
 use crate::rdb::{library, payload};
-use crate::spec::{Group, KeySpec, Propagate, flag};
+use crate::spec::{Code, Group, KeySpec, Propagate, flag};
 use crate::util::{glob, num};
 
 /// The rows of this family.
@@ -18,8 +18,8 @@ pub(super) const COMMANDS: &[Command] = &[
             flag::SKIP_MONITOR,
             flag::NO_MANDATORY_KEYS,
             flag::STALE,
-            flag::CALLS_FUNCTION,
         ])
+        .runs(Code::Function)
         .keys(&[KeySpec::at(2).keynum(0, 1, 1).rw().access().update()])
         .syntax("function:string numkeys:int [key:key...=numkeys] [arg...]")
         .summary("Call a function.")
@@ -34,8 +34,8 @@ pub(super) const COMMANDS: &[Command] = &[
             flag::SKIP_MONITOR,
             flag::NO_MANDATORY_KEYS,
             flag::STALE,
-            flag::CALLS_FUNCTION,
         ])
+        .runs(Code::Function)
         .keys(&[KeySpec::at(2).keynum(0, 1, 1).ro().access()])
         .syntax("function:string numkeys:int [key:key...=numkeys] [arg...]")
         .summary("Call a function that does not write.")

@@ -16,6 +16,7 @@ mod introspect;
 mod keys;
 mod lcs;
 mod list;
+mod monitor;
 mod object;
 mod pubsub;
 mod script;
@@ -76,6 +77,7 @@ const FAMILIES: &[&[Command]] = &[
     script::COMMANDS,
     function::COMMANDS,
     pubsub::COMMANDS,
+    monitor::COMMANDS,
     server::COMMANDS,
     server::config::COMMANDS,
     server::debug::COMMANDS,

@@ -1,7 +1,7 @@
 //! Scripts: running them and the cache of them. The interpreter itself is the script host.
 
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, ScriptCall, busy};
-use crate::spec::{Group, KeySpec, Propagate, flag};
+use crate::spec::{Code, Group, KeySpec, Propagate, flag};
 
 const COST: &str = "Depends on the script";
 
@@ -21,6 +21,7 @@ pub(super) const COMMANDS: &[Command] = &[
             flag::NO_MANDATORY_KEYS,
             flag::STALE,
         ])
+        .runs(Code::Text)
         .keys(KEYS)
         .syntax("script numkeys:int [key:key...=numkeys] [arg...]")
         .summary("Run a script given by its text.")
@@ -36,6 +37,7 @@ pub(super) const COMMANDS: &[Command] = &[
             flag::NO_MANDATORY_KEYS,
             flag::STALE,
         ])
+        .runs(Code::Sha)
         .keys(KEYS)
         .syntax("sha1 numkeys:int [key:key...=numkeys] [arg...]")
         .summary("Run a cached script, given by its SHA1.")
@@ -51,6 +53,7 @@ pub(super) const COMMANDS: &[Command] = &[
             flag::NO_MANDATORY_KEYS,
             flag::STALE,
         ])
+        .runs(Code::Sha)
         .keys(KEYS_RO)
         .syntax("sha1 numkeys:int [key:key...=numkeys] [arg...]")
         .summary("Run a cached script that may not write, given by its SHA1.")
@@ -66,6 +69,7 @@ pub(super) const COMMANDS: &[Command] = &[
             flag::NO_MANDATORY_KEYS,
             flag::STALE,
         ])
+        .runs(Code::Text)
         .keys(KEYS_RO)
         .syntax("script numkeys:int [key:key...=numkeys] [arg...]")
         .summary("Run a script that may not write, given by its text.")

@@ -50,6 +50,8 @@ pub struct Served {
     pub closing: bool,
     /// The client waits for a key.
     pub blocked: bool,
+    /// The commands behind the one that it waits in: they are still to be run.
+    pub unserved: Vec<Argv>,
 }
 
 impl std::fmt::Debug for BusyRequest {
@@ -225,6 +227,7 @@ pub(crate) fn answer(state: &mut State, sid: SessionId, mut reply: ReplyBuf) -> 
             bytes: reply.take(),
             closing: true,
             blocked: false,
+            unserved: Vec::new(),
         };
     };
     reply.raw(session.outbox.as_slice());
@@ -232,6 +235,7 @@ pub(crate) fn answer(state: &mut State, sid: SessionId, mut reply: ReplyBuf) -> 
     Served {
         bytes: reply.take(),
         closing: session.closing,
-        blocked: session.blocked.is_some(),
+        blocked: session.waits(),
+        unserved: Vec::new(),
     }
 }

@@ -8,69 +8,8 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::declared::ScriptFlags;
 use super::error::CmdError;
-use super::{Args, Entry, System};
-use crate::spec::{Flags, flag};
-
-/// What a script or function says about itself.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ScriptFlags(u8);
-
-impl ScriptFlags {
-    /// It does not write.
-    pub const NO_WRITES: ScriptFlags = ScriptFlags(1);
-    /// It may run when memory is over its limit.
-    pub const ALLOW_OOM: ScriptFlags = ScriptFlags(2);
-    /// It may run on a replica whose data is stale.
-    pub const ALLOW_STALE: ScriptFlags = ScriptFlags(4);
-    /// It does not run in a cluster.
-    pub const NO_CLUSTER: ScriptFlags = ScriptFlags(8);
-    /// It may use keys of several slots of a cluster.
-    pub const ALLOW_CROSS_SLOT_KEYS: ScriptFlags = ScriptFlags(16);
-
-    /// Each flag with its name, in the order in which FUNCTION LIST tells them.
-    pub const ALL: &[(ScriptFlags, &str)] = &[
-        (ScriptFlags::NO_WRITES, "no-writes"),
-        (ScriptFlags::ALLOW_OOM, "allow-oom"),
-        (ScriptFlags::ALLOW_STALE, "allow-stale"),
-        (ScriptFlags::NO_CLUSTER, "no-cluster"),
-        (ScriptFlags::ALLOW_CROSS_SLOT_KEYS, "allow-cross-slot-keys"),
-    ];
-
-    /// The set of these bits; bits that mean nothing are left out.
-    pub fn from_bits(bits: u8) -> ScriptFlags {
-        ScriptFlags(bits & 31)
-    }
-
-    /// The set as bits.
-    pub fn bits(self) -> u8 {
-        self.0
-    }
-
-    /// Whether any flag of `other` is in this set.
-    pub fn has(self, other: ScriptFlags) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    /// Both sets together.
-    #[must_use]
-    pub fn with(self, other: ScriptFlags) -> ScriptFlags {
-        ScriptFlags(self.0 | other.0)
-    }
-
-    /// The names of the flags in the set.
-    pub fn names(self) -> impl Iterator<Item = &'static str> + Clone {
-        Self::ALL
-            .iter()
-            .filter(move |(flag, _)| self.has(*flag))
-            .map(|&(_, name)| name)
-    }
-
-    /// Whether what it runs may need memory: then it does not begin when there is none left.
-    pub fn needs_memory(self) -> bool {
-        !self.has(Self::ALLOW_OOM.with(Self::NO_WRITES))
-    }
-}
 
 /// The number of a function, which it keeps as long as its library stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -339,36 +278,6 @@ fn library_size(name: &str, library: &Library) -> usize {
     size_of::<Library>() + name.len() + library.code.len() + size_of_val(&library.functions[..])
 }
 
-/// The flags of a command as it is called: a function's own say in place of FCALL's what may be done.
-pub fn effective_flags(sys: &System, row: &Entry, args: Args<'_>) -> Flags {
-    if !row.flags.has(flag::CALLS_FUNCTION) {
-        return row.flags;
-    }
-    match sys.libraries.find(args.at(1)) {
-        Some((_, function)) => command_flags(row.flags, function.flags),
-        None => row.flags,
-    }
-}
-
-/// What the flags of a script make of those of the command that runs it.
-fn command_flags(command: Flags, script: ScriptFlags) -> Flags {
-    let told = flag::STALE
-        .with(flag::DENYOOM)
-        .with(flag::WRITE)
-        .with(flag::MAY_REPLICATE);
-    let mut flags = command.without(told);
-    for (given, which) in [
-        (script.needs_memory(), flag::DENYOOM),
-        (!script.has(ScriptFlags::NO_WRITES), flag::WRITE),
-        (script.has(ScriptFlags::ALLOW_STALE), flag::STALE),
-    ] {
-        if given {
-            flags = flags.with(which);
-        }
-    }
-    flags
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -519,19 +428,6 @@ mod tests {
         assert_eq!(
             (all.dropped.len(), all.memory(), all.functions()),
             (6, 0, 0)
-        );
-    }
-
-    #[test]
-    fn a_function_says_what_the_command_may_do() {
-        let fcall = flag::NOSCRIPT.with(flag::STALE).with(flag::MAY_REPLICATE);
-        let flags = |script| command_flags(fcall, script);
-        let none = flags(ScriptFlags::default());
-        assert_eq!(none, flag::NOSCRIPT.with(flag::DENYOOM).with(flag::WRITE));
-        assert_eq!(flags(ScriptFlags::NO_WRITES), flag::NOSCRIPT);
-        assert_eq!(
-            flags(ScriptFlags::ALLOW_OOM.with(ScriptFlags::ALLOW_STALE)),
-            flag::NOSCRIPT.with(flag::WRITE).with(flag::STALE)
         );
     }
 }

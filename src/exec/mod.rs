@@ -11,6 +11,7 @@ pub mod args;
 pub mod block;
 pub mod busy;
 pub mod call;
+pub mod declared;
 mod deliver;
 pub mod effects;
 pub mod error;
@@ -18,6 +19,7 @@ pub mod functions;
 pub mod host;
 mod monitor;
 mod notify;
+pub mod pause;
 pub mod pubsub;
 pub mod session;
 pub mod tracking;
@@ -160,6 +162,8 @@ pub enum Origin {
     Client,
     /// A client whose blocked command runs again.
     Woken,
+    /// A client whose blocked command was to run again while a pause lasted, and now runs.
+    Resumed,
     /// A transaction.
     Exec,
     /// A script: `read_only` if it must not write.
@@ -291,6 +295,12 @@ pub struct System {
     pub waiters: Waiters,
     /// Clients that watch keys.
     pub watchers: txn::Watchers,
+    /// What clients have queued for transactions.
+    pub queued: txn::QueuedBytes,
+    /// CLIENT PAUSE.
+    pub pause: pause::Pause,
+    /// Reads what a script declares.
+    pub declared: declared::ReadDeclared,
     /// The client whose command runs, if it is a client's.
     pub current: Option<SessionId>,
     /// Who is subscribed to what.
@@ -396,6 +406,7 @@ pub fn used_memory(ks: &Keyspace, sessions: &Sessions, sys: &System) -> usize {
         + sys.scripts.interpreter
         + sys.libraries.memory()
         + sys.libraries.interpreter
+        + sys.queued.get()
         + sessions.len() * size_of::<Session>()
 }
 

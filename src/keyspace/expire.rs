@@ -87,7 +87,10 @@ impl Keyspace {
 
     /// Deletes what readers found expired, logs the misses they had, and deletes emptied collections.
     pub fn reap(&mut self) {
-        let stale = std::mem::take(&mut *self.stale.borrow_mut());
+        let mut stale = std::mem::take(&mut *self.stale.borrow_mut());
+        if self.expiry_paused {
+            stale.clear();
+        }
         for (db, key) in stale {
             let table = &self.dbs[db].table;
             let hash = table.hash(&key);
@@ -114,7 +117,7 @@ impl Keyspace {
 
     /// The earliest deadline of all keys and fields, if any; the engine wakes for it.
     pub fn next_expiry(&self) -> Option<i64> {
-        if !self.active_expire {
+        if !self.active_expire || self.expiry_paused {
             return None;
         }
         self.dbs.iter().filter_map(Db::first_deadline).min()
@@ -124,7 +127,7 @@ impl Keyspace {
     /// many.
     pub fn expire_due(&mut self, now: i64, limit: usize) -> usize {
         self.now = now;
-        if !self.active_expire {
+        if !self.active_expire || self.expiry_paused {
             return 0;
         }
         let mut n = 0;

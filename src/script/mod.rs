@@ -33,4 +33,12 @@ mod slot;
 mod traits;
 mod vm;
 
+use crate::exec::declared::ScriptFlags;
+
 pub use host::LuaHost;
+
+/// What a script declares in its first line; none if it has none that can be read.
+pub fn declared(body: &[u8]) -> Option<ScriptFlags> {
+    let (flags, _) = shebang::parse(body).ok()?;
+    flags.declared.then(|| flags.as_declared())
+}

@@ -2,6 +2,7 @@
 //! that of a library, which tells engine and name: `#!lua name=mylib`.
 
 use crate::exec::CmdError;
+use crate::exec::declared::ScriptFlags;
 use crate::exec::functions::is_name;
 use crate::resp::split_line;
 
@@ -16,6 +17,20 @@ pub(super) struct Flags {
     pub(super) allow_oom: bool,
     /// It may run on a replica whose data is stale.
     pub(super) allow_stale: bool,
+}
+
+impl Flags {
+    /// The same as a set.
+    pub(super) fn as_declared(self) -> ScriptFlags {
+        [
+            (self.no_writes, ScriptFlags::NO_WRITES),
+            (self.allow_oom, ScriptFlags::ALLOW_OOM),
+            (self.allow_stale, ScriptFlags::ALLOW_STALE),
+        ]
+        .into_iter()
+        .filter(|(given, _)| *given)
+        .fold(ScriptFlags::default(), |all, (_, flag)| all.with(flag))
+    }
 }
 
 /// Splits a script into its flags and its code. The end of the first line stays, so that lines keep their numbers.

@@ -75,6 +75,12 @@ impl Queue {
         self.buf.extend_from_slice(bytes);
     }
 
+    /// Puts bytes back before all others.
+    pub(super) fn put_back(&mut self, bytes: &[u8]) {
+        self.buf.splice(..self.start, bytes.iter().copied());
+        self.start = 0;
+    }
+
     /// The buffer, for what appends to it.
     pub(super) const fn back(&mut self) -> &mut Vec<u8> {
         &mut self.buf

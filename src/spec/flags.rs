@@ -47,7 +47,6 @@ pub mod flag {
         24 TXN "txn" "Runs at once inside MULTI instead of being queued (not listed).";
         25 ENDS_TXN "ends_txn" "Runs what MULTI queued: refusing it drops that (not listed).";
         26 SUBSCRIBER "subscriber" "Allowed to a RESP2 client that is subscribed to something (not listed).";
-        27 CALLS_FUNCTION "calls_function" "Runs the function of argument 1, whose flags count (not listed).";
     }
 
     /// Flags that COMMAND INFO keeps to itself.
@@ -59,8 +58,7 @@ pub mod flag {
             | TOUCHES_ARBITRARY_KEYS.0
             | TXN.0
             | ENDS_TXN.0
-            | SUBSCRIBER.0
-            | CALLS_FUNCTION.0,
+            | SUBSCRIBER.0,
     );
 
     impl Flags {
@@ -88,7 +86,7 @@ impl Flags {
         Self(self.0 | other.0)
     }
 
-    /// This set without the flags of `other`.
+    /// This set without `other`.
     #[must_use]
     pub const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)

@@ -32,9 +32,13 @@ impl Kind {
         }
     }
 
-    /// Sessions are clients; there are neither links to replicas nor subscribers.
-    pub(super) const fn of(_: &Session) -> Self {
-        Self::Normal
+    /// What a client is. One that monitors is normal.
+    pub(super) const fn of(session: &Session) -> Self {
+        if session.subscriptions.is_some() {
+            Self::PubSub
+        } else {
+            Self::Normal
+        }
     }
 }
 
