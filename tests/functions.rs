@@ -282,7 +282,12 @@ fn a_payload_is_restored_whole_or_not_at_all() {
         let mut node = node();
         node.load(&library_of(there, "F3", "return 'old'"));
         let before = node.contents();
-        let reply = text(&node.run(&[b"FUNCTION", b"RESTORE", &payload[..], policy.as_bytes()]));
+        let reply = text(&node.run(&[
+            &b"FUNCTION"[..],
+            b"RESTORE",
+            &payload[..],
+            policy.as_bytes(),
+        ]));
         assert_eq!(reply, error.unwrap_or("+OK\r\n"), "{there} {policy}");
         let value = if error.is_some() { "old" } else { "new" };
         assert_eq!(
@@ -400,11 +405,11 @@ fn libraries_are_logged_as_sent_and_calls_as_what_they_do() {
     source.load(&code);
     let reply = source.run(&["FUNCTION", "DUMP"]);
     let payload = one(&[b"*1\r\n", &reply[..]].concat()).0.remove(0);
-    leader.run(&[b"FUNCTION", b"RESTORE", &payload[..], b"FLUSH"]);
+    leader.run(&[&b"FUNCTION"[..], b"RESTORE", &payload[..], b"FLUSH"]);
     let effects = leader.engine.take_effects();
     assert_eq!(
         one(&effects).0,
-        [b"FUNCTION", b"RESTORE", &payload[..], b"FLUSH"]
+        [&b"FUNCTION"[..], b"RESTORE", &payload[..], b"FLUSH"]
     );
     follower.apply(&effects);
     assert_eq!(leader.contents(), follower.contents());
@@ -560,7 +565,12 @@ fn payloads_go_to_a_real_redis_and_come_from_it() {
     };
     let redkeep = Server::redkeep(&[]);
     let (mut theirs, mut ours) = (redis.client(), redkeep.client());
-    for (from, to) in [(&mut theirs, &mut ours), (&mut ours, &mut theirs)] {
+    for back in [false, true] {
+        let (from, to) = if back {
+            (&mut ours, &mut theirs)
+        } else {
+            (&mut theirs, &mut ours)
+        };
         for client in [&mut *from, &mut *to] {
             call(client, &[b"FUNCTION", b"FLUSH"]);
         }
@@ -571,19 +581,22 @@ fn payloads_go_to_a_real_redis_and_come_from_it() {
         let Reply::Bulk(payload) = call(from, &[b"FUNCTION", b"DUMP"]) else {
             panic!("no payload");
         };
-        assert_eq!(call(to, &[b"FUNCTION", b"RESTORE", &payload]), Reply::ok());
+        assert_eq!(
+            call(to, &[&b"FUNCTION"[..], b"RESTORE", &payload]),
+            Reply::ok()
+        );
         assert_eq!(everything(from), everything(to));
-        let again = call(to, &[b"FUNCTION", b"RESTORE", &payload]);
+        let again = call(to, &[&b"FUNCTION"[..], b"RESTORE", &payload]);
         assert!(
             matches!(&again, Reply::Error(e) if e.ends_with(b" already exists")),
             "{again:?}"
         );
         assert_eq!(
-            call(to, &[b"FUNCTION", b"RESTORE", &payload, b"REPLACE"]),
+            call(to, &[&b"FUNCTION"[..], b"RESTORE", &payload, b"REPLACE"]),
             Reply::ok()
         );
         assert_eq!(
-            call(to, &[b"FUNCTION", b"RESTORE", &payload, b"FLUSH"]),
+            call(to, &[&b"FUNCTION"[..], b"RESTORE", &payload, b"FLUSH"]),
             Reply::ok()
         );
         assert_eq!(everything(from), everything(to));

@@ -129,10 +129,10 @@ impl Functions {
 
     /// The interpreter with everything in it that the registry has.
     fn world(&mut self, state: &mut State) -> Result<&World, CmdError> {
+        self.forget_dropped(state)?;
         if self.world.is_none() {
             self.start(state)?;
         }
-        self.forget_dropped(state)?;
         self.world
             .as_ref()
             .ok_or(CmdError::fixed("ERR no interpreter"))
@@ -279,6 +279,9 @@ impl Functions {
             .collect();
         let renumbered = state.sys.libraries.join(beside, policy)?;
         state.ks.mark_dirty(1);
+        if renumbered.is_empty() {
+            return self.forget_dropped(state);
+        }
         let plain: HashSet<FunctionId> = plain
             .into_iter()
             .filter(|(_, is_plain)| *is_plain)

@@ -157,7 +157,7 @@ impl Node {
     pub fn restore_into(&mut self, other: &mut Node) {
         let reply = self.look(&["FUNCTION", "DUMP"]);
         let payload = one(&[b"*1\r\n", &reply[..]].concat()).0.remove(0);
-        let reply = other.run(&[b"FUNCTION", b"RESTORE", &payload[..]]);
+        let reply = other.run(&[&b"FUNCTION"[..], b"RESTORE", &payload[..]]);
         assert_eq!(reply, b"+OK\r\n", "{}", reply.escape_ascii());
         for (db, key) in self.keys() {
             let select = ["SELECT".to_owned(), db.to_string()];
