@@ -9,6 +9,7 @@
 //! cjson    likewise
 //! convert  replies to Lua values and Lua values to replies
 //! traits   what can be seen in a script that lets it run faster
+//! callbacks  the same of a library
 //! functions  libraries of functions, and calls of them, in an interpreter of their own
 //! fault    errors that scripts raise and see, and how they read on the wire
 //! pattern  string.find and its like, where Lua's own could run for ever
@@ -21,6 +22,7 @@
 
 mod api;
 mod bit;
+mod callbacks;
 mod cjson;
 mod convert;
 mod fault;
