@@ -593,6 +593,9 @@ fn run_corpus(old: bool, run: impl Fn(&File) -> String + Sync) {
 
 type Fixes = Vec<(std::ops::Range<usize>, String)>;
 
+/// What makes a server as good as new for the next section.
+const CLEANING: &[&str] = &["CLIENT UNPAUSE", "FLUSHALL", "SCRIPT FLUSH", "CONFIG RESETSTAT"];
+
 /// How long a reply may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -653,7 +656,7 @@ fn with_times(arg: &[u8]) -> Option<Vec<u8>> {
 fn replay(server: &Server, section: &Section, way: Way, mut fixes: Option<&mut Fixes>) -> String {
     let mut report = String::new();
     let mut admin = server.client();
-    for line in ["FLUSHALL", "SCRIPT FLUSH", "CONFIG RESETSTAT"] {
+    for line in CLEANING {
         admin.run(line);
     }
     if way == Way::Tight {
@@ -714,7 +717,7 @@ fn replay_inside(server: &redkeep::Server, section: &Section) -> String {
     let mut report = String::new();
     let mut clients: BTreeMap<&str, redkeep::Client> = BTreeMap::new();
     let mut admin = server.client().unwrap();
-    for line in ["FLUSHALL", "SCRIPT FLUSH", "CONFIG RESETSTAT"] {
+    for line in CLEANING {
         admin.call(line.split(' ')).unwrap();
     }
     for step in &section.steps {

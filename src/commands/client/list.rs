@@ -2,96 +2,39 @@
 
 use std::fmt::Write;
 
-use crate::exec::args::is;
-use crate::exec::error::shown;
+use crate::exec::pubsub::Kind;
 use crate::exec::session::{Session, SessionId};
-use crate::exec::{Args, CmdError, CmdResult, Ctx, Flow};
+use crate::exec::{Args, CmdResult, Ctx, Flow, System};
 use crate::resp::Proto;
-use crate::util::num;
 
-/// What TYPE tells apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Normal,
-    Master,
-    Replica,
-    PubSub,
-}
-
-impl Kind {
-    pub(super) fn parse(word: &[u8]) -> Result<Self, CmdError> {
-        match word.to_ascii_lowercase().as_slice() {
-            b"normal" => Ok(Self::Normal),
-            b"master" => Ok(Self::Master),
-            b"slave" | b"replica" => Ok(Self::Replica),
-            b"pubsub" => Ok(Self::PubSub),
-            _ => {
-                let word = shown(word, usize::MAX);
-                Err(CmdError::new(format!("ERR Unknown client type '{word}'")))
-            }
-        }
-    }
-
-    /// What a client is. One that monitors is normal.
-    pub(super) const fn of(session: &Session) -> Self {
-        if session.subscriptions.is_some() {
-            Self::PubSub
-        } else {
-            Self::Normal
-        }
-    }
-}
+use super::filter::{Filter, For};
 
 /// The one user there is.
 pub(super) const USER: &str = "default";
 
 pub(super) fn info(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let mut text = String::new();
-    if let Some(session) = cx.sessions.get(cx.sid) {
-        describe(&mut text, session, cx.now, Some(args));
-    }
+    describe(&mut text, cx, cx.sid, args);
     cx.reply.verbatim("txt", text.as_bytes());
     Ok(Flow::Done)
 }
 
 pub(super) fn list(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    let mut kind = None;
-    let mut ids = None;
-    match args.from(2) {
-        [] => {}
-        [word, name] if is(word, "TYPE") => kind = Some(Kind::parse(name)?),
-        [word, list @ ..] if is(word, "ID") && !list.is_empty() => ids = Some(list),
-        _ => return Err(CmdError::SYNTAX),
-    }
+    let filter = Filter::parse(args.cursor(2), For::List)?;
     let mut text = String::new();
-    let line = |text: &mut String, sid: SessionId, session: &Session| {
-        describe(text, session, cx.now, (sid == cx.sid).then_some(args));
-    };
-    match ids {
-        Some(ids) => {
-            for id in ids {
-                let id = num::parse_i64(id).ok_or(CmdError::fixed("ERR Invalid client ID"))?;
-                let sid = u64::try_from(id).ok().and_then(|id| cx.sessions.by_id(id));
-                if let Some((sid, session)) = sid.and_then(|sid| Some((sid, cx.sessions.get(sid)?)))
-                {
-                    line(&mut text, sid, session);
-                }
-            }
-        }
-        None => {
-            for (sid, session) in cx.sessions.iter() {
-                if kind.is_none_or(|kind| kind == Kind::of(session)) {
-                    line(&mut text, sid, session);
-                }
-            }
-        }
+    for sid in filter.select(cx) {
+        describe(&mut text, cx, sid, args);
     }
     cx.reply.verbatim("txt", text.as_bytes());
     Ok(Flow::Done)
 }
 
-/// One line of CLIENT LIST. `running` is the command that the client is running, if it is the one that asks.
-fn describe(out: &mut String, s: &Session, now: i64, running: Option<Args<'_>>) {
+/// One line of CLIENT LIST. `args` is the command that asks.
+fn describe(out: &mut String, cx: &Ctx<'_>, sid: SessionId, args: Args<'_>) {
+    let Some(s) = cx.sessions.get(sid) else {
+        return;
+    };
+    let running = (sid == cx.sid).then_some(args);
     let argv_mem = running.map_or(0, |args| args.all().iter().map(|a| a.len()).sum());
     let qbuf = s.net.query_buf + running.map_or(0, encoded_len);
     let multi_mem = s.multi.as_ref().map_or(0, |m| m.memory());
@@ -105,7 +48,8 @@ fn describe(out: &mut String, s: &Session, now: i64, running: Option<Args<'_>>) 
             .iter()
             .map(|v| v.capacity())
             .sum::<usize>();
-    let seconds = |since: i64| (now - since).max(0) / 1000;
+    let seconds = |since: i64| (cx.now - since).max(0) / 1000;
+    let subscribed = |kind| s.subscriptions.as_ref().map_or(0, |to| to.of(kind).len());
     let text = String::from_utf8_lossy;
     // Writing into a String cannot fail.
     let _ = write!(
@@ -118,13 +62,16 @@ fn describe(out: &mut String, s: &Session, now: i64, running: Option<Args<'_>>) 
         text(&s.name),
         seconds(s.since),
         seconds(s.seen),
-        flags_of(s),
+        flags_of(cx.sys, sid, s),
         s.db,
     );
     let _ = write!(
         out,
-        "sub=0 psub=0 ssub=0 multi={} qbuf={qbuf} qbuf-free={} argv-mem={argv_mem} multi-mem={multi_mem} \
-         rbs={} rbp={} ",
+        "sub={} psub={} ssub={} multi={} qbuf={qbuf} qbuf-free={} argv-mem={argv_mem} multi-mem={multi_mem} rbs={} \
+         rbp={} ",
+        subscribed(Kind::Channel),
+        subscribed(Kind::Pattern),
+        subscribed(Kind::Shard),
         s.multi.as_ref().map_or(-1, |m| m.queue.len() as i64),
         s.net.query_buf_free,
         s.outbox.capacity(),
@@ -144,12 +91,14 @@ fn describe(out: &mut String, s: &Session, now: i64, running: Option<Args<'_>>) 
 }
 
 /// The letters of field `flags`, in Redis's order.
-fn flags_of(s: &Session) -> String {
+pub(super) fn flags_of(sys: &System, sid: SessionId, s: &Session) -> String {
     let flags = [
+        (sys.monitors.contains(&sid), 'O'),
+        (s.subscriptions.is_some(), 'P'),
         (s.multi.is_some(), 'x'),
-        (s.blocked.is_some(), 'b'),
+        (s.waits(), 'b'),
         (s.watch.broken, 'd'),
-        (s.closing, 'A'),
+        (s.closing, 'c'),
         (s.peer.unix, 'U'),
         (s.no_evict, 'e'),
         (s.no_touch, 'T'),
