@@ -1,5 +1,6 @@
 //! The edit guard and the change log: the one door by which a value changes.
 
+use std::cell::RefCell;
 use std::ops::Deref;
 
 use super::event::{Classes, Event};
@@ -42,7 +43,7 @@ pub enum What {
     Modified,
     /// A notification is due.
     Event(Event),
-    /// An edit left an empty collection behind: settle deletes the key.
+    /// An edit left an empty collection behind: settle deletes the key, and it counts as deleted from here on.
     Vanished,
     /// Every key of the database changed at once (FLUSHDB, SWAPDB). The key is empty.
     AllModified,
@@ -57,6 +58,13 @@ pub struct Change {
     pub key: SmallBytes,
     /// What happened to it.
     pub what: What,
+}
+
+impl Change {
+    fn new(db: usize, key: &[u8], what: What) -> Change {
+        let key = key.into();
+        Change { db, key, what }
+    }
 }
 
 /// What time took.
@@ -77,10 +85,11 @@ pub struct ChangeLog {
     pub dirty: u64,
     /// Who listens.
     pub interest: Interest,
-    /// Which notifications are switched on.
+    /// Which notifications are switched on and have somebody to hear them.
     pub notify: Classes,
-    /// The changes, in order; only those somebody is interested in.
-    pub changes: Vec<Change>,
+    /// The changes, in order; only those somebody is interested in. Readers add to them, too: what they miss, and what
+    /// they find expired.
+    pub changes: RefCell<Vec<Change>>,
     /// Keys and fields deleted because their time was over, in order; each becomes a DEL or HDEL in the log of
     /// effects.
     pub expired: Vec<Expired>,
@@ -101,11 +110,25 @@ impl ChangeLog {
     }
 
     pub(crate) fn push(&mut self, db: usize, key: &[u8], what: What) {
-        self.changes.push(Change {
-            db,
-            key: key.into(),
-            what,
-        });
+        self.changes.get_mut().push(Change::new(db, key, what));
+    }
+
+    /// As [`modified`](Self::modified), by a reader: nothing is counted.
+    pub(super) fn note_modified(&self, db: usize, key: &[u8]) {
+        if self.interest.any() {
+            self.note(db, key, What::Modified);
+        }
+    }
+
+    /// As [`event`](Self::event), by a reader.
+    pub(super) fn note_event(&self, db: usize, key: &[u8], event: Event) {
+        if self.notify.intersects(event.class) {
+            self.note(db, key, What::Event(event));
+        }
+    }
+
+    fn note(&self, db: usize, key: &[u8], what: What) {
+        self.changes.borrow_mut().push(Change::new(db, key, what));
     }
 }
 

@@ -10,6 +10,8 @@ impl Classes {
     pub const KEYSPACE: Classes = Classes(1);
     /// `E`: publish to `__keyevent@<db>__:<event>`.
     pub const KEYEVENT: Classes = Classes(1 << 1);
+    /// The channels to publish to: without one of them there is nothing to say.
+    pub const CHANNELS: Classes = Classes(Classes::KEYSPACE.0 | Classes::KEYEVENT.0);
     /// `g`: commands of no particular type.
     pub const GENERIC: Classes = Classes(1 << 2);
     /// `$`: strings.

@@ -210,10 +210,8 @@ pub struct Keyspace {
     pub active_expire: bool,
     /// What happened since settle last looked.
     pub log: ChangeLog,
-    /// Expired keys that a reader came upon.
-    stale: RefCell<Vec<(usize, SmallBytes)>>,
-    /// Misses that somebody wants to hear of.
-    misses: RefCell<Vec<(usize, SmallBytes)>>,
+    /// Keys that a reader came upon and that are over, or a part of them. That is in the log already.
+    stale: RefCell<BTreeSet<(usize, SmallBytes)>>,
     hits: Cell<u64>,
     missed: Cell<u64>,
     /// Keys that ran out of time so far.
@@ -239,7 +237,6 @@ impl Keyspace {
             active_expire: true,
             log: ChangeLog::default(),
             stale: RefCell::default(),
-            misses: RefCell::default(),
             hits: Cell::new(0),
             missed: Cell::new(0),
             expired_total: 0,
@@ -310,7 +307,7 @@ impl Keyspace {
         let table = &self.dbs[db].table;
         let record = table.get_hashed(table.hash(key), key)?;
         if record.is_due(self.now) {
-            self.stale.borrow_mut().push((db, key.into()));
+            self.come_upon(db, record);
             return (!record.is_over(self.now)).then_some(record);
         }
         Some(record)
@@ -351,9 +348,7 @@ impl Keyspace {
             }
             None => {
                 self.missed.set(self.missed.get() + 1);
-                if self.log.notify.intersects(Event::KEYMISS.class) {
-                    self.misses.borrow_mut().push((self.current, key.into()));
-                }
+                self.log.note_event(self.current, key, Event::KEYMISS);
                 None
             }
         }
@@ -387,10 +382,9 @@ impl Keyspace {
     /// One step of SCAN over the selected database: calls `f` with live records, returns the next cursor.
     pub fn scan(&self, cursor: u64, count: usize, mut f: impl FnMut(&Record)) -> u64 {
         let now = self.now;
-        let mut stale = self.stale.borrow_mut();
         self.dbs[self.current].table.scan(cursor, count, |record| {
             if record.is_over(now) {
-                stale.push((self.current, record.key.clone()));
+                self.come_upon(self.current, record);
             } else {
                 f(record);
             }
@@ -406,9 +400,7 @@ impl Keyspace {
             if !record.is_over(self.now) {
                 return Some(record);
             }
-            self.stale
-                .borrow_mut()
-                .push((self.current, record.key.clone()));
+            self.come_upon(self.current, record);
         }
         db.table.iter().find(|r| !r.is_over(self.now))
     }

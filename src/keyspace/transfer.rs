@@ -159,7 +159,7 @@ mod tests {
 
     /// What was logged: `~key` for a change, `event:key` for a notification.
     fn logged(ks: &mut Keyspace) -> Vec<String> {
-        let changes = std::mem::take(&mut ks.log.changes);
+        let changes = ks.log.changes.take();
         let show = |change: &crate::keyspace::Change| {
             let key = String::from_utf8_lossy(&change.key).into_owned();
             match change.what {
