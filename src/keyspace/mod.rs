@@ -341,17 +341,23 @@ impl Keyspace {
     /// As [`read_any`](Self::read_any), for what is about the key and not about its value: it is a hit or a miss,
     /// and no access.
     pub fn read_meta(&self, key: &[u8]) -> Option<&Record> {
-        match self.live(self.current, key) {
-            Some(record) => {
-                self.hits.set(self.hits.get() + 1);
-                Some(record)
-            }
-            None => {
-                self.missed.set(self.missed.get() + 1);
-                self.log.note_event(self.current, key, Event::KEYMISS);
-                None
-            }
+        let record = self.inspect(key);
+        if record.is_none() {
+            self.log.note_event(self.current, key, Event::KEYMISS);
         }
+        record
+    }
+
+    /// As [`read_meta`](Self::read_meta), for what is behind the value: nobody is told of a miss.
+    pub fn inspect(&self, key: &[u8]) -> Option<&Record> {
+        let record = self.live(self.current, key);
+        let count = if record.is_some() {
+            &self.hits
+        } else {
+            &self.missed
+        };
+        count.set(count.get() + 1);
+        record
     }
 
     /// The value of a key, counted as a read.
@@ -409,13 +415,34 @@ impl Keyspace {
 
     /// Opens an existing key for editing.
     pub fn edit<T: DataType>(&mut self, key: &[u8]) -> Result<Option<Edit<'_, T>>, WrongType> {
+        self.open(key, false)
+    }
+
+    /// As [`edit`](Self::edit), counted as a read: a hit or a miss.
+    pub fn edit_read<T: DataType>(&mut self, key: &[u8]) -> Result<Option<Edit<'_, T>>, WrongType> {
+        self.open(key, true)
+    }
+
+    #[inline]
+    fn open<T: DataType>(
+        &mut self,
+        key: &[u8],
+        counted: bool,
+    ) -> Result<Option<Edit<'_, T>>, WrongType> {
         let index = self.current;
         let hash = self.dbs[index].table.hash(key);
         self.expire_if_due(index, hash, key);
         let db = &mut self.dbs[index];
         let Some(record) = db.table.get_mut_hashed(hash, key) else {
+            if counted {
+                *self.missed.get_mut() += 1;
+                self.log.event(index, key, Event::KEYMISS);
+            }
             return Ok(None);
         };
+        if counted {
+            *self.hits.get_mut() += 1;
+        }
         if self.touch {
             self.uses.note(&record.access, self.now);
         }
@@ -581,9 +608,15 @@ impl Keyspace {
         true
     }
 
-    /// Logs a notification apart from an edit, where Redis's order asks for it.
+    /// Logs a notification apart from an edit, where Redis's order asks for it. If the edit emptied the key, the key
+    /// goes only thereafter.
     pub fn notify(&mut self, key: &[u8], event: Event) {
-        self.log.event(self.current, key, event);
+        let db = self.current;
+        let changes = self.log.changes.get_mut();
+        let gone = |c: &Change| c.what == What::Vanished && c.db == db && *c.key == *key;
+        let gone = changes.iter().rposition(gone).map(|at| changes.remove(at));
+        self.log.event(db, key, event);
+        self.log.changes.get_mut().extend(gone);
     }
 
     /// Counts changes that belong to no single key (FLUSHALL on empty databases, SWAPDB).
