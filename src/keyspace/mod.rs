@@ -385,10 +385,20 @@ impl Keyspace {
         }
     }
 
-    /// One step of SCAN over the selected database: calls `f` with live records, returns the next cursor.
-    pub fn scan(&self, cursor: u64, count: usize, mut f: impl FnMut(&Record)) -> u64 {
+    /// One step of SCAN over the selected database: calls `f` with live records that are `wanted`, returns the next
+    /// cursor.
+    pub fn scan(
+        &self,
+        cursor: u64,
+        count: usize,
+        wanted: impl Fn(&Record) -> bool,
+        mut f: impl FnMut(&Record),
+    ) -> u64 {
         let now = self.now;
         self.dbs[self.current].table.scan(cursor, count, |record| {
+            if !wanted(record) {
+                return;
+            }
             if record.is_over(now) {
                 self.come_upon(self.current, record);
             } else {
