@@ -128,6 +128,8 @@ impl Event {
     pub const DEL: Event = Event::generic("del");
     /// A key ran out of time.
     pub const EXPIRED: Event = Event::new(Classes::EXPIRED, "expired");
+    /// A key had to go because memory was short.
+    pub const EVICTED: Event = Event::new(Classes::EVICTED, "evicted");
     /// Fields of a hash ran out of time.
     pub const HEXPIRED: Event = Event::hash("hexpired");
     /// A key came into being.

@@ -44,6 +44,12 @@ impl Keyspace {
         !stale.is_empty() && stale.remove(&(index, key.into()))
     }
 
+    /// Whether a reader of this command came upon a key that is over.
+    pub(super) fn is_known_stale(&self, index: usize, key: &[u8]) -> bool {
+        let stale = self.stale.borrow();
+        !stale.is_empty() && stale.contains(&(index, key.into()))
+    }
+
     /// Deletes a key whose time is over, or up to `most` fields whose time is; returns whether the key is gone.
     #[cold]
     fn expire(&mut self, index: usize, hash: u64, key: &[u8], most: usize) -> bool {

@@ -572,6 +572,22 @@ impl Keyspace {
         self.take(key, event).is_some()
     }
 
+    /// As [`delete`](Self::delete), where Redis does not look whether its time is over: a key that is still there is
+    /// deleted, and not expired.
+    pub fn discard(&mut self, key: &[u8], event: Event) -> bool {
+        let index = self.current;
+        if self.is_known_stale(index, key) {
+            return self.delete(key, event);
+        }
+        let hash = self.dbs[index].table.hash(key);
+        let found = self.dbs[index].remove(hash, key).is_some();
+        if found {
+            self.log.modified(index, key, 1);
+            self.log.event(index, key, event);
+        }
+        found
+    }
+
     /// Deletes a key and gives its value and deadline ([`NEVER`] without one); counts one change.
     pub fn take(&mut self, key: &[u8], event: impl Into<Option<Event>>) -> Option<(Value, Expiry)> {
         let index = self.current;

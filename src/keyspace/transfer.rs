@@ -75,6 +75,11 @@ impl Keyspace {
             expire_at: at.map_or(super::NEVER, |at| at.min(super::LATEST)),
             access: self.uses.fresh(self.now),
         };
+        // Nobody looks whether the time of what was there is over.
+        if !self.is_known_stale(self.current, key) {
+            let db = &mut self.dbs[self.current];
+            db.remove(db.table.hash(key), key);
+        }
         self.place(self.current, record);
         self.log.modified(self.current, key, 1);
         if let Some(event) = event.into() {

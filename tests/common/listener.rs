@@ -9,6 +9,24 @@ pub struct Event {
     pub name: String,
     pub key: Vec<u8>,
     pub db: usize,
+    pub to: To,
+}
+
+/// Which channels an event was published to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum To {
+    Both,
+    /// The key's alone.
+    Key,
+    /// The event's alone.
+    Name,
+}
+
+impl Event {
+    fn is_followed_by(&self, next: &Event) -> bool {
+        let same = (&self.name, &self.key, self.db) == (&next.name, &next.key, next.db);
+        same && (self.to, next.to) == (To::Key, To::Name)
+    }
 }
 
 impl fmt::Display for Event {
@@ -25,9 +43,13 @@ impl fmt::Display for Event {
         } else {
             write!(f, "{}", super::notation::quote(&self.key))?;
         }
-        match self.db {
-            0 => Ok(()),
-            db => write!(f, "@{db}"),
+        if self.db != 0 {
+            write!(f, "@{}", self.db)?;
+        }
+        match self.to {
+            To::Both => Ok(()),
+            To::Key => write!(f, " (only to the key's channel)"),
+            To::Name => write!(f, " (only to its own channel)"),
         }
     }
 }
@@ -59,44 +81,40 @@ impl Listener {
     pub fn heard(&mut self) -> io::Result<Vec<Event>> {
         self.0.send(&["PING"])?;
         let mut events: Vec<Event> = Vec::new();
-        let mut pending: Option<Event> = None;
         loop {
             let reply = self.0.reply()?;
             if reply.text().starts_with("BUSY ") {
-                break;
+                return Ok(events);
             }
             let words: Vec<_> = reply.items().iter().map(Reply::bytes).collect();
             match words[..] {
                 [b"pmessage", _, channel, text] => {
-                    let (event, by_key) = read(channel, text);
-                    // An event is said to the key's channel, then at once to its own.
-                    match pending.take() {
-                        None if by_key => pending = Some(event),
-                        Some(first) if !by_key && first == event => events.push(event),
-                        other => panic!("{event} after {other:?}"),
+                    let event = read(channel, text);
+                    match events.last_mut() {
+                        // An event is said to the key's channel, then at once to its own.
+                        Some(last) if last.is_followed_by(&event) => last.to = To::Both,
+                        _ => events.push(event),
                     }
                 }
-                [b"pong", b""] => break,
+                [b"pong", b""] => return Ok(events),
                 _ => panic!("the listener got {reply:?}"),
             }
         }
-        assert_eq!(pending, None);
-        Ok(events)
     }
 }
 
-/// The event of a message, and whether the channel is the key's.
-fn read(channel: &[u8], text: &[u8]) -> (Event, bool) {
+/// The event of a message.
+fn read(channel: &[u8], text: &[u8]) -> Event {
     let by_key = channel.starts_with(b"__keyspace@");
     let rest = &channel[b"__keyspace@".len()..];
     let end = rest.iter().position(|&b| b == b'_').expect("a database");
     let db = String::from_utf8_lossy(&rest[..end]);
     let (db, name) = (db.parse().expect("a number"), &rest[end + 3..]);
     let (name, key) = if by_key { (text, name) } else { (name, text) };
-    let event = Event {
+    Event {
         name: String::from_utf8_lossy(name).into_owned(),
         key: key.to_vec(),
         db,
-    };
-    (event, by_key)
+        to: if by_key { To::Key } else { To::Name },
+    }
 }
