@@ -1,5 +1,6 @@
 //! Publish and subscribe.
 
+use crate::exec::notify;
 use crate::exec::pubsub::{self, Kind};
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, Handler};
 use crate::spec::{Group, KeySpec, Propagate, flag};
@@ -179,6 +180,7 @@ fn begin(cx: &mut Ctx<'_>, args: Args<'_>, kind: Kind) -> CmdResult {
         cx.reply.bulk(name);
         cx.reply.int(left as i64);
     }
+    notify::listen(cx.ks, cx.sys);
     Ok(Flow::Done)
 }
 

@@ -18,7 +18,7 @@ pub mod error;
 pub mod functions;
 pub mod host;
 mod monitor;
-mod notify;
+pub(crate) mod notify;
 pub mod pause;
 pub mod pubsub;
 pub mod session;
@@ -396,7 +396,7 @@ pub fn configure(ks: &mut Keyspace, sys: &mut System) {
     sys.stats.track_latency = sys.cfg.latency_tracking;
     sys.slowlog.trim(sys.cfg.slowlog_max_len);
     ks.count_uses(sys.cfg.lfu());
-    ks.log.notify = sys.cfg.notify_keyspace_events;
+    notify::listen(ks, sys);
 }
 
 /// Bytes that an instance uses: data, scripts, clients.
