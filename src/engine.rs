@@ -23,6 +23,7 @@ use crate::exec::call::{self, Step};
 use crate::exec::host::Alone;
 use crate::exec::session::{Peer, SessionId};
 use crate::exec::txn::{Multi, Queued, Watchers};
+use crate::exec::tracking::{self, Tracking};
 use crate::exec::unit;
 use crate::exec::{
     Action, Args, DebugSwitches, Effects, Host, HostBox, Origin, ScriptCall, ScriptHost,
@@ -30,6 +31,7 @@ use crate::exec::{
 };
 use smallvec::SmallVec;
 
+use crate::ds::table::Seed;
 use crate::keyspace::{Garbage, Keyspace};
 use crate::resp::ReplyBuf;
 use crate::service::config::Settings;
@@ -118,6 +120,7 @@ impl Engine {
         let gate = Arc::new(BusyGate::default());
         let databases = usize::try_from(options.settings.databases).unwrap_or(16);
         let ks = Keyspace::new(databases, || rng.next_u64());
+        let tracking = Tracking::new(Seed::random(|| rng.next_u64()));
         let now_us = options.clock.now_us();
         let registry = commands::registry();
         let stats = Stats::new(registry.len());
@@ -138,7 +141,7 @@ impl Engine {
                 watchers: Watchers::default(),
                 current: None,
                 pubsub: Default::default(),
-                tracking: Default::default(),
+                tracking,
                 monitors: Default::default(),
                 actions: Vec::new(),
                 scripts: Default::default(),
@@ -201,6 +204,7 @@ impl Engine {
 
     /// Runs one command of a client to its end and writes its reply.
     pub fn execute(&mut self, sid: SessionId, args: Args<'_>, reply: &mut ReplyBuf) -> Outcome {
+        self.before(sid, reply);
         let step = call::start(self.state(), sid, args, reply, Origin::Client);
         let blocked = match step {
             Step::Settled => false,
@@ -226,9 +230,13 @@ impl Engine {
         match state.sessions.get_mut(sid) {
             None => Outcome::Close,
             Some(session) => {
-                if !session.outbox.is_empty() && !blocked {
-                    reply.raw(session.outbox.as_slice());
-                    session.outbox.clear();
+                if !session.outbox.is_empty() {
+                    if blocked {
+                        state.sys.actions.push(Action::Wake(sid));
+                    } else {
+                        reply.raw(session.outbox.as_slice());
+                        session.outbox.clear();
+                    }
                 }
                 if session.closing {
                     Outcome::Close
@@ -238,6 +246,21 @@ impl Engine {
                     Outcome::Done
                 }
             }
+        }
+    }
+
+    /// What is owed before a command runs: room in the table of tracked keys, and what others have left for the client.
+    #[inline]
+    fn before(&mut self, sid: SessionId, reply: &mut ReplyBuf) {
+        let State { sys, sessions, .. } = self.state();
+        if sys.tracking.is_over(sys.cfg.tracking_table_max_keys) {
+            tracking::shrink(sys, sessions);
+        }
+        if let Some(session) = sessions.get_mut(sid)
+            && !session.outbox.is_empty()
+        {
+            reply.raw(session.outbox.as_slice());
+            session.outbox.clear();
         }
     }
 
@@ -323,9 +346,13 @@ impl Engine {
         }
     }
 
-    /// Takes what the outside must do.
+    /// Ends a batch of commands: takes what the outside must do.
     pub fn take_actions(&mut self) -> Vec<Action> {
-        std::mem::take(&mut self.state().sys.actions)
+        let State { sys, sessions, .. } = self.state();
+        if sys.tracking.is_due() {
+            tracking::broadcast(sys, sessions);
+        }
+        std::mem::take(&mut sys.actions)
     }
 
     /// Takes what was deleted and is still to be dropped: best done without the lock.
@@ -340,6 +367,7 @@ impl Engine {
         let state = self.state();
         if !state.sys.debug.cron_paused {
             unit::expire_keys(state, EXPIRE_BATCH);
+            tracking::tick(&mut state.sys, &mut state.sessions);
         }
         unit::expire_waits(state);
         let now = state.sys.now_us / 1000;
@@ -358,6 +386,11 @@ impl Engine {
             state
                 .ks
                 .next_expiry()
+                .filter(|_| !state.sys.debug.cron_paused),
+            state
+                .sys
+                .tracking
+                .next_tick(state.sys.cfg.tracking_table_max_keys)
                 .filter(|_| !state.sys.debug.cron_paused),
             state.sys.waiters.next_deadline(),
             state.sys.stats.next_tick(),

@@ -49,6 +49,7 @@ pub fn forget(state: &mut State, sid: SessionId) {
     };
     state.sys.pubsub.forget(&mut session, sid);
     state.sys.monitors.remove(&sid);
+    state.sys.tracking.leave(&mut session);
     if let Some(blocked) = session.blocked {
         state.sys.waiters.remove(sid, &blocked);
     }

@@ -143,10 +143,11 @@ impl BusyGate {
     }
 }
 
-/// Serves a posted request while the script is busy. The script's frozen time and database are as before
-/// afterwards.
+/// Serves a posted request while the script is busy. The script's client, frozen time and
+/// database are as before afterwards.
 pub fn serve(state: &mut State, request: BusyRequest) {
     let (now_us, db) = (state.sys.now_us, state.ks.current());
+    let current = state.sys.current;
     state.sys.now_us = state.sys.clock.0.now_us();
     match request {
         BusyRequest::Run {
@@ -158,6 +159,7 @@ pub fn serve(state: &mut State, request: BusyRequest) {
         BusyRequest::Disconnect(sid) => admit::forget(state, sid),
     }
     state.sys.now_us = now_us;
+    state.sys.current = current;
     state.ks.begin(db, now_us / 1000);
 }
 

@@ -4,7 +4,7 @@ use super::error::CmdError;
 use super::session::SessionId;
 use super::txn::Multi;
 use super::{Args, Ctx, Entry, Flow, Origin, ScriptCall, State, monitor, notify, tracking, unit};
-use crate::keyspace::{Interest, What};
+use crate::keyspace::{Garbage, Interest, What};
 use crate::resp::{Mark, ReplyBuf};
 use crate::spec::{Lookup, Propagate, flag};
 
@@ -59,6 +59,7 @@ pub fn start(
     let row = match gate(state, sid, args) {
         Ok(row) => row,
         Err(e) => {
+            spend_caching(state, sid, args);
             let e = fail_multi(state, sid, args, e);
             reject(state, args, &e, reply);
             mute(state, sid, mark, reply);
@@ -161,6 +162,7 @@ fn dispatch(
         Ok(Flow::Block(block)) if origin == Origin::Client => {
             // It is counted when its wait ends.
             settle(state, row, args);
+            remember(state, &pending, args);
             let retry_at = block.retry_at;
             unit::wait(state, sid, row, *block);
             Step::Blocked { retry_at }
@@ -168,6 +170,7 @@ fn dispatch(
         Ok(Flow::Block(block)) if origin == Origin::Woken => {
             // Nothing for it yet: it keeps its place in the queues.
             settle(state, row, args);
+            remember(state, &pending, args);
             Step::Blocked {
                 retry_at: block.retry_at,
             }
@@ -360,10 +363,6 @@ pub fn finish(
     reply: &mut ReplyBuf,
 ) {
     let failed = result.is_err();
-    if !state.sys.tracking.is_empty() {
-        let State { sys, sessions, .. } = state;
-        tracking::remember(sys, sessions, pending.sid, pending.row, args);
-    }
     if let Err(e) = result {
         reply.rollback(pending.mark);
         reply.error(e.text());
@@ -372,6 +371,7 @@ pub fn finish(
         }
     }
     settle(state, pending.row, args);
+    remember(state, pending, args);
     if matches!(pending.origin, Origin::Script { .. } | Origin::Exec) {
         // One clock per unit: its commands are counted, the time is the script's or the transaction's.
         state.sys.stats.called(pending.row.id.index(), 0, failed);
@@ -389,9 +389,31 @@ pub fn finish(
         note_spike(state, if fast { "fast-command" } else { "command" }, usec);
     }
     state.sys.redact.clear();
+    if !state.sys.tracking.is_empty()
+        && let Some(session) = state.sessions.get_mut(pending.sid)
+    {
+        tracking::spend_caching(session, Some(pending.row));
+    }
     // The next command of the batch begins when this one ends.
     state.sys.now_us = now_us.max(state.sys.now_us);
     mute(state, pending.sid, pending.mark, reply);
+}
+
+/// What a command has read is remembered, if its client tracks: after what it found expired was forgotten.
+#[inline]
+fn remember(state: &mut State, pending: &Pending, args: Args<'_>) {
+    let State { sys, sessions, .. } = state;
+    if !sys.tracking.is_empty() {
+        tracking::remember(sys, sessions, pending.sid, pending.row, args);
+    }
+}
+
+/// A command that was refused uses up CLIENT CACHING all the same.
+fn spend_caching(state: &mut State, sid: SessionId, args: Args<'_>) {
+    let row = state.sys.registry.find(args.at(0), args.get(1)).found();
+    if let Some(session) = state.sessions.get_mut(sid) {
+        tracking::spend_caching(session, row);
+    }
 }
 
 /// Takes the reply back if the client wants none.
@@ -487,17 +509,24 @@ pub(super) fn settle_changes(state: &mut State) {
     changes.append(&mut ks.log.changes);
     let expired = std::mem::take(&mut ks.log.expired);
     fx.insert_expired(&expired);
+    // A script is nobody that a client could be told apart from.
+    let by = sys.current.filter(|_| sys.running.is_none());
+    let mut all_told = false;
     for change in changes {
         match change.what {
-            What::Modified => {
+            What::Modified | What::Lapsed => {
                 sys.waiters.signal(change.db, &change.key);
                 sys.watchers.signal(sessions, ks, change.db, &change.key);
-                tracking::invalidate(sys, sessions, &change.key, sys.current);
+                let by = by.filter(|_| change.what == What::Modified);
+                tracking::invalidate(sys, sessions, &change.key, by);
             }
             What::AllModified => {
                 sys.waiters.signal_all(change.db);
                 sys.watchers.signal_all(sessions, ks, change.db);
-                tracking::invalidate_all(sys, sessions);
+                if !std::mem::replace(&mut all_told, true) {
+                    let dropped = tracking::invalidate_all(sys, sessions);
+                    ks.garbage.extend(dropped.map(Garbage::other));
+                }
             }
             What::Event(event) => notify::notify(sys, sessions, change.db, &change.key, event),
             What::Vanished => {}

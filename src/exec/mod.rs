@@ -351,11 +351,12 @@ pub fn configure(ks: &mut Keyspace, sys: &mut System) {
     ks.log.notify = sys.cfg.notify_keyspace_events;
 }
 
-/// Bytes that an instance uses: data, scripts, clients.
+/// Bytes that an instance uses: data, scripts, clients, what they track.
 pub fn used_memory(ks: &Keyspace, sessions: &Sessions, sys: &System) -> usize {
     ks.memory()
         + sys.scripts.memory()
         + sys.scripts.interpreter
+        + sys.tracking.memory()
         + sessions.len() * size_of::<Session>()
 }
 

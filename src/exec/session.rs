@@ -4,6 +4,7 @@ use slab::Slab;
 
 use super::block::Blocked;
 use super::pubsub::Subscriptions;
+use super::tracking::Mode;
 use super::txn::{Multi, Watch};
 use crate::resp::{Proto, ReplyBuf};
 
@@ -81,6 +82,8 @@ pub struct Session {
     pub watch: Watch,
     /// What it is subscribed to, if to anything.
     pub subscriptions: Option<Box<Subscriptions>>,
+    /// How it tracks keys, if it does.
+    pub tracking: Option<Box<Mode>>,
     /// What it waits for, if it is blocked.
     pub blocked: Option<Box<Blocked>>,
     /// Bytes to send that no call of its own returned: replies after blocking, pushes.
@@ -170,6 +173,7 @@ impl Sessions {
             multi: None,
             watch: Watch::default(),
             subscriptions: None,
+            tracking: None,
             blocked: None,
             outbox: ReplyBuf::new(Proto::Resp2),
             closing: false,

@@ -26,6 +26,7 @@ pub(super) fn wait(state: &mut State, sid: SessionId, row: &'static Entry, block
 /// each as a unit of its own, until no key is ready.
 pub fn end_unit(state: &mut State) {
     state.fx.end_unit();
+    tracking::end_command(&mut state.sys, &mut state.sessions);
     loop {
         let ready = state.sys.waiters.take_ready();
         if ready.is_empty() {
@@ -43,9 +44,10 @@ pub fn end_unit(state: &mut State) {
         }
     }
     state.sys.current = None;
-    tracking::end_unit(&mut state.sys, &mut state.sessions);
     let waiting = !state.sys.waiters.is_empty();
+    let tracked = !state.sys.tracking.is_empty();
     state.ks.log.interest.set(Interest::BLOCKED, waiting);
+    state.ks.log.interest.set(Interest::TRACKED, tracked);
 }
 
 /// The type of what a key holds, if there is one.
@@ -80,7 +82,13 @@ fn wake(state: &mut State, sid: SessionId) {
     let Some(session) = state.sessions.get_mut(sid) else {
         return;
     };
+    // What it heard of meanwhile follows the reply.
+    outbox.raw(session.outbox.as_slice());
     session.outbox = outbox;
+    tracking::end_command(&mut state.sys, &mut state.sessions);
+    let Some(session) = state.sessions.get_mut(sid) else {
+        return;
+    };
     if let Step::Blocked { retry_at } = step {
         // Never at once, so that serving what is due comes to an end.
         let soonest = state.sys.now_us / 1000 + 1;
@@ -88,6 +96,9 @@ fn wake(state: &mut State, sid: SessionId) {
         let waiters = &mut state.sys.waiters;
         waiters.reschedule(sid, &mut blocked.block, retry_at);
         session.blocked = Some(blocked);
+        if !session.outbox.is_empty() {
+            state.sys.actions.push(Action::Wake(sid));
+        }
     } else {
         state.sys.waiters.remove(sid, &blocked);
         state.sys.actions.push(Action::Wake(sid));

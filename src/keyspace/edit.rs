@@ -40,6 +40,8 @@ impl Interest {
 pub enum What {
     /// The value, the TTL or the existence of the key changed: watchers fail, waiters look again.
     Modified,
+    /// As `Modified`, but time did it and no client.
+    Lapsed,
     /// A notification is due.
     Event(Event),
     /// An edit left an empty collection behind: settle deletes the key.
@@ -91,6 +93,13 @@ impl ChangeLog {
         self.dirty += n;
         if self.interest.any() {
             self.push(db, key, What::Modified);
+        }
+    }
+
+    /// As [`modified`](Self::modified), but time did it: not a change that the command made.
+    pub(crate) fn lapsed(&mut self, db: usize, key: &[u8]) {
+        if self.interest.any() {
+            self.push(db, key, What::Lapsed);
         }
     }
 

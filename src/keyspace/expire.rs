@@ -59,11 +59,12 @@ impl Keyspace {
         db.tally.change(hash, before, Measure::of(&record.value));
         if n > 0 {
             self.expired_fields_total += n as u64;
-            self.log.modified(index, key, 0);
+            self.log.lapsed(index, key);
             self.log.event(index, key, Event::HEXPIRED);
         }
-        if empty {
-            self.vanish(index, key);
+        if empty && self.drop_vanished(index, key) {
+            self.log.lapsed(index, key);
+            self.log.event(index, key, Event::DEL);
         }
         n
     }
@@ -75,8 +76,7 @@ impl Keyspace {
             key: key.into(),
             field: None,
         });
-        // Not a change that the command made, so `dirty` stays.
-        self.log.modified(index, key, 0);
+        self.log.lapsed(index, key);
         self.log.event(index, key, Event::EXPIRED);
     }
 
@@ -104,12 +104,16 @@ impl Keyspace {
 
     /// Deletes a key whose collection has become empty.
     pub fn vanish(&mut self, index: usize, key: &[u8]) {
-        let db = &mut self.dbs[index];
-        let hash = db.table.hash(key);
-        if db.remove(hash, key).is_some() {
+        if self.drop_vanished(index, key) {
             self.log.modified(index, key, 0);
             self.log.event(index, key, Event::DEL);
         }
+    }
+
+    fn drop_vanished(&mut self, index: usize, key: &[u8]) -> bool {
+        let db = &mut self.dbs[index];
+        let hash = db.table.hash(key);
+        db.remove(hash, key).is_some()
     }
 
     /// The earliest deadline of all keys and fields, if any; the engine wakes for it.

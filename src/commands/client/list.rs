@@ -5,9 +5,12 @@ use std::fmt::Write;
 use crate::exec::args::is;
 use crate::exec::error::shown;
 use crate::exec::session::{Session, SessionId};
+use crate::exec::tracking::Scope;
 use crate::exec::{Args, CmdError, CmdResult, Ctx, Flow};
 use crate::resp::Proto;
 use crate::util::num;
+
+use super::tracking::redirect_id;
 
 /// What TYPE tells apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,11 +131,12 @@ fn describe(out: &mut String, s: &Session, now: i64, running: Option<Args<'_>>) 
     );
     let _ = writeln!(
         out,
-        "obl={} oll=0 omem={} tot-mem={total} events={} cmd={} user={USER} redir=-1 resp={} lib-name={} lib-ver={}",
+        "obl={} oll=0 omem={} tot-mem={total} events={} cmd={} user={USER} redir={} resp={} lib-name={} lib-ver={}",
         s.outbox.len(),
         0,
         if s.outbox.is_empty() { "r" } else { "rw" },
         s.last_cmd,
+        redirect_id(s.tracking.as_deref()),
         if s.proto == Proto::Resp3 { 3 } else { 2 },
         text(&s.lib_name),
         text(&s.lib_ver),
@@ -141,9 +145,13 @@ fn describe(out: &mut String, s: &Session, now: i64, running: Option<Args<'_>>) 
 
 /// The letters of field `flags`, in Redis's order.
 fn flags_of(s: &Session) -> String {
+    let tracking = s.tracking.as_deref();
     let flags = [
         (s.multi.is_some(), 'x'),
         (s.blocked.is_some(), 'b'),
+        (tracking.is_some(), 't'),
+        (tracking.is_some_and(|t| t.broken), 'R'),
+        (tracking.is_some_and(|t| t.scope == Scope::Broadcast), 'B'),
         (s.watch.broken, 'd'),
         (s.closing, 'A'),
         (s.peer.unix, 'U'),

@@ -31,7 +31,13 @@ fn info(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
             Section::Clients => clients(cx, &mut out),
             Section::Memory => memory(cx, &mut out),
             Section::Persistence => persistence(cx, &mut out),
-            Section::Stats => cx.sys.stats.report(cx.ks, &mut out),
+            Section::Stats => {
+                cx.sys.stats.report(cx.ks, &mut out);
+                let tracking = &cx.sys.tracking;
+                out.field("tracking_total_keys", tracking.keys());
+                out.field("tracking_total_items", tracking.items());
+                out.field("tracking_total_prefixes", tracking.prefixes());
+            }
             Section::Replication => replication(cx, &mut out),
             Section::Cpu => cpu(cx, &mut out),
             Section::Modules => {}
@@ -108,7 +114,7 @@ fn clients(cx: &Ctx<'_>, out: &mut Report) {
             .unwrap_or(0),
     );
     out.field("blocked_clients", cx.sys.waiters.len());
-    out.field("tracking_clients", 0);
+    out.field("tracking_clients", cx.sys.tracking.clients());
     out.field("pubsub_clients", 0);
     out.field("watching_clients", 0);
     out.field("clients_in_timeout_table", timed.count());

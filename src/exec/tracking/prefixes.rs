@@ -1,0 +1,106 @@
+//! Prefixes of keys, and who hears of every key that has one.
+//!
+//! What changed is gathered, so that a batch of commands makes one message for each prefix.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::ds::bytes::SmallBytes;
+
+/// Keys that changed, each with the id of the client that changed it last, if one did.
+pub(super) type Changed = BTreeMap<SmallBytes, Option<u64>>;
+
+#[derive(Debug, Default)]
+struct Prefix {
+    clients: BTreeSet<u64>,
+    changed: Changed,
+}
+
+/// Who hears of which prefixes.
+#[derive(Debug, Default)]
+pub(super) struct Prefixes {
+    all: BTreeMap<SmallBytes, Prefix>,
+    /// How many prefixes have which length: those of a key are found by cutting it to each.
+    lengths: BTreeMap<usize, usize>,
+    /// Prefixes with changed keys.
+    due: BTreeSet<SmallBytes>,
+    bytes: usize,
+}
+
+/// What a client's place in the tree costs, its own copy of the prefix included.
+const PER_CLIENT: usize = 64;
+/// What a prefix costs beside its bytes.
+const PER_PREFIX: usize = 160;
+
+impl Prefixes {
+    /// Number of prefixes.
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Bytes used, about.
+    pub(super) fn memory(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether somebody is to hear of something.
+    pub(super) fn is_due(&self) -> bool {
+        !self.due.is_empty()
+    }
+
+    /// A client wants to hear of a prefix.
+    pub(super) fn add(&mut self, prefix: &SmallBytes, id: u64) {
+        let entry = self.all.entry(prefix.clone()).or_insert_with(|| {
+            *self.lengths.entry(prefix.len()).or_default() += 1;
+            self.bytes += PER_PREFIX + prefix.heap_size();
+            Prefix::default()
+        });
+        if entry.clients.insert(id) {
+            self.bytes += PER_CLIENT + prefix.heap_size();
+        }
+    }
+
+    /// A client wants to hear of a prefix no more.
+    pub(super) fn remove(&mut self, prefix: &SmallBytes, id: u64) {
+        let Some(entry) = self.all.get_mut(prefix) else {
+            return;
+        };
+        if entry.clients.remove(&id) {
+            self.bytes -= PER_CLIENT + prefix.heap_size();
+        }
+        if entry.clients.is_empty() {
+            self.all.remove(prefix);
+            self.due.remove(prefix);
+            self.bytes -= PER_PREFIX + prefix.heap_size();
+            if let Some(count) = self.lengths.get_mut(&prefix.len()) {
+                *count -= 1;
+                if *count == 0 {
+                    self.lengths.remove(&prefix.len());
+                }
+            }
+        }
+    }
+
+    /// A key changed.
+    pub(super) fn gather(&mut self, key: &SmallBytes, by: Option<u64>) {
+        for &len in self.lengths.keys() {
+            let Some(prefix) = key.get(..len) else {
+                return;
+            };
+            let Some(entry) = self.all.get_mut(prefix) else {
+                continue;
+            };
+            if entry.changed.is_empty() {
+                self.due.insert(prefix.into());
+            }
+            entry.changed.insert(key.clone(), by);
+        }
+    }
+
+    /// The next prefix, in order, with changed keys: these, and who hears of them.
+    pub(super) fn take_due(&mut self) -> Option<(Changed, Vec<u64>)> {
+        let prefix = self.due.pop_first()?;
+        let entry = self.all.get_mut(&prefix)?;
+        let changed = std::mem::take(&mut entry.changed);
+        Some((changed, entry.clients.iter().copied().collect()))
+    }
+}
