@@ -204,7 +204,6 @@ impl Engine {
 
     /// Runs one command of a client to its end and writes its reply.
     pub fn execute(&mut self, sid: SessionId, args: Args<'_>, reply: &mut ReplyBuf) -> Outcome {
-        self.before(sid, reply);
         let step = call::start(self.state(), sid, args, reply, Origin::Client);
         let blocked = match step {
             Step::Settled => false,
@@ -246,21 +245,6 @@ impl Engine {
                     Outcome::Done
                 }
             }
-        }
-    }
-
-    /// What is owed before a command runs: room in the table of tracked keys, and what others have left for the client.
-    #[inline]
-    fn before(&mut self, sid: SessionId, reply: &mut ReplyBuf) {
-        let State { sys, sessions, .. } = self.state();
-        if sys.tracking.is_over(sys.cfg.tracking_table_max_keys) {
-            tracking::shrink(sys, sessions);
-        }
-        if let Some(session) = sessions.get_mut(sid)
-            && !session.outbox.is_empty()
-        {
-            reply.raw(session.outbox.as_slice());
-            session.outbox.clear();
         }
     }
 

@@ -43,7 +43,10 @@ pub fn start(
     origin: Origin,
 ) -> Step {
     let now_us = state.sys.now_us;
-    let mark = reply.mark();
+    if state.ks.log.interest.has(Interest::TRACKED) {
+        let State { sys, sessions, .. } = state;
+        tracking::shrink(sys, sessions);
+    }
     let Some(session) = state.sessions.get_mut(sid) else {
         return Step::Settled;
     };
@@ -51,6 +54,12 @@ pub fn start(
         // Killed, or it said goodbye: whatever it sent behind that does not run.
         return Step::Settled;
     }
+    if origin == Origin::Client && !session.outbox.is_empty() {
+        // What others have left for it comes before the reply.
+        reply.raw(session.outbox.as_slice());
+        session.outbox.clear();
+    }
+    let mark = reply.mark();
     let db = session.db;
     state.ks.touch = !session.no_touch;
     state.ks.begin(db, now_us / 1000);
@@ -59,7 +68,8 @@ pub fn start(
     let row = match gate(state, sid, args) {
         Ok(row) => row,
         Err(e) => {
-            spend_caching(state, sid, args);
+            let row = state.sys.registry.find(args.at(0), args.get(1)).found();
+            spend_caching(state, sid, row);
             let e = fail_multi(state, sid, args, e);
             reject(state, args, &e, reply);
             mute(state, sid, mark, reply);
@@ -162,7 +172,7 @@ fn dispatch(
         Ok(Flow::Block(block)) if origin == Origin::Client => {
             // It is counted when its wait ends.
             settle(state, row, args);
-            remember(state, &pending, args);
+            note_reads(state, &pending, args);
             let retry_at = block.retry_at;
             unit::wait(state, sid, row, *block);
             Step::Blocked { retry_at }
@@ -170,7 +180,7 @@ fn dispatch(
         Ok(Flow::Block(block)) if origin == Origin::Woken => {
             // Nothing for it yet: it keeps its place in the queues.
             settle(state, row, args);
-            remember(state, &pending, args);
+            note_reads(state, &pending, args);
             Step::Blocked {
                 retry_at: block.retry_at,
             }
@@ -371,7 +381,7 @@ pub fn finish(
         }
     }
     settle(state, pending.row, args);
-    remember(state, pending, args);
+    note_reads(state, pending, args);
     if matches!(pending.origin, Origin::Script { .. } | Origin::Exec) {
         // One clock per unit: its commands are counted, the time is the script's or the transaction's.
         state.sys.stats.called(pending.row.id.index(), 0, failed);
@@ -389,11 +399,7 @@ pub fn finish(
         note_spike(state, if fast { "fast-command" } else { "command" }, usec);
     }
     state.sys.redact.clear();
-    if !state.sys.tracking.is_empty()
-        && let Some(session) = state.sessions.get_mut(pending.sid)
-    {
-        tracking::spend_caching(session, Some(pending.row));
-    }
+    spend_caching(state, pending.sid, Some(pending.row));
     // The next command of the batch begins when this one ends.
     state.sys.now_us = now_us.max(state.sys.now_us);
     mute(state, pending.sid, pending.mark, reply);
@@ -401,17 +407,19 @@ pub fn finish(
 
 /// What a command has read is remembered, if its client tracks: after what it found expired was forgotten.
 #[inline]
-fn remember(state: &mut State, pending: &Pending, args: Args<'_>) {
-    let State { sys, sessions, .. } = state;
-    if !sys.tracking.is_empty() {
+fn note_reads(state: &mut State, pending: &Pending, args: Args<'_>) {
+    if state.ks.log.interest.has(Interest::TRACKED) {
+        let State { sys, sessions, .. } = state;
         tracking::remember(sys, sessions, pending.sid, pending.row, args);
     }
 }
 
-/// A command that was refused uses up CLIENT CACHING all the same.
-fn spend_caching(state: &mut State, sid: SessionId, args: Args<'_>) {
-    let row = state.sys.registry.find(args.at(0), args.get(1)).found();
-    if let Some(session) = state.sessions.get_mut(sid) {
+/// A command is over, or was refused: what CLIENT CACHING said held for it.
+#[inline]
+fn spend_caching(state: &mut State, sid: SessionId, row: Option<&Entry>) {
+    if state.ks.log.interest.has(Interest::TRACKED)
+        && let Some(session) = state.sessions.get_mut(sid)
+    {
         tracking::spend_caching(session, row);
     }
 }

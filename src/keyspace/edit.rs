@@ -29,6 +29,12 @@ impl Interest {
         }
     }
 
+    /// Whether one of those is interested.
+    #[inline]
+    pub fn has(self, which: Interest) -> bool {
+        self.0 & which.0 != 0
+    }
+
     /// Whether anybody is interested at all.
     pub fn any(self) -> bool {
         self.0 != 0

@@ -249,7 +249,6 @@ fn evict(sys: &mut System, sessions: &mut Sessions) {
 }
 
 /// Makes room in the table if it is over its limit, after that was lowered: some keys at a time.
-#[cold]
 pub(crate) fn shrink(sys: &mut System, sessions: &mut Sessions) {
     for _ in 0..EVICTED_AT_ONCE {
         if !sys.tracking.is_over(sys.cfg.tracking_table_max_keys) {

@@ -30,6 +30,13 @@ pub(super) struct Prefixes {
 const PER_CLIENT: usize = 64;
 /// What a prefix costs beside its bytes.
 const PER_PREFIX: usize = 160;
+/// What a changed key costs beside its bytes.
+const PER_KEY: usize = 60;
+
+fn size_of_changed(changed: &Changed) -> usize {
+    let each = |key: &SmallBytes| PER_KEY + key.heap_size();
+    changed.keys().map(each).sum()
+}
 
 impl Prefixes {
     /// Number of prefixes.
@@ -68,6 +75,7 @@ impl Prefixes {
             self.bytes -= PER_CLIENT + prefix.heap_size();
         }
         if entry.clients.is_empty() {
+            self.bytes -= size_of_changed(&entry.changed);
             self.all.remove(prefix);
             self.due.remove(prefix);
             self.bytes -= PER_PREFIX + prefix.heap_size();
@@ -92,7 +100,9 @@ impl Prefixes {
             if entry.changed.is_empty() {
                 self.due.insert(prefix.into());
             }
-            entry.changed.insert(key.clone(), by);
+            if entry.changed.insert(key.clone(), by).is_none() {
+                self.bytes += PER_KEY + key.heap_size();
+            }
         }
     }
 
@@ -101,6 +111,7 @@ impl Prefixes {
         let prefix = self.due.pop_first()?;
         let entry = self.all.get_mut(&prefix)?;
         let changed = std::mem::take(&mut entry.changed);
+        self.bytes -= size_of_changed(&changed);
         Some((changed, entry.clients.iter().copied().collect()))
     }
 }
