@@ -60,12 +60,10 @@ const OPT_SWITCH: CmdError = CmdError::fixed(
 const NOT_CACHING: CmdError = CmdError::fixed(
     "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled",
 );
-const YES_WITHOUT_OPTIN: CmdError = CmdError::fixed(
-    "ERR CLIENT CACHING YES is only valid when tracking is enabled in OPTIN mode.",
-);
-const NO_WITHOUT_OPTOUT: CmdError = CmdError::fixed(
-    "ERR CLIENT CACHING NO is only valid when tracking is enabled in OPTOUT mode.",
-);
+const YES_WITHOUT_OPTIN: CmdError =
+    CmdError::fixed("ERR CLIENT CACHING YES is only valid when tracking is enabled in OPTIN mode.");
+const NO_WITHOUT_OPTOUT: CmdError =
+    CmdError::fixed("ERR CLIENT CACHING NO is only valid when tracking is enabled in OPTOUT mode.");
 
 /// The options of CLIENT TRACKING.
 #[derive(Default)]

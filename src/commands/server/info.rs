@@ -132,7 +132,8 @@ fn memory(cx: &mut Ctx<'_>, out: &mut Report) {
     let scripts = cx.sys.scripts.memory() as u64;
     let interpreter = cx.sys.scripts.interpreter as u64;
     let used = used_memory(cx.ks, cx.sessions, cx.sys) as u64;
-    let clients = used - dataset - scripts - interpreter;
+    let tracking = cx.sys.tracking.memory() as u64;
+    let clients = used - dataset - scripts - interpreter - tracking;
     cx.sys.stats.memory_seen(used);
     let (sys, peak) = (&cx.sys, cx.sys.stats.peak_memory);
     let percent =

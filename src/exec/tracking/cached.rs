@@ -196,3 +196,118 @@ impl CachedKeys {
         next
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Debug, Clone)]
+    enum Op {
+        Read(u8, u64),
+        Change(u8),
+        Leave(u64),
+        Sweep(usize),
+        Flush,
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        prop_oneof![
+            20 => (0..200u8, 0..6u64).prop_map(|(key, id)| Op::Read(key, id)),
+            6 => (0..200u8).prop_map(Op::Change),
+            1 => (0..6u64).prop_map(Op::Leave),
+            2 => (1..40usize).prop_map(Op::Sweep),
+            1 => Just(Op::Flush),
+        ]
+    }
+
+    /// Long ones, so that some are on the heap.
+    fn key(n: u8) -> Vec<u8> {
+        format!("key:{n}:{}", "x".repeat(usize::from(n % 32))).into_bytes()
+    }
+
+    type Model = BTreeMap<Vec<u8>, BTreeSet<u64>>;
+
+    fn agree(cached: &CachedKeys, model: &Model) {
+        assert_eq!(cached.len(), model.len());
+        let items: usize = model.values().map(BTreeSet::len).sum();
+        assert_eq!(cached.items(), items);
+        let mut heap = 0;
+        for entry in cached.table.iter() {
+            let readers = model.get(entry.key()).unwrap();
+            assert!(entry.readers.ids().iter().eq(readers), "in order");
+            heap += entry.heap_size();
+        }
+        assert_eq!(cached.heap, heap);
+    }
+
+    proptest! {
+        #[test]
+        fn who_read_a_key_is_known_until_it_changes_or_they_leave(ops in prop::collection::vec(op(), 1..400)) {
+            let mut cached = CachedKeys::new(Seed::random(|| 5));
+            let mut model = Model::new();
+            // A client that leaves comes back under another id.
+            let mut ids: Vec<u64> = (0..6).collect();
+            let mut next = 6;
+            let mut gone = BTreeSet::new();
+            let mut cursor = 0;
+            for op in ops {
+                match op {
+                    Op::Read(n, id) => {
+                        let id = ids[usize::try_from(id).unwrap()];
+                        let readers = model.entry(key(n)).or_default();
+                        let is_new = readers.is_empty();
+                        readers.insert(id);
+                        prop_assert_eq!(cached.add(&key(n), id), is_new);
+                    }
+                    Op::Change(n) => {
+                        let told = cached.remove(&key(n));
+                        let told = told.map(|r| r.ids().iter().copied().collect());
+                        prop_assert_eq!(told, model.remove(&key(n)));
+                    }
+                    Op::Leave(id) => {
+                        let place = usize::try_from(id).unwrap();
+                        gone.insert(std::mem::replace(&mut ids[place], next));
+                        next += 1;
+                    }
+                    Op::Sweep(count) => {
+                        cursor = cached.sweep(cursor, count, |id| !gone.contains(&id));
+                        // What a step has passed is known only to the table; what is left must be of the model.
+                        let left: Model = cached
+                            .table
+                            .iter()
+                            .map(|c| (c.key.to_vec(), c.readers.ids().iter().copied().collect()))
+                            .collect();
+                        for (key, readers) in &model {
+                            let there: BTreeSet<u64> = readers.difference(&gone).copied().collect();
+                            let known = left.get(key).cloned().unwrap_or_default();
+                            prop_assert!(there.is_subset(&known) && known.is_subset(readers));
+                        }
+                        model = left;
+                    }
+                    Op::Flush => {
+                        drop(cached.take());
+                        model.clear();
+                    }
+                }
+                agree(&cached, &model);
+            }
+            // A whole sweep leaves nobody who is gone.
+            let mut cursor = 0;
+            loop {
+                cursor = cached.sweep(cursor, 7, |id| !gone.contains(&id));
+                if cursor == 0 {
+                    break;
+                }
+            }
+            for readers in model.values_mut() {
+                readers.retain(|id| !gone.contains(id));
+            }
+            model.retain(|_, readers| !readers.is_empty());
+            agree(&cached, &model);
+        }
+    }
+}

@@ -418,7 +418,10 @@ fn tell<W: Fn(&mut ReplyBuf)>(
     let Some(session) = sessions.get(sid) else {
         return;
     };
-    let Some(to) = session.tracking.as_ref().and_then(|m| m.redirect) else {
+    let Some(mode) = &session.tracking else {
+        return;
+    };
+    let Some(to) = mode.redirect else {
         if session.proto == Proto::Resp3 {
             deliver(sys, sessions, sid, message);
         }

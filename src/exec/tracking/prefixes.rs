@@ -115,3 +115,66 @@ impl Prefixes {
         Some((changed, entry.clients.iter().copied().collect()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(text: &str) -> SmallBytes {
+        SmallBytes::from(text)
+    }
+
+    /// What is due: `keys>clients`, keys changed by nobody bare.
+    fn due(prefixes: &mut Prefixes) -> Vec<String> {
+        let mut all = Vec::new();
+        while let Some((changed, clients)) = prefixes.take_due() {
+            let keys: Vec<_> = changed
+                .iter()
+                .map(|(key, by)| {
+                    let by = by.map(|id| format!(":{id}")).unwrap_or_default();
+                    String::from_utf8_lossy(key).into_owned() + &by
+                })
+                .collect();
+            all.push(format!("{}>{clients:?}", keys.join(" ")));
+        }
+        all
+    }
+
+    #[test]
+    fn a_key_belongs_to_each_prefix_that_it_has() {
+        let mut prefixes = Prefixes::default();
+        for (prefix, id) in [("ab", 1), ("a", 2), ("", 3), ("b", 1), ("ab", 4)] {
+            prefixes.add(&bytes(prefix), id);
+        }
+        assert_eq!(prefixes.len(), 4);
+        for (key, by) in [("abc", Some(9)), ("a", None), ("x", Some(1)), ("abc", None)] {
+            prefixes.gather(&bytes(key), by);
+        }
+        assert!(prefixes.is_due());
+        assert_eq!(
+            due(&mut prefixes),
+            ["a abc x:1>[3]", "a abc>[2]", "abc>[1, 4]"]
+        );
+        assert!(!prefixes.is_due());
+        assert!(due(&mut prefixes).is_empty());
+    }
+
+    #[test]
+    fn nothing_is_left_of_those_who_left() {
+        let mut prefixes = Prefixes::default();
+        let long = "a prefix that is not short any more";
+        for (prefix, id) in [(long, 1), (long, 2), ("a", 1), ("a", 1)] {
+            prefixes.add(&bytes(prefix), id);
+        }
+        prefixes.gather(&bytes(&format!("{long}, and a key")), None);
+        assert!(prefixes.memory() > 0);
+        prefixes.remove(&bytes("a"), 1);
+        prefixes.remove(&bytes("a"), 2);
+        prefixes.remove(&bytes(long), 1);
+        assert_eq!(due(&mut prefixes), [format!("{long}, and a key>[2]")]);
+        prefixes.gather(&bytes(long), Some(2));
+        prefixes.remove(&bytes(long), 2);
+        assert_eq!((prefixes.len(), prefixes.memory()), (0, 0));
+        assert!(prefixes.lengths.is_empty() && !prefixes.is_due());
+    }
+}
