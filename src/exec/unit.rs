@@ -3,7 +3,7 @@
 use super::block::{self, Blocked, Unblock};
 use super::call::{self, Step};
 use super::session::SessionId;
-use super::{Action, Args, Block, Entry, Origin, State, tracking};
+use super::{Action, Args, Block, Entry, Origin, State, output, tracking};
 use crate::keyspace::Interest;
 use crate::resp::ReplyBuf;
 
@@ -80,7 +80,10 @@ fn wake(state: &mut State, sid: SessionId) {
     let Some(session) = state.sessions.get_mut(sid) else {
         return;
     };
-    session.outbox = outbox;
+    // What it got from its own command follows the reply.
+    let messages = std::mem::replace(&mut session.outbox, outbox);
+    session.outbox.raw(messages.as_slice());
+    output::may_wait(&mut state.sys, session, sid, 0);
     if let Step::Blocked { retry_at } = step {
         // Never at once, so that serving what is due comes to an end.
         let soonest = state.sys.now_us / 1000 + 1;
@@ -92,6 +95,7 @@ fn wake(state: &mut State, sid: SessionId) {
         state.sys.waiters.remove(sid, &blocked);
         state.sys.actions.push(Action::Wake(sid));
     }
+    state.sessions.recount(sid);
 }
 
 /// Runs commands again that are due, and ends the wait of every client whose time is over.

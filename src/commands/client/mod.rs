@@ -13,6 +13,8 @@ use crate::spec::{Group, flag};
 use kill::kill;
 use list::{info, list};
 
+pub(crate) use list::description;
+
 use super::connection::{BAD_NAME, is_plain_name};
 
 /// The rows of this family.
