@@ -21,6 +21,7 @@ use crate::exec::admit::{self, Refusal};
 use crate::exec::busy::{self, BusyGate, BusyRequest};
 use crate::exec::call::{self, Step};
 use crate::exec::host::Alone;
+use crate::exec::output;
 use crate::exec::session::{Peer, SessionId};
 use crate::exec::txn::{Multi, Queued, Watchers};
 use crate::exec::tracking::{self, Tracking};
@@ -32,7 +33,7 @@ use crate::exec::{
 use smallvec::SmallVec;
 
 use crate::ds::table::Seed;
-use crate::keyspace::{Garbage, Keyspace};
+use crate::keyspace::{Garbage, Interest, Keyspace};
 use crate::resp::ReplyBuf;
 use crate::service::config::Settings;
 use crate::service::latency::Latency;
@@ -85,6 +86,8 @@ pub enum Outcome {
     Blocked,
     /// The connection ends after what is to be sent has been sent.
     Close,
+    /// The connection ends at once: what is to be sent is dropped.
+    Cut,
 }
 
 /// The interpreter of scripts.
@@ -143,6 +146,7 @@ impl Engine {
                 pubsub: Default::default(),
                 tracking,
                 monitors: Default::default(),
+                overdue: Default::default(),
                 actions: Vec::new(),
                 scripts: Default::default(),
                 running: None,
@@ -202,8 +206,26 @@ impl Engine {
         admit::forget(self.state(), sid);
     }
 
-    /// Runs one command of a client to its end and writes its reply.
+    /// Runs one command of a client to its end and writes its reply, between what came for it before and what comes
+    /// from the command itself.
     pub fn execute(&mut self, sid: SessionId, args: Args<'_>, reply: &mut ReplyBuf) -> Outcome {
+        let State {
+            ks, sys, sessions, ..
+        } = self.state();
+        if ks.log.interest.has(Interest::TRACKED) {
+            tracking::shrink(sys, sessions);
+        }
+        sessions.hand_over(sid, reply);
+        let outcome = self.run(sid, args, reply);
+        if outcome != Outcome::Cut {
+            self.state().sessions.hand_over(sid, reply);
+        }
+        outcome
+    }
+
+    /// Runs one command of a client to its end and writes its reply, nothing else: what the client gets without asking
+    /// stays in its outbox.
+    pub fn run(&mut self, sid: SessionId, args: Args<'_>, reply: &mut ReplyBuf) -> Outcome {
         let step = call::start(self.state(), sid, args, reply, Origin::Client);
         let blocked = match step {
             Step::Settled => false,
@@ -225,26 +247,47 @@ impl Engine {
                 self.serve_late(request);
             }
         }
-        let state = self.state();
-        match state.sessions.get_mut(sid) {
+        let keeps_limit = self.keeps_limit(sid, reply);
+        if self.state().sys.overdue.has_cut_off() {
+            self.part_with_cut_off();
+        }
+        match self.state().sessions.get(sid) {
             None => Outcome::Close,
-            Some(session) => {
-                if !session.outbox.is_empty() {
-                    if blocked {
-                        state.sys.actions.push(Action::Wake(sid));
-                    } else {
-                        reply.raw(session.outbox.as_slice());
-                        session.outbox.clear();
-                    }
-                }
-                if session.closing {
-                    Outcome::Close
-                } else if blocked && session.blocked.is_some() {
-                    Outcome::Blocked
-                } else {
-                    Outcome::Done
-                }
-            }
+            Some(_) if !keeps_limit => Outcome::Cut,
+            Some(session) if session.closing => Outcome::Close,
+            Some(session) if blocked && session.blocked.is_some() => Outcome::Blocked,
+            Some(_) => Outcome::Done,
+        }
+    }
+
+    /// Whether a client may have its replies, together with what waits already. If not they are dropped: it is cut off.
+    fn keeps_limit(&mut self, sid: SessionId, reply: &mut ReplyBuf) -> bool {
+        let State { sys, sessions, .. } = self.state();
+        let Some(session) = sessions.get_mut(sid) else {
+            return true;
+        };
+        let keeps = output::may_wait(sys, session, sid, reply.len()) && !session.cut_off;
+        if !keeps {
+            reply.clear();
+        }
+        keeps
+    }
+
+    /// Parts with clients that had too much output waiting.
+    #[cold]
+    fn part_with_cut_off(&mut self) {
+        let State {
+            ks, sys, sessions, ..
+        } = self.state();
+        for sid in sys.overdue.take_cut_off() {
+            let Some(session) = sessions.get_mut(sid) else {
+                continue;
+            };
+            let text = commands::description(session, sys);
+            tracing::warn!("Client {text} closed for overcoming of output buffer limits.");
+            admit::part(ks, sys, session, sid);
+            session.outbox = ReplyBuf::new(session.proto);
+            sessions.recount(sid);
         }
     }
 
@@ -256,6 +299,8 @@ impl Engine {
             if let Step::Script(call, pending) = step {
                 self.run_script(sid, &call, &pending, args, reply);
             }
+            // Whoever is cut off meanwhile: the transaction is run to its end.
+            self.keeps_limit(sid, reply);
         }
     }
 
@@ -313,15 +358,15 @@ impl Engine {
     }
 
     /// Moves what waits in a client's outbox to `out`; returns the outcome its connection must act on.
-    pub fn take_output(&mut self, sid: SessionId, out: &mut Vec<u8>) -> Outcome {
-        let Some(session) = self.state().sessions.get_mut(sid) else {
-            return Outcome::Close;
+    pub fn take_output(&mut self, sid: SessionId, out: &mut ReplyBuf) -> Outcome {
+        let sessions = &mut self.state().sessions;
+        sessions.hand_over(sid, out);
+        let Some(session) = sessions.get(sid) else {
+            return Outcome::Cut;
         };
-        if !session.outbox.is_empty() {
-            out.extend_from_slice(session.outbox.as_slice());
-            session.outbox.clear();
-        }
-        if session.closing {
+        if session.cut_off {
+            Outcome::Cut
+        } else if session.closing {
             Outcome::Close
         } else if session.blocked.is_some() {
             Outcome::Blocked
@@ -361,6 +406,10 @@ impl Engine {
             .sys
             .actions
             .extend(idle.into_iter().map(Action::Close));
+        output::look_again(&mut state.sys, &mut state.sessions, now);
+        if state.sys.overdue.has_cut_off() {
+            self.part_with_cut_off();
+        }
     }
 
     /// When [`tick`](Self::tick) has something to do next, in unix milliseconds.
@@ -379,6 +428,7 @@ impl Engine {
             state.sys.waiters.next_deadline(),
             state.sys.stats.next_tick(),
             state.sessions.next_idle_check(state.sys.cfg.timeout),
+            state.sys.overdue.next_look(),
         ]
         .into_iter()
         .flatten()

@@ -68,10 +68,10 @@ impl World {
         }
         self.engine.refresh_time();
         self.engine.execute(client, Args::new(&args), &mut out);
-        let mut bytes = out.take();
-        let end = bytes.len();
+        let end = out.len();
         self.engine.take_actions();
-        self.engine.take_output(client, &mut bytes);
+        self.engine.take_output(client, &mut out);
+        let bytes = out.take();
         let (mut reply, mut heard) = (None, Vec::new());
         let mut rest = &bytes[..];
         while let Some((value, used)) = parse_reply(rest).unwrap() {
@@ -91,8 +91,9 @@ impl World {
     /// What a client has heard since it last ran something.
     fn heard(&mut self, client: SessionId) -> Vec<String> {
         self.engine.take_actions();
-        let mut bytes = Vec::new();
-        self.engine.take_output(client, &mut bytes);
+        let mut out = ReplyBuf::new(Proto::Resp3);
+        self.engine.take_output(client, &mut out);
+        let bytes = out.take();
         let mut rest = &bytes[..];
         let mut heard = Vec::new();
         while let Some((value, used)) = parse_reply(rest).unwrap() {

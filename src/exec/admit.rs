@@ -1,7 +1,8 @@
 //! Who is let in, and who is let go.
 
-use super::State;
-use super::session::{Peer, SessionId};
+use super::session::{Peer, Session, SessionId};
+use super::{State, System};
+use crate::keyspace::Keyspace;
 
 /// Why a client is not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -42,19 +43,21 @@ pub fn connect(state: &mut State, peer: Peer) -> SessionId {
     state.sessions.connect(peer, open, now)
 }
 
-/// Takes a client out of everything that knows it.
+/// A client is gone.
 pub fn forget(state: &mut State, sid: SessionId) {
     let Some(mut session) = state.sessions.remove(sid) else {
         return;
     };
-    state.sys.pubsub.forget(&mut session, sid);
-    state.sys.monitors.remove(&sid);
-    state.sys.tracking.leave(&mut session);
-    if let Some(blocked) = session.blocked {
-        state.sys.waiters.remove(sid, &blocked);
+    part(&state.ks, &mut state.sys, &mut session, sid);
+}
+
+/// Takes a client out of everything that knows it. If it is to go, its session stays until its connection has ended.
+pub(crate) fn part(ks: &Keyspace, sys: &mut System, session: &mut Session, sid: SessionId) {
+    sys.pubsub.forget(session, sid);
+    sys.monitors.remove(&sid);
+    sys.tracking.leave(session);
+    if let Some(blocked) = session.blocked.take() {
+        sys.waiters.remove(sid, &blocked);
     }
-    state
-        .sys
-        .watchers
-        .release(&mut session.watch, &state.ks, sid);
+    sys.watchers.release(&mut session.watch, ks, sid);
 }

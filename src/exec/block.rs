@@ -277,6 +277,7 @@ pub fn unblock(sys: &mut System, sessions: &mut Sessions, sid: SessionId, how: U
         session.outbox.rollback(mark);
     }
     sys.actions.push(Action::Wake(sid));
+    sessions.recount(sid);
     true
 }
 

@@ -16,7 +16,7 @@ use super::admit::{self, Refusal};
 use super::args::{Args, Argv};
 use super::call::{self, Step};
 use super::session::{Peer, SessionId};
-use super::{Origin, State};
+use super::{Origin, State, output};
 use crate::resp::ReplyBuf;
 
 /// What a connection wants while a script is busy.
@@ -143,11 +143,10 @@ impl BusyGate {
     }
 }
 
-/// Serves a posted request while the script is busy. The script's client, frozen time and
-/// database are as before afterwards.
+/// Serves a posted request while the script is busy. The script's client, frozen time and database are as before
+/// afterwards.
 pub fn serve(state: &mut State, request: BusyRequest) {
-    let (now_us, db) = (state.sys.now_us, state.ks.current());
-    let current = state.sys.current;
+    let (now_us, db, current) = (state.sys.now_us, state.ks.current(), state.sys.current);
     state.sys.now_us = state.sys.clock.0.now_us();
     match request {
         BusyRequest::Run {
@@ -166,6 +165,7 @@ pub fn serve(state: &mut State, request: BusyRequest) {
 fn run(state: &mut State, sid: SessionId, requests: &[Argv]) -> Served {
     let proto = state.sessions.get(sid).map(|s| s.proto).unwrap_or_default();
     let mut reply = ReplyBuf::new(proto);
+    state.sessions.hand_over(sid, &mut reply);
     for argv in requests {
         if state.sessions.get(sid).is_none_or(|s| s.closing) {
             break;
@@ -185,15 +185,18 @@ fn run(state: &mut State, sid: SessionId, requests: &[Argv]) -> Served {
 
 /// The replies of a posted run, with what waited in the client's outbox.
 pub(crate) fn answer(state: &mut State, sid: SessionId, mut reply: ReplyBuf) -> Served {
-    let Some(session) = state.sessions.get_mut(sid) else {
+    let State { sys, sessions, .. } = state;
+    sessions.hand_over(sid, &mut reply);
+    let Some(session) = sessions.get_mut(sid) else {
         return Served {
             bytes: reply.take(),
             closing: true,
             blocked: false,
         };
     };
-    reply.raw(session.outbox.as_slice());
-    session.outbox.clear();
+    if !output::may_wait(sys, session, sid, reply.len()) {
+        reply.clear();
+    }
     Served {
         bytes: reply.take(),
         closing: session.closing,

@@ -43,10 +43,7 @@ pub fn start(
     origin: Origin,
 ) -> Step {
     let now_us = state.sys.now_us;
-    if state.ks.log.interest.has(Interest::TRACKED) {
-        let State { sys, sessions, .. } = state;
-        tracking::shrink(sys, sessions);
-    }
+    let mark = reply.mark();
     let Some(session) = state.sessions.get_mut(sid) else {
         return Step::Settled;
     };
@@ -54,12 +51,6 @@ pub fn start(
         // Killed, or it said goodbye: whatever it sent behind that does not run.
         return Step::Settled;
     }
-    if origin == Origin::Client && !session.outbox.is_empty() {
-        // What others have left for it comes before the reply.
-        reply.raw(session.outbox.as_slice());
-        session.outbox.clear();
-    }
-    let mark = reply.mark();
     let db = session.db;
     state.ks.touch = !session.no_touch;
     state.ks.begin(db, now_us / 1000);

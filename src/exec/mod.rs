@@ -17,6 +17,7 @@ pub mod error;
 pub mod host;
 mod monitor;
 mod notify;
+pub mod output;
 pub mod pubsub;
 pub mod session;
 pub mod tracking;
@@ -263,6 +264,8 @@ pub struct System {
     pub tracking: tracking::Tracking,
     /// Clients that are shown every command.
     pub monitors: std::collections::BTreeSet<SessionId>,
+    /// Clients that have too much output waiting.
+    pub overdue: output::Overdue,
     /// For the outside.
     pub actions: Vec<Action>,
     /// Cached scripts.
@@ -296,6 +299,18 @@ pub struct DebugSwitches {
     pub checksums_skipped: bool,
     /// From how many bytes on an element of a list stands alone.
     pub packed_threshold: Option<usize>,
+    /// After how many milliseconds a reply is no longer a recent one, where that is not the usual time.
+    pub reply_peak_ms: Option<i64>,
+    /// What the recent replies were does not matter: CLIENT LIST shows the largest buffer.
+    pub reply_size_fixed: bool,
+}
+
+impl DebugSwitches {
+    /// After how many milliseconds a reply is no longer a recent one; `None` is never.
+    pub fn recent_reply_ms(&self) -> Option<i64> {
+        let ms = self.reply_peak_ms.unwrap_or(session::NetCounters::PEAK_MS);
+        (ms >= 0).then_some(ms)
+    }
 }
 
 /// The surroundings of an instance.
@@ -356,8 +371,9 @@ pub fn used_memory(ks: &Keyspace, sessions: &Sessions, sys: &System) -> usize {
     ks.memory()
         + sys.scripts.memory()
         + sys.scripts.interpreter
+        + sys.pubsub.memory()
         + sys.tracking.memory()
-        + sessions.len() * size_of::<Session>()
+        + sessions.memory()
 }
 
 /// What a handler works with.

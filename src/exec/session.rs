@@ -3,6 +3,7 @@
 use slab::Slab;
 
 use super::block::Blocked;
+use super::output::{Unsent, UnsentTotal};
 use super::pubsub::Subscriptions;
 use super::tracking::Mode;
 use super::txn::{Multi, Watch};
@@ -41,6 +42,8 @@ pub struct Peer {
     pub local: bool,
     /// Whether it lives in this process and needs no password.
     pub trusted: bool,
+    /// What its connection holds of its output.
+    pub unsent: Unsent,
 }
 
 /// A connected client.
@@ -88,6 +91,14 @@ pub struct Session {
     pub blocked: Option<Box<Blocked>>,
     /// Bytes to send that no call of its own returned: replies after blocking, pushes.
     pub outbox: ReplyBuf,
+    /// Its connection will look at the outbox.
+    pub(super) woken: bool,
+    /// How much of the outbox is counted in [`Sessions::memory`].
+    counted: usize,
+    /// Since when it has had more output waiting than the soft limit of its class, unix seconds.
+    pub(super) above_soft: Option<i64>,
+    /// Nothing is sent to it any more: others end the connection, or it had too much output waiting.
+    pub cut_off: bool,
     /// The connection ends as soon as what is to be sent has been sent.
     pub closing: bool,
 }
@@ -108,6 +119,24 @@ impl Session {
 }
 
 impl Session {
+    /// Moves what waits in the outbox to `out`.
+    fn hand_over(&mut self, out: &mut ReplyBuf) {
+        /// An outbox keeps this much memory for what comes next.
+        const KEEP: usize = 1024;
+        /// From here on a buffer is handed over and not copied.
+        const LARGE: usize = 16 * 1024;
+        let mut bytes = self.outbox.take();
+        if out.is_empty() && bytes.len() > LARGE {
+            out.swap(&mut bytes);
+        } else {
+            out.raw(&bytes);
+            if bytes.capacity() <= KEEP {
+                bytes.clear();
+                self.outbox.swap(&mut bytes);
+            }
+        }
+    }
+
     /// Whether it may only do what a subscriber may: in RESP2 messages cannot be told from replies.
     pub fn only_listens(&self) -> bool {
         self.subscriptions.is_some() && self.proto == Proto::Resp2
@@ -138,6 +167,29 @@ pub struct NetCounters {
     pub sent: u64,
     /// Commands run.
     pub commands: u64,
+    /// The largest reply since `peak_since`, unix milliseconds.
+    peak: usize,
+    peak_since: i64,
+}
+
+impl NetCounters {
+    /// How long the largest reply counts as recent, in milliseconds.
+    pub const PEAK_MS: i64 = 5000;
+
+    /// So many bytes were answered at once. What was answered more than `recent` milliseconds ago is forgotten.
+    pub fn replied(&mut self, bytes: usize, now: i64, recent: Option<i64>) {
+        if recent.is_some_and(|recent| now - self.peak_since >= recent) {
+            self.peak = bytes;
+            self.peak_since = now;
+        }
+        self.peak = self.peak.max(bytes);
+    }
+
+    /// The largest reply of late.
+    pub fn recent_peak(&self, now: i64, recent: Option<i64>) -> usize {
+        let over = recent.is_some_and(|recent| now - self.peak_since >= recent);
+        if over { 0 } else { self.peak }
+    }
 }
 
 /// All connected clients.
@@ -145,6 +197,10 @@ pub struct NetCounters {
 pub struct Sessions {
     slab: Slab<Session>,
     next_id: u64,
+    /// Bytes in the outboxes.
+    queued: usize,
+    /// Bytes that the connections hold.
+    unsent: UnsentTotal,
     /// When idle clients were last looked for, unix milliseconds.
     idle_checked: i64,
 }
@@ -176,13 +232,39 @@ impl Sessions {
             tracking: None,
             blocked: None,
             outbox: ReplyBuf::new(Proto::Resp2),
+            woken: false,
+            counted: 0,
+            above_soft: None,
+            cut_off: false,
             closing: false,
         }))
     }
 
     /// Removes a client.
     pub fn remove(&mut self, sid: SessionId) -> Option<Session> {
-        self.slab.try_remove(sid.0)
+        let session = self.slab.try_remove(sid.0)?;
+        self.queued -= session.counted;
+        Some(session)
+    }
+
+    /// Looks how much waits in a client's outbox: to be called when that has changed.
+    #[inline]
+    pub(crate) fn recount(&mut self, sid: SessionId) {
+        if let Some(session) = self.slab.get_mut(sid.0) {
+            let now = session.outbox.len();
+            self.queued = self.queued - session.counted + now;
+            session.counted = now;
+        }
+    }
+
+    /// Bytes that the clients use: themselves, and what waits to be sent to them.
+    pub fn memory(&self) -> usize {
+        self.len() * size_of::<Session>() + self.queued + self.unsent.get()
+    }
+
+    /// What the connections of all clients hold.
+    pub fn unsent(&self) -> &UnsentTotal {
+        &self.unsent
     }
 
     /// A client, if the slot is taken.
@@ -198,6 +280,17 @@ impl Sessions {
     /// The slot of the client with this CLIENT ID.
     pub fn by_id(&self, id: u64) -> Option<SessionId> {
         self.iter().find(|(_, s)| s.id == id).map(|(sid, _)| sid)
+    }
+
+    /// Moves what waits in a client's outbox to `out`.
+    pub(crate) fn hand_over(&mut self, sid: SessionId, out: &mut ReplyBuf) {
+        if let Some(session) = self.slab.get_mut(sid.0) {
+            session.woken = false;
+            if !session.outbox.is_empty() {
+                session.hand_over(out);
+                self.recount(sid);
+            }
+        }
     }
 
     /// All clients, in order of slots.
@@ -218,6 +311,7 @@ impl Sessions {
             let busy = session.blocked.is_some() || session.peer.trusted || session.closing;
             if !busy && now.saturating_sub(session.seen) > allowed {
                 session.closing = true;
+                session.cut_off = true;
                 idle.push(SessionId(slot));
             }
         }

@@ -3,7 +3,7 @@
 use super::block::{self, Blocked, Unblock};
 use super::call::{self, Step};
 use super::session::SessionId;
-use super::{Action, Args, Block, Entry, Origin, State, tracking};
+use super::{Action, Args, Block, Entry, Origin, State, output, tracking};
 use crate::keyspace::Interest;
 use crate::resp::ReplyBuf;
 
@@ -82,9 +82,10 @@ fn wake(state: &mut State, sid: SessionId) {
     let Some(session) = state.sessions.get_mut(sid) else {
         return;
     };
-    // What it heard of meanwhile follows the reply.
-    outbox.raw(session.outbox.as_slice());
-    session.outbox = outbox;
+    // What it got from its own command follows the reply.
+    let messages = std::mem::replace(&mut session.outbox, outbox);
+    session.outbox.raw(messages.as_slice());
+    output::may_wait(&mut state.sys, session, sid, 0);
     tracking::end_command(&mut state.sys, &mut state.sessions);
     let Some(session) = state.sessions.get_mut(sid) else {
         return;
@@ -103,6 +104,7 @@ fn wake(state: &mut State, sid: SessionId) {
         state.sys.waiters.remove(sid, &blocked);
         state.sys.actions.push(Action::Wake(sid));
     }
+    state.sessions.recount(sid);
 }
 
 /// Runs commands again that are due, and ends the wait of every client whose time is over.

@@ -3,7 +3,7 @@
 use crate::exec::args::is;
 use crate::exec::error::shown;
 use crate::exec::session::{Session, SessionId};
-use crate::exec::{Action, Args, CmdError, CmdResult, Ctx};
+use crate::exec::{Action, Args, CmdError, CmdResult, Ctx, admit};
 use crate::util::num;
 
 use super::list::{Kind, USER};
@@ -122,10 +122,10 @@ fn close(cx: &mut Ctx<'_>, sid: SessionId) {
     if me {
         return;
     }
-    // Whoever waits must not be handed anything any more.
-    if let Some(blocked) = session.blocked.take() {
-        cx.sys.waiters.remove(sid, &blocked);
-    }
+    session.cut_off = true;
+    // It must not be handed or counted for anything any more.
+    admit::part(cx.ks, cx.sys, session, sid);
     session.outbox.clear();
+    cx.sessions.recount(sid);
     cx.sys.actions.push(Action::Close(sid));
 }

@@ -15,6 +15,8 @@ use kill::kill;
 use list::{info, list};
 use tracking::{CACHING, GETREDIR, TRACKING, TRACKINGINFO};
 
+pub(crate) use list::description;
+
 use super::connection::{BAD_NAME, is_plain_name};
 
 /// The rows of this family.

@@ -1,6 +1,7 @@
 //! INFO.
 
-use crate::exec::{Args, CmdResult, Command, Ctx, Flow, used_memory};
+use crate::exec::pubsub::Kind;
+use crate::exec::{Args, CmdResult, Command, Ctx, Flow, Session, used_memory};
 use crate::service::info::{REDIS_VERSION, Report, Section, Selection};
 use crate::spec::{Group, category, flag};
 
@@ -32,7 +33,7 @@ fn info(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
             Section::Memory => memory(cx, &mut out),
             Section::Persistence => persistence(cx, &mut out),
             Section::Stats => {
-                cx.sys.stats.report(cx.ks, &mut out);
+                cx.sys.stats.report(cx.ks, subscribed(cx), &mut out);
                 let tracking = &cx.sys.tracking;
                 out.field("tracking_total_keys", tracking.keys());
                 out.field("tracking_total_items", tracking.items());
@@ -61,6 +62,16 @@ fn commands<'a>(cx: &'a Ctx<'_>) -> impl Iterator<Item = (usize, &'a str)> {
         .registry
         .iter()
         .map(|entry| (entry.id.index(), &*entry.name))
+}
+
+/// Channels, patterns and channels of shards that somebody is subscribed to.
+fn subscribed(cx: &Ctx<'_>) -> [usize; 3] {
+    let pubsub = &cx.sys.pubsub;
+    [
+        pubsub.channels(Kind::Channel).len(),
+        pubsub.patterns(),
+        pubsub.channels(Kind::Shard).len(),
+    ]
 }
 
 fn server(cx: &Ctx<'_>, out: &mut Report) {
@@ -108,14 +119,11 @@ fn clients(cx: &Ctx<'_>, out: &mut Report) {
     );
     out.field(
         "client_recent_max_output_buffer",
-        buffers()
-            .map(|s| s.outbox.as_slice().len())
-            .max()
-            .unwrap_or(0),
+        buffers().map(Session::waiting).max().unwrap_or(0),
     );
     out.field("blocked_clients", cx.sys.waiters.len());
     out.field("tracking_clients", cx.sys.tracking.clients());
-    out.field("pubsub_clients", 0);
+    out.field("pubsub_clients", cx.sys.pubsub.clients());
     out.field("watching_clients", 0);
     out.field("clients_in_timeout_table", timed.count());
     out.field("total_watched_keys", 0);
