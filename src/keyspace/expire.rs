@@ -30,7 +30,7 @@ impl Keyspace {
         if !self.stale.borrow_mut().insert((index, key.clone())) {
             return;
         }
-        self.log.note_modified(index, key);
+        self.log.note_lapsed(index, key);
         if self.now > record.expire_at {
             self.log.note_event(index, key, Event::EXPIRED);
             return;
@@ -94,7 +94,7 @@ impl Keyspace {
         db.tally.change(hash, before, Measure::of(&record.value));
         self.expired_fields_total += n as u64;
         if n > 0 && !told {
-            self.log.modified(index, key, 0);
+            self.log.lapsed(index, key);
             self.log.event(index, key, Event::HEXPIRED);
         }
         if empty {
@@ -114,8 +114,7 @@ impl Keyspace {
             field: None,
         });
         if !self.is_told(index, key) {
-            // Not a change that the command made, so `dirty` stays.
-            self.log.modified(index, key, 0);
+            self.log.lapsed(index, key);
             self.log.event(index, key, Event::EXPIRED);
         }
     }
