@@ -38,6 +38,8 @@
 )]
 
 mod common;
+#[path = "transcripts/events.rs"]
+mod events;
 
 use common::client::Got;
 use common::node::Node;
@@ -593,8 +595,14 @@ fn run_corpus(old: bool, run: impl Fn(&File) -> String + Sync) {
 
 type Fixes = Vec<(std::ops::Range<usize>, String)>;
 
-/// What makes a server as good as new for the next section.
-const CLEANING: &[&str] = &["CLIENT UNPAUSE", "FLUSHALL", "SCRIPT FLUSH", "CONFIG RESETSTAT"];
+/// What makes a server as good as new.
+const RESET: [&str; 5] = [
+    "CLIENT UNPAUSE",
+    "FLUSHALL",
+    "SCRIPT FLUSH",
+    "FUNCTION FLUSH",
+    "CONFIG RESETSTAT",
+];
 
 /// How long a reply may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -656,7 +664,7 @@ fn with_times(arg: &[u8]) -> Option<Vec<u8>> {
 fn replay(server: &Server, section: &Section, way: Way, mut fixes: Option<&mut Fixes>) -> String {
     let mut report = String::new();
     let mut admin = server.client();
-    for line in CLEANING {
+    for line in RESET {
         admin.run(line);
     }
     if way == Way::Tight {
@@ -717,7 +725,7 @@ fn replay_inside(server: &redkeep::Server, section: &Section) -> String {
     let mut report = String::new();
     let mut clients: BTreeMap<&str, redkeep::Client> = BTreeMap::new();
     let mut admin = server.client().unwrap();
-    for line in CLEANING {
+    for line in RESET {
         admin.call(line.split(' ')).unwrap();
     }
     for step in &section.steps {

@@ -8,6 +8,7 @@ mod databases;
 mod draws;
 mod dump;
 mod expire;
+mod function;
 mod geo;
 mod hash;
 mod hll;
@@ -31,6 +32,8 @@ mod txn;
 mod zset;
 
 use std::sync::OnceLock;
+
+pub(crate) use client::description;
 
 use crate::exec::{Command, Handler};
 use crate::spec::Registry;
@@ -74,6 +77,7 @@ const FAMILIES: &[&[Command]] = &[
     sort::COMMANDS,
     dump::COMMANDS,
     script::COMMANDS,
+    function::COMMANDS,
     pubsub::COMMANDS,
     monitor::COMMANDS,
     server::COMMANDS,

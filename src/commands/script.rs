@@ -1,6 +1,6 @@
 //! Scripts: running them and the cache of them. The interpreter itself is the script host.
 
-use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, ScriptCall};
+use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, ScriptCall, busy};
 use crate::spec::{Code, Group, KeySpec, Propagate, flag};
 
 const COST: &str = "Depends on the script";
@@ -221,19 +221,8 @@ fn flush(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 }
 
 fn kill(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
-    match &mut cx.sys.running {
-        None => Err(CmdError::fixed(
-            "NOTBUSY No scripts in execution right now.",
-        )),
-        Some(running) if running.wrote => Err(CmdError::fixed(
-            "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait \
-             the script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.",
-        )),
-        Some(running) => {
-            running.killed = true;
-            cx.ok()
-        }
-    }
+    busy::kill(cx.sys, false)?;
+    cx.ok()
 }
 
 fn debug(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {

@@ -87,6 +87,8 @@ pub enum Code {
     Text,
     /// It is the SHA1 of a cached script.
     Sha,
+    /// It is the name of a function.
+    Function,
 }
 
 /// One command (or subcommand), declared beside its handler of type `H`.

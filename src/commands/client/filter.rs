@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::exec::args::{Cursor, is};
 use crate::exec::error::shown;
 use crate::exec::session::{Session, SessionId};
-use crate::exec::{CmdError, Ctx, System};
+use crate::exec::{CmdError, Ctx};
 use crate::util::num;
 
 use super::list::{USER, flags_of};
@@ -65,7 +65,7 @@ enum Test<'a> {
 }
 
 impl Test<'_> {
-    fn passes(self, sys: &System, sid: SessionId, session: &Session, now: i64) -> bool {
+    fn passes(self, session: &Session, now: i64) -> bool {
         let for_seconds = |since: i64| now.saturating_sub(since) / 1000;
         match self {
             Self::Kind(kind) => kind == Kind::of(session),
@@ -80,7 +80,7 @@ impl Test<'_> {
             Self::LibName(name) => name == session.lib_name,
             Self::LibVer(version) => version == session.lib_ver,
             Self::Flags(letters) => {
-                let flags = flags_of(sys, sid, session);
+                let flags = flags_of(session);
                 letters
                     .iter()
                     .all(|&letter| flags.as_bytes().contains(&letter))
@@ -209,7 +209,7 @@ impl<'a> Filter<'a> {
                 && self
                     .tests
                     .iter()
-                    .all(|&(wanted, test)| wanted == test.passes(cx.sys, sid, session, cx.now))
+                    .all(|&(wanted, test)| wanted == test.passes(session, cx.now))
         };
         match &self.ids {
             Some(ids) => {

@@ -4,6 +4,7 @@ mod filter;
 mod kill;
 mod list;
 mod pause;
+mod tracking;
 
 use crate::exec::args::is;
 use crate::exec::block::{self, Unblock};
@@ -15,6 +16,9 @@ use crate::spec::{Group, flag};
 use kill::kill;
 use list::{info, list};
 use pause::{pause, unpause};
+use tracking::{CACHING, GETREDIR, TRACKING, TRACKINGINFO};
+
+pub(crate) use list::description;
 
 use super::connection::{BAD_NAME, is_plain_name};
 
@@ -37,11 +41,13 @@ const fn sub(name: &'static str, arity: i16, run: Handler) -> Command {
 }
 
 const SUBCOMMANDS: &[Command] = &[
+    CACHING,
     sub("getname", 2, getname)
         .since("2.6.9")
         .summary("Tell the name of this connection.")
         .complexity("O(1)")
         .checked(),
+    GETREDIR,
     Command::new("help", 2, help)
         .since("5.0.0")
         .group(Group::Connection)
@@ -158,6 +164,8 @@ const SUBCOMMANDS: &[Command] = &[
         .complexity("O(1)")
         .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
         .checked(),
+    TRACKING,
+    TRACKINGINFO,
     sub("unblock", -3, unblock)
         .since("5.0.0")
         .flags(&[flag::ADMIN])
@@ -283,8 +291,12 @@ fn unblock(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 
 fn help(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
     cx.help(&[
+        "CACHING (YES|NO)",
+        "    Whether the keys of the next command are tracked (tracking in mode OPTIN: YES, OPTOUT: NO).",
         "GETNAME",
         "    The name of this connection.",
+        "GETREDIR",
+        "    The id of the connection that hears of changed keys for this one.",
         "ID",
         "    The number of this connection.",
         "INFO",
@@ -319,6 +331,10 @@ fn help(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
         "    Tell which client library this is.",
         "SETNAME <name>",
         "    Name this connection.",
+        "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]] [OPTIN] [OPTOUT] [NOLOOP]",
+        "    Whether this connection is told when keys change that it has read, or that have a prefix.",
+        "TRACKINGINFO",
+        "    What TRACKING was asked for.",
         "UNBLOCK <client-id> [TIMEOUT|ERROR]",
         "    End the waiting of a blocked connection.",
         "UNPAUSE",
