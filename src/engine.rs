@@ -22,8 +22,10 @@ use crate::exec::busy::{self, BusyGate, BusyRequest};
 use crate::exec::call::{self, Step};
 use crate::exec::declared::ReadDeclared;
 use crate::exec::host::Alone;
+use crate::exec::output;
 use crate::exec::pause::Postponed;
 use crate::exec::session::{Peer, Session, SessionId};
+use crate::exec::tracking::{self, Tracking};
 use crate::exec::txn::{Multi, Queued, Watchers};
 use crate::exec::unit;
 use crate::exec::{
@@ -32,7 +34,8 @@ use crate::exec::{
 };
 use smallvec::SmallVec;
 
-use crate::keyspace::{Garbage, Keyspace};
+use crate::ds::table::Seed;
+use crate::keyspace::{Garbage, Interest, Keyspace};
 use crate::resp::ReplyBuf;
 use crate::service::config::Settings;
 use crate::service::latency::Latency;
@@ -85,11 +88,15 @@ pub enum Outcome {
     Blocked,
     /// The connection ends after what is to be sent has been sent.
     Close,
+    /// The connection ends at once: what is to be sent is dropped.
+    Cut,
 }
 
 /// What the connection of a client must act on.
 fn outcome_for(session: &Session) -> Outcome {
-    if session.closing {
+    if session.cut_off {
+        Outcome::Cut
+    } else if session.closing {
         Outcome::Close
     } else if session.waits() {
         Outcome::Blocked
@@ -139,6 +146,7 @@ impl Engine {
         let gate = Arc::new(BusyGate::default());
         let databases = usize::try_from(options.settings.databases).unwrap_or(16);
         let ks = Keyspace::new(databases, || rng.next_u64());
+        let tracking = Tracking::new(Seed::random(|| rng.next_u64()));
         let now_us = options.clock.now_us();
         let registry = commands::registry();
         let stats = Stats::new(registry.len());
@@ -162,8 +170,9 @@ impl Engine {
                 declared: read_declared(),
                 current: None,
                 pubsub: Default::default(),
-                tracking: Default::default(),
+                tracking,
                 monitors: Default::default(),
+                overdue: Default::default(),
                 actions: Vec::new(),
                 scripts: Default::default(),
                 libraries: Default::default(),
@@ -224,8 +233,26 @@ impl Engine {
         admit::forget(self.state(), sid);
     }
 
-    /// Runs one command of a client to its end and writes its reply.
+    /// Runs one command of a client to its end and writes its reply, between what came for it before and what comes
+    /// from the command itself.
     pub fn execute(&mut self, sid: SessionId, args: Args<'_>, reply: &mut ReplyBuf) -> Outcome {
+        let State {
+            ks, sys, sessions, ..
+        } = self.state();
+        if ks.log.interest.has(Interest::TRACKED) {
+            tracking::shrink(sys, sessions);
+        }
+        sessions.hand_over(sid, reply);
+        let outcome = self.run(sid, args, reply);
+        if outcome != Outcome::Cut {
+            self.state().sessions.hand_over(sid, reply);
+        }
+        outcome
+    }
+
+    /// Runs one command of a client and writes its reply, nothing else: what the client gets without asking
+    /// stays in its outbox.
+    pub fn run(&mut self, sid: SessionId, args: Args<'_>, reply: &mut ReplyBuf) -> Outcome {
         self.end_pause_if_over();
         self.run_unit(sid, args, Origin::Client, reply);
         if self.state().sys.pause.has_ready() {
@@ -237,15 +264,14 @@ impl Engine {
                 self.serve_late(request);
             }
         }
-        match self.state().sessions.get_mut(sid) {
+        let keeps_limit = self.keeps_limit(sid, reply);
+        if self.state().sys.overdue.has_cut_off() {
+            self.part_with_cut_off();
+        }
+        match self.state().sessions.get(sid) {
             None => Outcome::Close,
-            Some(session) => {
-                if !session.outbox.is_empty() {
-                    reply.raw(session.outbox.as_slice());
-                    session.outbox.clear();
-                }
-                outcome_for(session)
-            }
+            Some(_) if !keeps_limit => Outcome::Cut,
+            Some(session) => outcome_for(session),
         }
     }
 
@@ -288,12 +314,45 @@ impl Engine {
                 let mut outbox = session.lend_outbox();
                 let args: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
                 self.run_unit(sid, Args::new(&args), origin, &mut outbox);
-                let state = self.state();
-                if let Some(session) = state.sessions.get_mut(sid) {
+                let State { sys, sessions, .. } = self.state();
+                if let Some(session) = sessions.get_mut(sid) {
                     session.return_outbox(outbox);
-                    state.sys.actions.push(Action::Wake(sid));
+                    output::may_wait(sys, session, sid, 0);
+                    sys.actions.push(Action::Wake(sid));
                 }
+                sessions.recount(sid);
             }
+        }
+    }
+
+    /// Whether a client may have its replies, together with what waits already. If not they are dropped: it is cut off.
+    fn keeps_limit(&mut self, sid: SessionId, reply: &mut ReplyBuf) -> bool {
+        let State { sys, sessions, .. } = self.state();
+        let Some(session) = sessions.get_mut(sid) else {
+            return true;
+        };
+        let keeps = output::may_wait(sys, session, sid, reply.len()) && !session.cut_off;
+        if !keeps {
+            reply.clear();
+        }
+        keeps
+    }
+
+    /// Parts with clients that had too much output waiting.
+    #[cold]
+    fn part_with_cut_off(&mut self) {
+        let State {
+            ks, sys, sessions, ..
+        } = self.state();
+        for sid in sys.overdue.take_cut_off() {
+            let Some(session) = sessions.get_mut(sid) else {
+                continue;
+            };
+            let text = commands::description(session, sys);
+            tracing::warn!("Client {text} closed for overcoming of output buffer limits.");
+            admit::part(ks, sys, session, sid);
+            session.outbox = ReplyBuf::new(session.proto);
+            sessions.recount(sid);
         }
     }
 
@@ -305,6 +364,8 @@ impl Engine {
             if let Step::Script(call, pending) = step {
                 self.run_script(sid, &call, &pending, args, reply);
             }
+            // Whoever is cut off meanwhile: the transaction is run to its end.
+            self.keeps_limit(sid, reply);
         }
     }
 
@@ -365,20 +426,22 @@ impl Engine {
     }
 
     /// Moves what waits in a client's outbox to `out`; returns the outcome its connection must act on.
-    pub fn take_output(&mut self, sid: SessionId, out: &mut Vec<u8>) -> Outcome {
-        let Some(session) = self.state().sessions.get_mut(sid) else {
-            return Outcome::Close;
+    pub fn take_output(&mut self, sid: SessionId, out: &mut ReplyBuf) -> Outcome {
+        let sessions = &mut self.state().sessions;
+        sessions.hand_over(sid, out);
+        let Some(session) = sessions.get(sid) else {
+            return Outcome::Cut;
         };
-        if !session.outbox.is_empty() {
-            out.extend_from_slice(session.outbox.as_slice());
-            session.outbox.clear();
-        }
         outcome_for(session)
     }
 
-    /// Takes what the outside must do.
+    /// Ends a batch of commands: takes what the outside must do.
     pub fn take_actions(&mut self) -> Vec<Action> {
-        std::mem::take(&mut self.state().sys.actions)
+        let State { sys, sessions, .. } = self.state();
+        if sys.tracking.is_due() {
+            tracking::broadcast(sys, sessions);
+        }
+        std::mem::take(&mut sys.actions)
     }
 
     /// Takes what was deleted and is still to be dropped: best done without the lock.
@@ -394,6 +457,7 @@ impl Engine {
         let state = self.state();
         if !state.sys.debug.cron_paused {
             unit::expire_keys(state, EXPIRE_BATCH);
+            tracking::tick(&mut state.sys, &mut state.sessions);
         }
         unit::expire_waits(state);
         let now = state.sys.now_us / 1000;
@@ -403,6 +467,10 @@ impl Engine {
             .sys
             .actions
             .extend(idle.into_iter().map(Action::Close));
+        output::look_again(&mut state.sys, &mut state.sessions, now);
+        if state.sys.overdue.has_cut_off() {
+            self.part_with_cut_off();
+        }
     }
 
     /// When [`tick`](Self::tick) has something to do next, in unix milliseconds.
@@ -413,10 +481,16 @@ impl Engine {
                 .ks
                 .next_expiry()
                 .filter(|_| !state.sys.debug.cron_paused),
+            state
+                .sys
+                .tracking
+                .next_tick(state.sys.cfg.tracking_table_max_keys)
+                .filter(|_| !state.sys.debug.cron_paused),
             state.sys.waiters.next_deadline(),
             state.sys.pause.current().map(|(_, until)| until),
             state.sys.stats.next_tick(),
             state.sessions.next_idle_check(state.sys.cfg.timeout),
+            state.sys.overdue.next_look(),
         ]
         .into_iter()
         .flatten()
@@ -559,6 +633,30 @@ mod tests {
         assert_eq!(run(&mut e, c, "EXEC"), "*2\r\n+OK\r\n+OK\r\n");
         assert_eq!(&answer.lock().unwrap()[..], b"$5\r\nafter\r\n");
         assert!(!e.gate().is_shut());
+    }
+
+    #[test]
+    fn what_stands_behind_a_late_command_that_waits_is_given_back() {
+        let (mut e, c, _) = engine();
+        let other = e.connect(Peer::default());
+        let served = Arc::new(std::sync::Mutex::new(None));
+        let answer = Arc::clone(&served);
+        e.gate.shut();
+        let command = |line: &str| line.split(' ').map(|w| w.as_bytes().to_vec()).collect();
+        let requests: Vec<_> = ["PING", "BLPOP l 0", "GET k", "GET l"].map(command).into();
+        let behind = requests[2..].to_vec();
+        let posted = e.gate.post(BusyRequest::Run {
+            sid: other,
+            requests,
+            done: Box::new(move |served| *answer.lock().unwrap() = Some(served)),
+        });
+        assert!(posted.is_ok());
+        e.was_busy = true;
+        run(&mut e, c, "SET k v");
+        let served = served.lock().unwrap().take().unwrap();
+        assert_eq!(served.bytes, b"+PONG\r\n");
+        assert!(served.blocked && !served.closing);
+        assert_eq!(served.unserved, behind);
     }
 
     #[test]

@@ -33,6 +33,8 @@ mod zset;
 
 use std::sync::OnceLock;
 
+pub(crate) use client::description;
+
 use crate::exec::{Command, Handler};
 use crate::spec::Registry;
 

@@ -46,23 +46,28 @@ pub fn connect(state: &mut State, peer: Peer) -> SessionId {
 /// Takes a client out of everything that knows it: its connection has ended.
 pub fn forget(state: &mut State, sid: SessionId) {
     if let Some(mut session) = state.sessions.remove(sid) {
-        part(&mut state.sys, &state.ks, &mut session, sid);
+        part(&state.ks, &mut state.sys, &mut session, sid);
     }
 }
 
 /// Counts a client as gone at once, whatever it waits for or had still to be sent, and ends its connection.
 pub(crate) fn expel(sys: &mut System, sessions: &mut Sessions, ks: &Keyspace, sid: SessionId) {
     if let Some(session) = sessions.expel(sid) {
-        part(sys, ks, session, sid);
+        part(ks, sys, session, sid);
         session.closing = true;
+        session.cut_off = true;
         session.outbox.clear();
+        sessions.recount(sid);
         sys.actions.push(Action::Close(sid));
     }
 }
 
-fn part(sys: &mut System, ks: &Keyspace, session: &mut Session, sid: SessionId) {
+/// Takes a client out of everything that knows it. If it is to go, its session stays until its connection has ended.
+pub(crate) fn part(ks: &Keyspace, sys: &mut System, session: &mut Session, sid: SessionId) {
     sys.pubsub.forget(session, sid);
     sys.monitors.remove(&sid);
+    session.monitors = false;
+    sys.tracking.leave(session);
     sys.pause.forget(session);
     if let Some(blocked) = session.blocked.take() {
         sys.waiters.remove(sid, &blocked);

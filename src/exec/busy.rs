@@ -16,7 +16,7 @@ use super::admit::{self, Refusal};
 use super::args::{Args, Argv};
 use super::call::{self, Step};
 use super::session::{Peer, SessionId};
-use super::{CmdError, Origin, RunningScript, State, System};
+use super::{CmdError, Origin, RunningScript, State, System, output};
 use crate::resp::ReplyBuf;
 
 /// What a connection wants while a script is busy.
@@ -182,10 +182,10 @@ pub fn kill(sys: &mut System, function: bool) -> Result<(), CmdError> {
     }
 }
 
-/// Serves a posted request while the script is busy. The script's frozen time and database are as before
+/// Serves a posted request while the script is busy. The script's client, frozen time and database are as before
 /// afterwards.
 pub fn serve(state: &mut State, request: BusyRequest) {
-    let (now_us, db) = (state.sys.now_us, state.ks.current());
+    let (now_us, db, current) = (state.sys.now_us, state.ks.current(), state.sys.current);
     state.sys.now_us = state.sys.clock.0.now_us();
     match request {
         BusyRequest::Run {
@@ -197,12 +197,14 @@ pub fn serve(state: &mut State, request: BusyRequest) {
         BusyRequest::Disconnect(sid) => admit::forget(state, sid),
     }
     state.sys.now_us = now_us;
+    state.sys.current = current;
     state.ks.begin(db, now_us / 1000);
 }
 
 fn run(state: &mut State, sid: SessionId, requests: &[Argv]) -> Served {
     let proto = state.sessions.get(sid).map(|s| s.proto).unwrap_or_default();
     let mut reply = ReplyBuf::new(proto);
+    state.sessions.hand_over(sid, &mut reply);
     for argv in requests {
         if state.sessions.get(sid).is_none_or(|s| s.closing) {
             break;
@@ -222,7 +224,9 @@ fn run(state: &mut State, sid: SessionId, requests: &[Argv]) -> Served {
 
 /// The replies of a posted run, with what waited in the client's outbox.
 pub(crate) fn answer(state: &mut State, sid: SessionId, mut reply: ReplyBuf) -> Served {
-    let Some(session) = state.sessions.get_mut(sid) else {
+    let State { sys, sessions, .. } = state;
+    sessions.hand_over(sid, &mut reply);
+    let Some(session) = sessions.get_mut(sid) else {
         return Served {
             bytes: reply.take(),
             closing: true,
@@ -230,8 +234,9 @@ pub(crate) fn answer(state: &mut State, sid: SessionId, mut reply: ReplyBuf) -> 
             unserved: Vec::new(),
         };
     };
-    reply.raw(session.outbox.as_slice());
-    session.outbox.clear();
+    if !output::may_wait(sys, session, sid, reply.len()) {
+        reply.clear();
+    }
     Served {
         bytes: reply.take(),
         closing: session.closing,

@@ -7,7 +7,8 @@ use super::{
     Args, Ctx, Entry, Flow, Origin, ScriptCall, State, busy, declared, monitor, notify, pause,
     tracking, unit,
 };
-use crate::keyspace::{Interest, What};
+use crate::keyspace::event::Event;
+use crate::keyspace::{Change, Garbage, Interest, What};
 use crate::resp::{Mark, ReplyBuf};
 use crate::spec::{Lookup, Propagate, flag};
 
@@ -65,6 +66,8 @@ pub fn start(
     let row = match gate(state, sid, args) {
         Ok(row) => row,
         Err(e) => {
+            let row = state.sys.registry.find(args.at(0), args.get(1)).found();
+            spend_caching(state, sid, row);
             let e = fail_multi(state, sid, args, origin, e);
             reject(state, args, &e, reply);
             mute(state, sid, mark, reply);
@@ -206,6 +209,7 @@ fn dispatch(
             if !state.sys.monitors.is_empty() {
                 show(state, sid, row, origin, args);
             }
+            note_reads(state, &pending, args);
             let retry_at = block.retry_at;
             unit::wait(state, sid, row, *block);
             Step::Blocked { retry_at }
@@ -213,6 +217,7 @@ fn dispatch(
         Ok(Flow::Block(block)) if origin == Origin::Woken => {
             // Nothing for it yet: it keeps its place in the queues.
             settle(state, row, args);
+            note_reads(state, &pending, args);
             Step::Blocked {
                 retry_at: block.retry_at,
             }
@@ -329,7 +334,7 @@ fn gate(state: &State, sid: SessionId, args: Args<'_>) -> Result<&'static Entry,
     {
         return Err(busy::error(running));
     }
-    if !state.sys.monitors.is_empty() && state.sys.monitors.contains(&sid) {
+    if session.monitors {
         monitor_may(state, sid, row, args)?;
     }
     Ok(row)
@@ -468,10 +473,6 @@ fn conclude(
     reply: &mut ReplyBuf,
 ) {
     let failed = result.is_err();
-    if !state.sys.tracking.is_empty() {
-        let State { sys, sessions, .. } = state;
-        tracking::remember(sys, sessions, pending.sid, pending.row, args);
-    }
     if let Err(e) = result {
         reply.rollback(pending.mark);
         reply.error(e.text());
@@ -483,6 +484,7 @@ fn conclude(
     if !state.sys.monitors.is_empty() && !pending.row.flags.has(flag::SKIP_MONITOR) {
         show(state, pending.sid, pending.row, pending.origin, args);
     }
+    note_reads(state, pending, args);
     if matches!(pending.origin, Origin::Script { .. } | Origin::Exec) {
         // One clock per unit: its commands are counted, the time is the script's or the transaction's.
         state.sys.stats.called(pending.row.id.index(), 0, failed);
@@ -501,8 +503,28 @@ fn conclude(
         note_spike(state, if fast { "fast-command" } else { "command" }, usec);
     }
     state.sys.redact.clear();
+    spend_caching(state, pending.sid, Some(pending.row));
     // The next command of the batch begins when this one ends.
     state.sys.now_us = now_us.max(state.sys.now_us);
+}
+
+/// What a command has read is remembered, if its client tracks: after what it found expired was forgotten.
+#[inline]
+fn note_reads(state: &mut State, pending: &Pending, args: Args<'_>) {
+    if state.ks.log.interest.has(Interest::TRACKED) {
+        let State { sys, sessions, .. } = state;
+        tracking::remember(sys, sessions, pending.sid, pending.row, args);
+    }
+}
+
+/// A command is over, or was refused: what CLIENT CACHING said held for it.
+#[inline]
+fn spend_caching(state: &mut State, sid: SessionId, row: Option<&Entry>) {
+    if state.ks.log.interest.has(Interest::TRACKED)
+        && let Some(session) = state.sessions.get_mut(sid)
+    {
+        tracking::spend_caching(session, row);
+    }
 }
 
 /// Takes the reply of a command back if the client wants none.
@@ -601,30 +623,39 @@ pub(super) fn settle_changes(state: &mut State) {
         sessions,
     } = state;
     ks.reap();
-    let mut changes = std::mem::take(&mut ks.log.changes);
-    for change in &changes {
-        if change.what == What::Vanished {
-            ks.vanish(change.db, &change.key);
-        }
-    }
-    changes.append(&mut ks.log.changes);
+    let mut changes = ks.log.changes.take();
+    // Before anybody looks at the keys.
+    changes.retain(|change| change.what != What::Vanished || ks.vanish(change.db, &change.key));
     let expired = std::mem::take(&mut ks.log.expired);
     fx.insert_expired(&expired);
-    for change in changes {
-        match change.what {
-            What::Modified => {
-                sys.waiters.signal(change.db, &change.key);
-                sys.watchers.signal(sessions, ks, change.db, &change.key);
-                tracking::invalidate(sys, sessions, &change.key, sys.current);
+    // A script is nobody that a client could be told apart from.
+    let by = sys.current.filter(|_| sys.running.is_none());
+    let mut all_told = false;
+    for Change { db, key, what } in &changes {
+        match *what {
+            What::Modified | What::Lapsed => {
+                sys.waiters.signal(*db, key);
+                sys.watchers.signal(sessions, ks, *db, key);
+                let by = by.filter(|_| *what == What::Modified);
+                tracking::invalidate(sys, sessions, key, by);
             }
             What::AllModified => {
-                sys.waiters.signal_all(change.db);
-                sys.watchers.signal_all(sessions, ks, change.db);
-                tracking::invalidate_all(sys, sessions);
+                sys.waiters.signal_all(*db);
+                sys.watchers.signal_all(sessions, ks, *db);
+                if !std::mem::replace(&mut all_told, true) {
+                    let dropped = tracking::invalidate_all(sys, sessions);
+                    ks.garbage.extend(dropped.map(Garbage::other));
+                }
             }
-            What::Event(event) => notify::notify(sys, sessions, change.db, &change.key, event),
+            What::Event(event) => notify::notify(sys, sessions, *db, key, event),
+            // The edit itself counts as the change.
+            What::Vanished if ks.log.notify.intersects(Event::DEL.class) => {
+                notify::notify(sys, sessions, *db, key, Event::DEL);
+            }
             What::Vanished => {}
         }
     }
+    // The last listener may have gone.
+    notify::listen(ks, sys);
     ks.log.dirty = 0;
 }

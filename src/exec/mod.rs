@@ -18,7 +18,8 @@ pub mod error;
 pub mod functions;
 pub mod host;
 mod monitor;
-mod notify;
+pub(crate) mod notify;
+pub mod output;
 pub mod pause;
 pub mod pubsub;
 pub mod session;
@@ -309,6 +310,8 @@ pub struct System {
     pub tracking: tracking::Tracking,
     /// Clients that are shown every command.
     pub monitors: std::collections::BTreeSet<SessionId>,
+    /// Clients that have too much output waiting.
+    pub overdue: output::Overdue,
     /// For the outside.
     pub actions: Vec<Action>,
     /// Cached scripts.
@@ -344,6 +347,18 @@ pub struct DebugSwitches {
     pub checksums_skipped: bool,
     /// From how many bytes on an element of a list stands alone.
     pub packed_threshold: Option<usize>,
+    /// After how many milliseconds a reply is no longer a recent one, where that is not the usual time.
+    pub reply_peak_ms: Option<i64>,
+    /// What the recent replies were does not matter: CLIENT LIST shows the largest buffer.
+    pub reply_size_fixed: bool,
+}
+
+impl DebugSwitches {
+    /// After how many milliseconds a reply is no longer a recent one; `None` is never.
+    pub fn recent_reply_ms(&self) -> Option<i64> {
+        let ms = self.reply_peak_ms.unwrap_or(session::NetCounters::PEAK_MS);
+        (ms >= 0).then_some(ms)
+    }
 }
 
 /// The surroundings of an instance.
@@ -396,10 +411,10 @@ pub fn configure(ks: &mut Keyspace, sys: &mut System) {
     sys.stats.track_latency = sys.cfg.latency_tracking;
     sys.slowlog.trim(sys.cfg.slowlog_max_len);
     ks.count_uses(sys.cfg.lfu());
-    ks.log.notify = sys.cfg.notify_keyspace_events;
+    notify::listen(ks, sys);
 }
 
-/// Bytes that an instance uses: data, scripts, clients.
+/// Bytes that an instance uses: data, scripts, clients, what they track.
 pub fn used_memory(ks: &Keyspace, sessions: &Sessions, sys: &System) -> usize {
     ks.memory()
         + sys.scripts.memory()
@@ -407,7 +422,9 @@ pub fn used_memory(ks: &Keyspace, sessions: &Sessions, sys: &System) -> usize {
         + sys.libraries.memory()
         + sys.libraries.interpreter
         + sys.queued.get()
-        + sessions.len() * size_of::<Session>()
+        + sys.pubsub.memory()
+        + sys.tracking.memory()
+        + sessions.memory()
 }
 
 /// What a handler works with.

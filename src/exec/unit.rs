@@ -4,7 +4,7 @@ use super::block::{self, Blocked, Unblock};
 use super::call::{self, Step};
 use super::pause::Scope;
 use super::session::SessionId;
-use super::{Action, Args, Block, Entry, Origin, State, System, tracking};
+use super::{Action, Args, Block, Entry, Origin, State, System, output, tracking};
 use crate::keyspace::{Interest, Keyspace};
 
 /// Queues a client on the keys of `block`.
@@ -26,6 +26,7 @@ pub(super) fn wait(state: &mut State, sid: SessionId, row: &'static Entry, block
 /// each as a unit of its own, until no key is ready.
 pub fn end_unit(state: &mut State) {
     state.fx.end_unit();
+    tracking::end_command(&mut state.sys, &mut state.sessions);
     loop {
         let ready = state.sys.waiters.take_ready();
         if ready.is_empty() {
@@ -43,9 +44,10 @@ pub fn end_unit(state: &mut State) {
         }
     }
     state.sys.current = None;
-    tracking::end_unit(&mut state.sys, &mut state.sessions);
     let waiting = !state.sys.waiters.is_empty();
+    let tracked = !state.sys.tracking.is_empty();
     state.ks.log.interest.set(Interest::BLOCKED, waiting);
+    state.ks.log.interest.set(Interest::TRACKED, tracked);
 }
 
 /// The type of what a key holds, if there is one.
@@ -81,6 +83,11 @@ fn wake(state: &mut State, sid: SessionId) {
         return;
     };
     session.return_outbox(outbox);
+    output::may_wait(&mut state.sys, session, sid, 0);
+    tracking::end_command(&mut state.sys, &mut state.sessions);
+    let Some(session) = state.sessions.get_mut(sid) else {
+        return;
+    };
     match step {
         Step::Blocked { retry_at } => {
             // Never at once, so that serving what is due comes to an end.
@@ -89,6 +96,9 @@ fn wake(state: &mut State, sid: SessionId) {
             let waiters = &mut state.sys.waiters;
             waiters.reschedule(sid, &mut blocked.block, retry_at);
             session.blocked = Some(blocked);
+            if !session.outbox.is_empty() {
+                state.sys.actions.push(Action::Wake(sid));
+            }
         }
         // From now on it waits for the end of the pause and for no key.
         Step::Postponed => state.sys.waiters.remove(sid, &blocked),
@@ -97,6 +107,7 @@ fn wake(state: &mut State, sid: SessionId) {
             state.sys.actions.push(Action::Wake(sid));
         }
     }
+    state.sessions.recount(sid);
 }
 
 /// Runs commands again that are due, and ends the wait of every client whose time is over.

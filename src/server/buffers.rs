@@ -10,8 +10,11 @@ pub(super) const READ: usize = 64 * 1024;
 /// A hold of the lock ends when this much has been answered.
 pub(super) const REPLY_PER_HOLD: usize = 256 * 1024;
 
-/// Buffers up to this size are kept between uses.
-pub(super) const KEEP: usize = 16 * 1024;
+/// A buffer up to this size stays with its connection when it is empty: most connections are idle.
+const KEEP: usize = 512;
+
+/// From this size on a buffer is taken over and not copied.
+const LARGE: usize = 16 * 1024;
 
 /// What a worker thread lends to the connection that it polls.
 pub(super) struct Worker {
@@ -81,15 +84,10 @@ impl Queue {
         self.start = 0;
     }
 
-    /// The buffer, for what appends to it.
-    pub(super) const fn back(&mut self) -> &mut Vec<u8> {
-        &mut self.buf
-    }
-
     /// Takes over what `reply` holds behind its first `skip` bytes, without copying much.
     pub(super) fn take_reply(&mut self, reply: &mut ReplyBuf, skip: usize) {
         let rest = reply.as_slice().get(skip..).unwrap_or_default();
-        if self.is_empty() && rest.len() > KEEP {
+        if self.is_empty() && rest.len() > LARGE {
             reply.swap(&mut self.buf);
             self.start = skip;
         } else {
@@ -111,7 +109,9 @@ impl Queue {
     pub(super) fn clear(&mut self) {
         self.start = 0;
         self.buf.clear();
-        self.buf.shrink_to(KEEP);
+        if self.buf.capacity() > KEEP {
+            self.buf = Vec::new();
+        }
     }
 }
 
@@ -149,5 +149,18 @@ mod tests {
         reply.raw(b"0123");
         queue.take_reply(&mut reply, 1);
         assert!(queue.bytes().ends_with(b"xx123"));
+    }
+
+    #[test]
+    fn what_is_put_back_comes_first() {
+        let mut queue = Queue::default();
+        queue.extend(b"0123456789");
+        queue.consume(3);
+        queue.put_back(b"ab");
+        assert_eq!(queue.bytes(), b"ab3456789");
+        let mut empty = Queue::default();
+        empty.put_back(b"c");
+        empty.extend(b"d");
+        assert_eq!(empty.bytes(), b"cd");
     }
 }

@@ -1,6 +1,7 @@
 //! INFO.
 
-use crate::exec::{Args, CmdResult, Command, Ctx, Flow, used_memory};
+use crate::exec::pubsub::Kind;
+use crate::exec::{Args, CmdResult, Command, Ctx, Flow, Session, used_memory};
 use crate::service::info::{REDIS_VERSION, Report, Section, Selection};
 use crate::spec::{Group, category, flag};
 
@@ -31,7 +32,13 @@ fn info(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
             Section::Clients => clients(cx, &mut out),
             Section::Memory => memory(cx, &mut out),
             Section::Persistence => persistence(cx, &mut out),
-            Section::Stats => cx.sys.stats.report(cx.ks, &mut out),
+            Section::Stats => {
+                cx.sys.stats.report(cx.ks, subscribed(cx), &mut out);
+                let tracking = &cx.sys.tracking;
+                out.field("tracking_total_keys", tracking.keys());
+                out.field("tracking_total_items", tracking.items());
+                out.field("tracking_total_prefixes", tracking.prefixes());
+            }
             Section::Replication => replication(cx, &mut out),
             Section::Cpu => cpu(cx, &mut out),
             Section::Modules => {}
@@ -55,6 +62,16 @@ fn commands<'a>(cx: &'a Ctx<'_>) -> impl Iterator<Item = (usize, &'a str)> {
         .registry
         .iter()
         .map(|entry| (entry.id.index(), &*entry.name))
+}
+
+/// Channels, patterns and channels of shards that somebody is subscribed to.
+fn subscribed(cx: &Ctx<'_>) -> [usize; 3] {
+    let pubsub = &cx.sys.pubsub;
+    [
+        pubsub.channels(Kind::Channel).len(),
+        pubsub.patterns(),
+        pubsub.channels(Kind::Shard).len(),
+    ]
 }
 
 fn server(cx: &Ctx<'_>, out: &mut Report) {
@@ -102,17 +119,15 @@ fn clients(cx: &Ctx<'_>, out: &mut Report) {
     );
     out.field(
         "client_recent_max_output_buffer",
-        buffers()
-            .map(|s| s.outbox.as_slice().len())
-            .max()
-            .unwrap_or(0),
+        buffers().map(Session::waiting).max().unwrap_or(0),
     );
-    out.field("blocked_clients", cx.sys.waiters.len());
-    out.field("tracking_clients", 0);
-    out.field("pubsub_clients", 0);
-    out.field("watching_clients", 0);
+    let waiting = cx.sys.waiters.len() + cx.sys.pause.len();
+    out.field("blocked_clients", waiting);
+    out.field("tracking_clients", cx.sys.tracking.clients());
+    out.field("pubsub_clients", cx.sys.pubsub.clients());
+    out.field("watching_clients", cx.sys.watchers.clients());
     out.field("clients_in_timeout_table", timed.count());
-    out.field("total_watched_keys", 0);
+    out.field("total_watched_keys", cx.sys.watchers.keys());
     out.field("total_blocking_keys", cx.sys.waiters.keys());
     out.field(
         "total_blocking_keys_on_nokey",
@@ -128,7 +143,8 @@ fn memory(cx: &mut Ctx<'_>, out: &mut Report) {
     let functions = cx.sys.libraries.memory() as u64;
     let vm_functions = cx.sys.libraries.interpreter as u64;
     let used = used_memory(cx.ks, cx.sessions, cx.sys) as u64;
-    let clients = used - dataset - scripts - interpreter - functions - vm_functions;
+    let tracking = cx.sys.tracking.memory() as u64;
+    let clients = used - dataset - scripts - interpreter - functions - vm_functions - tracking;
     cx.sys.stats.memory_seen(used);
     let (sys, peak) = (&cx.sys, cx.sys.stats.peak_memory);
     let percent =
