@@ -40,6 +40,7 @@ impl Keyspace {
     /// Deletes up to `most` fields whose time is over, and the hash with its last one; returns how many.
     fn expire_fields(&mut self, index: usize, hash: u64, key: &[u8], most: usize) -> usize {
         let db = &mut self.dbs[index];
+        db.capture(hash, key);
         let Some(record) = db.table.get_mut_hashed(hash, key) else {
             return 0;
         };

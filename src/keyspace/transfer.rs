@@ -118,9 +118,9 @@ impl Keyspace {
     pub fn flush(&mut self, index: usize, later: bool) -> usize {
         let db = &mut self.dbs[index];
         let n = db.table.len();
-        let contents = db.table.take();
+        let contents = db.take_contents();
         if later && n > 0 {
-            self.garbage.push(Garbage::Contents(contents));
+            self.garbage.extend(contents.map(Garbage::Contents));
         }
         db.ttl.clear();
         db.ttl_sum = 0;

@@ -22,7 +22,7 @@ pub struct Lfu {
 }
 
 /// How the keyspace notes uses.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Uses {
     lfu: Option<Lfu>,
     /// State of a small generator: reads are shared and have no other randomness.
@@ -63,6 +63,12 @@ impl Uses {
         let chance = 1.0 / (above * f64::from(lfu.log_factor) + 1.0);
         let up = count < u8::MAX && self.unit() < chance;
         pack(now, count + u8::from(up))
+    }
+
+    /// How often a key was used that has this access, if that is counted.
+    pub(super) fn frequency(&self, access: u32, now: i64) -> Option<u8> {
+        let lfu = self.lfu.as_ref()?;
+        Some(decayed(lfu, access, now))
     }
 
     /// A number from 0 up to 1 (xorshift).
@@ -116,12 +122,8 @@ impl Keyspace {
 
     /// How often a key is used, on a logarithmic scale of 0 to 255; `None` when that is not counted.
     pub fn frequency(&self, record: &Record) -> Option<u8> {
-        let lfu = self.uses.lfu.as_ref()?;
-        Some(decayed(
-            lfu,
-            record.access.load(Ordering::Relaxed),
-            self.now,
-        ))
+        let access = record.access.load(Ordering::Relaxed);
+        self.uses.frequency(access, self.now)
     }
 
     /// Sets for how many seconds a key counts as idle (RESTORE IDLETIME), unless uses are counted.

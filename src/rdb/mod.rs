@@ -20,6 +20,7 @@
 //! what is left of its input; [`Writer`] puts them together. What the objects are is told in `types::dump`.
 
 mod blob;
+pub mod file;
 pub mod payload;
 mod read;
 mod tag;
