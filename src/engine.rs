@@ -137,6 +137,7 @@ impl Engine {
                 waiters: Waiters::default(),
                 watchers: Watchers::default(),
                 current: None,
+                persist: Default::default(),
                 pubsub: Default::default(),
                 tracking: Default::default(),
                 monitors: Default::default(),
@@ -151,6 +152,7 @@ impl Engine {
                 host: HostBox(options.host),
             },
         };
+        state.sys.persist.saved_at = state.sys.started_ms;
         exec::configure(&mut state.ks, &mut state.sys);
         Engine {
             state: Some(Box::new(state)),
@@ -338,10 +340,11 @@ impl Engine {
         self.refresh_time();
         drop(self.take_garbage());
         let state = self.state();
-        if !state.sys.debug.cron_paused {
+        if !state.sys.debug.cron_paused && state.sys.persist.loading.is_none() {
             unit::expire_keys(state, EXPIRE_BATCH);
         }
         unit::expire_waits(state);
+        exec::persist::tick(&mut state.ks, &mut state.sys);
         let now = state.sys.now_us / 1000;
         state.sys.stats.tick(now);
         let idle = state.sessions.close_idle(state.sys.cfg.timeout, now);
@@ -358,7 +361,8 @@ impl Engine {
             state
                 .ks
                 .next_expiry()
-                .filter(|_| !state.sys.debug.cron_paused),
+                .filter(|_| !state.sys.debug.cron_paused && state.sys.persist.loading.is_none()),
+            exec::persist::next_look(&state.sys),
             state.sys.waiters.next_deadline(),
             state.sys.stats.next_tick(),
             state.sessions.next_idle_check(state.sys.cfg.timeout),

@@ -16,6 +16,7 @@ mod keys;
 mod lcs;
 mod list;
 mod object;
+mod persist;
 mod pubsub;
 mod script;
 mod server;
@@ -74,6 +75,7 @@ const FAMILIES: &[&[Command]] = &[
     dump::COMMANDS,
     script::COMMANDS,
     pubsub::COMMANDS,
+    persist::COMMANDS,
     server::COMMANDS,
     server::config::COMMANDS,
     server::debug::COMMANDS,

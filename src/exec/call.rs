@@ -3,7 +3,7 @@
 use super::error::CmdError;
 use super::session::SessionId;
 use super::txn::Multi;
-use super::{Args, Ctx, Entry, Flow, Origin, ScriptCall, State, monitor, notify, tracking, unit};
+use super::{Args, Ctx, Entry, Flow, Origin, ScriptCall, State, monitor, notify, persist, tracking, unit};
 use crate::keyspace::{Interest, What};
 use crate::resp::{Mark, ReplyBuf};
 use crate::spec::{Lookup, Propagate, flag};
@@ -269,6 +269,9 @@ fn gate(state: &State, sid: SessionId, args: Args<'_>) -> Result<&'static Entry,
             "ERR Command not allowed inside a transaction",
         ));
     }
+    if state.sys.persist.is_in_the_way() {
+        refused_for_persistence(state, row)?;
+    }
     if let Some(running) = &state.sys.running
         && running.busy
         && !flags.has(flag::ALLOW_BUSY)
@@ -278,6 +281,19 @@ fn gate(state: &State, sid: SessionId, args: Args<'_>) -> Result<&'static Entry,
         ));
     }
     has_room(state, row)
+}
+
+/// Refuses what cannot be done while a data set is loading, and writes that could not be saved.
+#[cold]
+fn refused_for_persistence(state: &State, row: &Entry) -> Result<(), CmdError> {
+    let flags = row.flags;
+    if state.sys.persist.loading.is_some() && !flags.has(flag::LOADING) {
+        return Err(CmdError::fixed("LOADING Redis is loading the dataset in memory"));
+    }
+    if persist::refuses_writes(&state.sys) && (flags.has(flag::WRITE) || flags.has(flag::DENYOOM)) {
+        return Err(persist::NOT_SAVED);
+    }
+    Ok(())
 }
 
 /// Refuses what needs memory when there is none left.
@@ -448,6 +464,7 @@ fn settle(state: &mut State, row: &'static Entry, args: Args<'_>) {
     );
     if dirty > 0 {
         sys.stats.dirty(dirty);
+        sys.persist.dirty += dirty;
     }
     if fx.wanted() {
         let as_sent = match row.row.propagate {

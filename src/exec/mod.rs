@@ -15,8 +15,10 @@ mod deliver;
 pub mod effects;
 pub mod error;
 pub mod host;
+mod limits;
 mod monitor;
 mod notify;
+pub mod persist;
 pub mod pubsub;
 pub mod session;
 pub mod tracking;
@@ -30,6 +32,7 @@ pub use block::{Block, TimeoutReply, Unblock, Wake};
 pub use effects::Effects;
 pub use error::{CmdError, CmdResult};
 pub use host::{Facts, Host};
+pub use limits::{limits, list_limits};
 pub use session::{Session, SessionId, Sessions};
 
 use crate::keyspace::Keyspace;
@@ -153,6 +156,8 @@ pub enum Action {
     Wake(SessionId),
     /// The session must end once its output is sent.
     Close(SessionId),
+    /// A save in the background is to be written; the file begins with these bytes.
+    Save(Vec<u8>),
     /// The server must stop.
     Shutdown,
     /// Parameters changed that the outside acts on, by name.
@@ -257,6 +262,8 @@ pub struct System {
     pub watchers: txn::Watchers,
     /// The client whose command runs, if it is a client's.
     pub current: Option<SessionId>,
+    /// Saving and loading.
+    pub persist: persist::Persistence,
     /// Who is subscribed to what.
     pub pubsub: pubsub::PubSub,
     /// Which clients remember which keys.

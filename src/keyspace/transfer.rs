@@ -82,6 +82,36 @@ impl Keyspace {
         }
     }
 
+    /// Puts what comes from a file into the selected database, without a word to anybody; returns whether there was no
+    /// such key, or it was to be replaced.
+    pub fn load(
+        &mut self,
+        key: &[u8],
+        value: Value,
+        at: Option<i64>,
+        (idle, frequency): (Option<u64>, Option<u8>),
+        replace: bool,
+    ) -> bool {
+        let record = Record {
+            key: key.into(),
+            value,
+            expire_at: at.map_or(super::NEVER, |at| at.min(super::LATEST)),
+            access: self.uses.from_file(idle, frequency, self.now),
+        };
+        let db = &mut self.dbs[self.current];
+        let hash = db.table.hash(key);
+        if db.table.get_hashed(hash, key).is_some() {
+            if !replace {
+                return false;
+            }
+            db.remove(hash, key);
+        }
+        db.tally.add(hash, record.measure());
+        db.reindex_ttl(super::NEVER, record.expire_at, hash);
+        db.table.insert(record);
+        true
+    }
+
     // What was there goes without a word, as Redis has it; the key counts as new in any case.
     fn place(&mut self, index: usize, record: Record) {
         let key = record.key.clone();

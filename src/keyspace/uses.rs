@@ -46,6 +46,18 @@ impl Uses {
         })
     }
 
+    /// What a key begins with that comes from a file: seconds since its last use, or how often it is used.
+    pub(super) fn from_file(&self, idle: Option<u64>, count: Option<u8>, now: i64) -> AtomicU32 {
+        match (&self.lfu, idle, count) {
+            (Some(_), _, Some(count)) => AtomicU32::new(pack(now, count)),
+            (None, Some(idle), _) => {
+                let idle = u32::try_from(idle).unwrap_or(u32::MAX);
+                AtomicU32::new(seconds(now).saturating_sub(idle))
+            }
+            _ => self.fresh(now),
+        }
+    }
+
     /// Notes a use.
     #[inline]
     pub(super) fn note(&self, access: &AtomicU32, now: i64) {

@@ -81,6 +81,8 @@ pub enum Item<'a> {
     Sizes(u64, u64),
     /// A library of functions.
     Function(Vec<u8>),
+    /// A library of functions as release candidates of 7.0 wrote it, which nobody can read.
+    FunctionOld,
     /// Something of a module of this name; it was passed over.
     ModuleAux(String),
     /// Nothing of interest.
@@ -137,6 +139,7 @@ pub fn next<'a>(r: &mut Reader<'a>, version: u16) -> Result<Item<'a>, Corrupt> {
                 return Ok(Item::Aux(key, value));
             }
             opcode::FUNCTION => return Ok(Item::Function(r.string()?.into_vec())),
+            opcode::FUNCTION_OLD => return Ok(Item::FunctionOld),
             opcode::SLOT_INFO => {
                 for _ in 0..3 {
                     r.length()?;

@@ -101,7 +101,7 @@ fn run(loaded: Loaded) -> ExitCode {
         warn!("Transparent huge pages are not disabled: {error}");
     }
     info!("Running mode=standalone, port={}. PID: {pid}", config.port);
-    let server = match Server::launch(loaded, (config.port != 0).then_some(config.port), true) {
+    let server = match Server::launch(loaded, (config.port != 0).then_some(config.port), true, true) {
         Ok(server) => server,
         Err(error) => {
             explain(&error, &config);

@@ -33,15 +33,6 @@ pub(super) const COMMANDS: &[Command] = &[
         .summary("Return the server's part in replication.")
         .complexity("O(1)")
         .checked(),
-    Command::new("lastsave", 1, lastsave)
-        .since("1.0.0")
-        .group(Group::Server)
-        .flags(&[flag::LOADING, flag::STALE, flag::FAST])
-        .acl(&[category::ADMIN, category::DANGEROUS])
-        .summary("Return when the data set was last saved, in Unix seconds.")
-        .complexity("O(1)")
-        .tips(&["nondeterministic_output"])
-        .checked(),
     Command::new("shutdown", -1, shutdown)
         .since("1.0.0")
         .group(Group::Server)
@@ -110,11 +101,6 @@ fn role(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
     cx.reply.int(0);
     cx.reply.array(0);
     Ok(Flow::Done)
-}
-
-/// A server that never saved says when it started, as Redis does.
-fn lastsave(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
-    cx.int(cx.sys.started_ms / 1000)
 }
 
 /// Answers nothing: the connection ends.
