@@ -153,6 +153,7 @@ impl Engine {
             },
         };
         state.sys.persist.saved_at = state.sys.started_ms;
+        state.sys.persist.lasting = state.sys.host.0.disk().is_some();
         exec::configure(&mut state.ks, &mut state.sys);
         Engine {
             state: Some(Box::new(state)),

@@ -1,9 +1,8 @@
 //! Saving the data set: SAVE, BGSAVE, LASTSAVE.
 
 use crate::exec::args::is;
-use crate::exec::persist::{self, SaveStep};
+use crate::exec::persist::{self, NotSaved};
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, Origin};
-use crate::persist::Pending;
 use crate::spec::{Group, category, flag};
 
 /// The rows of this family.
@@ -32,7 +31,12 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::new("save", 1, save)
         .since("1.0.0")
         .group(Group::Server)
-        .flags(&[flag::ADMIN, flag::NOSCRIPT, flag::NO_ASYNC_LOADING, flag::NO_MULTI])
+        .flags(&[
+            flag::ADMIN,
+            flag::NOSCRIPT,
+            flag::NO_ASYNC_LOADING,
+            flag::NO_MULTI,
+        ])
         .summary("Save the data set, and answer when it is done.")
         .complexity("O(N) where N is the total number of keys in all databases")
         .checked(),
@@ -46,41 +50,12 @@ fn lastsave(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
 }
 
 fn save(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
-    match save_now(cx) {
+    match persist::save_now(cx.ks, cx.sys) {
         Ok(()) => cx.ok(),
-        Err(e) => Err(e),
-    }
-}
-
-/// Saves the data set here and now.
-pub(super) fn save_now(cx: &mut Ctx<'_>) -> Result<(), CmdError> {
-    let Some(disk) = cx.sys.host.0.disk() else {
-        return Err(MEMORY_ONLY);
-    };
-    let mut bytes = Vec::new();
-    persist::begin_save(cx.ks, cx.sys, false, &mut bytes)?;
-    let target = persist::target(cx.sys);
-    let written = Pending::create(&*disk, &target).and_then(|mut file| {
-        loop {
-            let step = persist::save_step(cx.ks, cx.sys, &mut bytes);
-            file.write(&bytes)?;
-            bytes.clear();
-            if let SaveStep::Done(header) = step {
-                return file.finish(&header);
-            }
-        }
-    });
-    persist::end_save(cx.ks, cx.sys, written.is_ok());
-    match written {
-        Ok(()) => {
-            tracing::info!("DB saved on disk");
-            Ok(())
-        }
-        Err(e) => {
-            tracing::warn!("Error saving the data set to {}: {e}", target.dir.display());
-            // Redis says no more either; the log does.
-            Err(CmdError::fixed("ERR"))
-        }
+        Err(NotSaved::Busy) => Err(CmdError::fixed("ERR Background save already in progress")),
+        Err(NotSaved::NoDisk) => Err(MEMORY_ONLY),
+        // Redis says no more either; the log does.
+        Err(NotSaved::Disk(_)) => Err(CmdError::fixed("ERR")),
     }
 }
 

@@ -4,6 +4,7 @@
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::node::{Held, LockError, Node};
 use crate::exec::persist::{self, Loading, STEP, SaveStep};
@@ -13,7 +14,7 @@ use crate::persist::{Disk, Loader, Pending};
 const READ: usize = 256 * 1024;
 
 /// How long a job waits for a script that is busy.
-const BUSY_PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
 /// Why a job did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -41,11 +42,11 @@ fn lock(node: &Node) -> Result<Held<'_>, JobError> {
 }
 
 /// Writes a save that has begun with these bytes.
-pub(super) fn save(node: &Node, start: Vec<u8>) {
-    let written = write(node, start);
+pub(super) fn save(node: &Node, id: u64, start: Vec<u8>) {
+    let written = write(node, id, start);
     if let Ok(mut engine) = lock(node) {
         let state = engine.state();
-        persist::end_save(&mut state.ks, &mut state.sys, written.is_ok());
+        persist::end_save(&mut state.ks, &mut state.sys, id, written.is_ok());
     }
     match written {
         Ok(()) => tracing::info!("Background saving terminated with success"),
@@ -54,7 +55,7 @@ pub(super) fn save(node: &Node, start: Vec<u8>) {
     }
 }
 
-fn write(node: &Node, mut bytes: Vec<u8>) -> Result<(), JobError> {
+fn write(node: &Node, id: u64, mut bytes: Vec<u8>) -> Result<(), JobError> {
     let (disk, target) = {
         let mut engine = lock(node)?;
         let sys = &engine.state().sys;
@@ -66,16 +67,36 @@ fn write(node: &Node, mut bytes: Vec<u8>) -> Result<(), JobError> {
         let step = {
             let mut engine = lock(node)?;
             let state = engine.state();
-            persist::save_step(&mut state.ks, &mut state.sys, &mut bytes)
+            persist::save_step(&mut state.ks, &mut state.sys, id, &mut bytes)
         };
         file.write(&bytes)?;
         bytes.clear();
+        dawdle(node, id)?;
         match step {
             SaveStep::More => {}
             SaveStep::Done(header) => return Ok(file.finish(&header)?),
             SaveStep::Cancelled => return Err(JobError::GivenUp),
         }
     }
+}
+
+/// Waits as `rdb-key-save-delay` has it, for the keys that were written since it last did, unless the save is given up.
+fn dawdle(node: &Node, id: u64) -> Result<(), JobError> {
+    const SLICE: u64 = 10_000;
+    let mut left = {
+        let mut engine = lock(node)?;
+        let sys = &mut engine.state().sys;
+        persist::save_delay(sys, id)
+    };
+    while left > 0 {
+        let slice = left.min(SLICE);
+        std::thread::sleep(Duration::from_micros(slice));
+        left -= slice;
+        if lock(node)?.state().sys.persist.is_over(id) {
+            return Err(JobError::GivenUp);
+        }
+    }
+    Ok(())
 }
 
 /// Loads a file if there is one. Clients are told meanwhile that the server is loading.
@@ -105,7 +126,11 @@ pub fn load(node: &Node, disk: &Arc<dyn Disk>, path: &Path) -> Result<(), JobErr
     let read = read(node, &mut *file, checked);
     let mut engine = lock(node)?;
     let sys = &mut engine.state().sys;
-    let took = sys.persist.loading.take().map_or(0, |l| sys.now_us / 1000 - l.began);
+    let took = sys
+        .persist
+        .loading
+        .take()
+        .map_or(0, |l| sys.now_us / 1000 - l.began);
     let counts = sys.persist.loaded;
     drop(engine);
     read?;
@@ -115,7 +140,11 @@ pub fn load(node: &Node, disk: &Arc<dyn Disk>, path: &Path) -> Result<(), JobErr
         counts.expired,
         counts.empty
     );
-    tracing::info!("DB loaded from disk: {}.{:03} seconds", took / 1000, took % 1000);
+    tracing::info!(
+        "DB loaded from disk: {}.{:03} seconds",
+        took / 1000,
+        took % 1000
+    );
     Ok(())
 }
 

@@ -295,7 +295,9 @@ impl Node {
                         waker.wake();
                     }
                 }
-                Action::Save(start) => self.spawn("redkeep-save", move |node| jobs::save(node, start)),
+                Action::Save { id, start } => {
+                    self.spawn("redkeep-save", move |node| jobs::save(node, id, start));
+                }
                 Action::Shutdown => self.tell(Event::Shutdown),
                 Action::Reconfigure(_) => {}
             }

@@ -3,7 +3,9 @@
 use super::error::CmdError;
 use super::session::SessionId;
 use super::txn::Multi;
-use super::{Args, Ctx, Entry, Flow, Origin, ScriptCall, State, monitor, notify, persist, tracking, unit};
+use super::{
+    Args, Ctx, Entry, Flow, Origin, ScriptCall, State, monitor, notify, persist, tracking, unit,
+};
 use crate::keyspace::{Interest, What};
 use crate::resp::{Mark, ReplyBuf};
 use crate::spec::{Lookup, Propagate, flag};
@@ -288,7 +290,9 @@ fn gate(state: &State, sid: SessionId, args: Args<'_>) -> Result<&'static Entry,
 fn refused_for_persistence(state: &State, row: &Entry) -> Result<(), CmdError> {
     let flags = row.flags;
     if state.sys.persist.loading.is_some() && !flags.has(flag::LOADING) {
-        return Err(CmdError::fixed("LOADING Redis is loading the dataset in memory"));
+        return Err(CmdError::fixed(
+            "LOADING Redis is loading the dataset in memory",
+        ));
     }
     if persist::refuses_writes(&state.sys) && (flags.has(flag::WRITE) || flags.has(flag::DENYOOM)) {
         return Err(persist::NOT_SAVED);

@@ -36,6 +36,9 @@ pub fn list_limits(sys: &System) -> list::Limits {
     list::Limits {
         fill: sys.cfg.list_max_listpack_size,
         depth: sys.cfg.list_compress_depth,
-        plain_from: sys.debug.packed_threshold.unwrap_or(list::Limits::PLAIN_FROM),
+        plain_from: sys
+            .debug
+            .packed_threshold
+            .unwrap_or(list::Limits::PLAIN_FROM),
     }
 }

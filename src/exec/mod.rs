@@ -156,8 +156,13 @@ pub enum Action {
     Wake(SessionId),
     /// The session must end once its output is sent.
     Close(SessionId),
-    /// A save in the background is to be written; the file begins with these bytes.
-    Save(Vec<u8>),
+    /// A save in the background is to be written.
+    Save {
+        /// Which one.
+        id: u64,
+        /// How the file begins.
+        start: Vec<u8>,
+    },
     /// The server must stop.
     Shutdown,
     /// Parameters changed that the outside acts on, by name.

@@ -9,8 +9,8 @@ use std::sync::atomic::Ordering;
 use super::uses::Uses;
 use super::{Db, Garbage, Keyspace, NEVER, Record};
 use crate::ds::table::Table;
-use crate::rdb::file::opcode;
 use crate::rdb::Writer;
+use crate::rdb::file::opcode;
 use crate::types::dump;
 
 /// What is written beside keys and values.
@@ -33,6 +33,8 @@ pub(super) struct Cut {
     now: i64,
     /// What was written out of turn.
     written: Vec<u8>,
+    /// Keys in it.
+    keys: usize,
     /// The newest version of the format that was needed.
     version: u16,
     /// Contents that were flushed away before they were walked, and are written all the same.
@@ -47,7 +49,10 @@ impl Cut {
             w.millis(record.expire_at().unwrap_or(i64::MAX));
         }
         if self.detail.uses {
-            match self.uses.frequency(record.access.load(Ordering::Relaxed), self.now) {
+            match self
+                .uses
+                .frequency(record.access.load(Ordering::Relaxed), self.now)
+            {
                 Some(frequency) => w.bytes(&[opcode::FREQUENCY, frequency]),
                 None => {
                     w.bytes(&[opcode::IDLE]);
@@ -59,6 +64,7 @@ impl Cut {
         w.tag(tag);
         w.string(&record.key);
         dump::write(&record.value, &mut w);
+        self.keys += 1;
         self.version = self.version.max(tag.version());
     }
 }
@@ -70,6 +76,8 @@ pub struct Step {
     pub done: bool,
     /// The newest version of the format that anything in it needs.
     pub version: u16,
+    /// Keys written.
+    pub keys: usize,
 }
 
 impl Db {
@@ -108,6 +116,7 @@ impl Keyspace {
                 uses: self.uses.clone(),
                 now: self.now,
                 written: Vec::new(),
+                keys: 0,
                 version: 0,
                 flushed: None,
             }));
@@ -125,6 +134,7 @@ impl Keyspace {
         let mut step = Step {
             done: true,
             version: 0,
+            keys: 0,
         };
         let mut left = bytes;
         for db in &mut self.dbs {
@@ -147,6 +157,7 @@ impl Keyspace {
             }
             step.done &= walked;
             step.version = step.version.max(cut.version);
+            step.keys += std::mem::take(&mut cut.keys);
             if !cut.written.is_empty() {
                 emit(cut.index, &cut.written);
                 left = left.saturating_sub(cut.written.len());
@@ -174,8 +185,8 @@ impl Keyspace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keyspace::event::Event;
     use crate::keyspace::Expiry;
+    use crate::keyspace::event::Event;
     use crate::rdb::Reader;
     use crate::rdb::file::{self, Item};
     use crate::types::DataType as _;
@@ -249,7 +260,11 @@ mod tests {
             Op::Put(db, key, value, expires) => {
                 ks.select(db);
                 let value = Str::from_text(value.to_string().as_bytes()).into_value();
-                let expiry = if expires { Expiry::At(ks.now + 30) } else { Expiry::Clear };
+                let expiry = if expires {
+                    Expiry::At(ks.now + 30)
+                } else {
+                    Expiry::Clear
+                };
                 ks.put(&[key], value, expiry, None);
             }
             Op::Delete(db, key) => {

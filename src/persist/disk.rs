@@ -104,7 +104,11 @@ impl Disk for Files {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         // Elsewhere than on unix a directory cannot be opened, and need not be.
-        if cfg!(unix) { File::open(dir)?.sync_all() } else { Ok(()) }
+        if cfg!(unix) {
+            File::open(dir)?.sync_all()
+        } else {
+            Ok(())
+        }
     }
 
     fn size(&self, path: &Path) -> io::Result<u64> {

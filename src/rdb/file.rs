@@ -221,7 +221,10 @@ mod tests {
         let Item::Key(head) = read() else {
             panic!("a key comes here")
         };
-        assert_eq!((head.tag, head.deadline, head.idle), (Tag::Str, Some(1), Some(5)));
+        assert_eq!(
+            (head.tag, head.deadline, head.idle),
+            (Tag::Str, Some(1), Some(5))
+        );
         assert_eq!(r.string().unwrap().into_vec(), b"v");
         let mut read = || next(&mut r, 10).unwrap();
         assert_eq!(read(), Item::Function(b"fn".to_vec()));
@@ -234,7 +237,10 @@ mod tests {
     fn what_modules_wrote_is_passed_over_and_named() {
         // A made-up module: id of zeros, then an integer, a string, the end.
         let mut r = Reader::new(b"\xf7\x00\x02\x07\x05\x02xx\x00\xff");
-        assert_eq!(next(&mut r, 4).unwrap(), Item::ModuleAux("AAAAAAAAA".into()));
+        assert_eq!(
+            next(&mut r, 4).unwrap(),
+            Item::ModuleAux("AAAAAAAAA".into())
+        );
         assert_eq!(next(&mut r, 4).unwrap(), Item::End(None));
         assert!(next(&mut Reader::new(b"\xf7\x00\x09"), 10).is_err());
     }

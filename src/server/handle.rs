@@ -54,8 +54,8 @@ pub struct Builder {
     port: Option<u16>,
     /// Options as on the command line.
     options: Vec<Vec<u8>>,
-    /// A directory was given: the data set is loaded from there and may be saved there.
-    lasting: bool,
+    /// Where the data set is kept, if it is.
+    disk: Option<Arc<dyn Disk>>,
 }
 
 impl Builder {
@@ -75,7 +75,9 @@ impl Builder {
         if name.eq_ignore_ascii_case("port") {
             self.port = value.parse().ok().or(self.port);
         }
-        self.lasting |= name.eq_ignore_ascii_case("dir");
+        if name.eq_ignore_ascii_case("dir") && self.disk.is_none() {
+            self.disk = Some(Arc::new(Files));
+        }
         self.options.push(format!("--{name}").into_bytes());
         let several = config::find(name.as_bytes()).is_some_and(|row| row.multi);
         if several && !value.trim().is_empty() {
@@ -87,6 +89,13 @@ impl Builder {
         } else {
             self.options.push(value.as_bytes().to_vec());
         }
+        self
+    }
+
+    /// Keeps the data set on another disk than the one of the operating system; without a directory (`dir`) and without
+    /// a disk it is kept in memory only.
+    pub fn disk(mut self, disk: Arc<dyn Disk>) -> Self {
+        self.disk = Some(disk);
         self
     }
 
@@ -103,7 +112,7 @@ impl Builder {
         let Invocation::Run(loaded) = config::invocation(&argv, &SystemFiles)? else {
             return Err(io::Error::from(io::ErrorKind::InvalidInput).into());
         };
-        Server::launch(*loaded, Some(port), false, self.lasting)
+        Server::launch(*loaded, Some(port), false, self.disk)
     }
 }
 
@@ -146,7 +155,7 @@ impl Server {
         loaded: Loaded,
         port: Option<u16>,
         owns_process: bool,
-        lasting: bool,
+        disk: Option<Arc<dyn Disk>>,
     ) -> Result<Self, StartError> {
         let Loaded {
             mut config, file, ..
@@ -159,7 +168,6 @@ impl Server {
         // Whoever asks for the port wants the one that was found.
         config.port = addrs.first().map_or(0, SocketAddr::port);
         let (sender, accept) = unbounded_channel();
-        let disk: Option<Arc<dyn Disk>> = lasting.then(|| Arc::new(Files) as _);
         let mut host = ServerHost::new(sender, owns_process, disk.clone());
         host.listen_on(tcp)?;
         if owns_process
@@ -183,7 +191,7 @@ impl Server {
             host: Box::new(host),
             ..Options::default()
         });
-        if lasting {
+        if disk.is_some() {
             // Before the first client: nobody may see the databases empty that are to be loaded.
             engine.state().sys.persist.loading = Some(Loading::default());
         }
@@ -273,6 +281,11 @@ impl Server {
     /// The runtime that the server runs on.
     pub(super) const fn handle(&self) -> &Handle {
         &self.handle
+    }
+
+    /// The engine.
+    pub(super) const fn node(&self) -> &Node {
+        &self.node
     }
 
     /// What ends the server.

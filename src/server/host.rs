@@ -33,7 +33,11 @@ pub(super) struct ServerHost {
 const OOM_SCORE: &str = "/proc/self/oom_score_adj";
 
 impl ServerHost {
-    pub(super) fn new(accept: UnboundedSender<Vec<TcpListener>>, owns_process: bool, disk: Option<Arc<dyn Disk>>) -> Self {
+    pub(super) fn new(
+        accept: UnboundedSender<Vec<TcpListener>>,
+        owns_process: bool,
+        disk: Option<Arc<dyn Disk>>,
+    ) -> Self {
         let oom_score = fs::read_to_string(OOM_SCORE).ok();
         let oom_score = oom_score.and_then(|text| text.trim().parse().ok());
         Self {

@@ -9,8 +9,8 @@ pub(super) mod transfer;
 use std::ops::Range;
 
 use crate::ds::listpack::Value;
-use crate::exec::args::is;
 use crate::exec::CmdError;
+use crate::exec::args::is;
 pub(super) use crate::exec::list_limits as limits;
 use crate::keyspace::event::Event;
 use crate::resp::ReplyBuf;
