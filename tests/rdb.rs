@@ -49,11 +49,15 @@ fn fill(c: &mut Client) {
         c.run("DEL k");
     }
     c.run("SELECT 0");
+    let code = "#!lua name=lib\nredis.register_function('f', function() return 7 end)";
+    assert_eq!(c.call(&["FUNCTION", "LOAD", code]).unwrap().text(), "lib");
 }
 
 /// The digest of all databases, and what it leaves out: deadlines and groups of streams.
 fn contents(c: &mut Client) -> Vec<String> {
-    let mut all = vec![c.run("DEBUG DIGEST").text()];
+    let functions = format!("{:?}", c.run("FUNCTION LIST WITHCODE"));
+    assert_eq!(c.run("FCALL f 0").int(), Some(7));
+    let mut all = vec![c.run("DEBUG DIGEST").text(), functions];
     for db in 0..3 {
         c.run(&format!("SELECT {db}"));
         let mut keys: Vec<String> = c.run("KEYS *").items().iter().map(|k| k.text()).collect();

@@ -84,11 +84,7 @@ fn about(
     args: Args<'_>,
     tell: impl Fn(&Ctx<'_>, &Record) -> Result<i64, CmdError>,
 ) -> CmdResult {
-    let told = cx
-        .ks
-        .read_meta(args.at(2))
-        .map(|r| tell(cx, r))
-        .transpose()?;
+    let told = cx.ks.inspect(args.at(2)).map(|r| tell(cx, r)).transpose()?;
     match told {
         Some(number) => cx.int(number),
         None => cx.null(),
@@ -96,7 +92,7 @@ fn about(
 }
 
 fn encoding(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    match cx.ks.read_meta(args.at(2)) {
+    match cx.ks.inspect(args.at(2)) {
         Some(record) => cx.reply.bulk(record.value().encoding().as_bytes()),
         None => cx.reply.null(),
     }

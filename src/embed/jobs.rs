@@ -132,8 +132,13 @@ pub fn load(node: &Node, disk: &Arc<dyn Disk>, path: &Path) -> Result<(), JobErr
         .take()
         .map_or(0, |l| sys.now_us / 1000 - l.began);
     let counts = sys.persist.loaded;
-    drop(engine);
     read?;
+    if let Some(functions) = persist::loaded_functions(&mut engine.state().sys) {
+        engine
+            .restore_functions(&functions)
+            .map_err(JobError::File)?;
+    }
+    drop(engine);
     tracing::info!(
         "Done loading RDB, keys loaded: {}, keys expired: {}, empty keys skipped: {}.",
         counts.keys,

@@ -2,7 +2,9 @@
 
 mod client;
 pub mod jobs;
+mod message;
 mod node;
 
 pub use client::{CallError, Client};
+pub use message::Message;
 pub use node::{Event, Held, LockError, Node, Posted, Wake};

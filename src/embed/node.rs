@@ -18,6 +18,7 @@ use super::jobs;
 use crate::engine::Engine;
 use crate::exec::busy::{BusyGate, BusyRequest};
 use crate::exec::host::Alone;
+use crate::exec::output::{Unsent, UnsentTotal};
 use crate::exec::{Action, HostBox, SessionId};
 
 /// How long to wait for the lock before looking whether a script is busy.
@@ -25,7 +26,8 @@ const PATIENCE: Duration = Duration::from_millis(5);
 
 /// What a client's connection is woken by.
 pub trait Wake: Send + Sync {
-    /// There is output, or the connection must end. Called without the lock, and more often than needed.
+    /// There is output, or the connection must end. Called without the engine's lock, and more often than needed; it must
+    /// not call the node.
     fn wake(&self);
 }
 
@@ -76,6 +78,7 @@ type Listener = Box<dyn Fn(Event) + Send + Sync>;
 
 struct Inner {
     engine: Mutex<Engine>,
+    unsent: UnsentTotal,
     gate: Arc<BusyGate>,
     /// By slot of the session. A slot that was reused wakes a stranger, who finds nothing to do.
     wakers: RwLock<Vec<Option<Arc<dyn Wake>>>>,
@@ -102,11 +105,13 @@ impl std::fmt::Debug for Held<'_> {
 
 impl Node {
     /// Puts an engine behind a lock.
-    pub fn new(engine: Engine) -> Self {
+    pub fn new(mut engine: Engine) -> Self {
         let gate = engine.gate();
+        let unsent = engine.state().sessions.unsent().clone();
         Self {
             inner: Arc::new(Inner {
                 engine: Mutex::new(engine),
+                unsent,
                 gate,
                 wakers: RwLock::default(),
                 driver_waits_for: AtomicI64::new(i64::MIN),
@@ -166,6 +171,11 @@ impl Node {
                 return Ok(engine);
             }
         }
+    }
+
+    /// Tells the engine what a further connection holds of its client's output.
+    pub fn unsent(&self) -> Unsent {
+        self.inner.unsent.connection()
     }
 
     /// Posts something to the script that is busy.
@@ -287,14 +297,16 @@ impl Node {
 
     #[cold]
     fn act(&self, actions: Vec<Action>) {
+        let wakers = self.inner.wakers.read();
+        let woken = actions.iter().filter_map(|action| match action {
+            Action::Wake(sid) | Action::Close(sid) => wakers.get(sid.0)?.as_ref(),
+            _ => None,
+        });
+        woken.for_each(|waker| waker.wake());
+        drop(wakers);
         for action in actions {
             match action {
-                Action::Wake(sid) | Action::Close(sid) => {
-                    let waker = self.inner.wakers.read().get(sid.0).cloned().flatten();
-                    if let Some(waker) = waker {
-                        waker.wake();
-                    }
-                }
+                Action::Wake(_) | Action::Close(_) => {}
                 Action::Save { id, start } => {
                     self.spawn("redkeep-save", move |node| jobs::save(node, id, start));
                 }

@@ -8,6 +8,7 @@ use crate::keyspace::Keyspace;
 use crate::keyspace::snapshot::Detail;
 use crate::persist::write::directory;
 use crate::persist::{Frame, Loaded, Loader, Pending, Target};
+use crate::rdb::{library, payload};
 use crate::service::config::{Eviction, ShutdownFlags};
 use crate::service::info::REDIS_VERSION;
 
@@ -42,6 +43,8 @@ pub struct Persistence {
     pub loading: Option<Loading>,
     /// What came of the last load.
     pub loaded: Counts,
+    /// The code of the libraries that it brought.
+    functions: Vec<Vec<u8>>,
     checked_at: i64,
     next_id: u64,
 }
@@ -160,6 +163,9 @@ pub fn begin_save(
             | Eviction::VolatileRandom
             | Eviction::VolatileTtl
     );
+    for (_, library) in sys.libraries.iter() {
+        frame.function(out, &library.code);
+    }
     ks.begin_snapshot(Detail {
         compress: sys.cfg.rdbcompression,
         uses,
@@ -426,6 +432,8 @@ pub fn reload(ks: &mut Keyspace, sys: &mut System, how: Reload) -> Result<(), St
         }
     };
     ks.select(selected);
+    // They are still there.
+    sys.persist.functions.clear();
     ks.log.dirty = 0;
     sys.persist.dirty = 0;
     loaded
@@ -479,6 +487,17 @@ pub(crate) fn next_look(sys: &System) -> Option<i64> {
 /// Whether writes are refused because the data set cannot be saved.
 pub(crate) fn refuses_writes(sys: &System) -> bool {
     sys.persist.failed && sys.cfg.stop_writes_on_bgsave_error && !sys.cfg.save.is_empty()
+}
+
+/// The libraries of functions that a load has brought, as FUNCTION RESTORE takes them; none if there are none.
+pub fn loaded_functions(sys: &mut System) -> Option<Vec<u8>> {
+    let codes = std::mem::take(&mut sys.persist.functions);
+    let mut bytes = Vec::new();
+    for code in &codes {
+        library::write(&mut bytes, code, false);
+    }
+    payload::seal(&mut bytes, payload::NEWEST);
+    (!codes.is_empty()).then_some(bytes)
 }
 
 /// Reads on: puts what has been fed to `loader` into the databases, for about [`STEP`] bytes. Returns whether the
@@ -541,7 +560,7 @@ fn put(
             ))?);
         }
         Loaded::Sizes(_) | Loaded::Fact(..) => {}
-        Loaded::Function(_) => {}
+        Loaded::Function(code) => sys.persist.functions.push(code),
         Loaded::Module(name) => {
             tracing::warn!("What the module '{name}' wrote into the file is not loaded");
         }

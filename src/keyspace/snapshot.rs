@@ -292,7 +292,7 @@ mod tests {
                 ks.reap();
             }
         }
-        ks.log.changes.clear();
+        ks.log.changes.take();
         ks.log.expired.clear();
     }
 

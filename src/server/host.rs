@@ -257,7 +257,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn the_process_is_described() {
         let (accept, _sockets) = tokio::sync::mpsc::unbounded_channel();
-        let facts = ServerHost::new(accept, false).facts();
+        let facts = ServerHost::new(accept, false, None).facts();
         assert!(facts.os.starts_with("Linux "));
         assert!(facts.resident > 1 << 20 && facts.total_memory > facts.resident);
         assert!(facts.cpu_user >= 0.0 && facts.cpu_sys >= 0.0);
