@@ -224,13 +224,19 @@ fn a_log_file_and_a_pid_file_are_written_when_asked_for() {
 }
 
 #[test]
-fn nothing_is_written_unless_asked_for() {
-    let dir = tempfile::tempdir().unwrap();
-    let port = free_port();
-    let mut program = Program::start(&["--port", &port, "--dir", dir.path().to_str().unwrap()]);
-    program.until("Ready to accept");
-    assert_eq!(ask(&port, "SET k v\r\n"), "+OK\r\n");
-    program.signal("TERM");
-    assert_eq!(program.end().0, Some(0));
-    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+fn the_data_set_is_all_that_is_written_unless_more_is_asked_for() {
+    for (save, files) in [("3600 1", 1), ("", 0)] {
+        let dir = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let path = dir.path().to_str().unwrap();
+        let mut program = Program::start(&["--port", &port, "--dir", path, "--save", save]);
+        program.until("Ready to accept");
+        assert_eq!(ask(&port, "SET k v\r\n"), "+OK\r\n");
+        program.signal("TERM");
+        assert_eq!(program.end().0, Some(0));
+        let names = std::fs::read_dir(dir.path()).unwrap();
+        let names: Vec<_> = names.map(|file| file.unwrap().file_name()).collect();
+        assert_eq!(names.len(), files);
+        assert!(names.iter().all(|name| name == "dump.rdb"), "{names:?}");
+    }
 }

@@ -203,8 +203,8 @@ fn end_on_signals(runtime: &Handle, node: Node, stop: Arc<Stop>, saves: bool) ->
     Ok(())
 }
 
-/// A signal asks the server to end: it saves first if it is to, and stays if that fails. A script that is busy is waited
-/// for, unless nothing would be saved anyway.
+/// A signal asks the server to end: it saves first if it is to, and stays if that fails. A script that is busy is
+/// ended if it has not written, and waited for if it has, unless nothing would be saved anyway.
 fn shut_down(node: &Node, stop: &Stop, interrupt: bool, saves: bool) {
     const PAUSE: Duration = Duration::from_millis(10);
     loop {
@@ -221,7 +221,10 @@ fn shut_down(node: &Node, stop: &Stop, interrupt: bool, saves: bool) {
             }
             Err(LockError::Stopped) => return,
             Err(LockError::Busy) if !saves => return stop.request(End::Asked),
-            Err(LockError::Busy) => std::thread::sleep(PAUSE),
+            Err(LockError::Busy) => {
+                node.gate().give_up();
+                std::thread::sleep(PAUSE);
+            }
         }
     }
 }
