@@ -164,8 +164,8 @@ pub enum Action {
 pub struct RunningScript {
     /// Past the limit: everybody else gets BUSY.
     pub busy: bool,
-    /// It may call what needs memory when memory is over its limit.
-    pub allow_oom: bool,
+    /// Memory was over its limit when it began: it may not begin to write with what needs more.
+    pub no_room: bool,
     /// It has written something, so that SCRIPT KILL is refused.
     pub wrote: bool,
     /// SCRIPT KILL was sent.

@@ -235,14 +235,17 @@ impl LuaHost {
         if ended.is_err() {
             run.panicked();
         }
-        let Run { mut state, .. } = run;
-        state.fx.mute(false);
+        run.state.fx.mute(false);
         let result = match ended {
-            Ok(Ok((true, value))) => convert::reply(vm, &mut state, &value, script_is_resp3, reply),
+            Ok(Ok((true, value))) => {
+                // A long reply may still be ended.
+                convert::reply(vm, &mut run, &value, script_is_resp3, reply)
+            }
             Ok(Ok((false, raised))) => Err(fault::failure_reply(&raised, &script.sha)),
             Ok(Err(e)) => Err(broken(&e)),
             Err(_) => Err(CmdError::fixed("ERR Internal error in a script")),
         };
+        let Run { mut state, .. } = run;
         let used = vm.tidy();
         state.sys.scripts.interpreter = used;
         if vm.is_too_much(used) {

@@ -55,7 +55,7 @@ impl Run {
         allow_oom: bool,
     ) -> Run {
         state.sys.running = Some(RunningScript {
-            allow_oom,
+            no_room: !allow_oom && state.is_out_of_memory(),
             ..RunningScript::default()
         });
         let limit = u64::try_from(state.sys.cfg.busy_reply_threshold)
