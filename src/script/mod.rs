@@ -11,6 +11,7 @@
 //! convert  replies to Lua values and Lua values to replies
 //! watch    looks at clock and memory while a host function works
 //! traits   what can be seen in a script that lets it run faster
+//! functions  libraries of functions, and calls of them, in an interpreter of their own
 //! fault    errors that scripts raise and see, and how they read on the wire
 //! pattern  string.find and its like, where Lua's own could run for ever
 //! shebang  the first line that tells a script's flags
@@ -23,6 +24,7 @@
 mod api;
 mod convert;
 mod fault;
+mod functions;
 mod host;
 mod lib;
 mod pace;
@@ -35,4 +37,12 @@ mod traits;
 mod vm;
 mod watch;
 
+use crate::exec::declared::ScriptFlags;
+
 pub use host::LuaHost;
+
+/// What a script declares in its first line; none if it has none that can be read.
+pub fn declared(body: &[u8]) -> Option<ScriptFlags> {
+    let (flags, _) = shebang::parse(body).ok()?;
+    flags.declared.then(|| flags.as_declared())
+}

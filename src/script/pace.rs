@@ -62,10 +62,7 @@ impl Pace {
     }
 
     fn look(&self) -> std::result::Result<(), Thrown> {
-        match &mut self.0.slot.lock().run {
-            Some(run) => run.tick(),
-            None => Ok(()),
-        }
+        self.0.slot.lock().tick()
     }
 
     /// Looks more often or more seldom from now on, by what is in use.

@@ -85,9 +85,9 @@ fn matched(
     init: usize,
     anchored: bool,
 ) -> Result<MultiValue> {
-    let mut tick = || match &mut shared.lock().run {
-        Some(run) => run.tick().map_err(|e| Failed::Raised(e.into())),
-        None => Ok(()),
+    let mut tick = || {
+        let ticked = shared.lock().tick();
+        ticked.map_err(|e| Failed::Raised(e.into()))
     };
     let mut matcher = Matcher::new(subject, until_zero(pattern), &mut tick);
     let found = (init..=subject.len())
