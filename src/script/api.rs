@@ -202,8 +202,11 @@ fn arguments((name, a, b, c, rest): Call) -> std::result::Result<Arguments, &'st
 fn digits(n: f64) -> SmallVec<[u8; 24]> {
     // Whole numbers of up to 53 bits are the common case, and exact.
     const EXACT: f64 = 9_007_199_254_740_992.0;
-    if n.trunc() == n && n.abs() < EXACT && (n != 0.0 || n.is_sign_positive()) {
+    if n.trunc() == n && n.abs() < EXACT {
         return SmallVec::from_slice(itoa::Buffer::new().format(n as i64).as_bytes());
+    }
+    if n.is_nan() && n.is_sign_negative() {
+        return SmallVec::from_slice(b"-nan");
     }
     let mut digits = Vec::new();
     num::write_f64(&mut digits, n);
@@ -437,8 +440,12 @@ pub(super) fn helpers(lua: &Lua, shared: &Shared) -> Result<Table> {
     helpers.raw_set("less", less.into_function()?)?;
     let repetitions = |_: &Lua, text: LuaString| Ok(pattern::repetitions(&text.as_bytes()));
     helpers.raw_set("repetitions", lua.create_function(repetitions)?)?;
-    let failed = |lua: &Lua, e: Value| fault::Failure::of(lua, &e).into_table(lua);
-    helpers.raw_set("failed", lua.create_function(failed)?)?;
+    let slot = shared.clone();
+    let failed = lua.create_function(move |lua, e: Value| {
+        let line = slot.lock().run.as_ref().and_then(|run| run.line);
+        fault::Failure::of(lua, &e, line).into_table(lua)
+    })?;
+    helpers.raw_set("failed", failed)?;
     Ok(helpers)
 }
 

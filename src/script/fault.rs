@@ -161,6 +161,16 @@ pub(super) struct Place {
     line: usize,
 }
 
+impl Place {
+    fn new(chunk: &str, line: usize) -> Place {
+        Place {
+            source: format!("@{chunk}"),
+            short: chunk.to_owned(),
+            line,
+        }
+    }
+}
+
 /// The innermost place in a script, from `level` of the stack on. Host functions and the prelude are passed over.
 pub(super) fn place(lua: &Lua, level: usize) -> Option<Place> {
     const DEEPEST: usize = 200;
@@ -190,9 +200,9 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    /// What is known where an error ends a script.
-    pub(super) fn of(lua: &Lua, error: &Value) -> Failure {
-        let place = place(lua, 1);
+    /// What is known where an error ends a script, all of whose code may stand on one line.
+    pub(super) fn of(lua: &Lua, error: &Value, line: Option<usize>) -> Failure {
+        let place = place(lua, 1).or_else(|| line.map(|line| Place::new("user_script", line)));
         let (text, counted) = match error {
             Value::Error(e) => match thrown(e) {
                 Some(Thrown::Reply { text, counted }) => (text.clone(), *counted),
@@ -202,8 +212,12 @@ impl Failure {
             },
             Value::Table(table) => {
                 let text = match table.raw_get::<Value>("err") {
-                    Ok(Value::String(text)) => text.as_bytes().to_vec(),
-                    _ => b"ERR unknown error".to_vec(),
+                    Ok(text) if !text.is_nil() => lua.coerce_string(text).ok().flatten(),
+                    _ => None,
+                };
+                let text = match text {
+                    Some(text) => text.as_bytes().to_vec(),
+                    None => b"ERR unknown error".to_vec(),
                 };
                 (text, is_counted(table))
             }
@@ -239,6 +253,8 @@ pub(super) struct Name<'a> {
     pub(super) chunk: &'static str,
     /// Its own name: of a script, the SHA1.
     pub(super) own: &'a str,
+    /// The only line of its code, if that is known.
+    pub(super) line: Option<usize>,
 }
 
 /// The error reply of a script that ended with an error: `raised` is the table of the handler, or what no handler saw
@@ -280,13 +296,8 @@ fn plain_failure(e: &Error, name: Name<'_>) -> CmdError {
         rest.strip_prefix(':')?.split(':').next()?.parse().ok()
     });
     let place = match (line, thrown(e)) {
-        (Some(line), _) => Some(Place {
-            source: format!("@{}", name.chunk),
-            short: name.chunk.to_owned(),
-            line,
-        }),
-        (None, Some(Thrown::Stop(_, place))) => place.clone(),
-        (None, _) => None,
+        (None, Some(Thrown::Stop(_, Some(place)))) => Some(place.clone()),
+        (line, _) => line.or(name.line).map(|line| Place::new(name.chunk, line)),
     };
     let (mut text, counted) = match thrown(e) {
         Some(Thrown::Reply { text, counted }) => {

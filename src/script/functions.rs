@@ -332,6 +332,7 @@ impl Functions {
         let name = Name {
             chunk: CHUNK,
             own: &name,
+            line: None,
         };
         let read_only = fcall.read_only || flags.has(ScriptFlags::NO_WRITES);
         let allow_oom = flags.has(ScriptFlags::ALLOW_OOM);

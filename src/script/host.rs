@@ -212,21 +212,22 @@ impl LuaHost {
         let (Some(script), Some(vm)) = (self.scripts.get(at), &self.vm) else {
             return (state, Err(NO_SCRIPT));
         };
+        let allow_oom = script.flags.allow_oom || script.flags.no_writes;
+        if script.flags.declared && !allow_oom && state.is_out_of_memory() {
+            return (state, Err(CmdError::OUT_OF_MEMORY));
+        }
         if eval.read_only && script.flags.declared && !script.flags.no_writes {
             let text = "ERR Can not execute a script with write flag using *_ro command.";
             return (state, Err(CmdError::fixed(text)));
         }
         let read_only = eval.read_only || script.flags.no_writes;
-        let allow_oom = script.flags.allow_oom || script.flags.no_writes;
-        if script.flags.declared && !allow_oom && state.is_out_of_memory() {
-            return (state, Err(CmdError::OUT_OF_MEMORY));
-        }
         let given = args.from(3);
         let (keys, argv) = given.split_at(eval.numkeys.min(given.len()));
-        let run = Run::new(state, origin, read_only, allow_oom);
+        let run = Run::new(state, origin, read_only, allow_oom).on_line(script.traits.sole_line);
         let name = Name {
             chunk: "user_script",
             own: &String::from_utf8_lossy(&script.sha),
+            line: script.traits.sole_line,
         };
         let work = || vm.run(at, script.traits, keys, argv);
         let (mut state, result) = perform(&self.shared, run, name, vm, work, reply);

@@ -85,11 +85,19 @@ local G = {
   unpack = unpack,
 }
 
+-- What is called without anything to call is the first result.
 function G.pcall(...)
+  if ... == nil and select('#', ...) == 0 then
+    return after_pcall(pcall(true))
+  end
   return after_pcall(pcall(...))
 end
 
-function G.xpcall(f, handler)
+function G.xpcall(f, ...)
+  local handler = ...
+  if select('#', ...) == 0 then
+    return xpcall(f)
+  end
   local guarded = handler
   if type(handler) == 'function' then
     guarded = function(e)
@@ -143,19 +151,21 @@ function G.collectgarbage(option, argument)
 end
 
 -- Compiled chunks are not to be loaded. A space before their first byte makes them an ordinary syntax error.
-function G.loadstring(text, name)
+function G.loadstring(...)
+  local text, name = ...
   if type(text) == 'string' and #text > LONG / 10 then
     tick()
   end
   if type(text) == 'string' and byte(text, 1) == 27 then
     return loadstring(' ' .. text, name or text)
   end
-  return loadstring(text, name)
+  return loadstring(...)
 end
 
-function G.load(reader, name)
+function G.load(...)
+  local reader, name = ...
   if type(reader) ~= 'function' then
-    return load(reader, name)
+    return load(...)
   end
   local first = true
   return after_load(load(function()
@@ -432,6 +442,17 @@ end
 
 maths.random, maths.randomseed = host.random, host.randomseed
 
+-- What stands in for a function of C has no code that could be dumped, either.
+local own = {}
+for _, functions in ipairs({ G, strings, tables, threads }) do
+  for _, value in pairs(functions) do
+    own[value] = true
+  end
+end
+function strings.dump(f, ...)
+  return dump(own[f] and dump or f, ...)
+end
+
 host.freeze, host.refuse = freeze, refuse
 
 G.string, G.table, G.coroutine, G.math = freeze(strings), freeze(tables), freeze(threads), freeze(maths)
@@ -482,14 +503,6 @@ local function shape(t)
   if v ~= nil and type(v) == 'number' then
     return 3, v
   end
-  v = t.map
-  if v ~= nil and type(v) == 'table' then
-    return 4, v
-  end
-  v = t.set
-  if v ~= nil and type(v) == 'table' then
-    return 5, v
-  end
   v = t.big_number
   if v ~= nil and type(v) == 'string' then
     return 6, v
@@ -500,6 +513,14 @@ local function shape(t)
     if type(text) == 'string' and type(format) == 'string' then
       return 7, text, format
     end
+  end
+  v = t.map
+  if v ~= nil and type(v) == 'table' then
+    return 4, v
+  end
+  v = t.set
+  if v ~= nil and type(v) == 'table' then
+    return 5, v
   end
   return 0
 end

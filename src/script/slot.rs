@@ -91,6 +91,8 @@ pub(super) struct Run {
     calls: u32,
     busy: bool,
     stop: Option<Stop>,
+    /// The only line of its code, if that is known.
+    pub(super) line: Option<usize>,
     /// If it is a function: which, and the command that called it.
     function: Option<(FunctionId, Words)>,
 }
@@ -124,8 +126,15 @@ impl Run {
             calls: 0,
             busy: false,
             stop: None,
+            line: None,
             function: None,
         }
+    }
+
+    /// All of its code stands on one line.
+    pub(super) fn on_line(mut self, line: Option<usize>) -> Run {
+        self.line = line;
+        self
     }
 
     /// What runs is a function.

@@ -17,6 +17,9 @@ pub(super) struct Decoder<'a, 'w> {
     slots: usize,
 }
 
+/// Each table that is being read holds a reference, of which there are not many more than slots.
+const DEEPEST: usize = STACK - 100;
+
 /// A table that is being read.
 struct Frame<'a> {
     table: Table,
@@ -127,7 +130,7 @@ impl<'a, 'w> Decoder<'a, 'w> {
         const MANY: &str = "too many return values at once; use unpack_one or unpack_limit instead.";
         self.watch.step(0, 0)?;
         let [first] = self.take()?;
-        if self.slots + 1 > STACK {
+        if self.slots + 1 > STACK || self.stack.len() >= DEEPEST {
             return Err(self.overflow(MANY));
         }
         let number = |n: f64| Ok(Next::Value(Read::Value(Value::Number(n))));
