@@ -337,6 +337,7 @@ impl Functions {
             failed.into_reply(Name {
                 chunk: CHUNK,
                 own: function.map_or("", |f| &f.name),
+                line: None,
             })
         });
         self.tidy(&mut state);
@@ -363,6 +364,9 @@ impl Functions {
                 self.collect_at = self.limit / 4;
                 used = 0;
             }
+        }
+        if let Some(world) = &self.world {
+            world.vm.rest(used);
         }
         state.sys.libraries.interpreter = used;
     }
