@@ -38,6 +38,8 @@
 )]
 
 mod common;
+#[path = "transcripts/events.rs"]
+mod events;
 
 use common::client::Got;
 use common::node::Node;

@@ -4,7 +4,8 @@ use super::error::CmdError;
 use super::session::SessionId;
 use super::txn::Multi;
 use super::{Args, Ctx, Entry, Flow, Origin, ScriptCall, State, monitor, notify, tracking, unit};
-use crate::keyspace::{Garbage, Interest, What};
+use crate::keyspace::event::Event;
+use crate::keyspace::{Change, Garbage, Interest, What};
 use crate::resp::{Mark, ReplyBuf};
 use crate::spec::{Lookup, Propagate, flag};
 
@@ -499,37 +500,39 @@ pub(super) fn settle_changes(state: &mut State) {
         sessions,
     } = state;
     ks.reap();
-    let mut changes = std::mem::take(&mut ks.log.changes);
-    for change in &changes {
-        if change.what == What::Vanished {
-            ks.vanish(change.db, &change.key);
-        }
-    }
-    changes.append(&mut ks.log.changes);
+    let mut changes = ks.log.changes.take();
+    // Before anybody looks at the keys.
+    changes.retain(|change| change.what != What::Vanished || ks.vanish(change.db, &change.key));
     let expired = std::mem::take(&mut ks.log.expired);
     fx.insert_expired(&expired);
     // A script is nobody that a client could be told apart from.
     let by = sys.current.filter(|_| sys.running.is_none());
     let mut all_told = false;
-    for change in changes {
-        match change.what {
+    for Change { db, key, what } in &changes {
+        match *what {
             What::Modified | What::Lapsed => {
-                sys.waiters.signal(change.db, &change.key);
-                sys.watchers.signal(sessions, ks, change.db, &change.key);
-                let by = by.filter(|_| change.what == What::Modified);
-                tracking::invalidate(sys, sessions, &change.key, by);
+                sys.waiters.signal(*db, key);
+                sys.watchers.signal(sessions, ks, *db, key);
+                let by = by.filter(|_| *what == What::Modified);
+                tracking::invalidate(sys, sessions, key, by);
             }
             What::AllModified => {
-                sys.waiters.signal_all(change.db);
-                sys.watchers.signal_all(sessions, ks, change.db);
+                sys.waiters.signal_all(*db);
+                sys.watchers.signal_all(sessions, ks, *db);
                 if !std::mem::replace(&mut all_told, true) {
                     let dropped = tracking::invalidate_all(sys, sessions);
                     ks.garbage.extend(dropped.map(Garbage::other));
                 }
             }
-            What::Event(event) => notify::notify(sys, sessions, change.db, &change.key, event),
+            What::Event(event) => notify::notify(sys, sessions, *db, key, event),
+            // The edit itself counts as the change.
+            What::Vanished if ks.log.notify.intersects(Event::DEL.class) => {
+                notify::notify(sys, sessions, *db, key, Event::DEL);
+            }
             What::Vanished => {}
         }
     }
+    // The last listener may have gone.
+    notify::listen(ks, sys);
     ks.log.dirty = 0;
 }

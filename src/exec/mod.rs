@@ -16,7 +16,7 @@ pub mod effects;
 pub mod error;
 pub mod host;
 mod monitor;
-mod notify;
+pub(crate) mod notify;
 pub mod output;
 pub mod pubsub;
 pub mod session;
@@ -363,7 +363,7 @@ pub fn configure(ks: &mut Keyspace, sys: &mut System) {
     sys.stats.track_latency = sys.cfg.latency_tracking;
     sys.slowlog.trim(sys.cfg.slowlog_max_len);
     ks.count_uses(sys.cfg.lfu());
-    ks.log.notify = sys.cfg.notify_keyspace_events;
+    notify::listen(ks, sys);
 }
 
 /// Bytes that an instance uses: data, scripts, clients, what they track.

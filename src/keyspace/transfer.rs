@@ -86,6 +86,11 @@ impl Keyspace {
             expire_at: at.map_or(super::NEVER, |at| at.min(super::LATEST)),
             access: self.uses.fresh(self.now),
         };
+        // Nobody looks whether the time of what was there is over.
+        if !self.is_known_stale(self.current, key) {
+            let db = &mut self.dbs[self.current];
+            db.remove(db.table.hash(key), key);
+        }
         self.place(self.current, record);
         self.log.modified(self.current, key, 1);
         if let Some(event) = event.into() {
@@ -170,7 +175,7 @@ mod tests {
 
     /// What was logged: `~key` for a change, `event:key` for a notification.
     fn logged(ks: &mut Keyspace) -> Vec<String> {
-        let changes = std::mem::take(&mut ks.log.changes);
+        let changes = ks.log.changes.take();
         let show = |change: &crate::keyspace::Change| {
             let key = String::from_utf8_lossy(&change.key).into_owned();
             match change.what {
