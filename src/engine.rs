@@ -23,8 +23,8 @@ use crate::exec::call::{self, Step};
 use crate::exec::host::Alone;
 use crate::exec::output;
 use crate::exec::session::{Peer, SessionId};
-use crate::exec::txn::{Multi, Queued, Watchers};
 use crate::exec::tracking::{self, Tracking};
+use crate::exec::txn::{Multi, Queued, Watchers};
 use crate::exec::unit;
 use crate::exec::{
     Action, Args, DebugSwitches, Effects, Host, HostBox, Origin, ScriptCall, ScriptHost,
