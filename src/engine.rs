@@ -20,9 +20,11 @@ use crate::exec;
 use crate::exec::admit::{self, Refusal};
 use crate::exec::busy::{self, BusyGate, BusyRequest};
 use crate::exec::call::{self, Step};
+use crate::exec::declared::ReadDeclared;
 use crate::exec::host::Alone;
 use crate::exec::output;
-use crate::exec::session::{Peer, SessionId};
+use crate::exec::pause::Postponed;
+use crate::exec::session::{Peer, Session, SessionId};
 use crate::exec::tracking::{self, Tracking};
 use crate::exec::txn::{Multi, Queued, Watchers};
 use crate::exec::unit;
@@ -90,12 +92,33 @@ pub enum Outcome {
     Cut,
 }
 
+/// What the connection of a client must act on.
+fn outcome_for(session: &Session) -> Outcome {
+    if session.cut_off {
+        Outcome::Cut
+    } else if session.closing {
+        Outcome::Close
+    } else if session.waits() {
+        Outcome::Blocked
+    } else {
+        Outcome::Done
+    }
+}
+
 /// The interpreter of scripts.
 fn script_host() -> Box<dyn ScriptHost> {
     #[cfg(feature = "lua")]
     return Box::new(crate::script::LuaHost::new());
     #[cfg(not(feature = "lua"))]
     return Box::new(crate::exec::NoScripts);
+}
+
+/// Reads what a script declares.
+const fn read_declared() -> ReadDeclared {
+    #[cfg(feature = "lua")]
+    return crate::script::declared;
+    #[cfg(not(feature = "lua"))]
+    return |_| None;
 }
 
 /// A whole server without its sockets.
@@ -142,6 +165,9 @@ impl Engine {
                 rng,
                 waiters: Waiters::default(),
                 watchers: Watchers::default(),
+                queued: Default::default(),
+                pause: Default::default(),
+                declared: read_declared(),
                 current: None,
                 pubsub: Default::default(),
                 tracking,
@@ -149,6 +175,7 @@ impl Engine {
                 overdue: Default::default(),
                 actions: Vec::new(),
                 scripts: Default::default(),
+                libraries: Default::default(),
                 running: None,
                 gate: Arc::clone(&gate),
                 slowlog: SlowLog::default(),
@@ -223,24 +250,14 @@ impl Engine {
         outcome
     }
 
-    /// Runs one command of a client to its end and writes its reply, nothing else: what the client gets without asking
+    /// Runs one command of a client and writes its reply, nothing else: what the client gets without asking
     /// stays in its outbox.
     pub fn run(&mut self, sid: SessionId, args: Args<'_>, reply: &mut ReplyBuf) -> Outcome {
-        let step = call::start(self.state(), sid, args, reply, Origin::Client);
-        let blocked = match step {
-            Step::Settled => false,
-            Step::Blocked { .. } => true,
-            Step::Script(call, pending) => {
-                self.run_script(sid, &call, &pending, args, reply);
-                false
-            }
-            Step::Exec(multi, pending) => {
-                self.run_transaction(sid, &multi, reply);
-                call::finish(self.state(), &pending, args, Ok(()), reply);
-                false
-            }
-        };
-        unit::end_unit(self.state());
+        self.end_pause_if_over();
+        self.run_unit(sid, args, Origin::Client, reply);
+        if self.state().sys.pause.has_ready() {
+            self.run_postponed();
+        }
         if std::mem::take(&mut self.was_busy) {
             // Not before: a transaction goes on behind its script, and nobody may come between.
             for request in self.gate.open() {
@@ -254,9 +271,57 @@ impl Engine {
         match self.state().sessions.get(sid) {
             None => Outcome::Close,
             Some(_) if !keeps_limit => Outcome::Cut,
-            Some(session) if session.closing => Outcome::Close,
-            Some(session) if blocked && session.blocked.is_some() => Outcome::Blocked,
-            Some(_) => Outcome::Done,
+            Some(session) => outcome_for(session),
+        }
+    }
+
+    /// Runs one command of a client, and whatever its end wakes.
+    fn run_unit(&mut self, sid: SessionId, args: Args<'_>, origin: Origin, reply: &mut ReplyBuf) {
+        match call::start(self.state(), sid, args, reply, origin) {
+            Step::Settled | Step::Blocked { .. } | Step::Postponed => {}
+            Step::Script(call, pending) => self.run_script(sid, &call, &pending, args, reply),
+            Step::Exec(multi, pending) => {
+                call::silence(self.state(), sid, pending.mark, reply);
+                self.run_transaction(sid, &multi, reply);
+                call::finish_exec(self.state(), &pending, args, reply);
+            }
+        }
+        unit::end_unit(self.state());
+    }
+
+    /// Ends CLIENT PAUSE if its time is over.
+    fn end_pause_if_over(&mut self) {
+        let state = self.state();
+        if state.sys.pause.is_over(state.sys.now_us / 1000) {
+            unit::end_pause(&mut state.ks, &mut state.sys);
+            self.run_postponed();
+        }
+    }
+
+    /// Runs what waited for the end of a pause, in the order in which it came. What must wait anew, because one of
+    /// them began another pause, does.
+    #[cold]
+    fn run_postponed(&mut self) {
+        while self.state().sys.pause.has_ready() {
+            let last = self.state().sys.pause.last_call();
+            while let Some((sid, Postponed { argv, origin, .. })) = {
+                let state = self.state();
+                state.sys.pause.take(&mut state.sessions, last)
+            } {
+                let Some(session) = self.state().sessions.get_mut(sid) else {
+                    continue;
+                };
+                let mut outbox = session.lend_outbox();
+                let args: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
+                self.run_unit(sid, Args::new(&args), origin, &mut outbox);
+                let State { sys, sessions, .. } = self.state();
+                if let Some(session) = sessions.get_mut(sid) {
+                    session.return_outbox(outbox);
+                    output::may_wait(sys, session, sid, 0);
+                    sys.actions.push(Action::Wake(sid));
+                }
+                sessions.recount(sid);
+            }
         }
     }
 
@@ -340,14 +405,17 @@ impl Engine {
             return busy::serve(self.state(), request);
         };
         let mut reply = ReplyBuf::new(self.proto_of(sid));
-        for argv in &requests {
+        let mut requests = requests.into_iter();
+        for argv in requests.by_ref() {
             let args: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
             if !args.is_empty() && self.execute(sid, Args::new(&args), &mut reply) != Outcome::Done
             {
                 break;
             }
         }
-        done(busy::answer(self.state(), sid, reply));
+        let mut served = busy::answer(self.state(), sid, reply);
+        served.unserved = requests.collect();
+        done(served);
     }
 
     fn proto_of(&mut self, sid: SessionId) -> crate::resp::Proto {
@@ -364,15 +432,7 @@ impl Engine {
         let Some(session) = sessions.get(sid) else {
             return Outcome::Cut;
         };
-        if session.cut_off {
-            Outcome::Cut
-        } else if session.closing {
-            Outcome::Close
-        } else if session.blocked.is_some() {
-            Outcome::Blocked
-        } else {
-            Outcome::Done
-        }
+        outcome_for(session)
     }
 
     /// Ends a batch of commands: takes what the outside must do.
@@ -393,6 +453,7 @@ impl Engine {
     pub fn tick(&mut self) {
         self.refresh_time();
         drop(self.take_garbage());
+        self.end_pause_if_over();
         let state = self.state();
         if !state.sys.debug.cron_paused {
             unit::expire_keys(state, EXPIRE_BATCH);
@@ -426,6 +487,7 @@ impl Engine {
                 .next_tick(state.sys.cfg.tracking_table_max_keys)
                 .filter(|_| !state.sys.debug.cron_paused),
             state.sys.waiters.next_deadline(),
+            state.sys.pause.current().map(|(_, until)| until),
             state.sys.stats.next_tick(),
             state.sessions.next_idle_check(state.sys.cfg.timeout),
             state.sys.overdue.next_look(),

@@ -24,6 +24,9 @@ impl Keyspace {
     #[cold]
     pub(super) fn come_upon(&self, index: usize, record: &Record) {
         let key = &record.key;
+        if self.expiry_paused {
+            return;
+        }
         if !self.stale.borrow_mut().insert((index, key.clone())) {
             return;
         }
@@ -139,7 +142,7 @@ impl Keyspace {
 
     /// The earliest deadline of all keys and fields, if any; the engine wakes for it.
     pub fn next_expiry(&self) -> Option<i64> {
-        if !self.active_expire {
+        if !self.active_expire || self.expiry_paused {
             return None;
         }
         self.dbs.iter().filter_map(Db::first_deadline).min()
@@ -149,7 +152,7 @@ impl Keyspace {
     /// many.
     pub fn expire_due(&mut self, now: i64, limit: usize) -> usize {
         self.now = now;
-        if !self.active_expire {
+        if !self.active_expire || self.expiry_paused {
             return 0;
         }
         let mut n = 0;

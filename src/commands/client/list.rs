@@ -36,7 +36,7 @@ impl Kind {
         }
     }
 
-    /// There are no links to replicas among the sessions.
+    /// What a client is. One that monitors is normal.
     pub(super) const fn of(session: &Session) -> Self {
         if session.subscriptions.is_some() {
             Self::PubSub

@@ -2,6 +2,7 @@
 
 mod kill;
 mod list;
+mod pause;
 mod tracking;
 
 use crate::exec::args::is;
@@ -13,6 +14,7 @@ use crate::spec::{Group, flag};
 
 use kill::kill;
 use list::{info, list};
+use pause::{pause, unpause};
 use tracking::{CACHING, GETREDIR, TRACKING, TRACKINGINFO};
 
 pub(crate) use list::description;
@@ -118,6 +120,14 @@ const SUBCOMMANDS: &[Command] = &[
         .summary("Let what this connection reads not count as used.")
         .complexity("O(1)")
         .checked(),
+    sub("pause", -3, pause)
+        .since("3.0.0")
+        .flags(&[flag::ADMIN])
+        .syntax("timeout:int [mode=(WRITE | ALL)@6.2.0]")
+        .summary("Let clients wait for a number of milliseconds, with writes or with everything.")
+        .complexity("O(1)")
+        .history(&[("6.2.0", "Takes WRITE, which lets reads go on, and ALL.")])
+        .checked(),
     sub("reply", 3, reply)
         .since("3.2.0")
         .syntax("action=(ON | OFF | SKIP)")
@@ -145,7 +155,13 @@ const SUBCOMMANDS: &[Command] = &[
         .flags(&[flag::ADMIN])
         .syntax("client-id:int [unblock-type=(TIMEOUT | ERROR)]")
         .summary("End the waiting of a blocked connection.")
-        .complexity("O(N), N being the number of connections")
+        .complexity("O(log N), N being the number of connections")
+        .checked(),
+    sub("unpause", 2, unpause)
+        .since("6.2.0")
+        .flags(&[flag::ADMIN])
+        .summary("End what CLIENT PAUSE began.")
+        .complexity("O(N), N being the number of waiting connections")
         .checked(),
 ];
 
@@ -286,6 +302,8 @@ fn help(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
         "    Whether this connection is excepted from eviction.",
         "NO-TOUCH (ON|OFF)",
         "    Whether what this connection reads does not count as used.",
+        "PAUSE <timeout> [WRITE|ALL]",
+        "    Let clients wait for so many milliseconds, with writes or with everything.",
         "REPLY (ON|OFF|SKIP)",
         "    Whether commands are answered; SKIP: all but the next one.",
         "SETINFO (LIB-NAME|LIB-VER) <value>",
@@ -298,5 +316,7 @@ fn help(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
         "    What TRACKING was asked for.",
         "UNBLOCK <client-id> [TIMEOUT|ERROR]",
         "    End the waiting of a blocked connection.",
+        "UNPAUSE",
+        "    End what PAUSE began.",
     ])
 }
