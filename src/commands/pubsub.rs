@@ -3,7 +3,7 @@
 use crate::ds::bytes::SmallBytes;
 use crate::exec::pubsub::{self, Kind};
 use crate::exec::session::ReplyMode;
-use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, Handler};
+use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, Handler, Origin};
 use crate::spec::{Group, KeySpec, Propagate, flag};
 use crate::util::glob;
 
@@ -154,6 +154,10 @@ fn psubscribe(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 }
 
 fn ssubscribe(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    if cx.origin == Origin::Exec {
+        let text = "ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client";
+        return Err(CmdError::fixed(text));
+    }
     begin(cx, args, Kind::Shard)
 }
 
@@ -244,9 +248,8 @@ fn active(cx: &mut Ctx<'_>, args: Args<'_>, kind: Kind) -> CmdResult {
         return Err(CmdError::subcommand_arity("pubsub", args.at(1)));
     }
     let pattern = args.get(2);
-    let fits = |name: &&SmallBytes| {
-        pattern.is_none_or(|pattern| glob::matches(pattern, name, false))
-    };
+    let fits =
+        |name: &&SmallBytes| pattern.is_none_or(|pattern| glob::matches(pattern, name, false));
     let names: Vec<_> = cx.sys.pubsub.channels(kind).filter(fits).collect();
     cx.reply.array(names.len());
     names.iter().for_each(|name| cx.reply.bulk(name));

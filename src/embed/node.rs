@@ -87,6 +87,18 @@ struct Inner {
     listener: RwLock<Option<Listener>>,
 }
 
+impl Inner {
+    /// Wakes clients that have output, or are to end.
+    fn wake(&self, actions: &[Action]) {
+        let wakers = self.wakers.read();
+        let woken = actions.iter().filter_map(|action| match action {
+            Action::Wake(sid) | Action::Close(sid) => wakers.get(sid.0)?.as_ref(),
+            Action::Shutdown | Action::Reconfigure(_) => None,
+        });
+        woken.for_each(|waker| waker.wake());
+    }
+}
+
 /// The engine, held.
 pub struct Held<'a> {
     node: &'a Node,
@@ -104,18 +116,23 @@ impl Node {
     pub fn new(mut engine: Engine) -> Self {
         let gate = engine.gate();
         let unsent = engine.state().sessions.unsent().clone();
-        Self {
-            inner: Arc::new(Inner {
-                engine: Mutex::new(engine),
-                unsent,
-                gate,
-                wakers: RwLock::default(),
-                driver_waits_for: AtomicI64::new(i64::MIN),
-                stopped: AtomicBool::new(false),
-                failed: AtomicBool::new(false),
-                listener: RwLock::default(),
-            }),
-        }
+        let inner = Arc::new(Inner {
+            engine: Mutex::new(engine),
+            unsent,
+            gate,
+            wakers: RwLock::default(),
+            driver_waits_for: AtomicI64::new(i64::MIN),
+            stopped: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
+            listener: RwLock::default(),
+        });
+        let weak = Arc::downgrade(&inner);
+        inner.gate.on_wake(move |actions| {
+            if let Some(inner) = weak.upgrade() {
+                inner.wake(actions);
+            }
+        });
+        Self { inner }
     }
 
     /// Sets what is told of events. Called without the lock.
@@ -271,13 +288,7 @@ impl Node {
 
     #[cold]
     fn act(&self, actions: Vec<Action>) {
-        let wakers = self.inner.wakers.read();
-        let woken = actions.iter().filter_map(|action| match action {
-            Action::Wake(sid) | Action::Close(sid) => wakers.get(sid.0)?.as_ref(),
-            Action::Shutdown | Action::Reconfigure(_) => None,
-        });
-        woken.for_each(|waker| waker.wake());
-        drop(wakers);
+        self.inner.wake(&actions);
         for action in actions {
             match action {
                 Action::Wake(_) | Action::Close(_) => {}

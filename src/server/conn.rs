@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tracing::{debug, warn};
 
 use super::buffers::{Queue, READ, REPLY_PER_HOLD, Worker};
+use super::runtime::is_out_of_turn;
 use super::signal::Signal;
 use crate::embed::{LockError, Node, Posted};
 use crate::engine::Outcome;
@@ -87,13 +88,7 @@ enum Ran {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
-    pub(super) fn new(
-        io: S,
-        node: Node,
-        sid: SessionId,
-        unsent: Unsent,
-        limits: Limits,
-    ) -> Self {
+    pub(super) fn new(io: S, node: Node, sid: SessionId, unsent: Unsent, limits: Limits) -> Self {
         let signal = Arc::new(Signal::default());
         node.set_waker(sid, Arc::clone(&signal) as _);
         Self {
@@ -117,6 +112,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     /// Serves the client until either side ends the connection.
     pub(super) async fn serve(mut self) {
         poll_fn(|cx| {
+            if is_out_of_turn() {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             let mut worker = Worker::borrow();
             let done = self.poll(cx, &mut worker);
             worker.give_back();
