@@ -547,6 +547,27 @@ fn a_subscriber_that_never_reads_is_cut_off_and_nobody_waits_for_it() {
 }
 
 #[test]
+fn the_log_says_who_was_cut_off() {
+    let server = common::Server::redkeep(&["--client-output-buffer-limit", "pubsub 100kb 0 0"]);
+    let mut deaf = server.client();
+    deaf.run("CLIENT SETNAME deaf");
+    deaf.run("SUBSCRIBE a");
+    let mut admin = server.client();
+    let text = vec![b'x'; 100 << 10];
+    assert_eq!(
+        admin.call(&[b"PUBLISH", &b"a"[..], &text]).unwrap(),
+        Reply::Int(1)
+    );
+    let log = server.log();
+    let line = log.lines().find(|line| line.contains("output buffer limits"));
+    let line = line.unwrap_or_else(|| panic!("{log}"));
+    assert!(line.contains(" # Client id="), "{line}");
+    assert!(line.contains(" name=deaf "), "{line}");
+    assert!(line.contains(" flags=PA "), "{line}");
+    assert_eq!(deaf.receive(PATIENCE).unwrap(), Got::Closed);
+}
+
+#[test]
 fn a_subscriber_above_its_soft_limit_is_cut_off_though_nothing_happens() {
     let server = Server::builder()
         .config("client-output-buffer-limit", "pubsub 0 100kb 1")

@@ -13,11 +13,12 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
-use crate::engine::Engine;
+use crate::engine::{Engine, Outcome};
 use crate::exec::busy::{BusyGate, BusyRequest};
 use crate::exec::host::Alone;
 use crate::exec::output::{Unsent, UnsentTotal};
 use crate::exec::{Action, HostBox, SessionId};
+use crate::resp::ReplyBuf;
 
 /// How long to wait for the lock before looking whether a script is busy.
 const PATIENCE: Duration = Duration::from_millis(5);
@@ -156,18 +157,33 @@ impl Node {
     /// When a script is busy, or the server has stopped.
     #[inline]
     pub fn lock(&self) -> Result<Held<'_>, LockError> {
-        let mut engine = match self.inner.engine.try_lock() {
+        let mut engine = self.lock_as_it_is()?;
+        engine.refresh_time();
+        Ok(Held {
+            node: self,
+            engine: Some(engine),
+        })
+    }
+
+    /// Moves what waits for a client to `out`; returns the outcome that its connection must act on. Nothing follows from
+    /// that, so this is cheaper than to hold the engine.
+    ///
+    /// # Errors
+    /// As [`lock`](Self::lock).
+    pub fn take_output(&self, sid: SessionId, out: &mut ReplyBuf) -> Result<Outcome, LockError> {
+        Ok(self.lock_as_it_is()?.take_output(sid, out))
+    }
+
+    #[inline]
+    fn lock_as_it_is(&self) -> Result<MutexGuard<'_, Engine>, LockError> {
+        let engine = match self.inner.engine.try_lock() {
             Some(engine) => engine,
             None => self.lock_slowly()?,
         };
         if self.inner.stopped.load(Ordering::Relaxed) {
             return Err(LockError::Stopped);
         }
-        engine.refresh_time();
-        Ok(Held {
-            node: self,
-            engine: Some(engine),
-        })
+        Ok(engine)
     }
 
     #[cold]

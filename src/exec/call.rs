@@ -257,6 +257,15 @@ fn gate(state: &State, sid: SessionId, args: Args<'_>) -> Result<&'static Entry,
     if !session.authenticated && !flags.has(flag::NO_AUTH) {
         return Err(CmdError::fixed("NOAUTH Authentication required."));
     }
+    if session.multi.is_some() && flags.has(flag::NO_MULTI) && !flags.has(flag::TXN) {
+        return Err(CmdError::fixed(
+            "ERR Command not allowed inside a transaction",
+        ));
+    }
+    let busy = state.sys.running.as_ref().is_some_and(|r| r.busy);
+    if !busy {
+        has_room(state, row)?;
+    }
     if session.only_listens() && !flags.has(flag::SUBSCRIBER) {
         let name = row.name.to_ascii_lowercase();
         return Err(CmdError::new(format!(
@@ -264,20 +273,12 @@ fn gate(state: &State, sid: SessionId, args: Args<'_>) -> Result<&'static Entry,
              this context"
         )));
     }
-    if session.multi.is_some() && flags.has(flag::NO_MULTI) && !flags.has(flag::TXN) {
-        return Err(CmdError::fixed(
-            "ERR Command not allowed inside a transaction",
-        ));
-    }
-    if let Some(running) = &state.sys.running
-        && running.busy
-        && !flags.has(flag::ALLOW_BUSY)
-    {
+    if busy && !flags.has(flag::ALLOW_BUSY) {
         return Err(CmdError::fixed(
             "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
         ));
     }
-    has_room(state, row)
+    Ok(row)
 }
 
 /// Refuses what needs memory when there is none left.

@@ -192,8 +192,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             return;
         }
         let outcome = loop {
-            match self.node.lock() {
-                Ok(mut engine) => break Some(engine.take_output(self.sid, out)),
+            match self.node.take_output(self.sid, out) {
+                Ok(outcome) => break Some(outcome),
                 Err(LockError::Stopped) => break Some(Outcome::Cut),
                 Err(LockError::Busy) => {
                     if let Posted::Yes = self.node.post(ask(self.sid, Vec::new(), &self.signal)) {
