@@ -1,6 +1,7 @@
 //! Publish and subscribe.
 
 use crate::ds::bytes::SmallBytes;
+use crate::exec::notify;
 use crate::exec::pubsub::{self, Kind};
 use crate::exec::session::ReplyMode;
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, Handler, Origin};
@@ -181,6 +182,7 @@ fn begin(cx: &mut Ctx<'_>, args: Args<'_>, kind: Kind) -> CmdResult {
         cx.sys.pubsub.subscribe(session, cx.sid, kind, name);
         tell(cx, kind, words(kind).0, Some(name));
     }
+    notify::listen(cx.ks, cx.sys);
     Ok(Flow::Done)
 }
 

@@ -16,7 +16,7 @@ use super::admit::{self, Refusal};
 use super::args::{Args, Argv};
 use super::call::{self, Step};
 use super::session::{Peer, SessionId};
-use super::{Action, Origin, State, output};
+use super::{Action, CmdError, Origin, RunningScript, State, System, output};
 use crate::resp::ReplyBuf;
 
 /// What a connection wants while a script is busy.
@@ -50,6 +50,8 @@ pub struct Served {
     pub closing: bool,
     /// The client waits for a key.
     pub blocked: bool,
+    /// The commands behind the one that it waits in: they are still to be run.
+    pub unserved: Vec<Argv>,
 }
 
 impl std::fmt::Debug for BusyRequest {
@@ -162,6 +164,43 @@ pub fn wake(state: &mut State) {
     waker(&wakes);
 }
 
+const BUSY_SCRIPT: CmdError = CmdError::fixed(
+    "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
+);
+const BUSY_FUNCTION: CmdError = CmdError::fixed(
+    "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE.",
+);
+
+/// What others get while this runs: it names the command that ends it.
+pub fn error(running: &RunningScript) -> CmdError {
+    if running.function.is_some() {
+        BUSY_FUNCTION
+    } else {
+        BUSY_SCRIPT
+    }
+}
+
+/// SCRIPT KILL, or FUNCTION KILL if `function`: ends what runs if it is that and has not written.
+///
+/// # Errors
+/// Nothing runs, or it has written, or it is the other.
+pub fn kill(sys: &mut System, function: bool) -> Result<(), CmdError> {
+    match &mut sys.running {
+        None => Err(CmdError::fixed(
+            "NOTBUSY No scripts in execution right now.",
+        )),
+        Some(running) if running.wrote => Err(CmdError::fixed(
+            "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait \
+             the script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.",
+        )),
+        Some(running) if running.function.is_some() != function => Err(error(running)),
+        Some(running) => {
+            running.killed = true;
+            Ok(())
+        }
+    }
+}
+
 /// Serves a posted request while the script is busy. The script's client, frozen time and database are as before
 /// afterwards.
 pub fn serve(state: &mut State, request: BusyRequest) {
@@ -211,6 +250,7 @@ pub(crate) fn answer(state: &mut State, sid: SessionId, mut reply: ReplyBuf) -> 
             bytes: reply.take(),
             closing: true,
             blocked: false,
+            unserved: Vec::new(),
         };
     };
     if !output::may_wait(sys, session, sid, reply.len()) {
@@ -219,6 +259,7 @@ pub(crate) fn answer(state: &mut State, sid: SessionId, mut reply: ReplyBuf) -> 
     Served {
         bytes: reply.take(),
         closing: session.closing,
-        blocked: session.blocked.is_some(),
+        blocked: session.waits(),
+        unserved: Vec::new(),
     }
 }

@@ -1,10 +1,14 @@
 //! What the server knows of a connected client.
 
+use std::collections::BTreeMap;
+
 use slab::Slab;
 
 use super::block::Blocked;
 use super::output::{Unsent, UnsentTotal};
+use super::pause::Postponed;
 use super::pubsub::Subscriptions;
+use super::tracking::Mode;
 use super::txn::{Multi, Watch};
 use crate::resp::{Proto, ReplyBuf};
 
@@ -84,8 +88,12 @@ pub struct Session {
     pub watch: Watch,
     /// What it is subscribed to, if to anything.
     pub subscriptions: Option<Box<Subscriptions>>,
+    /// How it tracks keys, if it does.
+    pub tracking: Option<Box<Mode>>,
     /// What it waits for, if it is blocked.
     pub blocked: Option<Box<Blocked>>,
+    /// The command that waits for the end of CLIENT PAUSE, if one does.
+    pub postponed: Option<Box<Postponed>>,
     /// Bytes to send that no call of its own returned: replies after blocking, pushes.
     pub outbox: ReplyBuf,
     /// Its connection will look at the outbox.
@@ -139,15 +147,37 @@ impl Session {
         self.subscriptions.is_some() && self.proto == Proto::Resp2
     }
 
+    /// Whether it waits: for a key, or for the end of CLIENT PAUSE.
+    pub fn waits(&self) -> bool {
+        self.blocked.is_some() || self.postponed.is_some()
+    }
+
+    /// Whether replies are unwanted now (CLIENT REPLY).
+    pub(crate) const fn is_mute(&self) -> bool {
+        matches!(self.reply_mode, ReplyMode::Off | ReplyMode::Skip)
+    }
+
     /// A command of this client has run: whether its reply is unwanted (CLIENT REPLY).
-    pub(crate) fn wants_none(&mut self) -> bool {
-        let mode = self.reply_mode;
-        self.reply_mode = match mode {
+    pub(crate) const fn wants_none(&mut self) -> bool {
+        let mute = self.is_mute();
+        self.reply_mode = match self.reply_mode {
             ReplyMode::On | ReplyMode::Skip => ReplyMode::On,
             ReplyMode::Off => ReplyMode::Off,
             ReplyMode::SkipNext => ReplyMode::Skip,
         };
-        mode != ReplyMode::On
+        mute
+    }
+
+    /// Lends the outbox to a command that runs for this client while its connection waits.
+    pub(crate) fn lend_outbox(&mut self) -> ReplyBuf {
+        std::mem::replace(&mut self.outbox, ReplyBuf::new(self.proto))
+    }
+
+    /// Takes the outbox back. What came meanwhile follows the reply.
+    pub(crate) fn return_outbox(&mut self, mut outbox: ReplyBuf) {
+        outbox.raw(self.outbox.as_slice());
+        outbox.set_proto(self.proto);
+        self.outbox = outbox;
     }
 }
 
@@ -193,6 +223,8 @@ impl NetCounters {
 #[derive(Debug, Default)]
 pub struct Sessions {
     slab: Slab<Session>,
+    /// Those that are connected, in order of arrival. Who is expelled keeps the slot until its connection ends.
+    by_id: BTreeMap<u64, SessionId>,
     next_id: u64,
     /// Bytes in the outboxes.
     queued: usize,
@@ -207,7 +239,7 @@ impl Sessions {
     pub fn connect(&mut self, peer: Peer, authenticated: bool, now: i64) -> SessionId {
         self.next_id += 1;
         let authenticated = authenticated || peer.trusted;
-        SessionId(self.slab.insert(Session {
+        let sid = SessionId(self.slab.insert(Session {
             id: self.next_id,
             peer,
             name: Vec::new(),
@@ -226,20 +258,32 @@ impl Sessions {
             multi: None,
             watch: Watch::default(),
             subscriptions: None,
+            tracking: None,
             blocked: None,
+            postponed: None,
             outbox: ReplyBuf::new(Proto::Resp2),
             woken: false,
             counted: 0,
             above_soft: None,
             cut_off: false,
             closing: false,
-        }))
+        }));
+        self.by_id.insert(self.next_id, sid);
+        sid
     }
 
     /// Removes a client.
     pub fn remove(&mut self, sid: SessionId) -> Option<Session> {
         let session = self.slab.try_remove(sid.0)?;
+        self.by_id.remove(&session.id);
         self.queued -= session.counted;
+        Some(session)
+    }
+
+    /// Counts a client as gone, though its connection has still to end.
+    pub(crate) fn expel(&mut self, sid: SessionId) -> Option<&mut Session> {
+        let session = self.slab.get_mut(sid.0)?;
+        self.by_id.remove(&session.id);
         Some(session)
     }
 
@@ -275,7 +319,7 @@ impl Sessions {
 
     /// The slot of the client with this CLIENT ID.
     pub fn by_id(&self, id: u64) -> Option<SessionId> {
-        self.iter().find(|(_, s)| s.id == id).map(|(sid, _)| sid)
+        self.by_id.get(&id).copied()
     }
 
     /// Moves what waits in a client's outbox to `out`.
@@ -289,9 +333,10 @@ impl Sessions {
         }
     }
 
-    /// All clients, in order of slots.
+    /// All clients, in the order in which they connected.
     pub fn iter(&self) -> impl Iterator<Item = (SessionId, &Session)> {
-        self.slab.iter().map(|(i, s)| (SessionId(i), s))
+        let all = self.by_id.values();
+        all.filter_map(|&sid| Some((sid, self.slab.get(sid.0)?)))
     }
 
     /// Marks clients as closing that were idle for more than `timeout` seconds (0: none are), and names them.
@@ -304,7 +349,7 @@ impl Sessions {
         let allowed = i64::try_from(timeout.saturating_mul(1000)).unwrap_or(i64::MAX);
         let mut idle = Vec::new();
         for (slot, session) in &mut self.slab {
-            let busy = session.blocked.is_some() || session.peer.trusted || session.closing;
+            let busy = session.waits() || session.peer.trusted || session.closing;
             if !busy && now.saturating_sub(session.seen) > allowed {
                 session.closing = true;
                 session.cut_off = true;
@@ -322,11 +367,11 @@ impl Sessions {
 
     /// Number of clients.
     pub fn len(&self) -> usize {
-        self.slab.len()
+        self.by_id.len()
     }
 
     /// Whether nobody is connected.
     pub fn is_empty(&self) -> bool {
-        self.slab.is_empty()
+        self.by_id.is_empty()
     }
 }

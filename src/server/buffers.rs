@@ -78,6 +78,12 @@ impl Queue {
         self.buf.extend_from_slice(bytes);
     }
 
+    /// Puts bytes back before all others.
+    pub(super) fn put_back(&mut self, bytes: &[u8]) {
+        self.buf.splice(..self.start, bytes.iter().copied());
+        self.start = 0;
+    }
+
     /// Takes over what `reply` holds behind its first `skip` bytes, without copying much.
     pub(super) fn take_reply(&mut self, reply: &mut ReplyBuf, skip: usize) {
         let rest = reply.as_slice().get(skip..).unwrap_or_default();

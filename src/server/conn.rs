@@ -21,7 +21,7 @@ use crate::engine::Outcome;
 use crate::exec::busy::{BusyRequest, Served};
 use crate::exec::output::Unsent;
 use crate::exec::{Args, Argv, SessionId};
-use crate::resp::{ArgVec, Batch, Decoder, Limits, ReplyBuf};
+use crate::resp::{ArgVec, Batch, Decoder, Limits, ReplyBuf, encode_command};
 
 /// Nothing more is run or read for a client that has left this much output untaken.
 const MAX_OUTPUT: usize = 64 * 1024 * 1024;
@@ -216,6 +216,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
 
     fn take_served(&mut self, served: &Served, out: &mut ReplyBuf) {
         out.raw(&served.bytes);
+        if !served.unserved.is_empty() {
+            let mut requests = Vec::new();
+            for argv in &served.unserved {
+                encode_command(&mut requests, argv);
+            }
+            self.input.put_back(&requests);
+        }
         self.enter(match served {
             Served { closing: true, .. } => Phase::Closing,
             Served { blocked: true, .. } => Phase::Blocked,

@@ -3,7 +3,7 @@
 use crate::exec::args::is;
 use crate::exec::error::shown;
 use crate::exec::session::{Session, SessionId};
-use crate::exec::{Action, Args, CmdError, CmdResult, Ctx, admit};
+use crate::exec::{Args, CmdError, CmdResult, Ctx, admit};
 use crate::util::num;
 
 use super::list::{Kind, USER};
@@ -114,18 +114,9 @@ pub(super) fn kill(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 
 /// Ends a connection: one's own after the reply, any other at once, with what it had still to be sent.
 fn close(cx: &mut Ctx<'_>, sid: SessionId) {
-    let me = sid == cx.sid;
-    let Some(session) = cx.sessions.get_mut(sid) else {
-        return;
-    };
-    session.closing = true;
-    if me {
-        return;
+    if sid != cx.sid {
+        admit::expel(cx.sys, cx.sessions, cx.ks, sid);
+    } else if let Some(session) = cx.session() {
+        session.closing = true;
     }
-    session.cut_off = true;
-    // It must not be handed or counted for anything any more.
-    admit::part(cx.ks, cx.sys, session, sid);
-    session.outbox.clear();
-    cx.sessions.recount(sid);
-    cx.sys.actions.push(Action::Close(sid));
 }

@@ -6,9 +6,12 @@ use crate::exec::args::is;
 use crate::exec::error::shown;
 use crate::exec::output::REPLY_BUFFER;
 use crate::exec::session::{Session, SessionId};
+use crate::exec::tracking::Scope;
 use crate::exec::{Args, CmdError, CmdResult, Ctx, Flow, System, pubsub};
 use crate::resp::Proto;
 use crate::util::num;
+
+use super::tracking::redirect_id;
 
 /// What TYPE tells apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +36,7 @@ impl Kind {
         }
     }
 
-    /// There are no links to replicas among the sessions.
+    /// What a client is. One that monitors is normal.
     pub(super) const fn of(session: &Session) -> Self {
         if session.subscriptions.is_some() {
             Self::PubSub
@@ -187,12 +190,13 @@ fn describe(out: &mut String, s: &Session, sys: &System, now: i64, running: Opti
     );
     let _ = writeln!(
         out,
-        "obl={} oll={} omem={} tot-mem={total} events={} cmd={} user={USER} redir=-1 resp={} lib-name={} lib-ver={}",
+        "obl={} oll={} omem={} tot-mem={total} events={} cmd={} user={USER} redir={} resp={} lib-name={} lib-ver={}",
         waiting.in_buffer,
         waiting.blocks,
         waiting.counted,
         if waiting.in_buffer == 0 { "r" } else { "rw" },
         s.last_cmd,
+        redirect_id(s.tracking.as_deref()),
         if s.proto == Proto::Resp3 { 3 } else { 2 },
         text(&s.lib_name),
         text(&s.lib_ver),
@@ -201,10 +205,14 @@ fn describe(out: &mut String, s: &Session, sys: &System, now: i64, running: Opti
 
 /// The letters of field `flags`, in Redis's order.
 fn flags_of(s: &Session) -> String {
+    let tracking = s.tracking.as_deref();
     let flags = [
         (s.subscriptions.is_some(), 'P'),
         (s.multi.is_some(), 'x'),
         (s.blocked.is_some(), 'b'),
+        (tracking.is_some(), 't'),
+        (tracking.is_some_and(|t| t.broken), 'R'),
+        (tracking.is_some_and(|t| t.scope == Scope::Broadcast), 'B'),
         (s.watch.broken, 'd'),
         (s.closing, 'A'),
         (s.peer.unix, 'U'),
