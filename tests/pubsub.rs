@@ -559,7 +559,9 @@ fn the_log_says_who_was_cut_off() {
         Reply::Int(1)
     );
     let log = server.log();
-    let line = log.lines().find(|line| line.contains("output buffer limits"));
+    let line = log
+        .lines()
+        .find(|line| line.contains("output buffer limits"));
     let line = line.unwrap_or_else(|| panic!("{log}"));
     assert!(line.contains(" # Client id="), "{line}");
     assert!(line.contains(" name=deaf "), "{line}");
