@@ -30,6 +30,12 @@ impl Interest {
         }
     }
 
+    /// Whether one of those is interested.
+    #[inline]
+    pub fn has(self, which: Interest) -> bool {
+        self.0 & which.0 != 0
+    }
+
     /// Whether anybody is interested at all.
     pub fn any(self) -> bool {
         self.0 != 0
@@ -41,6 +47,8 @@ impl Interest {
 pub enum What {
     /// The value, the TTL or the existence of the key changed: watchers fail, waiters look again.
     Modified,
+    /// As `Modified`, but time did it and no client.
+    Lapsed,
     /// A notification is due.
     Event(Event),
     /// An edit left an empty collection behind: settle deletes the key, and it counts as deleted from here on.
@@ -103,6 +111,13 @@ impl ChangeLog {
         }
     }
 
+    /// As [`modified`](Self::modified), but time did it: not a change that the command made.
+    pub(crate) fn lapsed(&mut self, db: usize, key: &[u8]) {
+        if self.interest.any() {
+            self.push(db, key, What::Lapsed);
+        }
+    }
+
     pub(crate) fn event(&mut self, db: usize, key: &[u8], event: Event) {
         if self.notify.intersects(event.class) {
             self.push(db, key, What::Event(event));
@@ -113,10 +128,10 @@ impl ChangeLog {
         self.changes.get_mut().push(Change::new(db, key, what));
     }
 
-    /// As [`modified`](Self::modified), by a reader: nothing is counted.
-    pub(super) fn note_modified(&self, db: usize, key: &[u8]) {
+    /// As [`lapsed`](Self::lapsed), by a reader.
+    pub(super) fn note_lapsed(&self, db: usize, key: &[u8]) {
         if self.interest.any() {
-            self.note(db, key, What::Modified);
+            self.note(db, key, What::Lapsed);
         }
     }
 

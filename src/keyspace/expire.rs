@@ -24,10 +24,13 @@ impl Keyspace {
     #[cold]
     pub(super) fn come_upon(&self, index: usize, record: &Record) {
         let key = &record.key;
+        if self.expiry_paused {
+            return;
+        }
         if !self.stale.borrow_mut().insert((index, key.clone())) {
             return;
         }
-        self.log.note_modified(index, key);
+        self.log.note_lapsed(index, key);
         if self.now > record.expire_at {
             self.log.note_event(index, key, Event::EXPIRED);
             return;
@@ -91,7 +94,7 @@ impl Keyspace {
         db.tally.change(hash, before, Measure::of(&record.value));
         self.expired_fields_total += n as u64;
         if n > 0 && !told {
-            self.log.modified(index, key, 0);
+            self.log.lapsed(index, key);
             self.log.event(index, key, Event::HEXPIRED);
         }
         if empty {
@@ -111,8 +114,7 @@ impl Keyspace {
             field: None,
         });
         if !self.is_told(index, key) {
-            // Not a change that the command made, so `dirty` stays.
-            self.log.modified(index, key, 0);
+            self.log.lapsed(index, key);
             self.log.event(index, key, Event::EXPIRED);
         }
     }
@@ -140,7 +142,7 @@ impl Keyspace {
 
     /// The earliest deadline of all keys and fields, if any; the engine wakes for it.
     pub fn next_expiry(&self) -> Option<i64> {
-        if !self.active_expire {
+        if !self.active_expire || self.expiry_paused {
             return None;
         }
         self.dbs.iter().filter_map(Db::first_deadline).min()
@@ -150,7 +152,7 @@ impl Keyspace {
     /// many.
     pub fn expire_due(&mut self, now: i64, limit: usize) -> usize {
         self.now = now;
-        if !self.active_expire {
+        if !self.active_expire || self.expiry_paused {
             return 0;
         }
         let mut n = 0;

@@ -208,6 +208,9 @@ pub struct Keyspace {
     uses: Uses,
     /// Whether keys expire by themselves, without being touched (DEBUG SET-ACTIVE-EXPIRE).
     pub active_expire: bool,
+    /// Whether keys and fields whose time is over are left where they are for now, though nobody sees them (CLIENT
+    /// PAUSE). A write that comes upon one deletes it all the same.
+    pub expiry_paused: bool,
     /// What happened since settle last looked.
     pub log: ChangeLog,
     /// Keys that a reader came upon and that are over, or a part of them. That is in the log already.
@@ -235,6 +238,7 @@ impl Keyspace {
             touch: true,
             uses: Uses::new(random()),
             active_expire: true,
+            expiry_paused: false,
             log: ChangeLog::default(),
             stale: RefCell::default(),
             hits: Cell::new(0),

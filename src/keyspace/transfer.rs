@@ -1,5 +1,7 @@
 //! Whole records and whole databases on the move: RENAME, MOVE, COPY, RESTORE, FLUSHDB, SWAPDB.
 
+use std::fmt::Debug;
+
 use super::event::Event;
 use super::tally::Tally;
 use super::{Keyspace, Record, What};
@@ -16,6 +18,15 @@ pub enum Garbage {
     Value(Value),
     /// The contents of a database.
     Contents(Table<Record>),
+    /// What depended on that.
+    Other(Box<dyn Debug + Send>),
+}
+
+impl Garbage {
+    /// Anything.
+    pub fn other(what: impl Debug + Send + 'static) -> Self {
+        Garbage::Other(Box::new(what))
+    }
 }
 
 /// The name of a key: its database and its bytes.
