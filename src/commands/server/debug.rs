@@ -269,9 +269,12 @@ fn reload(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
             }
         }
         cx.ks.flush(db, false);
+        // No key is new to anybody.
+        let heard = std::mem::take(&mut cx.ks.log.notify);
         for (key, value, deadline) in read {
             cx.ks.restore(&key, value, deadline, None);
         }
+        cx.ks.log.notify = heard;
     }
     cx.ks.select(selected);
     cx.ks.log.dirty = 0;
