@@ -314,7 +314,9 @@ impl Stage {
             return Ok(());
         }
         let [redis, redkeep] = heard.map(|events| show(&events));
-        Err(format!("  events of redis   {redis}\n            redkeep {redkeep}\n"))
+        Err(format!(
+            "  events of redis   {redis}\n            redkeep {redkeep}\n"
+        ))
     }
 
     fn all_blocked(&mut self, got: &[[Option<Reply>; 2]]) -> bool {

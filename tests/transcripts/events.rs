@@ -6,9 +6,7 @@
 
 use super::common::Server;
 use super::common::listener::{Event, Listener, show};
-use super::{
-    File, RESET, Section, Stage, Step, WAYS_OF_REDIS, Way, describe, play, run_corpus,
-};
+use super::{File, RESET, Section, Stage, Step, WAYS_OF_REDIS, Way, describe, play, run_corpus};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -111,14 +109,13 @@ const KNOWN: &[Known] = &[
     },
     Known {
         reason: "Since 7.2 who waited runs its command again when woken, and misses once more what is missing.",
-        holds: |step, theirs, ours| {
-            step.is(&["XADD"]) && theirs == without(ours, &["keymiss"])
-        },
+        holds: |step, theirs, ours| step.is(&["XADD"]) && theirs == without(ours, &["keymiss"]),
     },
     Known {
         reason: "Since 7.2 who waits for several keys is served from the first of them that has something.",
         holds: |step, theirs, ours| {
-            let names = |events: &[Event]| events.iter().map(|e| e.name.clone()).collect::<Vec<_>>();
+            let names =
+                |events: &[Event]| events.iter().map(|e| e.name.clone()).collect::<Vec<_>>();
             step.is(&["EXEC"]) && names(theirs) == names(ours)
         },
     },
