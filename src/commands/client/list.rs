@@ -132,7 +132,14 @@ fn recent_replies(session: &Session, sys: &System, now: i64) -> (usize, usize) {
     let peak = session.net.recent_peak(now, sys.debug.recent_reply_ms());
     let peak = peak.min(REPLY_BUFFER);
     let size = peak.next_power_of_two().max(LEAST);
-    (if sys.debug.reply_size_fixed { REPLY_BUFFER } else { size }, peak)
+    (
+        if sys.debug.reply_size_fixed {
+            REPLY_BUFFER
+        } else {
+            size
+        },
+        peak,
+    )
 }
 
 /// One line of CLIENT LIST. `running` is the command that the client is running, if it is the one that asks.
