@@ -300,7 +300,7 @@ pub fn log(data: &[u8]) {
         let mut pieces = file.chunks(piece).chain([&b""[..]]);
         let mut entries = Vec::new();
         loop {
-            match reader.next() {
+            match reader.next_entry() {
                 Ok(Some(entry)) => entries.push(entry),
                 Ok(None) => match pieces.next() {
                     Some(piece) => reader.feed(piece),
