@@ -59,7 +59,7 @@ impl Server {
                 child,
                 port,
                 dir,
-                name,
+                name: name.clone(),
             };
             if server.answers() {
                 return server;
