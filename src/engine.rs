@@ -20,9 +20,13 @@ use crate::exec;
 use crate::exec::admit::{self, Refusal};
 use crate::exec::busy::{self, BusyGate, BusyRequest};
 use crate::exec::call::{self, Step};
+use crate::exec::declared::ReadDeclared;
 use crate::exec::host::Alone;
-use crate::exec::session::{Peer, SessionId};
+use crate::exec::output;
+use crate::exec::pause::Postponed;
+use crate::exec::session::{Peer, Session, SessionId};
 use crate::exec::txn::{Multi, Queued, Watchers};
+use crate::exec::tracking::{self, Tracking};
 use crate::exec::unit;
 use crate::exec::{
     Action, Args, DebugSwitches, Effects, Host, HostBox, Origin, ScriptCall, ScriptHost,
@@ -30,7 +34,8 @@ use crate::exec::{
 };
 use smallvec::SmallVec;
 
-use crate::keyspace::{Garbage, Keyspace};
+use crate::ds::table::Seed;
+use crate::keyspace::{Garbage, Interest, Keyspace};
 use crate::resp::ReplyBuf;
 use crate::service::config::Settings;
 use crate::service::latency::Latency;
@@ -83,6 +88,21 @@ pub enum Outcome {
     Blocked,
     /// The connection ends after what is to be sent has been sent.
     Close,
+    /// The connection ends at once: what is to be sent is dropped.
+    Cut,
+}
+
+/// What the connection of a client must act on.
+fn outcome_for(session: &Session) -> Outcome {
+    if session.cut_off {
+        Outcome::Cut
+    } else if session.closing {
+        Outcome::Close
+    } else if session.waits() {
+        Outcome::Blocked
+    } else {
+        Outcome::Done
+    }
 }
 
 /// The interpreter of scripts.
@@ -91,6 +111,14 @@ fn script_host() -> Box<dyn ScriptHost> {
     return Box::new(crate::script::LuaHost::new());
     #[cfg(not(feature = "lua"))]
     return Box::new(crate::exec::NoScripts);
+}
+
+/// Reads what a script declares.
+const fn read_declared() -> ReadDeclared {
+    #[cfg(feature = "lua")]
+    return crate::script::declared;
+    #[cfg(not(feature = "lua"))]
+    return |_| None;
 }
 
 /// A whole server without its sockets.
@@ -118,6 +146,7 @@ impl Engine {
         let gate = Arc::new(BusyGate::default());
         let databases = usize::try_from(options.settings.databases).unwrap_or(16);
         let ks = Keyspace::new(databases, || rng.next_u64());
+        let tracking = Tracking::new(Seed::random(|| rng.next_u64()));
         let now_us = options.clock.now_us();
         let registry = commands::registry();
         let stats = Stats::new(registry.len());
@@ -136,12 +165,17 @@ impl Engine {
                 rng,
                 waiters: Waiters::default(),
                 watchers: Watchers::default(),
+                queued: Default::default(),
+                pause: Default::default(),
+                declared: read_declared(),
                 current: None,
                 pubsub: Default::default(),
-                tracking: Default::default(),
+                tracking,
                 monitors: Default::default(),
+                overdue: Default::default(),
                 actions: Vec::new(),
                 scripts: Default::default(),
+                libraries: Default::default(),
                 running: None,
                 gate: Arc::clone(&gate),
                 slowlog: SlowLog::default(),
@@ -199,45 +233,126 @@ impl Engine {
         admit::forget(self.state(), sid);
     }
 
-    /// Runs one command of a client to its end and writes its reply.
+    /// Runs one command of a client to its end and writes its reply, between what came for it before and what comes
+    /// from the command itself.
     pub fn execute(&mut self, sid: SessionId, args: Args<'_>, reply: &mut ReplyBuf) -> Outcome {
-        let step = call::start(self.state(), sid, args, reply, Origin::Client);
-        let blocked = match step {
-            Step::Settled => false,
-            Step::Blocked { .. } => true,
-            Step::Script(call, pending) => {
-                self.run_script(sid, &call, &pending, args, reply);
-                false
-            }
-            Step::Exec(multi, pending) => {
-                self.run_transaction(sid, &multi, reply);
-                call::finish(self.state(), &pending, args, Ok(()), reply);
-                false
-            }
-        };
-        unit::end_unit(self.state());
+        let State {
+            ks, sys, sessions, ..
+        } = self.state();
+        if ks.log.interest.has(Interest::TRACKED) {
+            tracking::shrink(sys, sessions);
+        }
+        sessions.hand_over(sid, reply);
+        let outcome = self.run(sid, args, reply);
+        if outcome != Outcome::Cut {
+            self.state().sessions.hand_over(sid, reply);
+        }
+        outcome
+    }
+
+    /// Runs one command of a client and writes its reply, nothing else: what the client gets without asking
+    /// stays in its outbox.
+    pub fn run(&mut self, sid: SessionId, args: Args<'_>, reply: &mut ReplyBuf) -> Outcome {
+        self.end_pause_if_over();
+        self.run_unit(sid, args, Origin::Client, reply);
+        if self.state().sys.pause.has_ready() {
+            self.run_postponed();
+        }
         if std::mem::take(&mut self.was_busy) {
             // Not before: a transaction goes on behind its script, and nobody may come between.
             for request in self.gate.open() {
                 self.serve_late(request);
             }
         }
-        let state = self.state();
-        match state.sessions.get_mut(sid) {
+        let keeps_limit = self.keeps_limit(sid, reply);
+        if self.state().sys.overdue.has_cut_off() {
+            self.part_with_cut_off();
+        }
+        match self.state().sessions.get(sid) {
             None => Outcome::Close,
-            Some(session) => {
-                if !session.outbox.is_empty() && !blocked {
-                    reply.raw(session.outbox.as_slice());
-                    session.outbox.clear();
-                }
-                if session.closing {
-                    Outcome::Close
-                } else if blocked && session.blocked.is_some() {
-                    Outcome::Blocked
-                } else {
-                    Outcome::Done
-                }
+            Some(_) if !keeps_limit => Outcome::Cut,
+            Some(session) => outcome_for(session),
+        }
+    }
+
+    /// Runs one command of a client, and whatever its end wakes.
+    fn run_unit(&mut self, sid: SessionId, args: Args<'_>, origin: Origin, reply: &mut ReplyBuf) {
+        match call::start(self.state(), sid, args, reply, origin) {
+            Step::Settled | Step::Blocked { .. } | Step::Postponed => {}
+            Step::Script(call, pending) => self.run_script(sid, &call, &pending, args, reply),
+            Step::Exec(multi, pending) => {
+                call::silence(self.state(), sid, pending.mark, reply);
+                self.run_transaction(sid, &multi, reply);
+                call::finish_exec(self.state(), &pending, args, reply);
             }
+        }
+        unit::end_unit(self.state());
+    }
+
+    /// Ends CLIENT PAUSE if its time is over.
+    fn end_pause_if_over(&mut self) {
+        let state = self.state();
+        if state.sys.pause.is_over(state.sys.now_us / 1000) {
+            unit::end_pause(&mut state.ks, &mut state.sys);
+            self.run_postponed();
+        }
+    }
+
+    /// Runs what waited for the end of a pause, in the order in which it came. What must wait anew, because one of
+    /// them began another pause, does.
+    #[cold]
+    fn run_postponed(&mut self) {
+        while self.state().sys.pause.has_ready() {
+            let last = self.state().sys.pause.last_call();
+            while let Some((sid, Postponed { argv, origin, .. })) = {
+                let state = self.state();
+                state.sys.pause.take(&mut state.sessions, last)
+            } {
+                let Some(session) = self.state().sessions.get_mut(sid) else {
+                    continue;
+                };
+                let mut outbox = session.lend_outbox();
+                let args: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
+                self.run_unit(sid, Args::new(&args), origin, &mut outbox);
+                let State { sys, sessions, .. } = self.state();
+                if let Some(session) = sessions.get_mut(sid) {
+                    session.return_outbox(outbox);
+                    output::may_wait(sys, session, sid, 0);
+                    sys.actions.push(Action::Wake(sid));
+                }
+                sessions.recount(sid);
+            }
+        }
+    }
+
+    /// Whether a client may have its replies, together with what waits already. If not they are dropped: it is cut off.
+    fn keeps_limit(&mut self, sid: SessionId, reply: &mut ReplyBuf) -> bool {
+        let State { sys, sessions, .. } = self.state();
+        let Some(session) = sessions.get_mut(sid) else {
+            return true;
+        };
+        let keeps = output::may_wait(sys, session, sid, reply.len()) && !session.cut_off;
+        if !keeps {
+            reply.clear();
+        }
+        keeps
+    }
+
+    /// Parts with clients that had too much output waiting.
+    #[cold]
+    fn part_with_cut_off(&mut self) {
+        let State {
+            ks, sys, sessions, ..
+        } = self.state();
+        for sid in sys.overdue.take_cut_off() {
+            let Some(session) = sessions.get_mut(sid) else {
+                continue;
+            };
+            let text = commands::description(session, sys);
+            tracing::warn!("Client {text} closed for overcoming of output buffer limits.");
+            admit::part(ks, sys, session, sid);
+            session.outbox = ReplyBuf::new(session.proto);
+            sessions.recount(sid);
         }
     }
 
@@ -249,6 +364,8 @@ impl Engine {
             if let Step::Script(call, pending) = step {
                 self.run_script(sid, &call, &pending, args, reply);
             }
+            // Whoever is cut off meanwhile: the transaction is run to its end.
+            self.keeps_limit(sid, reply);
         }
     }
 
@@ -288,14 +405,17 @@ impl Engine {
             return busy::serve(self.state(), request);
         };
         let mut reply = ReplyBuf::new(self.proto_of(sid));
-        for argv in &requests {
+        let mut requests = requests.into_iter();
+        for argv in requests.by_ref() {
             let args: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
             if !args.is_empty() && self.execute(sid, Args::new(&args), &mut reply) != Outcome::Done
             {
                 break;
             }
         }
-        done(busy::answer(self.state(), sid, reply));
+        let mut served = busy::answer(self.state(), sid, reply);
+        served.unserved = requests.collect();
+        done(served);
     }
 
     fn proto_of(&mut self, sid: SessionId) -> crate::resp::Proto {
@@ -306,26 +426,22 @@ impl Engine {
     }
 
     /// Moves what waits in a client's outbox to `out`; returns the outcome its connection must act on.
-    pub fn take_output(&mut self, sid: SessionId, out: &mut Vec<u8>) -> Outcome {
-        let Some(session) = self.state().sessions.get_mut(sid) else {
-            return Outcome::Close;
+    pub fn take_output(&mut self, sid: SessionId, out: &mut ReplyBuf) -> Outcome {
+        let sessions = &mut self.state().sessions;
+        sessions.hand_over(sid, out);
+        let Some(session) = sessions.get(sid) else {
+            return Outcome::Cut;
         };
-        if !session.outbox.is_empty() {
-            out.extend_from_slice(session.outbox.as_slice());
-            session.outbox.clear();
-        }
-        if session.closing {
-            Outcome::Close
-        } else if session.blocked.is_some() {
-            Outcome::Blocked
-        } else {
-            Outcome::Done
-        }
+        outcome_for(session)
     }
 
-    /// Takes what the outside must do.
+    /// Ends a batch of commands: takes what the outside must do.
     pub fn take_actions(&mut self) -> Vec<Action> {
-        std::mem::take(&mut self.state().sys.actions)
+        let State { sys, sessions, .. } = self.state();
+        if sys.tracking.is_due() {
+            tracking::broadcast(sys, sessions);
+        }
+        std::mem::take(&mut sys.actions)
     }
 
     /// Takes what was deleted and is still to be dropped: best done without the lock.
@@ -337,9 +453,11 @@ impl Engine {
     pub fn tick(&mut self) {
         self.refresh_time();
         drop(self.take_garbage());
+        self.end_pause_if_over();
         let state = self.state();
         if !state.sys.debug.cron_paused {
             unit::expire_keys(state, EXPIRE_BATCH);
+            tracking::tick(&mut state.sys, &mut state.sessions);
         }
         unit::expire_waits(state);
         let now = state.sys.now_us / 1000;
@@ -349,6 +467,10 @@ impl Engine {
             .sys
             .actions
             .extend(idle.into_iter().map(Action::Close));
+        output::look_again(&mut state.sys, &mut state.sessions, now);
+        if state.sys.overdue.has_cut_off() {
+            self.part_with_cut_off();
+        }
     }
 
     /// When [`tick`](Self::tick) has something to do next, in unix milliseconds.
@@ -359,9 +481,16 @@ impl Engine {
                 .ks
                 .next_expiry()
                 .filter(|_| !state.sys.debug.cron_paused),
+            state
+                .sys
+                .tracking
+                .next_tick(state.sys.cfg.tracking_table_max_keys)
+                .filter(|_| !state.sys.debug.cron_paused),
             state.sys.waiters.next_deadline(),
+            state.sys.pause.current().map(|(_, until)| until),
             state.sys.stats.next_tick(),
             state.sessions.next_idle_check(state.sys.cfg.timeout),
+            state.sys.overdue.next_look(),
         ]
         .into_iter()
         .flatten()

@@ -51,9 +51,9 @@ impl Stage {
 
     /// What a client that waited has got.
     fn got(&mut self, client: &str) -> String {
-        let mut out = Vec::new();
+        let mut out = ReplyBuf::new(Proto::Resp2);
         self.engine.take_output(self.clients[client], &mut out);
-        plain(&out)
+        plain(out.as_slice())
     }
 
     fn advance(&mut self, ms: i64) {

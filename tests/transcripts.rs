@@ -38,6 +38,8 @@
 )]
 
 mod common;
+#[path = "transcripts/events.rs"]
+mod events;
 
 use common::client::Got;
 use common::node::Node;
@@ -593,6 +595,14 @@ fn run_corpus(old: bool, run: impl Fn(&File) -> String + Sync) {
 
 type Fixes = Vec<(std::ops::Range<usize>, String)>;
 
+/// What makes a server empty.
+const RESET: [&str; 4] = [
+    "FLUSHALL",
+    "SCRIPT FLUSH",
+    "FUNCTION FLUSH",
+    "CONFIG RESETSTAT",
+];
+
 /// How long a reply may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -653,7 +663,7 @@ fn with_times(arg: &[u8]) -> Option<Vec<u8>> {
 fn replay(server: &Server, section: &Section, way: Way, mut fixes: Option<&mut Fixes>) -> String {
     let mut report = String::new();
     let mut admin = server.client();
-    for line in ["FLUSHALL", "SCRIPT FLUSH", "CONFIG RESETSTAT"] {
+    for line in RESET {
         admin.run(line);
     }
     if way == Way::Tight {
@@ -714,7 +724,7 @@ fn replay_inside(server: &redkeep::Server, section: &Section) -> String {
     let mut report = String::new();
     let mut clients: BTreeMap<&str, redkeep::Client> = BTreeMap::new();
     let mut admin = server.client().unwrap();
-    for line in ["FLUSHALL", "SCRIPT FLUSH", "CONFIG RESETSTAT"] {
+    for line in RESET {
         admin.call(line.split(' ')).unwrap();
     }
     for step in &section.steps {

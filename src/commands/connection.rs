@@ -272,6 +272,7 @@ fn reset(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
     cx.sys.monitors.remove(&cx.sid);
     if let Some(session) = cx.sessions.get_mut(cx.sid) {
         cx.sys.pubsub.forget(session, cx.sid);
+        cx.sys.tracking.disable(session);
         // The library's name stays: RESET is something that libraries send.
         session.authenticated = open || session.peer.trusted;
         session.reset();

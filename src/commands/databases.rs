@@ -3,7 +3,7 @@
 use crate::ds::bytes::SmallBytes;
 use crate::exec::args::{Cursor, int, is};
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow};
-use crate::keyspace::Keyspace;
+use crate::keyspace::{Keyspace, Record};
 use crate::spec::{Group, Propagate, category, flag};
 use crate::util::glob;
 
@@ -184,10 +184,11 @@ fn scan(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
         Ok(mine)
     })?;
     let mut found = Vec::new();
-    let next = cx.ks.scan(cursor, count, |record| {
+    // Of which type a key is comes last: one whose time is over is found out before.
+    let fits = |record: &Record| wanted.takes(record.key());
+    let next = cx.ks.scan(cursor, count, fits, |record| {
         // A type that does not exist is one that no key has.
-        let of_type = type_name.is_none_or(|name| is(name, record.value().type_name()));
-        if of_type && wanted.takes(record.key()) {
+        if type_name.is_none_or(|name| is(name, record.value().type_name())) {
             found.push(SmallBytes::from(record.key()));
         }
     });

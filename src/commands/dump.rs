@@ -120,7 +120,7 @@ pub(super) fn load(cx: &Ctx<'_>, object: &[u8]) -> Result<Read, Refused> {
 /// The time of what is restored is over: it takes the place of what was there all the same.
 fn put_nothing(cx: &mut Ctx<'_>, key: &[u8]) {
     let later = cx.sys.cfg.lazyfree_lazy_server_del;
-    if cx.ks.delete(key, Event::DEL) {
+    if cx.ks.discard(key, Event::DEL) {
         let command: &[u8] = if later { b"UNLINK" } else { b"DEL" };
         cx.fx.push(&[command, key]);
     }

@@ -8,6 +8,7 @@ mod databases;
 mod draws;
 mod dump;
 mod expire;
+mod function;
 mod geo;
 mod hash;
 mod hll;
@@ -15,6 +16,7 @@ mod introspect;
 mod keys;
 mod lcs;
 mod list;
+mod monitor;
 mod object;
 mod pubsub;
 mod script;
@@ -30,6 +32,8 @@ mod txn;
 mod zset;
 
 use std::sync::OnceLock;
+
+pub(crate) use client::description;
 
 use crate::exec::{Command, Handler};
 use crate::spec::Registry;
@@ -73,7 +77,9 @@ const FAMILIES: &[&[Command]] = &[
     sort::COMMANDS,
     dump::COMMANDS,
     script::COMMANDS,
+    function::COMMANDS,
     pubsub::COMMANDS,
+    monitor::COMMANDS,
     server::COMMANDS,
     server::config::COMMANDS,
     server::debug::COMMANDS,

@@ -86,7 +86,7 @@ fn about(
 ) -> CmdResult {
     let told = cx
         .ks
-        .read_meta(args.at(2))
+        .inspect(args.at(2))
         .map(|r| tell(cx, r))
         .transpose()?;
     match told {
@@ -96,7 +96,7 @@ fn about(
 }
 
 fn encoding(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    match cx.ks.read_meta(args.at(2)) {
+    match cx.ks.inspect(args.at(2)) {
         Some(record) => cx.reply.bulk(record.value().encoding().as_bytes()),
         None => cx.reply.null(),
     }

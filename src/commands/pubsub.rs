@@ -1,6 +1,9 @@
 //! Publish and subscribe.
 
+use crate::ds::bytes::SmallBytes;
+use crate::exec::notify;
 use crate::exec::pubsub::{self, Kind};
+use crate::exec::session::ReplyMode;
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, Handler};
 use crate::spec::{Group, KeySpec, Propagate, flag};
 use crate::util::glob;
@@ -168,48 +171,56 @@ fn sunsubscribe(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 }
 
 fn begin(cx: &mut Ctx<'_>, args: Args<'_>, kind: Kind) -> CmdResult {
-    let Some(session) = cx.sessions.get_mut(cx.sid) else {
-        return Ok(Flow::Done);
-    };
     for name in args.from(1) {
+        let Some(session) = cx.sessions.get_mut(cx.sid) else {
+            break;
+        };
         cx.sys.pubsub.subscribe(session, cx.sid, kind, name);
-        let left = session.subscriptions.as_ref().map_or(0, |s| s.count(kind));
-        cx.reply.push(3);
-        cx.reply.bulk(words(kind).0.as_bytes());
-        cx.reply.bulk(name);
-        cx.reply.int(left as i64);
+        tell(cx, kind, words(kind).0, Some(name));
     }
+    notify::listen(cx.ks, cx.sys);
     Ok(Flow::Done)
 }
 
 fn end(cx: &mut Ctx<'_>, args: Args<'_>, kind: Kind) -> CmdResult {
-    let Some(session) = cx.sessions.get_mut(cx.sid) else {
+    let Some(session) = cx.sessions.get(cx.sid) else {
         return Ok(Flow::Done);
     };
-    let mut names: Vec<Vec<u8>> = args.from(1).iter().map(|name| name.to_vec()).collect();
-    if names.is_empty() {
-        let all = session.subscriptions.iter().flat_map(|s| s.of(kind));
-        names = all.map(|name| name.to_vec()).collect();
-    }
-    let nothing = names.is_empty();
-    let count = |s: &crate::exec::Session| {
-        let subscriptions = s.subscriptions.as_ref();
-        subscriptions.map_or(0, |s| s.count(kind)) as i64
+    let all: Vec<SmallBytes> = match &session.subscriptions {
+        Some(subscriptions) if args.len() == 1 => subscriptions.of(kind).iter().cloned().collect(),
+        _ => Vec::new(),
     };
-    for name in &names {
-        cx.sys.pubsub.unsubscribe(session, cx.sid, kind, name);
-        cx.reply.push(3);
-        cx.reply.bulk(words(kind).1.as_bytes());
-        cx.reply.bulk(name);
-        cx.reply.int(count(session));
+    let names = args.from(1).iter().copied();
+    for name in names.chain(all.iter().map(SmallBytes::as_slice)) {
+        if let Some(session) = cx.sessions.get_mut(cx.sid) {
+            cx.sys.pubsub.unsubscribe(session, cx.sid, kind, name);
+        }
+        tell(cx, kind, words(kind).1, Some(name));
     }
-    if nothing {
-        cx.reply.push(3);
-        cx.reply.bulk(words(kind).1.as_bytes());
-        cx.reply.null();
-        cx.reply.int(count(session));
+    if args.len() == 1 && all.is_empty() {
+        tell(cx, kind, words(kind).1, None);
     }
     Ok(Flow::Done)
+}
+
+/// Tells the client of a subscription or its end, and how many are left. This is a push, which CLIENT REPLY does not
+/// hold back.
+fn tell(cx: &mut Ctx<'_>, kind: Kind, word: &str, name: Option<&[u8]>) {
+    let Some(session) = cx.sessions.get_mut(cx.sid) else {
+        return;
+    };
+    let left = session.subscriptions.as_ref().map_or(0, |s| s.count(kind));
+    let out = match session.reply_mode {
+        ReplyMode::On => &mut *cx.reply,
+        _ => &mut session.outbox,
+    };
+    out.push(3);
+    out.bulk(word.as_bytes());
+    match name {
+        Some(name) => out.bulk(name),
+        None => out.null(),
+    }
+    out.int(i64::try_from(left).unwrap_or(i64::MAX));
 }
 
 fn publish(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
@@ -235,7 +246,7 @@ fn active(cx: &mut Ctx<'_>, args: Args<'_>, kind: Kind) -> CmdResult {
         return Err(CmdError::subcommand_arity("pubsub", args.at(1)));
     }
     let pattern = args.get(2);
-    let fits = |name: &&crate::ds::bytes::SmallBytes| {
+    let fits = |name: &&SmallBytes| {
         pattern.is_none_or(|pattern| glob::matches(pattern, name, false))
     };
     let names: Vec<_> = cx.sys.pubsub.channels(kind).filter(fits).collect();

@@ -1,7 +1,7 @@
 //! Scripts: running them and the cache of them. The interpreter itself is the script host.
 
-use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, ScriptCall};
-use crate::spec::{Group, KeySpec, Propagate, flag};
+use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, ScriptCall, busy};
+use crate::spec::{Code, Group, KeySpec, Propagate, flag};
 
 const COST: &str = "Depends on the script";
 
@@ -21,6 +21,7 @@ pub(super) const COMMANDS: &[Command] = &[
             flag::NO_MANDATORY_KEYS,
             flag::STALE,
         ])
+        .runs(Code::Text)
         .keys(KEYS)
         .syntax("script numkeys:int [key:key...=numkeys] [arg...]")
         .summary("Run a script given by its text.")
@@ -36,6 +37,7 @@ pub(super) const COMMANDS: &[Command] = &[
             flag::NO_MANDATORY_KEYS,
             flag::STALE,
         ])
+        .runs(Code::Sha)
         .keys(KEYS)
         .syntax("sha1 numkeys:int [key:key...=numkeys] [arg...]")
         .summary("Run a cached script, given by its SHA1.")
@@ -51,6 +53,7 @@ pub(super) const COMMANDS: &[Command] = &[
             flag::NO_MANDATORY_KEYS,
             flag::STALE,
         ])
+        .runs(Code::Sha)
         .keys(KEYS_RO)
         .syntax("sha1 numkeys:int [key:key...=numkeys] [arg...]")
         .summary("Run a cached script that may not write, given by its SHA1.")
@@ -66,6 +69,7 @@ pub(super) const COMMANDS: &[Command] = &[
             flag::NO_MANDATORY_KEYS,
             flag::STALE,
         ])
+        .runs(Code::Text)
         .keys(KEYS_RO)
         .syntax("script numkeys:int [key:key...=numkeys] [arg...]")
         .summary("Run a script that may not write, given by its text.")
@@ -217,19 +221,8 @@ fn flush(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 }
 
 fn kill(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
-    match &mut cx.sys.running {
-        None => Err(CmdError::fixed(
-            "NOTBUSY No scripts in execution right now.",
-        )),
-        Some(running) if running.wrote => Err(CmdError::fixed(
-            "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait \
-             the script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.",
-        )),
-        Some(running) => {
-            running.killed = true;
-            cx.ok()
-        }
-    }
+    busy::kill(cx.sys, false)?;
+    cx.ok()
 }
 
 fn debug(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {

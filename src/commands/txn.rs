@@ -84,13 +84,14 @@ pub(super) const COMMANDS: &[Command] = &[
 ];
 
 fn multi(cx: &mut Ctx<'_>, _args: Args<'_>) -> CmdResult {
+    let multi = Multi::new(&cx.sys.queued);
     let Some(session) = cx.session() else {
         return cx.ok();
     };
     if session.multi.is_some() {
         return Err(CmdError::fixed("ERR MULTI calls can not be nested"));
     }
-    session.multi = Some(Box::new(Multi::default()));
+    session.multi = Some(Box::new(multi));
     cx.ok()
 }
 

@@ -1,15 +1,19 @@
 //! A client inside of the process.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+use super::message::{Message, is_push};
 use super::node::{LockError, Node, Posted, Wake};
 use crate::engine::Outcome;
 use crate::exec::busy::{BusyRequest, Served};
+use crate::exec::output::Unsent;
 use crate::exec::session::Peer;
-use crate::exec::{Args, SessionId};
+use crate::exec::{Args, Argv, SessionId};
 use crate::resp::{ParseError, Proto, ReplyBuf, Value, parse_reply};
 
 /// Why a call has no reply.
@@ -44,13 +48,24 @@ impl From<ParseError> for CallError {
 /// A client of a server in the same process: commands go through the pipeline that they take from a socket.
 ///
 /// A call runs on the calling thread and may block it: blocking commands do, and so does a script of somebody else.
+///
+/// What the client gets without asking, such as messages of channels that it subscribed to, is kept in order for
+/// [`next_message`](Self::next_message).
 pub struct Client {
     node: Node,
     sid: SessionId,
     bell: Arc<Bell>,
-    reply: ReplyBuf,
-    /// Bytes of replies that were not asked for yet.
-    rest: Vec<u8>,
+    /// What was received last, until it is sorted.
+    received: ReplyBuf,
+    /// What came without being asked for, with its size in bytes.
+    messages: VecDeque<(Value, usize)>,
+    /// Bytes of those. Whoever never fetches them is cut off in the end, as is a connection that does not read.
+    held: usize,
+    unsent: Unsent,
+    /// Requests that a busy script has not answered yet.
+    posted: usize,
+    /// The command waits for a key.
+    blocked: bool,
     closed: bool,
 }
 
@@ -68,12 +83,14 @@ impl Client {
     /// # Errors
     /// When it has stopped.
     pub fn connect(node: &Node) -> Result<Self, CallError> {
+        let unsent = node.unsent();
         let peer = Peer {
             addr: "in-process:0".into(),
             laddr: "in-process:0".into(),
             fd: -1,
             local: true,
             trusted: true,
+            unsent: unsent.clone(),
             ..Peer::default()
         };
         let sid = join(node, &peer)?;
@@ -83,13 +100,20 @@ impl Client {
             node: node.clone(),
             sid,
             bell,
-            reply: ReplyBuf::new(Proto::Resp2),
-            rest: Vec::new(),
+            received: ReplyBuf::new(Proto::Resp2),
+            messages: VecDeque::new(),
+            held: 0,
+            unsent,
+            posted: 0,
+            blocked: false,
             closed: false,
         })
     }
 
     /// Runs a command and waits for its reply. An error reply is a [`Value::Error`].
+    ///
+    /// Where a command has several replies (SUBSCRIBE with several channels), this is the first; the others come as
+    /// messages.
     ///
     /// # Errors
     /// When the server has stopped, or the connection is closed.
@@ -106,83 +130,178 @@ impl Client {
         if self.closed {
             return Err(CallError::Closed);
         }
-        let mut waiting = self.send(&args)?;
+        let mut reply = self.send(&args)?;
+        while reply.is_none() && (self.blocked || self.posted > 0) && !self.closed {
+            self.bell.wait(None);
+            self.receive()?;
+            reply = self.sort(None)?;
+        }
+        match reply {
+            Some(reply) => Ok(reply),
+            None if self.closed => Err(CallError::Closed),
+            None => Err(CallError::Unreadable("the command answers nothing".into())),
+        }
+    }
+
+    /// The next thing that comes without being asked for: what is published to a channel that this client subscribed
+    /// to, say. Waits for it up to `timeout`, or for ever.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use redkeep::embed::Message;
+    ///
+    /// let server = redkeep::Server::builder().start()?;
+    /// let (mut reader, mut writer) = (server.client()?, server.client()?);
+    /// reader.call(["SUBSCRIBE", "orders"])?;
+    /// writer.call(["PUBLISH", "orders", "4711"])?;
+    /// match reader.next_message(Some(Duration::from_secs(1)))? {
+    ///     Some(Message::Published { channel, text, .. }) => {
+    ///         assert_eq!((&channel[..], &text[..]), (&b"orders"[..], &b"4711"[..]));
+    ///     }
+    ///     other => panic!("{other:?}"),
+    /// }
+    /// assert_eq!(reader.next_message(Some(Duration::ZERO))?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the server has stopped, or the connection is closed, and everything that came before was fetched.
+    pub fn next_message(&mut self, timeout: Option<Duration>) -> Result<Option<Message>, CallError> {
+        let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut in_time = true;
         loop {
-            if let Some(value) = self.next_reply()? {
-                return Ok(value);
+            if let Some((value, bytes)) = self.messages.pop_front() {
+                self.hold(self.held - bytes);
+                return Ok(Some(Message::from(value)));
             }
             if self.closed {
                 return Err(CallError::Closed);
             }
-            if !waiting {
-                return Err(CallError::Unreadable("the command answers nothing".into()));
+            self.receive()?;
+            // A reply belongs to no call any more.
+            if let Some(value) = self.sort(None)? {
+                return Ok(Some(Message::from(value)));
             }
-            self.bell.wait();
-            waiting = self.receive()?;
+            if !in_time && self.messages.is_empty() && !self.closed {
+                return Ok(None);
+            }
+            if self.messages.is_empty() && !self.closed {
+                in_time = self.bell.wait(until);
+            }
         }
     }
 
-    /// Runs a command; returns whether its reply is still to come.
-    fn send(&mut self, args: &[&[u8]]) -> Result<bool, CallError> {
+    fn hold(&mut self, bytes: usize) {
+        self.held = bytes;
+        self.unsent.set(bytes);
+    }
+
+    /// Runs a command; returns its reply, if that is not still to come.
+    fn send(&mut self, args: &[&[u8]]) -> Result<Option<Value>, CallError> {
+        let node = self.node.clone();
         loop {
-            match self.node.lock() {
+            match node.lock() {
                 Ok(mut engine) => {
+                    let out = &mut self.received;
+                    engine.take_output(self.sid, out);
                     if let Some(session) = engine.state().sessions.get(self.sid) {
-                        self.reply.set_proto(session.proto);
+                        out.set_proto(session.proto);
                     }
-                    let outcome = engine.execute(self.sid, Args::new(args), &mut self.reply);
+                    let before = out.len();
+                    let outcome = engine.run(self.sid, Args::new(args), out);
+                    let reply_at = (out.len() > before).then_some(before);
+                    if outcome != Outcome::Cut {
+                        engine.take_output(self.sid, out);
+                    }
                     drop(engine);
-                    self.rest.extend_from_slice(self.reply.as_slice());
-                    self.reply.clear();
-                    self.closed = outcome == Outcome::Close;
-                    return Ok(outcome == Outcome::Blocked);
+                    self.enter(outcome);
+                    return self.sort(reply_at);
                 }
                 Err(LockError::Stopped) => return Err(CallError::Stopped),
                 Err(LockError::Busy) => {
-                    let bell = Arc::clone(&self.bell);
-                    let request = BusyRequest::Run {
-                        sid: self.sid,
-                        requests: vec![args.iter().map(|arg| arg.to_vec()).collect()],
-                        done: Box::new(move |served| bell.serve(served)),
-                    };
-                    if let Posted::Yes = self.node.post(request) {
-                        return Ok(true);
+                    let argv = args.iter().map(|arg| arg.to_vec()).collect();
+                    if self.post(vec![argv]) {
+                        return Ok(None);
                     }
                 }
             }
         }
     }
 
-    /// Takes what came meanwhile; returns whether a reply is still to come.
-    fn receive(&mut self) -> Result<bool, CallError> {
+    /// Takes what came meanwhile.
+    fn receive(&mut self) -> Result<(), CallError> {
         let node = self.node.clone();
-        let locked = node.lock();
-        // Looked at with the lock held: an answer to what was posted is there before the lock is free.
-        if let Some(served) = self.bell.served() {
-            self.rest.extend_from_slice(&served.bytes);
-            self.closed = served.closing;
-            return Ok(served.blocked);
-        }
-        match locked {
-            Ok(mut engine) => {
-                let outcome = engine.take_output(self.sid, &mut self.rest);
-                self.closed = outcome == Outcome::Close;
-                Ok(outcome == Outcome::Blocked)
+        loop {
+            let locked = node.lock();
+            // Looked at with the lock held: an answer to what was posted is there before the lock is free.
+            for served in self.bell.served() {
+                self.posted = self.posted.saturating_sub(1);
+                self.received.raw(&served.bytes);
+                self.closed |= served.closing;
+                self.blocked = served.blocked;
             }
-            Err(LockError::Stopped) => Err(CallError::Stopped),
-            Err(LockError::Busy) => Ok(true),
+            match locked {
+                Ok(mut engine) => {
+                    let outcome = engine.take_output(self.sid, &mut self.received);
+                    self.enter(outcome);
+                }
+                Err(LockError::Stopped) if self.received.is_empty() => {
+                    return Err(CallError::Stopped);
+                }
+                Err(LockError::Stopped) => {}
+                Err(LockError::Busy) => {
+                    // Whatever there is must be asked for: nobody rings twice.
+                    if self.posted == 0 && !self.post(Vec::new()) {
+                        continue;
+                    }
+                }
+            }
+            return Ok(());
         }
     }
 
-    /// The next reply that has arrived. Pushes answer no call and are passed over.
-    fn next_reply(&mut self) -> Result<Option<Value>, CallError> {
-        while let Some((value, used)) = parse_reply(&self.rest)? {
-            self.rest.drain(..used);
-            if !matches!(value, Value::Push(_)) {
-                return Ok(Some(value));
+    fn enter(&mut self, outcome: Outcome) {
+        self.closed |= matches!(outcome, Outcome::Close | Outcome::Cut);
+        self.blocked = outcome == Outcome::Blocked;
+    }
+
+    /// Posts requests to a busy script; whether there is one.
+    fn post(&mut self, requests: Vec<Argv>) -> bool {
+        let bell = Arc::clone(&self.bell);
+        let request = BusyRequest::Run {
+            sid: self.sid,
+            requests,
+            done: Box::new(move |served| bell.serve(served)),
+        };
+        let posted = matches!(self.node.post(request), Posted::Yes);
+        self.posted += usize::from(posted);
+        posted
+    }
+
+    /// Sorts what was received into messages and a reply. The reply is what begins at byte `reply_at`, or else the
+    /// first that is no push.
+    fn sort(&mut self, reply_at: Option<usize>) -> Result<Option<Value>, CallError> {
+        let mut reply = None;
+        let mut at = 0;
+        while let Some(rest @ [_, ..]) = self.received.as_slice().get(at..) {
+            let Some((value, used)) = parse_reply(rest)? else {
+                break;
+            };
+            let is_reply = match reply_at {
+                Some(start) => at == start,
+                None => reply.is_none() && !is_push(&value),
+            };
+            at += used;
+            if is_reply {
+                reply = Some(value);
+            } else {
+                self.messages.push_back((value, used));
+                self.held += used;
             }
         }
-        Ok(None)
+        self.received.clear();
+        self.hold(self.held);
+        Ok(reply)
     }
 }
 
@@ -227,25 +346,33 @@ struct Bell {
 #[derive(Default)]
 struct Rung {
     news: bool,
-    served: Option<Served>,
+    served: Vec<Served>,
 }
 
 impl Bell {
-    fn wait(&self) {
+    /// Waits for news, up to a moment or for ever; whether there is some.
+    fn wait(&self, until: Option<Instant>) -> bool {
         let mut rung = self.rung.lock();
         while !rung.news {
-            self.condvar.wait(&mut rung);
+            match until {
+                None => self.condvar.wait(&mut rung),
+                Some(until) if self.condvar.wait_until(&mut rung, until).timed_out() => {
+                    return std::mem::take(&mut rung.news);
+                }
+                Some(_) => {}
+            }
         }
         rung.news = false;
+        true
     }
 
     fn serve(&self, served: Served) {
-        self.rung.lock().served = Some(served);
+        self.rung.lock().served.push(served);
         self.wake();
     }
 
-    fn served(&self) -> Option<Served> {
-        self.rung.lock().served.take()
+    fn served(&self) -> Vec<Served> {
+        std::mem::take(&mut self.rung.lock().served)
     }
 }
 

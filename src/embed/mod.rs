@@ -1,7 +1,9 @@
 //! A server inside of this process: the engine behind its lock, and a client that needs no socket.
 
 mod client;
+mod message;
 mod node;
 
 pub use client::{CallError, Client};
+pub use message::Message;
 pub use node::{Event, Held, LockError, Node, Posted, Wake};

@@ -16,6 +16,7 @@ use parking_lot::{Mutex, MutexGuard, RwLock};
 use crate::engine::Engine;
 use crate::exec::busy::{BusyGate, BusyRequest};
 use crate::exec::host::Alone;
+use crate::exec::output::{Unsent, UnsentTotal};
 use crate::exec::{Action, HostBox, SessionId};
 
 /// How long to wait for the lock before looking whether a script is busy.
@@ -23,7 +24,8 @@ const PATIENCE: Duration = Duration::from_millis(5);
 
 /// What a client's connection is woken by.
 pub trait Wake: Send + Sync {
-    /// There is output, or the connection must end. Called without the lock, and more often than needed.
+    /// There is output, or the connection must end. Called without the engine's lock, and more often than needed; it must
+    /// not call the node.
     fn wake(&self);
 }
 
@@ -74,6 +76,7 @@ type Listener = Box<dyn Fn(Event) + Send + Sync>;
 
 struct Inner {
     engine: Mutex<Engine>,
+    unsent: UnsentTotal,
     gate: Arc<BusyGate>,
     /// By slot of the session. A slot that was reused wakes a stranger, who finds nothing to do.
     wakers: RwLock<Vec<Option<Arc<dyn Wake>>>>,
@@ -98,11 +101,13 @@ impl std::fmt::Debug for Held<'_> {
 
 impl Node {
     /// Puts an engine behind a lock.
-    pub fn new(engine: Engine) -> Self {
+    pub fn new(mut engine: Engine) -> Self {
         let gate = engine.gate();
+        let unsent = engine.state().sessions.unsent().clone();
         Self {
             inner: Arc::new(Inner {
                 engine: Mutex::new(engine),
+                unsent,
                 gate,
                 wakers: RwLock::default(),
                 driver_waits_for: AtomicI64::new(i64::MIN),
@@ -161,6 +166,11 @@ impl Node {
                 return Ok(engine);
             }
         }
+    }
+
+    /// Tells the engine what a further connection holds of its client's output.
+    pub fn unsent(&self) -> Unsent {
+        self.inner.unsent.connection()
     }
 
     /// Posts something to the script that is busy.
@@ -261,14 +271,16 @@ impl Node {
 
     #[cold]
     fn act(&self, actions: Vec<Action>) {
+        let wakers = self.inner.wakers.read();
+        let woken = actions.iter().filter_map(|action| match action {
+            Action::Wake(sid) | Action::Close(sid) => wakers.get(sid.0)?.as_ref(),
+            Action::Shutdown | Action::Reconfigure(_) => None,
+        });
+        woken.for_each(|waker| waker.wake());
+        drop(wakers);
         for action in actions {
             match action {
-                Action::Wake(sid) | Action::Close(sid) => {
-                    let waker = self.inner.wakers.read().get(sid.0).cloned().flatten();
-                    if let Some(waker) = waker {
-                        waker.wake();
-                    }
-                }
+                Action::Wake(_) | Action::Close(_) => {}
                 Action::Shutdown => self.tell(Event::Shutdown),
                 Action::Reconfigure(_) => {}
             }

@@ -1,7 +1,8 @@
 //! Who is let in, and who is let go.
 
-use super::State;
-use super::session::{Peer, SessionId};
+use super::session::{Peer, Session, SessionId, Sessions};
+use super::{Action, State, System};
+use crate::keyspace::Keyspace;
 
 /// Why a client is not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -42,18 +43,34 @@ pub fn connect(state: &mut State, peer: Peer) -> SessionId {
     state.sessions.connect(peer, open, now)
 }
 
-/// Takes a client out of everything that knows it.
+/// Takes a client out of everything that knows it: its connection has ended.
 pub fn forget(state: &mut State, sid: SessionId) {
-    let Some(mut session) = state.sessions.remove(sid) else {
-        return;
-    };
-    state.sys.pubsub.forget(&mut session, sid);
-    state.sys.monitors.remove(&sid);
-    if let Some(blocked) = session.blocked {
-        state.sys.waiters.remove(sid, &blocked);
+    if let Some(mut session) = state.sessions.remove(sid) {
+        part(&state.ks, &mut state.sys, &mut session, sid);
     }
-    state
-        .sys
-        .watchers
-        .release(&mut session.watch, &state.ks, sid);
+}
+
+/// Counts a client as gone at once, whatever it waits for or had still to be sent, and ends its connection.
+pub(crate) fn expel(sys: &mut System, sessions: &mut Sessions, ks: &Keyspace, sid: SessionId) {
+    if let Some(session) = sessions.expel(sid) {
+        part(ks, sys, session, sid);
+        session.closing = true;
+        session.cut_off = true;
+        session.outbox.clear();
+        sessions.recount(sid);
+        sys.actions.push(Action::Close(sid));
+    }
+}
+
+/// Takes a client out of everything that knows it. If it is to go, its session stays until its connection has ended.
+pub(crate) fn part(ks: &Keyspace, sys: &mut System, session: &mut Session, sid: SessionId) {
+    sys.pubsub.forget(session, sid);
+    sys.monitors.remove(&sid);
+    sys.tracking.leave(session);
+    sys.pause.forget(session);
+    if let Some(blocked) = session.blocked.take() {
+        sys.waiters.remove(sid, &blocked);
+    }
+    session.multi = None;
+    sys.watchers.release(&mut session.watch, ks, sid);
 }

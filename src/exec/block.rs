@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::args::Argv;
 use super::error::CmdError;
 use super::session::{SessionId, Sessions};
-use super::{Action, Entry, System};
+use super::{Action, Entry, System, tracking};
 use crate::ds::bytes::SmallBytes;
 use crate::resp::ReplyBuf;
 use crate::util::ext80::Ext80;
@@ -264,6 +264,7 @@ pub fn unblock(sys: &mut System, sessions: &mut Sessions, sid: SessionId, how: U
     sys.waiters.remove(sid, &blocked);
     sys.stats
         .called(blocked.row.id.index(), 0, how == Unblock::Error);
+    tracking::spend_caching(session, Some(blocked.row));
     let mark = session.outbox.mark();
     match how {
         Unblock::Timeout => blocked.block.timeout_reply.write(&mut session.outbox),
@@ -276,6 +277,7 @@ pub fn unblock(sys: &mut System, sessions: &mut Sessions, sid: SessionId, how: U
         session.outbox.rollback(mark);
     }
     sys.actions.push(Action::Wake(sid));
+    sessions.recount(sid);
     true
 }
 

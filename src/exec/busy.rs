@@ -16,7 +16,7 @@ use super::admit::{self, Refusal};
 use super::args::{Args, Argv};
 use super::call::{self, Step};
 use super::session::{Peer, SessionId};
-use super::{Origin, State};
+use super::{CmdError, Origin, RunningScript, State, System, output};
 use crate::resp::ReplyBuf;
 
 /// What a connection wants while a script is busy.
@@ -50,6 +50,8 @@ pub struct Served {
     pub closing: bool,
     /// The client waits for a key.
     pub blocked: bool,
+    /// The commands behind the one that it waits in: they are still to be run.
+    pub unserved: Vec<Argv>,
 }
 
 impl std::fmt::Debug for BusyRequest {
@@ -143,10 +145,47 @@ impl BusyGate {
     }
 }
 
-/// Serves a posted request while the script is busy. The script's frozen time and database are as before
+const BUSY_SCRIPT: CmdError = CmdError::fixed(
+    "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
+);
+const BUSY_FUNCTION: CmdError = CmdError::fixed(
+    "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE.",
+);
+
+/// What others get while this runs: it names the command that ends it.
+pub fn error(running: &RunningScript) -> CmdError {
+    if running.function.is_some() {
+        BUSY_FUNCTION
+    } else {
+        BUSY_SCRIPT
+    }
+}
+
+/// SCRIPT KILL, or FUNCTION KILL if `function`: ends what runs if it is that and has not written.
+///
+/// # Errors
+/// Nothing runs, or it has written, or it is the other.
+pub fn kill(sys: &mut System, function: bool) -> Result<(), CmdError> {
+    match &mut sys.running {
+        None => Err(CmdError::fixed(
+            "NOTBUSY No scripts in execution right now.",
+        )),
+        Some(running) if running.wrote => Err(CmdError::fixed(
+            "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait \
+             the script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.",
+        )),
+        Some(running) if running.function.is_some() != function => Err(error(running)),
+        Some(running) => {
+            running.killed = true;
+            Ok(())
+        }
+    }
+}
+
+/// Serves a posted request while the script is busy. The script's client, frozen time and database are as before
 /// afterwards.
 pub fn serve(state: &mut State, request: BusyRequest) {
-    let (now_us, db) = (state.sys.now_us, state.ks.current());
+    let (now_us, db, current) = (state.sys.now_us, state.ks.current(), state.sys.current);
     state.sys.now_us = state.sys.clock.0.now_us();
     match request {
         BusyRequest::Run {
@@ -158,12 +197,14 @@ pub fn serve(state: &mut State, request: BusyRequest) {
         BusyRequest::Disconnect(sid) => admit::forget(state, sid),
     }
     state.sys.now_us = now_us;
+    state.sys.current = current;
     state.ks.begin(db, now_us / 1000);
 }
 
 fn run(state: &mut State, sid: SessionId, requests: &[Argv]) -> Served {
     let proto = state.sessions.get(sid).map(|s| s.proto).unwrap_or_default();
     let mut reply = ReplyBuf::new(proto);
+    state.sessions.hand_over(sid, &mut reply);
     for argv in requests {
         if state.sessions.get(sid).is_none_or(|s| s.closing) {
             break;
@@ -183,18 +224,23 @@ fn run(state: &mut State, sid: SessionId, requests: &[Argv]) -> Served {
 
 /// The replies of a posted run, with what waited in the client's outbox.
 pub(crate) fn answer(state: &mut State, sid: SessionId, mut reply: ReplyBuf) -> Served {
-    let Some(session) = state.sessions.get_mut(sid) else {
+    let State { sys, sessions, .. } = state;
+    sessions.hand_over(sid, &mut reply);
+    let Some(session) = sessions.get_mut(sid) else {
         return Served {
             bytes: reply.take(),
             closing: true,
             blocked: false,
+            unserved: Vec::new(),
         };
     };
-    reply.raw(session.outbox.as_slice());
-    session.outbox.clear();
+    if !output::may_wait(sys, session, sid, reply.len()) {
+        reply.clear();
+    }
     Served {
         bytes: reply.take(),
         closing: session.closing,
-        blocked: session.blocked.is_some(),
+        blocked: session.waits(),
+        unserved: Vec::new(),
     }
 }

@@ -1,10 +1,14 @@
 //! One command: look up, gate, handler, settle.
 
 use super::error::CmdError;
-use super::session::SessionId;
+use super::session::{Session, SessionId};
 use super::txn::Multi;
-use super::{Args, Ctx, Entry, Flow, Origin, ScriptCall, State, monitor, notify, tracking, unit};
-use crate::keyspace::{Interest, What};
+use super::{
+    Args, Ctx, Entry, Flow, Origin, ScriptCall, State, busy, declared, monitor, notify, pause,
+    tracking, unit,
+};
+use crate::keyspace::event::Event;
+use crate::keyspace::{Change, Garbage, Interest, What};
 use crate::resp::{Mark, ReplyBuf};
 use crate::spec::{Lookup, Propagate, flag};
 
@@ -18,6 +22,8 @@ pub enum Step {
         /// When to run it again although no key has changed, in unix milliseconds.
         retry_at: Option<i64>,
     },
+    /// It waits for the end of a pause.
+    Postponed,
     /// A script is to be run by the host, then [`finish`] called.
     Script(ScriptCall, Pending),
     /// A transaction is to be run, command by command with [`queued`], then [`finish`] called.
@@ -28,7 +34,8 @@ pub enum Step {
 #[derive(Debug)]
 pub struct Pending {
     row: &'static Entry,
-    mark: Mark,
+    /// Where its reply begins.
+    pub(crate) mark: Mark,
     origin: Origin,
     sid: SessionId,
     began_us: i64,
@@ -59,25 +66,62 @@ pub fn start(
     let row = match gate(state, sid, args) {
         Ok(row) => row,
         Err(e) => {
-            let e = fail_multi(state, sid, args, e);
+            let row = state.sys.registry.find(args.at(0), args.get(1)).found();
+            spend_caching(state, sid, row);
+            let e = fail_multi(state, sid, args, origin, e);
             reject(state, args, &e, reply);
             mute(state, sid, mark, reply);
             return Step::Settled;
         }
     };
+    let mut queues = false;
     if let Some(session) = state.sessions.get_mut(sid) {
         session.last_cmd = &row.name;
-        if let Some(multi) = &mut session.multi
-            && origin == Origin::Client
-            && !row.flags.has(flag::TXN)
-        {
-            multi.push(row, args);
-            reply.simple("QUEUED");
-            mute(state, sid, mark, reply);
-            return Step::Settled;
-        }
+        queues = session.multi.is_some() && !row.flags.has(flag::TXN);
+    }
+    if state.sys.pause.is_on() && pause::holds(state, sid, row, args) {
+        pause::postpone(state, sid, args, origin);
+        return Step::Postponed;
+    }
+    if queues {
+        queue(state, sid, row, args, reply);
+        mute(state, sid, mark, reply);
+        return Step::Settled;
     }
     dispatch(state, sid, db, row, args, mark, reply, origin)
+}
+
+/// Puts a command into the client's transaction.
+fn queue(
+    state: &mut State,
+    sid: SessionId,
+    row: &'static Entry,
+    args: Args<'_>,
+    reply: &mut ReplyBuf,
+) {
+    let flags = declared::flags_of(state, sid, row, args);
+    let Some(session) = state.sessions.get_mut(sid) else {
+        return;
+    };
+    // What cannot succeed any more is not worth its memory.
+    if let Some(multi) = &mut session.multi
+        && !multi.failed
+        && !session.watch.broken
+    {
+        multi.push(row, flags, args);
+        // What waits to be run is part of what a client may send without having it run.
+        if multi.memory() as u64 > state.sys.cfg.client_query_buffer_limit {
+            tracing::warn!(
+                size = multi.memory(),
+                "Closing a client whose transaction reached the maximum query buffer length"
+            );
+            state.sys.stats.query_limit_disconnections += 1;
+            session.multi = None;
+            session.closing = true;
+            return;
+        }
+    }
+    reply.simple("QUEUED");
 }
 
 /// Runs a command that a script calls, in the database `db`. Time stays frozen as the script began.
@@ -127,8 +171,9 @@ fn dispatch(
 ) -> Step {
     state.fx.begin(db);
     let now_us = state.sys.now_us;
-    if !state.sys.monitors.is_empty() {
-        show_to_monitors(state, sid, db, row, args, origin);
+    if row.flags.has(flag::SKIP_MONITOR) && !state.sys.monitors.is_empty() {
+        // It is shown before what it calls.
+        show(state, sid, row, origin, args);
     }
     let Some(run) = row.row.run else {
         // A container called bare does not get past the arity check.
@@ -158,9 +203,13 @@ fn dispatch(
     match result {
         Ok(Flow::Script(call)) => Step::Script(call, pending),
         Ok(Flow::Exec(multi)) => Step::Exec(multi, pending),
-        Ok(Flow::Block(block)) if origin == Origin::Client => {
+        Ok(Flow::Block(block)) if matches!(origin, Origin::Client | Origin::Resumed) => {
             // It is counted when its wait ends.
             settle(state, row, args);
+            if !state.sys.monitors.is_empty() {
+                show(state, sid, row, origin, args);
+            }
+            note_reads(state, &pending, args);
             let retry_at = block.retry_at;
             unit::wait(state, sid, row, *block);
             Step::Blocked { retry_at }
@@ -168,6 +217,7 @@ fn dispatch(
         Ok(Flow::Block(block)) if origin == Origin::Woken => {
             // Nothing for it yet: it keeps its place in the queues.
             settle(state, row, args);
+            note_reads(state, &pending, args);
             Step::Blocked {
                 retry_at: block.retry_at,
             }
@@ -188,41 +238,47 @@ fn dispatch(
     }
 }
 
-/// Shows a command to those who monitor, unless they are not to see it.
+/// Shows a command to those who monitor.
 #[cold]
-fn show_to_monitors(
-    state: &mut State,
-    sid: SessionId,
-    db: usize,
-    row: &'static Entry,
-    args: Args<'_>,
-    origin: Origin,
-) {
-    if row.flags.has(flag::SKIP_MONITOR) || row.flags.has(flag::ADMIN) || origin == Origin::Woken {
-        return;
-    }
-    let from = match origin {
-        Origin::Script { .. } => "lua".to_owned(),
-        _ => {
-            let session = state.sessions.get(sid);
-            session.map_or_else(String::new, |s| s.peer.addr.clone())
-        }
+fn show(state: &mut State, sid: SessionId, row: &'static Entry, origin: Origin, args: Args<'_>) {
+    let db = match origin {
+        Origin::Script { .. } => state.ks.current(),
+        _ => state.sessions.get(sid).map_or(0, |s| s.db),
     };
-    monitor::feed(&mut state.sys, &mut state.sessions, db, &from, args);
+    let seen = monitor::Seen {
+        sid,
+        row,
+        origin,
+        db,
+        args,
+    };
+    monitor::feed(&mut state.sys, &mut state.sessions, seen);
 }
 
 /// A command was refused: a transaction that it was meant for fails at EXEC. If it was EXEC, that ends here.
-fn fail_multi(state: &mut State, sid: SessionId, args: Args<'_>, e: CmdError) -> CmdError {
+fn fail_multi(
+    state: &mut State,
+    sid: SessionId,
+    args: Args<'_>,
+    origin: Origin,
+    e: CmdError,
+) -> CmdError {
     let Some(session) = state.sessions.get_mut(sid) else {
         return e;
     };
     let entry = state.sys.registry.find(args.at(0), args.get(1)).found();
-    if entry.is_some_and(|row| row.flags.has(flag::ENDS_TXN)) {
+    if let Some(row) = entry
+        && row.flags.has(flag::ENDS_TXN)
+    {
         session.multi = None;
         let watchers = &mut state.sys.watchers;
         watchers.release(&mut session.watch, &state.ks, sid);
         let watched = !watchers.is_empty();
         state.ks.log.interest.set(Interest::WATCHED, watched);
+        if !state.sys.monitors.is_empty() {
+            // They have seen MULTI.
+            show(state, sid, row, origin, args);
+        }
         return CmdError::exec_refused(&e);
     }
     if let Some(multi) = session.multi.as_mut() {
@@ -257,6 +313,15 @@ fn gate(state: &State, sid: SessionId, args: Args<'_>) -> Result<&'static Entry,
     if !session.authenticated && !flags.has(flag::NO_AUTH) {
         return Err(CmdError::fixed("NOAUTH Authentication required."));
     }
+    if session.multi.is_some() && flags.has(flag::NO_MULTI) && !flags.has(flag::TXN) {
+        return Err(CmdError::fixed(
+            "ERR Command not allowed inside a transaction",
+        ));
+    }
+    let busy = state.sys.running.as_ref().is_some_and(|r| r.busy);
+    if state.sys.cfg.maxmemory > 0 && !busy && lacks_memory(state, session, sid, row, args) {
+        return Err(CmdError::OUT_OF_MEMORY);
+    }
     if session.only_listens() && !flags.has(flag::SUBSCRIBER) {
         let name = row.name.to_ascii_lowercase();
         return Err(CmdError::new(format!(
@@ -264,29 +329,49 @@ fn gate(state: &State, sid: SessionId, args: Args<'_>) -> Result<&'static Entry,
              this context"
         )));
     }
-    if session.multi.is_some() && flags.has(flag::NO_MULTI) && !flags.has(flag::TXN) {
-        return Err(CmdError::fixed(
-            "ERR Command not allowed inside a transaction",
-        ));
-    }
-    if let Some(running) = &state.sys.running
-        && running.busy
+    if let Some(running) = state.sys.running.as_ref().filter(|r| r.busy)
         && !flags.has(flag::ALLOW_BUSY)
     {
-        return Err(CmdError::fixed(
-            "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
-        ));
+        return Err(busy::error(running));
     }
-    has_room(state, row)
-}
-
-/// Refuses what needs memory when there is none left.
-#[inline]
-fn has_room(state: &State, row: &'static Entry) -> Result<&'static Entry, CmdError> {
-    if row.flags.has(flag::DENYOOM) && state.is_out_of_memory() {
-        return Err(CmdError::OUT_OF_MEMORY);
+    if !state.sys.monitors.is_empty() && state.sys.monitors.contains(&sid) {
+        monitor_may(state, sid, row, args)?;
     }
     Ok(row)
+}
+
+/// Whether there is no memory left for a command. Inside of MULTI each needs some, to be queued.
+fn lacks_memory(
+    state: &State,
+    session: &Session,
+    sid: SessionId,
+    row: &'static Entry,
+    args: Args<'_>,
+) -> bool {
+    let at_once = row.flags.has(flag::TXN) && !row.flags.has(flag::NO_MULTI);
+    let grows = if session.multi.is_some() && !at_once {
+        true
+    } else {
+        declared::flags_of(state, sid, row, args).has(flag::DENYOOM)
+    };
+    grows && state.is_out_of_memory()
+}
+
+/// Monitors count as a kind of replica: they get at no key.
+#[cold]
+fn monitor_may(
+    state: &State,
+    sid: SessionId,
+    row: &'static Entry,
+    args: Args<'_>,
+) -> Result<(), CmdError> {
+    let flags = declared::flags_of(state, sid, row, args);
+    let keys = flag::READONLY.with(flag::WRITE).with(flag::MAY_REPLICATE);
+    if flags.has(keys) {
+        let text = "ERR Replica can't interact with the keyspace";
+        return Err(CmdError::fixed(text));
+    }
+    Ok(())
 }
 
 const NOT_FROM_SCRIPT: CmdError =
@@ -319,7 +404,10 @@ fn script_gate(state: &State, args: Args<'_>, read_only: bool) -> Result<&'stati
     if state.sys.running.as_ref().is_some_and(|r| r.allow_oom) {
         return Ok(row);
     }
-    has_room(state, row)
+    if row.flags.has(flag::DENYOOM) && state.is_out_of_memory() {
+        return Err(CmdError::OUT_OF_MEMORY);
+    }
+    Ok(row)
 }
 
 /// The row of a command or subcommand, its arity checked.
@@ -351,7 +439,8 @@ fn reject(state: &mut State, args: Args<'_>, e: &CmdError, reply: &mut ReplyBuf)
     reply.error(e.text());
 }
 
-/// Settles a command and counts it. For scripts the host's result comes in here.
+/// Settles a command and counts it, and takes its reply back if the client wants none. For scripts the host's result
+/// comes in here.
 pub fn finish(
     state: &mut State,
     pending: &Pending,
@@ -359,11 +448,31 @@ pub fn finish(
     result: Result<(), CmdError>,
     reply: &mut ReplyBuf,
 ) {
-    let failed = result.is_err();
-    if !state.sys.tracking.is_empty() {
-        let State { sys, sessions, .. } = state;
-        tracking::remember(sys, sessions, pending.sid, pending.row, args);
+    conclude(state, pending, args, result, reply);
+    match pending.origin {
+        Origin::Script { .. } => {}
+        // Whether the next one is answered is up to EXEC.
+        Origin::Exec => silence(state, pending.sid, pending.mark, reply),
+        _ => mute(state, pending.sid, pending.mark, reply),
     }
+}
+
+/// Settles EXEC behind the last command of its transaction. What was unwanted of its reply is gone by now.
+pub fn finish_exec(state: &mut State, pending: &Pending, args: Args<'_>, reply: &mut ReplyBuf) {
+    conclude(state, pending, args, Ok(()), reply);
+    if let Some(session) = state.sessions.get_mut(pending.sid) {
+        session.wants_none();
+    }
+}
+
+fn conclude(
+    state: &mut State,
+    pending: &Pending,
+    args: Args<'_>,
+    result: Result<(), CmdError>,
+    reply: &mut ReplyBuf,
+) {
+    let failed = result.is_err();
     if let Err(e) = result {
         reply.rollback(pending.mark);
         reply.error(e.text());
@@ -372,9 +481,14 @@ pub fn finish(
         }
     }
     settle(state, pending.row, args);
+    if !state.sys.monitors.is_empty() && !pending.row.flags.has(flag::SKIP_MONITOR) {
+        show(state, pending.sid, pending.row, pending.origin, args);
+    }
+    note_reads(state, pending, args);
     if matches!(pending.origin, Origin::Script { .. } | Origin::Exec) {
         // One clock per unit: its commands are counted, the time is the script's or the transaction's.
         state.sys.stats.called(pending.row.id.index(), 0, failed);
+        state.sys.redact.clear();
         return;
     }
     let now_us = state.sys.clock.0.now_us();
@@ -389,16 +503,42 @@ pub fn finish(
         note_spike(state, if fast { "fast-command" } else { "command" }, usec);
     }
     state.sys.redact.clear();
+    spend_caching(state, pending.sid, Some(pending.row));
     // The next command of the batch begins when this one ends.
     state.sys.now_us = now_us.max(state.sys.now_us);
-    mute(state, pending.sid, pending.mark, reply);
 }
 
-/// Takes the reply back if the client wants none.
+/// What a command has read is remembered, if its client tracks: after what it found expired was forgotten.
+#[inline]
+fn note_reads(state: &mut State, pending: &Pending, args: Args<'_>) {
+    if state.ks.log.interest.has(Interest::TRACKED) {
+        let State { sys, sessions, .. } = state;
+        tracking::remember(sys, sessions, pending.sid, pending.row, args);
+    }
+}
+
+/// A command is over, or was refused: what CLIENT CACHING said held for it.
+#[inline]
+fn spend_caching(state: &mut State, sid: SessionId, row: Option<&Entry>) {
+    if state.ks.log.interest.has(Interest::TRACKED)
+        && let Some(session) = state.sessions.get_mut(sid)
+    {
+        tracking::spend_caching(session, row);
+    }
+}
+
+/// Takes the reply of a command back if the client wants none.
 fn mute(state: &mut State, sid: SessionId, mark: Mark, reply: &mut ReplyBuf) {
     if let Some(session) = state.sessions.get_mut(sid)
         && session.wants_none()
     {
+        reply.rollback(mark);
+    }
+}
+
+/// Takes a part of a reply back if the client wants none now.
+pub fn silence(state: &State, sid: SessionId, mark: Mark, reply: &mut ReplyBuf) {
+    if state.sessions.get(sid).is_some_and(Session::is_mute) {
         reply.rollback(mark);
     }
 }
@@ -415,7 +555,6 @@ pub(super) fn note_spike(state: &mut State, event: &'static str, usec: u64) {
 /// Notes a slow command, without what must not be logged.
 #[cold]
 fn log_slow(state: &mut State, pending: &Pending, usec: u64, args: Args<'_>) {
-    const REDACTED: &[u8] = b"(redacted)";
     let sys = &mut state.sys;
     let Some(session) = state.sessions.get(pending.sid) else {
         return;
@@ -425,7 +564,13 @@ fn log_slow(state: &mut State, pending: &Pending, usec: u64, args: Args<'_>) {
         .all()
         .iter()
         .enumerate()
-        .map(|(i, arg)| if hidden.contains(&i) { REDACTED } else { arg })
+        .map(|(i, arg)| {
+            if hidden.contains(&i) {
+                monitor::REDACTED
+            } else {
+                arg
+            }
+        })
         .collect();
     sys.slowlog.add(
         pending.began_us / 1_000_000,
@@ -478,30 +623,39 @@ pub(super) fn settle_changes(state: &mut State) {
         sessions,
     } = state;
     ks.reap();
-    let mut changes = std::mem::take(&mut ks.log.changes);
-    for change in &changes {
-        if change.what == What::Vanished {
-            ks.vanish(change.db, &change.key);
-        }
-    }
-    changes.append(&mut ks.log.changes);
+    let mut changes = ks.log.changes.take();
+    // Before anybody looks at the keys.
+    changes.retain(|change| change.what != What::Vanished || ks.vanish(change.db, &change.key));
     let expired = std::mem::take(&mut ks.log.expired);
     fx.insert_expired(&expired);
-    for change in changes {
-        match change.what {
-            What::Modified => {
-                sys.waiters.signal(change.db, &change.key);
-                sys.watchers.signal(sessions, ks, change.db, &change.key);
-                tracking::invalidate(sys, sessions, &change.key, sys.current);
+    // A script is nobody that a client could be told apart from.
+    let by = sys.current.filter(|_| sys.running.is_none());
+    let mut all_told = false;
+    for Change { db, key, what } in &changes {
+        match *what {
+            What::Modified | What::Lapsed => {
+                sys.waiters.signal(*db, key);
+                sys.watchers.signal(sessions, ks, *db, key);
+                let by = by.filter(|_| *what == What::Modified);
+                tracking::invalidate(sys, sessions, key, by);
             }
             What::AllModified => {
-                sys.waiters.signal_all(change.db);
-                sys.watchers.signal_all(sessions, ks, change.db);
-                tracking::invalidate_all(sys, sessions);
+                sys.waiters.signal_all(*db);
+                sys.watchers.signal_all(sessions, ks, *db);
+                if !std::mem::replace(&mut all_told, true) {
+                    let dropped = tracking::invalidate_all(sys, sessions);
+                    ks.garbage.extend(dropped.map(Garbage::other));
+                }
             }
-            What::Event(event) => notify::notify(sys, sessions, change.db, &change.key, event),
+            What::Event(event) => notify::notify(sys, sessions, *db, key, event),
+            // The edit itself counts as the change.
+            What::Vanished if ks.log.notify.intersects(Event::DEL.class) => {
+                notify::notify(sys, sessions, *db, key, Event::DEL);
+            }
             What::Vanished => {}
         }
     }
+    // The last listener may have gone.
+    notify::listen(ks, sys);
     ks.log.dirty = 0;
 }

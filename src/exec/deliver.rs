@@ -1,7 +1,7 @@
 //! Output that no call of a client asked for: messages, invalidations, what a monitor is shown.
 
 use super::session::{SessionId, Sessions};
-use super::{Action, System};
+use super::{Action, System, output};
 use crate::resp::{Proto, ReplyBuf};
 
 /// Bytes to be sent to many clients, written once for each version of the protocol that one of them speaks.
@@ -37,8 +37,8 @@ impl<W: Fn(&mut ReplyBuf)> Message<W> {
     }
 }
 
-/// Leaves a message in a client's outbox. What a client gets while it runs a command itself follows that
-/// command's reply.
+/// Leaves a message in a client's outbox. What a client gets while it runs a command itself follows that command's reply.
+/// A client that is going gets nothing any more, and one that has too much waiting goes.
 pub(crate) fn deliver<W: Fn(&mut ReplyBuf)>(
     sys: &mut System,
     sessions: &mut Sessions,
@@ -51,8 +51,14 @@ pub(crate) fn deliver<W: Fn(&mut ReplyBuf)>(
     if session.closing {
         return;
     }
-    session.outbox.raw(message.bytes(session.proto));
-    if sys.current != Some(sid) {
+    let bytes = message.bytes(session.proto);
+    if !output::may_wait(sys, session, sid, bytes.len()) {
+        return;
+    }
+    session.outbox.raw(bytes);
+    if sys.current != Some(sid) && !session.woken {
+        session.woken = true;
         sys.actions.push(Action::Wake(sid));
     }
+    sessions.recount(sid);
 }

@@ -4,7 +4,7 @@
 //! encoded. Order within a unit: deletions of expired keys before the effects of the command that found them.
 
 use crate::keyspace::Expired;
-use crate::util::num;
+use crate::resp::encode_command;
 
 /// Collects the effects of one unit of work.
 #[derive(Debug, Default)]
@@ -132,14 +132,5 @@ impl Effects {
 }
 
 fn encode(out: &mut Vec<u8>, args: &[&[u8]]) {
-    out.push(b'*');
-    num::write_u64(out, args.len() as u64);
-    out.extend_from_slice(b"\r\n");
-    for arg in args {
-        out.push(b'$');
-        num::write_u64(out, arg.len() as u64);
-        out.extend_from_slice(b"\r\n");
-        out.extend_from_slice(arg);
-        out.extend_from_slice(b"\r\n");
-    }
+    encode_command(out, args);
 }

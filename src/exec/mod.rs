@@ -11,12 +11,16 @@ pub mod args;
 pub mod block;
 pub mod busy;
 pub mod call;
+pub mod declared;
 mod deliver;
 pub mod effects;
 pub mod error;
+pub mod functions;
 pub mod host;
 mod monitor;
-mod notify;
+pub(crate) mod notify;
+pub mod output;
+pub mod pause;
 pub mod pubsub;
 pub mod session;
 pub mod tracking;
@@ -31,6 +35,10 @@ pub use effects::Effects;
 pub use error::{CmdError, CmdResult};
 pub use host::{Facts, Host};
 pub use session::{Session, SessionId, Sessions};
+
+use std::time::Instant;
+
+use functions::{FunctionId, Libraries, Policy};
 
 use crate::keyspace::Keyspace;
 use crate::resp::ReplyBuf;
@@ -78,6 +86,24 @@ pub enum ScriptCall {
     },
     /// SCRIPT LOAD: compiles argument 2 and answers with its SHA1.
     Load,
+    /// FCALL and FCALL_RO: the keys follow argument 2.
+    Function {
+        /// The function of argument 1.
+        id: FunctionId,
+        /// How many of the arguments are keys.
+        numkeys: usize,
+        /// Whether it was asked for by the command that refuses writing.
+        read_only: bool,
+    },
+    /// FUNCTION LOAD: the last argument is the code of a library.
+    LoadLibrary {
+        /// Whether it may take the place of the library of that name.
+        replace: bool,
+    },
+    /// FUNCTION RESTORE: argument 2 is a payload of FUNCTION DUMP.
+    RestoreLibraries(Policy),
+    /// Libraries are gone: what was compiled of them goes too. The reply is written.
+    DropFunctions,
 }
 
 /// The interpreter of scripts. It gets the state by value, so that commands called by a script run through the
@@ -137,6 +163,8 @@ pub enum Origin {
     Client,
     /// A client whose blocked command runs again.
     Woken,
+    /// A client whose blocked command was to run again while a pause lasted, and now runs.
+    Resumed,
     /// A transaction.
     Exec,
     /// A script: `read_only` if it must not write.
@@ -159,11 +187,24 @@ pub enum Action {
     Reconfigure(Vec<&'static str>),
 }
 
+/// A function that runs and is busy.
+#[derive(Debug, Clone)]
+pub struct RunningFunction {
+    /// Its name.
+    pub name: Box<str>,
+    /// The command that called it.
+    pub command: Argv,
+    /// When it began.
+    pub began: Instant,
+}
+
 /// A script that runs.
 #[derive(Debug, Clone, Default)]
 pub struct RunningScript {
     /// Past the limit: everybody else gets BUSY.
     pub busy: bool,
+    /// If it is busy and a function: which.
+    pub function: Option<RunningFunction>,
     /// It may call what needs memory when memory is over its limit.
     pub allow_oom: bool,
     /// It has written something, so that SCRIPT KILL is refused.
@@ -255,6 +296,12 @@ pub struct System {
     pub waiters: Waiters,
     /// Clients that watch keys.
     pub watchers: txn::Watchers,
+    /// What clients have queued for transactions.
+    pub queued: txn::QueuedBytes,
+    /// CLIENT PAUSE.
+    pub pause: pause::Pause,
+    /// Reads what a script declares.
+    pub declared: declared::ReadDeclared,
     /// The client whose command runs, if it is a client's.
     pub current: Option<SessionId>,
     /// Who is subscribed to what.
@@ -263,10 +310,14 @@ pub struct System {
     pub tracking: tracking::Tracking,
     /// Clients that are shown every command.
     pub monitors: std::collections::BTreeSet<SessionId>,
+    /// Clients that have too much output waiting.
+    pub overdue: output::Overdue,
     /// For the outside.
     pub actions: Vec<Action>,
     /// Cached scripts.
     pub scripts: ScriptCache,
+    /// Libraries of functions.
+    pub libraries: Libraries,
     /// The script that runs, if one does.
     pub running: Option<RunningScript>,
     /// See [`busy`].
@@ -296,6 +347,18 @@ pub struct DebugSwitches {
     pub checksums_skipped: bool,
     /// From how many bytes on an element of a list stands alone.
     pub packed_threshold: Option<usize>,
+    /// After how many milliseconds a reply is no longer a recent one, where that is not the usual time.
+    pub reply_peak_ms: Option<i64>,
+    /// What the recent replies were does not matter: CLIENT LIST shows the largest buffer.
+    pub reply_size_fixed: bool,
+}
+
+impl DebugSwitches {
+    /// After how many milliseconds a reply is no longer a recent one; `None` is never.
+    pub fn recent_reply_ms(&self) -> Option<i64> {
+        let ms = self.reply_peak_ms.unwrap_or(session::NetCounters::PEAK_MS);
+        (ms >= 0).then_some(ms)
+    }
 }
 
 /// The surroundings of an instance.
@@ -348,15 +411,20 @@ pub fn configure(ks: &mut Keyspace, sys: &mut System) {
     sys.stats.track_latency = sys.cfg.latency_tracking;
     sys.slowlog.trim(sys.cfg.slowlog_max_len);
     ks.count_uses(sys.cfg.lfu());
-    ks.log.notify = sys.cfg.notify_keyspace_events;
+    notify::listen(ks, sys);
 }
 
-/// Bytes that an instance uses: data, scripts, clients.
+/// Bytes that an instance uses: data, scripts, clients, what they track.
 pub fn used_memory(ks: &Keyspace, sessions: &Sessions, sys: &System) -> usize {
     ks.memory()
         + sys.scripts.memory()
         + sys.scripts.interpreter
-        + sessions.len() * size_of::<Session>()
+        + sys.libraries.memory()
+        + sys.libraries.interpreter
+        + sys.queued.get()
+        + sys.pubsub.memory()
+        + sys.tracking.memory()
+        + sessions.memory()
 }
 
 /// What a handler works with.

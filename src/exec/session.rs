@@ -1,9 +1,14 @@
 //! What the server knows of a connected client.
 
+use std::collections::BTreeMap;
+
 use slab::Slab;
 
 use super::block::Blocked;
+use super::output::{Unsent, UnsentTotal};
+use super::pause::Postponed;
 use super::pubsub::Subscriptions;
+use super::tracking::Mode;
 use super::txn::{Multi, Watch};
 use crate::resp::{Proto, ReplyBuf};
 
@@ -40,6 +45,8 @@ pub struct Peer {
     pub local: bool,
     /// Whether it lives in this process and needs no password.
     pub trusted: bool,
+    /// What its connection holds of its output.
+    pub unsent: Unsent,
 }
 
 /// A connected client.
@@ -81,10 +88,22 @@ pub struct Session {
     pub watch: Watch,
     /// What it is subscribed to, if to anything.
     pub subscriptions: Option<Box<Subscriptions>>,
+    /// How it tracks keys, if it does.
+    pub tracking: Option<Box<Mode>>,
     /// What it waits for, if it is blocked.
     pub blocked: Option<Box<Blocked>>,
+    /// The command that waits for the end of CLIENT PAUSE, if one does.
+    pub postponed: Option<Box<Postponed>>,
     /// Bytes to send that no call of its own returned: replies after blocking, pushes.
     pub outbox: ReplyBuf,
+    /// Its connection will look at the outbox.
+    pub(super) woken: bool,
+    /// How much of the outbox is counted in [`Sessions::memory`].
+    counted: usize,
+    /// Since when it has had more output waiting than the soft limit of its class, unix seconds.
+    pub(super) above_soft: Option<i64>,
+    /// Nothing is sent to it any more: others end the connection, or it had too much output waiting.
+    pub cut_off: bool,
     /// The connection ends as soon as what is to be sent has been sent.
     pub closing: bool,
 }
@@ -105,20 +124,60 @@ impl Session {
 }
 
 impl Session {
+    /// Moves what waits in the outbox to `out`.
+    fn hand_over(&mut self, out: &mut ReplyBuf) {
+        /// An outbox keeps this much memory for what comes next.
+        const KEEP: usize = 1024;
+        /// From here on a buffer is handed over and not copied.
+        const LARGE: usize = 16 * 1024;
+        let mut bytes = self.outbox.take();
+        if out.is_empty() && bytes.len() > LARGE {
+            out.swap(&mut bytes);
+        } else {
+            out.raw(&bytes);
+            if bytes.capacity() <= KEEP {
+                bytes.clear();
+                self.outbox.swap(&mut bytes);
+            }
+        }
+    }
+
     /// Whether it may only do what a subscriber may: in RESP2 messages cannot be told from replies.
     pub fn only_listens(&self) -> bool {
         self.subscriptions.is_some() && self.proto == Proto::Resp2
     }
 
+    /// Whether it waits: for a key, or for the end of CLIENT PAUSE.
+    pub fn waits(&self) -> bool {
+        self.blocked.is_some() || self.postponed.is_some()
+    }
+
+    /// Whether replies are unwanted now (CLIENT REPLY).
+    pub(crate) const fn is_mute(&self) -> bool {
+        matches!(self.reply_mode, ReplyMode::Off | ReplyMode::Skip)
+    }
+
     /// A command of this client has run: whether its reply is unwanted (CLIENT REPLY).
-    pub(crate) fn wants_none(&mut self) -> bool {
-        let mode = self.reply_mode;
-        self.reply_mode = match mode {
+    pub(crate) const fn wants_none(&mut self) -> bool {
+        let mute = self.is_mute();
+        self.reply_mode = match self.reply_mode {
             ReplyMode::On | ReplyMode::Skip => ReplyMode::On,
             ReplyMode::Off => ReplyMode::Off,
             ReplyMode::SkipNext => ReplyMode::Skip,
         };
-        mode != ReplyMode::On
+        mute
+    }
+
+    /// Lends the outbox to a command that runs for this client while its connection waits.
+    pub(crate) fn lend_outbox(&mut self) -> ReplyBuf {
+        std::mem::replace(&mut self.outbox, ReplyBuf::new(self.proto))
+    }
+
+    /// Takes the outbox back. What came meanwhile follows the reply.
+    pub(crate) fn return_outbox(&mut self, mut outbox: ReplyBuf) {
+        outbox.raw(self.outbox.as_slice());
+        outbox.set_proto(self.proto);
+        self.outbox = outbox;
     }
 }
 
@@ -135,13 +194,42 @@ pub struct NetCounters {
     pub sent: u64,
     /// Commands run.
     pub commands: u64,
+    /// The largest reply since `peak_since`, unix milliseconds.
+    peak: usize,
+    peak_since: i64,
+}
+
+impl NetCounters {
+    /// How long the largest reply counts as recent, in milliseconds.
+    pub const PEAK_MS: i64 = 5000;
+
+    /// So many bytes were answered at once. What was answered more than `recent` milliseconds ago is forgotten.
+    pub fn replied(&mut self, bytes: usize, now: i64, recent: Option<i64>) {
+        if recent.is_some_and(|recent| now - self.peak_since >= recent) {
+            self.peak = bytes;
+            self.peak_since = now;
+        }
+        self.peak = self.peak.max(bytes);
+    }
+
+    /// The largest reply of late.
+    pub fn recent_peak(&self, now: i64, recent: Option<i64>) -> usize {
+        let over = recent.is_some_and(|recent| now - self.peak_since >= recent);
+        if over { 0 } else { self.peak }
+    }
 }
 
 /// All connected clients.
 #[derive(Debug, Default)]
 pub struct Sessions {
     slab: Slab<Session>,
+    /// Those that are connected, in order of arrival. Who is expelled keeps the slot until its connection ends.
+    by_id: BTreeMap<u64, SessionId>,
     next_id: u64,
+    /// Bytes in the outboxes.
+    queued: usize,
+    /// Bytes that the connections hold.
+    unsent: UnsentTotal,
     /// When idle clients were last looked for, unix milliseconds.
     idle_checked: i64,
 }
@@ -151,7 +239,7 @@ impl Sessions {
     pub fn connect(&mut self, peer: Peer, authenticated: bool, now: i64) -> SessionId {
         self.next_id += 1;
         let authenticated = authenticated || peer.trusted;
-        SessionId(self.slab.insert(Session {
+        let sid = SessionId(self.slab.insert(Session {
             id: self.next_id,
             peer,
             name: Vec::new(),
@@ -170,15 +258,53 @@ impl Sessions {
             multi: None,
             watch: Watch::default(),
             subscriptions: None,
+            tracking: None,
             blocked: None,
+            postponed: None,
             outbox: ReplyBuf::new(Proto::Resp2),
+            woken: false,
+            counted: 0,
+            above_soft: None,
+            cut_off: false,
             closing: false,
-        }))
+        }));
+        self.by_id.insert(self.next_id, sid);
+        sid
     }
 
     /// Removes a client.
     pub fn remove(&mut self, sid: SessionId) -> Option<Session> {
-        self.slab.try_remove(sid.0)
+        let session = self.slab.try_remove(sid.0)?;
+        self.by_id.remove(&session.id);
+        self.queued -= session.counted;
+        Some(session)
+    }
+
+    /// Counts a client as gone, though its connection has still to end.
+    pub(crate) fn expel(&mut self, sid: SessionId) -> Option<&mut Session> {
+        let session = self.slab.get_mut(sid.0)?;
+        self.by_id.remove(&session.id);
+        Some(session)
+    }
+
+    /// Looks how much waits in a client's outbox: to be called when that has changed.
+    #[inline]
+    pub(crate) fn recount(&mut self, sid: SessionId) {
+        if let Some(session) = self.slab.get_mut(sid.0) {
+            let now = session.outbox.len();
+            self.queued = self.queued - session.counted + now;
+            session.counted = now;
+        }
+    }
+
+    /// Bytes that the clients use: themselves, and what waits to be sent to them.
+    pub fn memory(&self) -> usize {
+        self.len() * size_of::<Session>() + self.queued + self.unsent.get()
+    }
+
+    /// What the connections of all clients hold.
+    pub fn unsent(&self) -> &UnsentTotal {
+        &self.unsent
     }
 
     /// A client, if the slot is taken.
@@ -193,12 +319,24 @@ impl Sessions {
 
     /// The slot of the client with this CLIENT ID.
     pub fn by_id(&self, id: u64) -> Option<SessionId> {
-        self.iter().find(|(_, s)| s.id == id).map(|(sid, _)| sid)
+        self.by_id.get(&id).copied()
     }
 
-    /// All clients, in order of slots.
+    /// Moves what waits in a client's outbox to `out`.
+    pub(crate) fn hand_over(&mut self, sid: SessionId, out: &mut ReplyBuf) {
+        if let Some(session) = self.slab.get_mut(sid.0) {
+            session.woken = false;
+            if !session.outbox.is_empty() {
+                session.hand_over(out);
+                self.recount(sid);
+            }
+        }
+    }
+
+    /// All clients, in the order in which they connected.
     pub fn iter(&self) -> impl Iterator<Item = (SessionId, &Session)> {
-        self.slab.iter().map(|(i, s)| (SessionId(i), s))
+        let all = self.by_id.values();
+        all.filter_map(|&sid| Some((sid, self.slab.get(sid.0)?)))
     }
 
     /// Marks clients as closing that were idle for more than `timeout` seconds (0: none are), and names them.
@@ -211,9 +349,10 @@ impl Sessions {
         let allowed = i64::try_from(timeout.saturating_mul(1000)).unwrap_or(i64::MAX);
         let mut idle = Vec::new();
         for (slot, session) in &mut self.slab {
-            let busy = session.blocked.is_some() || session.peer.trusted || session.closing;
+            let busy = session.waits() || session.peer.trusted || session.closing;
             if !busy && now.saturating_sub(session.seen) > allowed {
                 session.closing = true;
+                session.cut_off = true;
                 idle.push(SessionId(slot));
             }
         }
@@ -228,11 +367,11 @@ impl Sessions {
 
     /// Number of clients.
     pub fn len(&self) -> usize {
-        self.slab.len()
+        self.by_id.len()
     }
 
     /// Whether nobody is connected.
     pub fn is_empty(&self) -> bool {
-        self.slab.is_empty()
+        self.by_id.is_empty()
     }
 }

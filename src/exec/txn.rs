@@ -1,12 +1,15 @@
 //! Transactions: what MULTI queues, and who watches which keys.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::args::Argv;
-use super::session::{SessionId, Sessions};
+use super::session::{Session, SessionId, Sessions};
 use super::{Args, Entry};
 use crate::ds::bytes::SmallBytes;
 use crate::keyspace::Keyspace;
+use crate::spec::Flags;
 
 /// A command that waits for EXEC.
 #[derive(Debug)]
@@ -18,26 +21,61 @@ pub struct Queued {
 }
 
 /// A transaction being put together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Multi {
     /// What was queued.
     pub queue: Vec<Queued>,
     /// A command was refused, so that EXEC will be.
     pub failed: bool,
+    /// The flags of all that is queued, together.
+    pub flags: Flags,
     bytes: usize,
+    total: QueuedBytes,
 }
 
 impl Multi {
+    /// An empty queue.
+    pub(crate) fn new(total: &QueuedBytes) -> Self {
+        Self {
+            queue: Vec::new(),
+            failed: false,
+            flags: Flags::NONE,
+            bytes: 0,
+            total: total.clone(),
+        }
+    }
+
     /// Queues a command.
-    pub(crate) fn push(&mut self, row: &'static Entry, args: Args<'_>) {
+    pub(crate) fn push(&mut self, row: &'static Entry, flags: Flags, args: Args<'_>) {
+        const POINTER: usize = 8;
         let argv = args.to_argv();
-        self.bytes += argv.iter().map(|a| a.len() + 24).sum::<usize>() + size_of::<Queued>();
+        let bytes = argv.iter().map(|a| a.len() + POINTER).sum::<usize>();
+        self.bytes += bytes;
+        self.total.0.fetch_add(bytes, Ordering::Relaxed);
+        self.flags = self.flags.with(flags);
         self.queue.push(Queued { row, argv });
     }
 
-    /// Bytes of what is queued.
-    pub fn memory(&self) -> usize {
+    /// Bytes of what is queued, as Redis counts them.
+    pub const fn memory(&self) -> usize {
         self.bytes
+    }
+}
+
+impl Drop for Multi {
+    fn drop(&mut self) {
+        self.total.0.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// Bytes of what all clients have queued.
+#[derive(Debug, Clone, Default)]
+pub struct QueuedBytes(Arc<AtomicUsize>);
+
+impl QueuedBytes {
+    /// How many.
+    pub fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
     }
 }
 
@@ -75,7 +113,8 @@ impl Watch {
 /// Who watches what.
 #[derive(Debug, Default)]
 pub struct Watchers {
-    by_key: HashMap<(usize, SmallBytes), Vec<SessionId>>,
+    by_key: HashMap<(usize, SmallBytes), BTreeSet<SessionId>>,
+    clients: usize,
 }
 
 impl Watchers {
@@ -87,6 +126,11 @@ impl Watchers {
     /// Number of keys watched.
     pub fn keys(&self) -> usize {
         self.by_key.len()
+    }
+
+    /// Number of clients that watch a key.
+    pub const fn clients(&self) -> usize {
+        self.clients
     }
 
     /// A client watches a key of the selected database.
@@ -101,17 +145,13 @@ impl Watchers {
             return;
         };
         let (db, key) = (ks.current(), SmallBytes::from(key));
-        if session
-            .watch
-            .keys
-            .iter()
-            .any(|w| w.db == db && w.key == key)
-        {
+        let clients = self.by_key.entry((db, key.clone())).or_default();
+        if !clients.insert(sid) {
             return;
         }
+        self.clients += usize::from(session.watch.is_empty());
         let stale = ks.is_stale(db, &key);
         let existed = stale || ks.peek_in(db, &key).is_some();
-        self.by_key.entry((db, key.clone())).or_default().push(sid);
         session.watch.keys.push(Watched {
             db,
             key,
@@ -122,25 +162,36 @@ impl Watchers {
 
     /// A client watches nothing any more. Returns whether what it watched is unchanged.
     pub(crate) fn release(&mut self, watch: &mut Watch, ks: &Keyspace, sid: SessionId) -> bool {
-        let watch = std::mem::take(watch);
-        let mut intact = !watch.broken;
-        for w in watch.keys {
-            // A key whose time has run out since is a change, though nobody has deleted it yet.
-            intact &= w.stale || !ks.is_stale(w.db, &w.key);
-            let at = (w.db, w.key);
+        // A key whose time has run out since is a change, though nobody has deleted it yet.
+        let ran_out = |w: &Watched| !w.stale && ks.is_stale(w.db, &w.key);
+        let intact = !watch.broken && !watch.keys.iter().any(ran_out);
+        self.part(watch, sid);
+        watch.broken = false;
+        intact
+    }
+
+    /// What a client watched has changed: it need not be watched any longer.
+    fn spoil(&mut self, session: &mut Session, sid: SessionId) {
+        session.watch.broken = true;
+        self.part(&mut session.watch, sid);
+    }
+
+    fn part(&mut self, watch: &mut Watch, sid: SessionId) {
+        self.clients -= usize::from(!watch.is_empty());
+        for Watched { db, key, .. } in std::mem::take(&mut watch.keys) {
+            let at = (db, key);
             if let Some(clients) = self.by_key.get_mut(&at) {
-                clients.retain(|&s| s != sid);
+                clients.remove(&sid);
                 if clients.is_empty() {
                     self.by_key.remove(&at);
                 }
             }
         }
-        intact
     }
 
     /// A key changed.
     pub(crate) fn signal(
-        &self,
+        &mut self,
         sessions: &mut Sessions,
         ks: &Keyspace,
         db: usize,
@@ -149,8 +200,9 @@ impl Watchers {
         let Some(clients) = self.by_key.get(&(db, key.clone())) else {
             return;
         };
+        let clients: Vec<SessionId> = clients.iter().copied().collect();
         let gone = !ks.is_stale(db, key) && ks.peek_in(db, key).is_none();
-        for &sid in clients {
+        for sid in clients {
             let Some(session) = sessions.get_mut(sid) else {
                 continue;
             };
@@ -161,24 +213,28 @@ impl Watchers {
                     w.stale = false;
                     w.existed = false;
                 }
-                _ => session.watch.broken = true,
+                _ => self.spoil(session, sid),
             }
         }
     }
 
     /// Every key of a database changed: those that were there, and those that are there now.
-    pub(crate) fn signal_all(&self, sessions: &mut Sessions, ks: &Keyspace, db: usize) {
+    pub(crate) fn signal_all(&mut self, sessions: &mut Sessions, ks: &Keyspace, db: usize) {
         let here = self.by_key.iter().filter(|((d, _), _)| *d == db);
-        for ((_, key), clients) in here {
-            let is_there = ks.peek_in(db, key).is_some();
-            for &sid in clients {
-                let Some(session) = sessions.get_mut(sid) else {
-                    continue;
-                };
-                let mut watched = session.watch.keys.iter();
-                let was_there =
-                    watched.any(|w| w.existed && !w.stale && w.db == db && w.key == *key);
-                session.watch.broken |= was_there || is_there;
+        let clients: BTreeSet<SessionId> = here.flat_map(|(_, c)| c).copied().collect();
+        for sid in clients {
+            let Some(session) = sessions.get_mut(sid) else {
+                continue;
+            };
+            let mut spoilt = false;
+            for w in session.watch.keys.iter_mut().filter(|w| w.db == db) {
+                spoilt |= (w.existed && !w.stale) || ks.peek_in(db, &w.key).is_some();
+                // One that is over takes the place of none, or of another that was: that is no change.
+                w.stale = ks.is_stale(db, &w.key);
+                w.existed = w.stale;
+            }
+            if spoilt {
+                self.spoil(session, sid);
             }
         }
     }

@@ -2,10 +2,10 @@
 
 use super::block::{self, Blocked, Unblock};
 use super::call::{self, Step};
+use super::pause::Scope;
 use super::session::SessionId;
-use super::{Action, Args, Block, Entry, Origin, State, tracking};
-use crate::keyspace::Interest;
-use crate::resp::ReplyBuf;
+use super::{Action, Args, Block, Entry, Origin, State, System, output, tracking};
+use crate::keyspace::{Interest, Keyspace};
 
 /// Queues a client on the keys of `block`.
 pub(super) fn wait(state: &mut State, sid: SessionId, row: &'static Entry, block: Block) {
@@ -26,6 +26,7 @@ pub(super) fn wait(state: &mut State, sid: SessionId, row: &'static Entry, block
 /// each as a unit of its own, until no key is ready.
 pub fn end_unit(state: &mut State) {
     state.fx.end_unit();
+    tracking::end_command(&mut state.sys, &mut state.sessions);
     loop {
         let ready = state.sys.waiters.take_ready();
         if ready.is_empty() {
@@ -43,9 +44,10 @@ pub fn end_unit(state: &mut State) {
         }
     }
     state.sys.current = None;
-    tracking::end_unit(&mut state.sys, &mut state.sessions);
     let waiting = !state.sys.waiters.is_empty();
+    let tracked = !state.sys.tracking.is_empty();
     state.ks.log.interest.set(Interest::BLOCKED, waiting);
+    state.ks.log.interest.set(Interest::TRACKED, tracked);
 }
 
 /// The type of what a key holds, if there is one.
@@ -73,25 +75,39 @@ fn wake(state: &mut State, sid: SessionId) {
     let Some(mut blocked) = session.blocked.take() else {
         return;
     };
-    let mut outbox = std::mem::replace(&mut session.outbox, ReplyBuf::new(session.proto));
+    let mut outbox = session.lend_outbox();
     let argv: Vec<&[u8]> = blocked.block.argv.iter().map(Vec::as_slice).collect();
     let step = call::start(state, sid, Args::new(&argv), &mut outbox, Origin::Woken);
     state.fx.end_unit();
     let Some(session) = state.sessions.get_mut(sid) else {
         return;
     };
-    session.outbox = outbox;
-    if let Step::Blocked { retry_at } = step {
-        // Never at once, so that serving what is due comes to an end.
-        let soonest = state.sys.now_us / 1000 + 1;
-        let retry_at = retry_at.map(|at| at.max(soonest));
-        let waiters = &mut state.sys.waiters;
-        waiters.reschedule(sid, &mut blocked.block, retry_at);
-        session.blocked = Some(blocked);
-    } else {
-        state.sys.waiters.remove(sid, &blocked);
-        state.sys.actions.push(Action::Wake(sid));
+    session.return_outbox(outbox);
+    output::may_wait(&mut state.sys, session, sid, 0);
+    tracking::end_command(&mut state.sys, &mut state.sessions);
+    let Some(session) = state.sessions.get_mut(sid) else {
+        return;
+    };
+    match step {
+        Step::Blocked { retry_at } => {
+            // Never at once, so that serving what is due comes to an end.
+            let soonest = state.sys.now_us / 1000 + 1;
+            let retry_at = retry_at.map(|at| at.max(soonest));
+            let waiters = &mut state.sys.waiters;
+            waiters.reschedule(sid, &mut blocked.block, retry_at);
+            session.blocked = Some(blocked);
+            if !session.outbox.is_empty() {
+                state.sys.actions.push(Action::Wake(sid));
+            }
+        }
+        // From now on it waits for the end of the pause and for no key.
+        Step::Postponed => state.sys.waiters.remove(sid, &blocked),
+        Step::Settled | Step::Script(..) | Step::Exec(..) => {
+            state.sys.waiters.remove(sid, &blocked);
+            state.sys.actions.push(Action::Wake(sid));
+        }
     }
+    state.sessions.recount(sid);
 }
 
 /// Runs commands again that are due, and ends the wait of every client whose time is over.
@@ -106,6 +122,18 @@ pub fn expire_waits(state: &mut State) {
             break;
         }
     }
+}
+
+/// Begins CLIENT PAUSE. While it lasts, no key is deleted because its time is over.
+pub fn begin_pause(ks: &mut Keyspace, sys: &mut System, scope: Scope, until: i64) {
+    sys.pause.begin(scope, until, sys.now_us / 1000);
+    ks.expiry_paused = sys.pause.is_on();
+}
+
+/// Ends CLIENT PAUSE. What waits for that runs when the unit is over.
+pub fn end_pause(ks: &mut Keyspace, sys: &mut System) {
+    sys.pause.end();
+    ks.expiry_paused = false;
 }
 
 /// Deletes keys whose time is over, up to `limit`, as a unit of its own; returns how many.

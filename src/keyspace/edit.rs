@@ -1,5 +1,6 @@
 //! The edit guard and the change log: the one door by which a value changes.
 
+use std::cell::RefCell;
 use std::ops::Deref;
 
 use super::event::{Classes, Event};
@@ -29,6 +30,12 @@ impl Interest {
         }
     }
 
+    /// Whether one of those is interested.
+    #[inline]
+    pub fn has(self, which: Interest) -> bool {
+        self.0 & which.0 != 0
+    }
+
     /// Whether anybody is interested at all.
     pub fn any(self) -> bool {
         self.0 != 0
@@ -40,9 +47,11 @@ impl Interest {
 pub enum What {
     /// The value, the TTL or the existence of the key changed: watchers fail, waiters look again.
     Modified,
+    /// As `Modified`, but time did it and no client.
+    Lapsed,
     /// A notification is due.
     Event(Event),
-    /// An edit left an empty collection behind: settle deletes the key.
+    /// An edit left an empty collection behind: settle deletes the key, and it counts as deleted from here on.
     Vanished,
     /// Every key of the database changed at once (FLUSHDB, SWAPDB). The key is empty.
     AllModified,
@@ -57,6 +66,13 @@ pub struct Change {
     pub key: SmallBytes,
     /// What happened to it.
     pub what: What,
+}
+
+impl Change {
+    fn new(db: usize, key: &[u8], what: What) -> Change {
+        let key = key.into();
+        Change { db, key, what }
+    }
 }
 
 /// What time took.
@@ -77,10 +93,11 @@ pub struct ChangeLog {
     pub dirty: u64,
     /// Who listens.
     pub interest: Interest,
-    /// Which notifications are switched on.
+    /// Which notifications are switched on and have somebody to hear them.
     pub notify: Classes,
-    /// The changes, in order; only those somebody is interested in.
-    pub changes: Vec<Change>,
+    /// The changes, in order; only those somebody is interested in. Readers add to them, too: what they miss, and what
+    /// they find expired.
+    pub changes: RefCell<Vec<Change>>,
     /// Keys and fields deleted because their time was over, in order; each becomes a DEL or HDEL in the log of
     /// effects.
     pub expired: Vec<Expired>,
@@ -94,6 +111,13 @@ impl ChangeLog {
         }
     }
 
+    /// As [`modified`](Self::modified), but time did it: not a change that the command made.
+    pub(crate) fn lapsed(&mut self, db: usize, key: &[u8]) {
+        if self.interest.any() {
+            self.push(db, key, What::Lapsed);
+        }
+    }
+
     pub(crate) fn event(&mut self, db: usize, key: &[u8], event: Event) {
         if self.notify.intersects(event.class) {
             self.push(db, key, What::Event(event));
@@ -101,11 +125,25 @@ impl ChangeLog {
     }
 
     pub(crate) fn push(&mut self, db: usize, key: &[u8], what: What) {
-        self.changes.push(Change {
-            db,
-            key: key.into(),
-            what,
-        });
+        self.changes.get_mut().push(Change::new(db, key, what));
+    }
+
+    /// As [`lapsed`](Self::lapsed), by a reader.
+    pub(super) fn note_lapsed(&self, db: usize, key: &[u8]) {
+        if self.interest.any() {
+            self.note(db, key, What::Lapsed);
+        }
+    }
+
+    /// As [`event`](Self::event), by a reader.
+    pub(super) fn note_event(&self, db: usize, key: &[u8], event: Event) {
+        if self.notify.intersects(event.class) {
+            self.note(db, key, What::Event(event));
+        }
+    }
+
+    fn note(&self, db: usize, key: &[u8], what: What) {
+        self.changes.borrow_mut().push(Change::new(db, key, what));
     }
 }
 
@@ -222,5 +260,123 @@ impl<T: DataType> Drop for Edit<'_, T> {
                 "an edit was touched and dropped without saying what happened"
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Expiry, Keyspace};
+    use super::*;
+    use crate::ds::table::Seed;
+    use crate::types::hash::{Hash, Limits};
+    use crate::types::string::Str;
+
+    const NOW: i64 = 1_000_000;
+
+    /// A hash `a` of one field, and everybody listens.
+    fn keyspace() -> Keyspace {
+        let mut ks = Keyspace::new(2, || 1);
+        ks.begin(0, NOW);
+        let mut edit = ks.edit_or_create(b"a", Hash::new).unwrap();
+        let limits = Limits {
+            entries: 9,
+            value: 9,
+            seed: Seed::random(|| 3),
+        };
+        edit.get_mut().set(b"f", b"v", limits);
+        edit.changed(1, None);
+        ks.log.changes.take();
+        ks.log.notify = Classes(u32::MAX);
+        ks
+    }
+
+    fn text() -> crate::types::Value {
+        Str::from_text(b"x").into_value()
+    }
+
+    fn logged(ks: &mut Keyspace) -> String {
+        let changes = ks.log.changes.take();
+        let words = changes.iter().map(|change| match change.what {
+            What::Event(event) => format!("{}:{}", event.name, change.key.escape_ascii()),
+            What::Vanished => format!("gone:{}", change.key.escape_ascii()),
+            _ => "~".to_owned(),
+        });
+        words.collect::<Vec<_>>().join(" ")
+    }
+
+    fn empty(ks: &mut Keyspace) {
+        let mut edit = ks.edit::<Hash>(b"a").unwrap().unwrap();
+        edit.get_mut().remove(b"f");
+        edit.changed(1, Event::hash("hdel"));
+    }
+
+    #[test]
+    fn an_emptied_key_goes_where_it_was_emptied() {
+        let mut ks = keyspace();
+        empty(&mut ks);
+        ks.put(b"b", text(), Expiry::Clear, Event::string("set"));
+        assert_eq!(logged(&mut ks), "hdel:a gone:a new:b set:b");
+        assert!(ks.vanish(0, b"a") && !ks.vanish(0, b"a") && !ks.vanish(0, b"b"));
+    }
+
+    #[test]
+    fn what_is_told_of_an_emptied_key_comes_before_it_goes() {
+        let mut ks = keyspace();
+        empty(&mut ks);
+        ks.put(b"b", text(), Expiry::Clear, Event::string("set"));
+        ks.notify(b"b", Event::generic("expire"));
+        ks.notify(b"a", Event::hash("hexpire"));
+        let order = "hdel:a new:b set:b expire:b hexpire:a gone:a";
+        assert_eq!(logged(&mut ks), order);
+        // That of a class which is off is not said, and moves the end of the key all the same.
+        let mut ks = keyspace();
+        ks.log.notify = Classes::GENERIC;
+        empty(&mut ks);
+        ks.notify(b"b", Event::DEL);
+        ks.notify(b"a", Event::hash("hexpire"));
+        assert_eq!(logged(&mut ks), "del:b gone:a");
+    }
+
+    #[test]
+    fn readers_log_what_they_come_upon_once_and_where_they_do() {
+        let mut ks = keyspace();
+        ks.put(b"t", text(), Expiry::At(NOW + 1), None);
+        ks.put(b"u", text(), Expiry::At(NOW + 1), None);
+        ks.begin(0, NOW + 2);
+        logged(&mut ks);
+        assert!(ks.read_any(b"missing").is_none() && ks.peek(b"missing").is_none());
+        assert!(ks.read_any(b"t").is_none() && ks.read_any(b"t").is_none());
+        ks.put(b"b", text(), Expiry::Clear, None);
+        // What was found to be over is over already for an editor, and nobody is told again.
+        ks.put(b"t", text(), Expiry::Clear, Event::string("set"));
+        let order = "keymiss:missing expired:t keymiss:t keymiss:t new:b new:t set:t";
+        assert_eq!(logged(&mut ks), order);
+        assert_eq!((ks.expired_total, ks.log.expired.len()), (1, 1));
+        ks.reap();
+        assert!(ks.peek(b"t").is_some());
+        // A value on its way out is discarded without a look at its time, but not if somebody has looked.
+        let mut other = keyspace();
+        other.put(b"u", text(), Expiry::At(NOW + 1), None);
+        other.begin(0, NOW + 2);
+        logged(&mut other);
+        assert!(other.discard(b"u", Event::DEL) && !other.discard(b"u", Event::DEL));
+        assert_eq!(logged(&mut other), "del:u");
+        assert!(ks.peek(b"u").is_none() && !ks.discard(b"u", Event::DEL));
+        assert_eq!(logged(&mut ks), "expired:u");
+    }
+
+    #[test]
+    fn nothing_is_logged_for_nobody() {
+        let mut ks = keyspace();
+        ks.log.notify = Classes::default();
+        ks.put(b"b", text(), Expiry::At(NOW + 1), Event::string("set"));
+        ks.read_any(b"missing");
+        ks.notify(b"b", Event::generic("expire"));
+        ks.begin(0, NOW + 2);
+        ks.read_any(b"b");
+        ks.reap();
+        assert_eq!(logged(&mut ks), "");
+        empty(&mut ks);
+        assert_eq!(logged(&mut ks), "gone:a");
     }
 }

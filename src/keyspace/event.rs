@@ -10,6 +10,8 @@ impl Classes {
     pub const KEYSPACE: Classes = Classes(1);
     /// `E`: publish to `__keyevent@<db>__:<event>`.
     pub const KEYEVENT: Classes = Classes(1 << 1);
+    /// The channels to publish to: without one of them there is nothing to say.
+    pub const CHANNELS: Classes = Classes(Classes::KEYSPACE.0 | Classes::KEYEVENT.0);
     /// `g`: commands of no particular type.
     pub const GENERIC: Classes = Classes(1 << 2);
     /// `$`: strings.
@@ -126,6 +128,8 @@ impl Event {
     pub const DEL: Event = Event::generic("del");
     /// A key ran out of time.
     pub const EXPIRED: Event = Event::new(Classes::EXPIRED, "expired");
+    /// A key had to go because memory was short.
+    pub const EVICTED: Event = Event::new(Classes::EVICTED, "evicted");
     /// Fields of a hash ran out of time.
     pub const HEXPIRED: Event = Event::hash("hexpired");
     /// A key came into being.

@@ -3,7 +3,7 @@
 use super::edit::Expired;
 use super::event::Event;
 use super::tally::Measure;
-use super::{Db, Keyspace};
+use super::{Db, Keyspace, Record};
 use crate::types::{DataType, Value};
 
 /// So many fields of a hash are deleted by a command that only reads; the rest is left to those that follow.
@@ -17,6 +17,40 @@ impl Keyspace {
             Some(record) if record.is_due(self.now) => self.expire(index, hash, key, usize::MAX),
             _ => false,
         }
+    }
+
+    /// A reader comes upon a key that is over, or a part of it: from here on it is gone for all who listen, though it is
+    /// deleted only by the next editor or by [`reap`](Self::reap).
+    #[cold]
+    pub(super) fn come_upon(&self, index: usize, record: &Record) {
+        let key = &record.key;
+        if self.expiry_paused {
+            return;
+        }
+        if !self.stale.borrow_mut().insert((index, key.clone())) {
+            return;
+        }
+        self.log.note_lapsed(index, key);
+        if self.now > record.expire_at {
+            self.log.note_event(index, key, Event::EXPIRED);
+            return;
+        }
+        self.log.note_event(index, key, Event::HEXPIRED);
+        if record.is_over(self.now) {
+            self.log.note_event(index, key, Event::DEL);
+        }
+    }
+
+    /// Whether a reader came upon a key, so that its end is in the log; it is forgotten thereby.
+    fn is_told(&mut self, index: usize, key: &[u8]) -> bool {
+        let stale = self.stale.get_mut();
+        !stale.is_empty() && stale.remove(&(index, key.into()))
+    }
+
+    /// Whether a reader of this command came upon a key that is over.
+    pub(super) fn is_known_stale(&self, index: usize, key: &[u8]) -> bool {
+        let stale = self.stale.borrow();
+        !stale.is_empty() && stale.contains(&(index, key.into()))
     }
 
     /// Deletes a key whose time is over, or up to `most` fields whose time is; returns whether the key is gone.
@@ -39,6 +73,7 @@ impl Keyspace {
 
     /// Deletes up to `most` fields whose time is over, and the hash with its last one; returns how many.
     fn expire_fields(&mut self, index: usize, hash: u64, key: &[u8], most: usize) -> usize {
+        let told = self.is_told(index, key);
         let db = &mut self.dbs[index];
         let Some(record) = db.table.get_mut_hashed(hash, key) else {
             return 0;
@@ -57,13 +92,16 @@ impl Keyspace {
         });
         let empty = fields.is_vanished();
         db.tally.change(hash, before, Measure::of(&record.value));
-        if n > 0 {
-            self.expired_fields_total += n as u64;
-            self.log.modified(index, key, 0);
+        self.expired_fields_total += n as u64;
+        if n > 0 && !told {
+            self.log.lapsed(index, key);
             self.log.event(index, key, Event::HEXPIRED);
         }
         if empty {
-            self.vanish(index, key);
+            self.dbs[index].remove(hash, key);
+            if !told {
+                self.log.event(index, key, Event::DEL);
+            }
         }
         n
     }
@@ -75,46 +113,36 @@ impl Keyspace {
             key: key.into(),
             field: None,
         });
-        // Not a change that the command made, so `dirty` stays.
-        self.log.modified(index, key, 0);
-        self.log.event(index, key, Event::EXPIRED);
+        if !self.is_told(index, key) {
+            self.log.lapsed(index, key);
+            self.log.event(index, key, Event::EXPIRED);
+        }
     }
 
-    /// Whether [`reap`](Self::reap) has something to do.
-    pub fn has_stale(&self) -> bool {
-        !self.stale.borrow().is_empty() || !self.misses.borrow().is_empty()
-    }
-
-    /// Deletes what readers found expired, logs the misses they had, and deletes emptied collections.
+    /// Deletes what readers found expired.
     pub fn reap(&mut self) {
-        let stale = std::mem::take(&mut *self.stale.borrow_mut());
-        for (db, key) in stale {
-            let table = &self.dbs[db].table;
+        while let Some((index, key)) = self.stale.get_mut().first().cloned() {
+            let table = &self.dbs[index].table;
             let hash = table.hash(&key);
             let found = table.get_hashed(hash, &key);
             if found.is_some_and(|record| record.is_due(self.now)) {
-                self.expire(db, hash, &key, FIELDS_PER_READ);
+                self.expire(index, hash, &key, FIELDS_PER_READ);
             }
-        }
-        let misses = std::mem::take(&mut *self.misses.borrow_mut());
-        for (db, key) in misses {
-            self.log.event(db, &key, Event::KEYMISS);
+            self.stale.get_mut().remove(&(index, key));
         }
     }
 
-    /// Deletes a key whose collection has become empty.
-    pub fn vanish(&mut self, index: usize, key: &[u8]) {
+    /// Deletes a key whose collection has become empty; returns whether it has.
+    pub fn vanish(&mut self, index: usize, key: &[u8]) -> bool {
         let db = &mut self.dbs[index];
         let hash = db.table.hash(key);
-        if db.remove(hash, key).is_some() {
-            self.log.modified(index, key, 0);
-            self.log.event(index, key, Event::DEL);
-        }
+        let found = db.table.get_hashed(hash, key);
+        found.is_some_and(|record| record.value.is_vanished()) && db.remove(hash, key).is_some()
     }
 
     /// The earliest deadline of all keys and fields, if any; the engine wakes for it.
     pub fn next_expiry(&self) -> Option<i64> {
-        if !self.active_expire {
+        if !self.active_expire || self.expiry_paused {
             return None;
         }
         self.dbs.iter().filter_map(Db::first_deadline).min()
@@ -124,7 +152,7 @@ impl Keyspace {
     /// many.
     pub fn expire_due(&mut self, now: i64, limit: usize) -> usize {
         self.now = now;
-        if !self.active_expire {
+        if !self.active_expire || self.expiry_paused {
             return 0;
         }
         let mut n = 0;
@@ -181,7 +209,9 @@ impl Keyspace {
 
     /// Whether the log holds anything for settle to act on.
     pub fn log_is_quiet(&self) -> bool {
-        self.log.changes.is_empty() && self.log.expired.is_empty() && !self.has_stale()
+        self.log.changes.borrow().is_empty()
+            && self.log.expired.is_empty()
+            && self.stale.borrow().is_empty()
     }
 }
 
@@ -226,7 +256,7 @@ mod tests {
             }
         }
         edit.changed(1, None);
-        ks.log.changes.clear();
+        ks.log.changes.get_mut().clear();
         ks.log.dirty = 0;
         ks.log.interest.set(Interest::WATCHED, true);
         ks.log.notify = Classes(u32::MAX);
@@ -236,7 +266,7 @@ mod tests {
     /// What was logged: `~` for a change, else the event; then what was deleted, `key` or `key.field`.
     fn logged(ks: &mut Keyspace) -> String {
         let mut words = Vec::new();
-        for change in std::mem::take(&mut ks.log.changes) {
+        for change in ks.log.changes.take() {
             words.push(match change.what {
                 What::Event(event) => event.name.to_owned(),
                 _ => "~".to_owned(),
@@ -268,7 +298,7 @@ mod tests {
             assert!(either.contains(&&*first), "{first}");
             assert_eq!(ks.next_expiry(), Some(NOW + 10));
             assert_eq!(ks.expire_due(NOW + 10, 100), 1);
-            assert_eq!(logged(&mut ks), "~ hexpired ~ del a.y");
+            assert_eq!(logged(&mut ks), "~ hexpired del a.y");
             assert_eq!((ks.next_expiry(), ks.dbs[0].len()), (None, 0));
             assert_eq!((ks.expired_fields_total, ks.expired_total), (3, 0));
             assert_eq!((ks.memory(), ks.log.dirty), (0, 0));
@@ -282,12 +312,12 @@ mod tests {
             ks.begin(0, NOW + 6);
             let hash = ks.read::<Hash>(b"a").unwrap().unwrap();
             assert_eq!(hash.len(NOW + 6), 1);
-            assert!(ks.has_stale());
+            assert!(!ks.log_is_quiet());
             ks.reap();
             assert_eq!(logged(&mut ks), "~ hexpired a.x");
             assert_eq!(ks.dbs[0].partly_volatile_len(), 0);
             ks.peek(b"a");
-            assert!(!ks.has_stale());
+            assert!(ks.log_is_quiet());
 
             let mut ks = keyspace(entries, &[("x", 5), ("y", 8)]);
             ks.begin(0, NOW + 9);
@@ -297,7 +327,7 @@ mod tests {
             ks.for_each(|_| panic!("there is no key"));
             assert_eq!(ks.dbs[0].len(), 1);
             ks.reap();
-            assert_eq!(logged(&mut ks), "~ hexpired ~ del keymiss a.x a.y");
+            assert_eq!(logged(&mut ks), "~ hexpired del keymiss a.x a.y");
             assert!(!ks.is_stale(0, b"a"));
         }
     }
@@ -351,7 +381,7 @@ mod tests {
                 }
             };
             let logged = logged(&mut ks);
-            assert_eq!(logged, format!("~ hexpired ~ del{expected} a.x"), "{how}");
+            assert_eq!(logged, format!("~ hexpired del{expected} a.x"), "{how}");
             assert_eq!(ks.dbs[0].partly_volatile_len(), 0);
         }
     }

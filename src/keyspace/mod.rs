@@ -208,12 +208,13 @@ pub struct Keyspace {
     uses: Uses,
     /// Whether keys expire by themselves, without being touched (DEBUG SET-ACTIVE-EXPIRE).
     pub active_expire: bool,
+    /// Whether keys and fields whose time is over are left where they are for now, though nobody sees them (CLIENT
+    /// PAUSE). A write that comes upon one deletes it all the same.
+    pub expiry_paused: bool,
     /// What happened since settle last looked.
     pub log: ChangeLog,
-    /// Expired keys that a reader came upon.
-    stale: RefCell<Vec<(usize, SmallBytes)>>,
-    /// Misses that somebody wants to hear of.
-    misses: RefCell<Vec<(usize, SmallBytes)>>,
+    /// Keys that a reader came upon and that are over, or a part of them. That is in the log already.
+    stale: RefCell<BTreeSet<(usize, SmallBytes)>>,
     hits: Cell<u64>,
     missed: Cell<u64>,
     /// Keys that ran out of time so far.
@@ -237,9 +238,9 @@ impl Keyspace {
             touch: true,
             uses: Uses::new(random()),
             active_expire: true,
+            expiry_paused: false,
             log: ChangeLog::default(),
             stale: RefCell::default(),
-            misses: RefCell::default(),
             hits: Cell::new(0),
             missed: Cell::new(0),
             expired_total: 0,
@@ -310,7 +311,7 @@ impl Keyspace {
         let table = &self.dbs[db].table;
         let record = table.get_hashed(table.hash(key), key)?;
         if record.is_due(self.now) {
-            self.stale.borrow_mut().push((db, key.into()));
+            self.come_upon(db, record);
             return (!record.is_over(self.now)).then_some(record);
         }
         Some(record)
@@ -344,19 +345,23 @@ impl Keyspace {
     /// As [`read_any`](Self::read_any), for what is about the key and not about its value: it is a hit or a miss,
     /// and no access.
     pub fn read_meta(&self, key: &[u8]) -> Option<&Record> {
-        match self.live(self.current, key) {
-            Some(record) => {
-                self.hits.set(self.hits.get() + 1);
-                Some(record)
-            }
-            None => {
-                self.missed.set(self.missed.get() + 1);
-                if self.log.notify.intersects(Event::KEYMISS.class) {
-                    self.misses.borrow_mut().push((self.current, key.into()));
-                }
-                None
-            }
+        let record = self.inspect(key);
+        if record.is_none() {
+            self.log.note_event(self.current, key, Event::KEYMISS);
         }
+        record
+    }
+
+    /// As [`read_meta`](Self::read_meta), for what is behind the value: nobody is told of a miss.
+    pub fn inspect(&self, key: &[u8]) -> Option<&Record> {
+        let record = self.live(self.current, key);
+        let count = if record.is_some() {
+            &self.hits
+        } else {
+            &self.missed
+        };
+        count.set(count.get() + 1);
+        record
     }
 
     /// The value of a key, counted as a read.
@@ -384,13 +389,22 @@ impl Keyspace {
         }
     }
 
-    /// One step of SCAN over the selected database: calls `f` with live records, returns the next cursor.
-    pub fn scan(&self, cursor: u64, count: usize, mut f: impl FnMut(&Record)) -> u64 {
+    /// One step of SCAN over the selected database: calls `f` with live records that are `wanted`, returns the next
+    /// cursor.
+    pub fn scan(
+        &self,
+        cursor: u64,
+        count: usize,
+        wanted: impl Fn(&Record) -> bool,
+        mut f: impl FnMut(&Record),
+    ) -> u64 {
         let now = self.now;
-        let mut stale = self.stale.borrow_mut();
         self.dbs[self.current].table.scan(cursor, count, |record| {
+            if !wanted(record) {
+                return;
+            }
             if record.is_over(now) {
-                stale.push((self.current, record.key.clone()));
+                self.come_upon(self.current, record);
             } else {
                 f(record);
             }
@@ -406,9 +420,7 @@ impl Keyspace {
             if !record.is_over(self.now) {
                 return Some(record);
             }
-            self.stale
-                .borrow_mut()
-                .push((self.current, record.key.clone()));
+            self.come_upon(self.current, record);
         }
         db.table.iter().find(|r| !r.is_over(self.now))
     }
@@ -417,13 +429,34 @@ impl Keyspace {
 
     /// Opens an existing key for editing.
     pub fn edit<T: DataType>(&mut self, key: &[u8]) -> Result<Option<Edit<'_, T>>, WrongType> {
+        self.open(key, false)
+    }
+
+    /// As [`edit`](Self::edit), counted as a read: a hit or a miss.
+    pub fn edit_read<T: DataType>(&mut self, key: &[u8]) -> Result<Option<Edit<'_, T>>, WrongType> {
+        self.open(key, true)
+    }
+
+    #[inline]
+    fn open<T: DataType>(
+        &mut self,
+        key: &[u8],
+        counted: bool,
+    ) -> Result<Option<Edit<'_, T>>, WrongType> {
         let index = self.current;
         let hash = self.dbs[index].table.hash(key);
         self.expire_if_due(index, hash, key);
         let db = &mut self.dbs[index];
         let Some(record) = db.table.get_mut_hashed(hash, key) else {
+            if counted {
+                *self.missed.get_mut() += 1;
+                self.log.event(index, key, Event::KEYMISS);
+            }
             return Ok(None);
         };
+        if counted {
+            *self.hits.get_mut() += 1;
+        }
         if self.touch {
             self.uses.note(&record.access, self.now);
         }
@@ -543,6 +576,22 @@ impl Keyspace {
         self.take(key, event).is_some()
     }
 
+    /// As [`delete`](Self::delete), where Redis does not look whether its time is over: a key that is still there is
+    /// deleted, and not expired.
+    pub fn discard(&mut self, key: &[u8], event: Event) -> bool {
+        let index = self.current;
+        if self.is_known_stale(index, key) {
+            return self.delete(key, event);
+        }
+        let hash = self.dbs[index].table.hash(key);
+        let found = self.dbs[index].remove(hash, key).is_some();
+        if found {
+            self.log.modified(index, key, 1);
+            self.log.event(index, key, event);
+        }
+        found
+    }
+
     /// Deletes a key and gives its value and deadline ([`NEVER`] without one); counts one change.
     pub fn take(&mut self, key: &[u8], event: impl Into<Option<Event>>) -> Option<(Value, Expiry)> {
         let index = self.current;
@@ -589,9 +638,15 @@ impl Keyspace {
         true
     }
 
-    /// Logs a notification apart from an edit, where Redis's order asks for it.
+    /// Logs a notification apart from an edit, where Redis's order asks for it. If the edit emptied the key, the key
+    /// goes only thereafter.
     pub fn notify(&mut self, key: &[u8], event: Event) {
-        self.log.event(self.current, key, event);
+        let db = self.current;
+        let changes = self.log.changes.get_mut();
+        let gone = |c: &Change| c.what == What::Vanished && c.db == db && *c.key == *key;
+        let gone = changes.iter().rposition(gone).map(|at| changes.remove(at));
+        self.log.event(db, key, event);
+        self.log.changes.get_mut().extend(gone);
     }
 
     /// Counts changes that belong to no single key (FLUSHALL on empty databases, SWAPDB).

@@ -1,5 +1,7 @@
 //! Whole records and whole databases on the move: RENAME, MOVE, COPY, RESTORE, FLUSHDB, SWAPDB.
 
+use std::fmt::Debug;
+
 use super::event::Event;
 use super::tally::Tally;
 use super::{Keyspace, Record, What};
@@ -16,6 +18,15 @@ pub enum Garbage {
     Value(Value),
     /// The contents of a database.
     Contents(Table<Record>),
+    /// What depended on that.
+    Other(Box<dyn Debug + Send>),
+}
+
+impl Garbage {
+    /// Anything.
+    pub fn other(what: impl Debug + Send + 'static) -> Self {
+        Garbage::Other(Box::new(what))
+    }
 }
 
 /// The name of a key: its database and its bytes.
@@ -75,6 +86,11 @@ impl Keyspace {
             expire_at: at.map_or(super::NEVER, |at| at.min(super::LATEST)),
             access: self.uses.fresh(self.now),
         };
+        // Nobody looks whether the time of what was there is over.
+        if !self.is_known_stale(self.current, key) {
+            let db = &mut self.dbs[self.current];
+            db.remove(db.table.hash(key), key);
+        }
         self.place(self.current, record);
         self.log.modified(self.current, key, 1);
         if let Some(event) = event.into() {
@@ -159,7 +175,7 @@ mod tests {
 
     /// What was logged: `~key` for a change, `event:key` for a notification.
     fn logged(ks: &mut Keyspace) -> Vec<String> {
-        let changes = std::mem::take(&mut ks.log.changes);
+        let changes = ks.log.changes.take();
         let show = |change: &crate::keyspace::Change| {
             let key = String::from_utf8_lossy(&change.key).into_owned();
             match change.what {

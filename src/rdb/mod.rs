@@ -3,6 +3,7 @@
 //! ```text
 //! payload  = tag object version:u16le crc64:u64le                what DUMP answers and RESTORE takes
 //! object   = what the tag says, made of the following
+//! library  = 11110101 string                                     the code of a library of functions
 //!
 //! length   = 00llllll                                            up to 63
 //!          | 01llllll l                                          up to 16383
@@ -20,6 +21,7 @@
 //! what is left of its input; [`Writer`] puts them together. What the objects are is told in `types::dump`.
 
 mod blob;
+pub mod library;
 pub mod payload;
 mod read;
 mod tag;

@@ -397,3 +397,16 @@ impl ReplyBuf {
         self.buf.extend_from_slice(CRLF);
     }
 }
+/// Appends a command in the form in which clients send it.
+pub(crate) fn encode_command<A: AsRef<[u8]>>(out: &mut Vec<u8>, args: &[A]) {
+    out.push(b'*');
+    num::write_u64(out, args.len() as u64);
+    out.extend_from_slice(b"\r\n");
+    for arg in args.iter().map(A::as_ref) {
+        out.push(b'$');
+        num::write_u64(out, arg.len() as u64);
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(arg);
+        out.extend_from_slice(b"\r\n");
+    }
+}

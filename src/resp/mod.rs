@@ -7,6 +7,7 @@ mod quote;
 mod value;
 
 pub use decode::{ArgVec, Batch, Decoder, Limits, ProtocolError};
+pub(crate) use encode::encode_command;
 pub use encode::{Deferred, Mark, Proto, ReplyBuf};
 pub use inline::{Unbalanced, split_line};
 pub(crate) use quote::quote;

@@ -409,10 +409,7 @@ pub(super) fn helpers(lua: &Lua, shared: &Shared) -> Result<Table> {
     })?;
     helpers.raw_set("stopped", stopped)?;
     let slot = shared.clone();
-    let tick = lua.create_function(move |_, ()| match &mut slot.lock().run {
-        Some(run) => Ok(run.tick()?),
-        None => Ok(()),
-    })?;
+    let tick = lua.create_function(move |_, ()| Ok(slot.lock().tick()?))?;
     helpers.raw_set("tick", tick)?;
     helpers.raw_set("search", pattern::search(lua, shared)?)?;
     let repetitions = |_: &Lua, text: LuaString| Ok(pattern::repetitions(&text.as_bytes()));

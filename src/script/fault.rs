@@ -202,17 +202,23 @@ impl Failure {
     }
 }
 
+/// What runs, as errors name it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Name<'a> {
+    /// The name of its chunk, as messages show it.
+    pub(super) chunk: &'static str,
+    /// Its own name: of a script, the SHA1.
+    pub(super) own: &'a str,
+}
+
 /// The error reply of a script that ended with an error: `raised` is the table of the handler, or what no handler saw
 /// because memory ran out or the handler itself failed.
-pub(super) fn failure_reply(raised: &Value, sha: &[u8; 40]) -> CmdError {
-    let sha = String::from_utf8_lossy(sha);
+pub(super) fn failure_reply(raised: &Value, name: Name<'_>) -> CmdError {
     let table = match raised {
         Value::Table(table) => table,
-        Value::Error(e) => return plain_failure(e, &sha),
-        Value::String(text) => {
-            return CmdError::new(format!("ERR {} script: {sha}", text.to_string_lossy()));
-        }
-        _ => return CmdError::new(format!("ERR unknown error script: {sha}")),
+        Value::Error(e) => return plain_failure(e, name),
+        Value::String(text) => return CmdError::new(format!("ERR {}", text.to_string_lossy())),
+        _ => return CmdError::fixed("ERR unknown error"),
     };
     let mut text = match table.raw_get::<Value>("err") {
         Ok(Value::String(text)) => {
@@ -220,18 +226,18 @@ pub(super) fn failure_reply(raised: &Value, sha: &[u8; 40]) -> CmdError {
         }
         _ => "ERR unknown error".to_owned(),
     };
-    text.push_str(&format!(" script: {sha}"));
     if let (Ok(Value::String(source)), Ok(Value::Integer(line))) =
         (table.raw_get("source"), table.raw_get("line"))
     {
-        text.push_str(&format!(", on {}:{line}.", source.to_string_lossy()));
+        let source = source.to_string_lossy();
+        text.push_str(&format!(" script: {}, on {source}:{line}.", name.own));
     }
     error_reply(text, is_counted(table))
 }
 
 /// The error reply of a script that ran without a handler of its own: the interface added a traceback, which tells the
 /// line.
-fn plain_failure(e: &Error, sha: &str) -> CmdError {
+fn plain_failure(e: &Error, name: Name<'_>) -> CmdError {
     const TRACEBACK: &str = "\nstack traceback:\n";
     let whole = String::from_utf8_lossy(&text_of(e)).into_owned();
     let (message, frames) = match (e, whole.rfind(TRACEBACK)) {
@@ -240,13 +246,13 @@ fn plain_failure(e: &Error, sha: &str) -> CmdError {
         (_, None) => (whole.as_str(), ""),
     };
     let line = frames.split('\n').find_map(|frame| {
-        let rest = frame.trim_start().strip_prefix("user_script:")?;
-        rest.split(':').next()?.parse().ok()
+        let rest = frame.trim_start().strip_prefix(name.chunk)?;
+        rest.strip_prefix(':')?.split(':').next()?.parse().ok()
     });
     let place = match (line, thrown(e)) {
         (Some(line), _) => Some(Place {
-            source: "@user_script".to_owned(),
-            short: "user_script".to_owned(),
+            source: format!("@{}", name.chunk),
+            short: name.chunk.to_owned(),
             line,
         }),
         (None, Some(Thrown::Stop(_, place))) => place.clone(),
@@ -265,9 +271,9 @@ fn plain_failure(e: &Error, sha: &str) -> CmdError {
             (format!("ERR {message}"), false)
         }
     };
-    text.push_str(&format!(" script: {sha}"));
     if let Some(place) = place {
-        text.push_str(&format!(", on {}:{}.", place.source, place.line));
+        let Place { source, line, .. } = place;
+        text.push_str(&format!(" script: {}, on {source}:{line}.", name.own));
     }
     error_reply(text, counted)
 }

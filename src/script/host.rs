@@ -4,7 +4,8 @@ use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::convert;
-use super::fault;
+use super::fault::{self, Name};
+use super::functions::{Fcall, Functions};
 use super::shebang::{self, Flags};
 use super::slot::{Run, Shared};
 use super::traits::Traits;
@@ -13,6 +14,7 @@ use crate::exec::{Args, CmdError, ScriptCall, ScriptHost, ScriptOrigin, State};
 use crate::resp::{Proto, ReplyBuf};
 use crate::util::digest;
 use ahash::RandomState;
+use mlua::Value;
 
 /// Memory that the interpreter may use while a script runs. Beyond, the script gets an error.
 const MEMORY_LIMIT: usize = 512 << 20;
@@ -30,6 +32,7 @@ pub struct LuaHost {
     /// Made when first needed, again after SCRIPT FLUSH.
     vm: Option<Vm>,
     limit: usize,
+    functions: Functions,
     generation: u64,
     scripts: Vec<Script>,
     by_sha: HashMap<[u8; 40], usize, RandomState>,
@@ -61,8 +64,10 @@ impl LuaHost {
 
     /// The same, where a script may use so many bytes.
     pub fn with_memory_limit(limit: usize) -> LuaHost {
+        let shared = Shared::default();
         LuaHost {
-            shared: Shared::default(),
+            functions: Functions::new(shared.clone(), limit),
+            shared,
             vm: None,
             limit,
             generation: 0,
@@ -218,31 +223,13 @@ impl LuaHost {
         }
         let given = args.from(3);
         let (keys, argv) = given.split_at(eval.numkeys.min(given.len()));
-        {
-            let mut slot = self.shared.lock();
-            slot.reply.set_proto(Proto::Resp2);
-            slot.run = Some(Run::new(state, origin, read_only, allow_oom));
-        }
-        let traits = script.traits;
-        // Whatever happens in there, the state must come back.
-        let ended = catch_unwind(AssertUnwindSafe(|| vm.run(at, traits, keys, argv)));
-        let mut slot = self.shared.lock();
-        let Some(mut run) = slot.run.take() else {
-            unreachable!("the run is taken out of the slot here only");
+        let run = Run::new(state, origin, read_only, allow_oom);
+        let name = Name {
+            chunk: "user_script",
+            own: &String::from_utf8_lossy(&script.sha),
         };
-        let script_is_resp3 = slot.reply.is_resp3();
-        drop(slot);
-        if ended.is_err() {
-            run.panicked();
-        }
-        let Run { mut state, .. } = run;
-        state.fx.mute(false);
-        let result = match ended {
-            Ok(Ok((true, value))) => convert::reply(vm, &mut state, &value, script_is_resp3, reply),
-            Ok(Ok((false, raised))) => Err(fault::failure_reply(&raised, &script.sha)),
-            Ok(Err(e)) => Err(broken(&e)),
-            Err(_) => Err(CmdError::fixed("ERR Internal error in a script")),
-        };
+        let work = || vm.run(at, script.traits, keys, argv);
+        let (mut state, result) = perform(&self.shared, run, name, vm, work, reply);
         let used = vm.tidy();
         state.sys.scripts.interpreter = used;
         if vm.is_too_much(used) {
@@ -250,6 +237,42 @@ impl LuaHost {
         }
         (state, result)
     }
+}
+
+/// Runs a script with the state in the slot, and takes the state out again, whatever happens.
+pub(super) fn perform(
+    shared: &Shared,
+    run: Run,
+    name: Name<'_>,
+    vm: &Vm,
+    work: impl FnOnce() -> mlua::Result<(bool, Value)>,
+    reply: &mut ReplyBuf,
+) -> (Box<State>, Result<(), CmdError>) {
+    {
+        let mut slot = shared.lock();
+        slot.reply.set_proto(Proto::Resp2);
+        slot.run = Some(run);
+    }
+    let ended = catch_unwind(AssertUnwindSafe(work));
+    let mut slot = shared.lock();
+    let Some(mut run) = slot.run.take() else {
+        unreachable!("the run is taken out of the slot here only");
+    };
+    let script_is_resp3 = slot.reply.is_resp3();
+    if ended.is_err() {
+        run.panicked();
+    }
+    let (mut state, room) = run.end();
+    slot.command = room;
+    drop(slot);
+    state.fx.mute(false);
+    let result = match ended {
+        Ok(Ok((true, value))) => convert::reply(vm, &mut state, &value, script_is_resp3, reply),
+        Ok(Ok((false, raised))) => Err(fault::failure_reply(&raised, name)),
+        Ok(Err(e)) => Err(broken(&e)),
+        Err(_) => Err(CmdError::fixed("ERR Internal error in a script")),
+    };
+    (state, result)
 }
 
 /// What EVAL and its like were asked.
@@ -264,7 +287,7 @@ fn hasher(seed: u64) -> RandomState {
     RandomState::with_seeds(seed, !seed, seed.rotate_left(32), 0)
 }
 
-fn broken(e: &mlua::Error) -> CmdError {
+pub(super) fn broken(e: &mlua::Error) -> CmdError {
     let text = fault::text_of(e);
     CmdError::new(format!("ERR {}", String::from_utf8_lossy(&text)))
 }
@@ -295,10 +318,38 @@ impl ScriptHost for LuaHost {
                 };
                 self.eval(state, origin, &eval, args, reply)
             }
+            ScriptCall::Function {
+                id,
+                numkeys,
+                read_only,
+            } => {
+                let given = args.from(3);
+                let fcall = Fcall {
+                    id,
+                    keys: given.get(..numkeys).unwrap_or(given),
+                    args: given.get(numkeys..).unwrap_or_default(),
+                    read_only,
+                };
+                self.functions.call(state, origin, &fcall, args, reply)
+            }
+            ScriptCall::LoadLibrary { replace } => {
+                let code = args.all().last().copied().unwrap_or_default();
+                let loaded = self.functions.load(&mut state, code, replace);
+                (state, loaded.map(|name| reply.bulk(name.as_bytes())))
+            }
+            ScriptCall::RestoreLibraries(policy) => {
+                let restored = self.functions.restore(&mut state, args.at(2), policy);
+                (state, restored.map(|()| reply.ok()))
+            }
+            ScriptCall::DropFunctions => {
+                let forgotten = self.functions.forget_dropped(&mut state);
+                (state, forgotten)
+            }
         }
     }
 
     fn memory(&self) -> usize {
-        self.vm.as_ref().map_or(0, |vm| vm.lua.used_memory())
+        let scripts = self.vm.as_ref().map_or(0, |vm| vm.lua.used_memory());
+        scripts + self.functions.memory()
     }
 }

@@ -9,6 +9,7 @@
 //! cjson    likewise
 //! convert  replies to Lua values and Lua values to replies
 //! traits   what can be seen in a script that lets it run faster
+//! functions  libraries of functions, and calls of them, in an interpreter of their own
 //! fault    errors that scripts raise and see, and how they read on the wire
 //! pattern  string.find and its like, where Lua's own could run for ever
 //! shebang  the first line that tells a script's flags
@@ -23,6 +24,7 @@ mod bit;
 mod cjson;
 mod convert;
 mod fault;
+mod functions;
 mod host;
 mod pattern;
 mod random;
@@ -31,4 +33,12 @@ mod slot;
 mod traits;
 mod vm;
 
+use crate::exec::declared::ScriptFlags;
+
 pub use host::LuaHost;
+
+/// What a script declares in its first line; none if it has none that can be read.
+pub fn declared(body: &[u8]) -> Option<ScriptFlags> {
+    let (flags, _) = shebang::parse(body).ok()?;
+    flags.declared.then(|| flags.as_declared())
+}

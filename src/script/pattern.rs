@@ -26,9 +26,9 @@ pub(super) fn search(lua: &Lua, shared: &Shared) -> Result<Function> {
             let (subject, pattern) = (subject.as_bytes(), pattern.as_bytes());
             // In Lua 5.1 a pattern ends at a zero byte.
             let end = memchr::memchr(0, &pattern).unwrap_or(pattern.len());
-            let mut tick = || match &mut shared.lock().run {
-                Some(run) => run.tick().map_err(|e| Failed::Raised(e.into())),
-                None => Ok(()),
+            let mut tick = || {
+                let ticked = shared.lock().tick();
+                ticked.map_err(|e| Failed::Raised(e.into()))
             };
             let mut matcher =
                 Matcher::new(&subject, pattern.get(..end).unwrap_or_default(), &mut tick);

@@ -371,6 +371,8 @@ end
 
 maths.random, maths.randomseed = host.random, host.randomseed
 
+host.freeze, host.refuse = freeze, refuse
+
 G.string, G.table, G.coroutine, G.math = freeze(strings), freeze(tables), freeze(threads), freeze(maths)
 G.os = freeze({ clock = os.clock })
 G.redis = freeze(host.redis)

@@ -1,6 +1,10 @@
-//! The first line of a script that tells the engine and the script's flags: `#!lua flags=no-writes,allow-oom`.
+//! The first line of a script, which tells the engine and the script's flags: `#!lua flags=no-writes,allow-oom`; and
+//! that of a library, which tells engine and name: `#!lua name=mylib`.
 
 use crate::exec::CmdError;
+use crate::exec::declared::ScriptFlags;
+use crate::exec::functions::is_name;
+use crate::resp::split_line;
 
 /// What a script says about itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -13,6 +17,20 @@ pub(super) struct Flags {
     pub(super) allow_oom: bool,
     /// It may run on a replica whose data is stale.
     pub(super) allow_stale: bool,
+}
+
+impl Flags {
+    /// The same as a set.
+    pub(super) fn as_declared(self) -> ScriptFlags {
+        [
+            (self.no_writes, ScriptFlags::NO_WRITES),
+            (self.allow_oom, ScriptFlags::ALLOW_OOM),
+            (self.allow_stale, ScriptFlags::ALLOW_STALE),
+        ]
+        .into_iter()
+        .filter(|(given, _)| *given)
+        .fold(ScriptFlags::default(), |all, (_, flag)| all.with(flag))
+    }
 }
 
 /// Splits a script into its flags and its code. The end of the first line stays, so that lines keep their numbers.
@@ -55,6 +73,60 @@ fn set(flags: &mut Flags, flag: &[u8]) -> Result<(), CmdError> {
         _ => return Err(error("Unexpected flag in script shebang: ", flag)),
     }
     Ok(())
+}
+
+/// What the first line of a library tells, and its code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LibraryHead<'a> {
+    /// The name: letters, digits and underscores.
+    pub(super) name: String,
+    /// The code from the end of the first line on.
+    pub(super) code: &'a [u8],
+}
+
+/// Reads the first line of a library, whose words may be quoted.
+pub(super) fn library(body: &[u8]) -> Result<LibraryHead<'_>, CmdError> {
+    const INVALID: CmdError = CmdError::fixed("ERR Invalid library metadata");
+    if !body.starts_with(b"#!") {
+        return Err(CmdError::fixed("ERR Missing library metadata"));
+    }
+    // The line does not reach beyond a zero byte.
+    let end = memchr::memchr2(b'\n', 0, body).filter(|&end| body.get(end) == Some(&b'\n'));
+    let (line, code) = body.split_at(end.ok_or(INVALID)?);
+    let words = split_line(line).map_err(|_| INVALID)?;
+    let (engine, words) = words.split_first().ok_or(INVALID)?;
+    let name = name_among(words)?;
+    if !is_name(name) {
+        return Err(CmdError::new(format!("ERR {NAME}")));
+    }
+    let engine = engine.get(2..).unwrap_or_default();
+    if !engine.eq_ignore_ascii_case(b"lua") {
+        let engine = String::from_utf8_lossy(engine);
+        return Err(CmdError::new(format!("ERR Engine '{engine}' not found")));
+    }
+    let name = String::from_utf8_lossy(name).into_owned();
+    Ok(LibraryHead { name, code })
+}
+
+/// What Redis says to a wrong name, of a function too.
+pub(super) const NAME: &str = "Library names can only contain letters, numbers, or underscores(_) and must be at least one character long";
+
+fn name_among(words: &[Vec<u8>]) -> Result<&[u8], CmdError> {
+    const KEY: &[u8] = b"name=";
+    let mut name = None;
+    for word in words {
+        match word.split_at_checked(KEY.len()) {
+            Some((key, value)) if key.eq_ignore_ascii_case(KEY) => {
+                if name.replace(value).is_some() {
+                    return Err(CmdError::fixed(
+                        "ERR Invalid metadata value, name argument was given multiple times",
+                    ));
+                }
+            }
+            _ => return Err(error("Invalid metadata value given: ", word)),
+        }
+    }
+    name.ok_or(CmdError::fixed("ERR Library name was not given"))
 }
 
 fn error(text: &str, what: &[u8]) -> CmdError {
@@ -100,6 +172,46 @@ mod tests {
             ),
         ] {
             assert_eq!(parse(body).unwrap_err().text(), text);
+        }
+    }
+
+    #[test]
+    fn a_library_has_a_name() {
+        for (body, name, code) in [
+            (&b"#!lua name=a\nreturn 1"[..], "a", &b"\nreturn 1"[..]),
+            (b"#!LUA\t NAME=\"a_\\x31\"  \r\n\0", "a_1", b"\n\0"),
+            (b"#!'lua name'=b\n", "", b""),
+        ] {
+            let head = library(body).map(|head| (head.name, head.code));
+            match name {
+                "" => assert_eq!(head.unwrap_err().text(), "ERR Invalid library metadata"),
+                name => assert_eq!(head.unwrap(), (name.to_owned(), code)),
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_library_is_named() {
+        let name = &format!("ERR {NAME}");
+        for (body, text) in [
+            (&b""[..], "ERR Missing library metadata"),
+            (b" #!lua name=a\n", "ERR Missing library metadata"),
+            (b"#!lua name=a", "ERR Invalid library metadata"),
+            (b"#!lua name=a\0\n", "ERR Invalid library metadata"),
+            (b"#!lua name=\"a\n\"", "ERR Invalid library metadata"),
+            (b"#!\n", "ERR Library name was not given"),
+            (b"#!lua\n", "ERR Library name was not given"),
+            (b"#!x y\n", "ERR Invalid metadata value given: y"),
+            (
+                b"#!x name=a name=a\n",
+                "ERR Invalid metadata value, name argument was given multiple times",
+            ),
+            (b"#!x name=\n", name),
+            (b"#!x name=a-b\n", name),
+            (b"#! name=a\n", "ERR Engine '' not found"),
+            (b"#!python name=a\n", "ERR Engine 'python' not found"),
+        ] {
+            assert_eq!(library(body).unwrap_err().text(), text);
         }
     }
 }

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::fault::{Stop, Thrown};
+use super::functions::Load;
 use crate::exec::busy;
 use crate::exec::call;
-use crate::exec::{Args, RunningScript, ScriptOrigin, SessionId, State};
+use crate::exec::functions::FunctionId;
+use crate::exec::{Args, Argv, RunningFunction, RunningScript, ScriptOrigin, SessionId, State};
 use crate::resp::ReplyBuf;
 
 /// The slot, as the host and the functions under `redis.*` share it.
@@ -22,6 +24,54 @@ pub(super) struct Slot {
     pub(super) run: Option<Run>,
     /// The reply of the command that the script called last.
     pub(super) reply: ReplyBuf,
+    /// The library that is being loaded.
+    pub(super) load: Option<Load>,
+    /// Room for the command that calls a function.
+    pub(super) command: Words,
+}
+
+impl Slot {
+    /// Looks at the clock, whatever runs.
+    pub(super) fn tick(&mut self) -> Result<(), Thrown> {
+        match (&mut self.run, &self.load) {
+            (Some(run), _) => run.tick(),
+            (None, Some(load)) => load.tick(),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+/// A copy of a command's arguments, in room that is used again: copying them is cheap, allocating for each is not.
+#[derive(Debug, Default)]
+pub(super) struct Words {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Words {
+    /// Room beyond this is given back.
+    const KEPT: usize = 64 << 10;
+
+    /// The same room with these arguments.
+    pub(super) fn holding(mut self, args: Args<'_>) -> Words {
+        self.bytes.clear();
+        self.bytes.shrink_to(Words::KEPT);
+        self.ends.clear();
+        self.ends.shrink_to(Words::KEPT / size_of::<usize>());
+        for arg in args.all() {
+            self.bytes.extend_from_slice(arg);
+            self.ends.push(self.bytes.len());
+        }
+        self
+    }
+
+    fn to_argv(&self) -> Argv {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts
+            .zip(&self.ends)
+            .map(|(start, &end)| self.bytes.get(start..end).unwrap_or_default().to_vec())
+            .collect()
+    }
 }
 
 /// A script that runs.
@@ -41,6 +91,8 @@ pub(super) struct Run {
     calls: u32,
     busy: bool,
     stop: Option<Stop>,
+    /// If it is a function: which, and the command that called it.
+    function: Option<(FunctionId, Words)>,
 }
 
 /// Looking at the clock costs as much as a tenth of a command: it is done once in so many.
@@ -72,7 +124,22 @@ impl Run {
             calls: 0,
             busy: false,
             stop: None,
+            function: None,
         }
+    }
+
+    /// What runs is a function.
+    pub(super) fn of_function(mut self, id: FunctionId, command: Words) -> Run {
+        self.function = Some((id, command));
+        self
+    }
+
+    /// The state, and the room of the command; the run is over.
+    pub(super) fn end(self) -> (Box<State>, Words) {
+        (
+            self.state,
+            self.function.map(|(_, words)| words).unwrap_or_default(),
+        )
     }
 
     /// Runs a command that the script calls.
@@ -136,13 +203,28 @@ impl Run {
     #[cold]
     fn become_busy(&mut self) {
         self.busy = true;
+        let sys = &mut self.state.sys;
+        let function = self.function.as_ref().map(|(id, command)| RunningFunction {
+            name: sys
+                .libraries
+                .function(*id)
+                .map_or_else(Box::default, |f| f.name.clone()),
+            command: command.to_argv(),
+            began: self.began,
+        });
         tracing::warn!(
             "Slow script detected: still in execution after {} milliseconds. You can try killing the script using \
-             the SCRIPT KILL command.",
-            self.began.elapsed().as_millis()
+             the {} KILL command.",
+            self.began.elapsed().as_millis(),
+            if function.is_some() {
+                "FUNCTION"
+            } else {
+                "SCRIPT"
+            }
         );
-        if let Some(running) = &mut self.state.sys.running {
+        if let Some(running) = &mut sys.running {
             running.busy = true;
+            running.function = function;
         }
         let gate = Arc::clone(&self.state.sys.gate);
         gate.shut();

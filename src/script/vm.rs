@@ -66,8 +66,20 @@ impl std::fmt::Debug for Vm {
 }
 
 impl Vm {
-    /// A new interpreter. `seed` starts math.random; scripts may use `limit` bytes.
+    /// A new interpreter of scripts. `seed` starts math.random; scripts may use `limit` bytes.
     pub(super) fn new(shared: &Shared, seed: u64, limit: usize) -> Result<Vm> {
+        let (vm, ()) = Vm::of_world(shared, seed, limit, |_, _, seen, _| Ok((seen, ())))?;
+        Ok(vm)
+    }
+
+    /// The same, where `extend` makes another world of that of scripts: it gets what the prelude got, the global table
+    /// that scripts see, and what is behind it; it gives the table to be seen in place of that, and what else it made.
+    pub(super) fn of_world<T>(
+        shared: &Shared,
+        seed: u64,
+        limit: usize,
+        extend: impl FnOnce(&Lua, Table, Table, &Table) -> Result<(Table, T)>,
+    ) -> Result<(Vm, T)> {
         let libraries = StdLib::TABLE | StdLib::STRING | StdLib::MATH | StdLib::OS;
         let lua = Lua::new_with(libraries, LuaOptions::new())?;
         let host = api::helpers(&lua, shared)?;
@@ -90,16 +102,14 @@ impl Vm {
             Function,
             Function,
             Function,
-        ) = prelude.call(host)?;
+        ) = prelude.call(&host)?;
+        let (seen, made) = extend(&lua, host, seen, &globals)?;
         lua.set_globals(seen)?;
         let slot = Arc::clone(shared);
         lua.set_global_hook(
             HookTriggers::new().every_nth_instruction(INSTRUCTIONS_PER_TICK),
             move |lua, _| {
-                let ended = match &mut slot.lock().run {
-                    Some(run) => run.tick(),
-                    None => Ok(()),
-                };
+                let ended = slot.lock().tick();
                 // No traceback comes with what a hook raises.
                 ended.map_err(|thrown| match thrown {
                     Thrown::Stop(stop, _) => Thrown::Stop(stop, fault::place(lua, 0)),
@@ -108,7 +118,7 @@ impl Vm {
                 Ok(VmState::Continue)
             },
         )?;
-        Ok(Vm {
+        let vm = Vm {
             keys: Arguments::new(&lua)?,
             args: Arguments::new(&lua)?,
             replaced: Cell::new(true),
@@ -119,7 +129,8 @@ impl Vm {
             run_plain,
             shape,
             limit,
-        })
+        };
+        Ok((vm, made))
     }
 
     /// Compiles the code of a script and keeps it under a number.
@@ -178,7 +189,8 @@ impl Vm {
         Ok(())
     }
 
-    fn strings(&self, strings: &[&[u8]]) -> Result<Table> {
+    /// A table of strings.
+    pub(super) fn strings(&self, strings: &[&[u8]]) -> Result<Table> {
         let mut failed = None;
         let items = strings.iter().map_while(|bytes| {
             convert::text(&self.lua, bytes)
@@ -190,11 +202,16 @@ impl Vm {
     }
 
     /// Does something that a script may make use too much memory.
-    fn limited<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    pub(super) fn limited<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         self.lua.set_memory_limit(self.limit)?;
         let done = work();
         self.lua.set_memory_limit(0)?;
         done
+    }
+
+    /// Bytes that scripts may use.
+    pub(super) fn limit(&self) -> usize {
+        self.limit
     }
 
     /// Which special form of a reply a table is, with its parts; see prelude.lua.

@@ -59,12 +59,14 @@ pub(super) async fn unix(listener: tokio::net::UnixListener, path: String, node:
             unix: true,
             local: true,
             trusted: false,
+            unsent: node.unsent(),
         };
         let node = node.clone();
         tokio::spawn(async move {
+            let unsent = peer.unsent.clone();
             match join(&node, peer).await {
                 Ok(joined) => {
-                    Conn::new(stream, node, joined.sid, joined.limits)
+                    Conn::new(stream, node, joined.sid, unsent, joined.limits)
                         .serve()
                         .await
                 }
@@ -98,14 +100,16 @@ async fn serve_tcp(stream: TcpStream, addr: SocketAddr, node: Node) {
         unix: false,
         local: addr.ip().to_canonical().is_loopback(),
         trusted: false,
+        unsent: node.unsent(),
     };
+    let unsent = peer.unsent.clone();
     match join(&node, peer).await {
         Ok(joined) => {
             // A connection that cannot be tuned works all the same.
             if let Err(error) = listen::prepare(&stream, joined.keepalive) {
                 warn!("Preparing the connection of {addr}: {error}");
             }
-            Conn::new(stream, node, joined.sid, joined.limits)
+            Conn::new(stream, node, joined.sid, unsent, joined.limits)
                 .serve()
                 .await;
         }

@@ -10,8 +10,11 @@ pub(super) const READ: usize = 64 * 1024;
 /// A hold of the lock ends when this much has been answered.
 pub(super) const REPLY_PER_HOLD: usize = 256 * 1024;
 
-/// Buffers up to this size are kept between uses.
-pub(super) const KEEP: usize = 16 * 1024;
+/// A buffer up to this size stays with its connection when it is empty: most connections are idle.
+const KEEP: usize = 512;
+
+/// From this size on a buffer is taken over and not copied.
+const LARGE: usize = 16 * 1024;
 
 /// What a worker thread lends to the connection that it polls.
 pub(super) struct Worker {
@@ -75,15 +78,16 @@ impl Queue {
         self.buf.extend_from_slice(bytes);
     }
 
-    /// The buffer, for what appends to it.
-    pub(super) const fn back(&mut self) -> &mut Vec<u8> {
-        &mut self.buf
+    /// Puts bytes back before all others.
+    pub(super) fn put_back(&mut self, bytes: &[u8]) {
+        self.buf.splice(..self.start, bytes.iter().copied());
+        self.start = 0;
     }
 
     /// Takes over what `reply` holds behind its first `skip` bytes, without copying much.
     pub(super) fn take_reply(&mut self, reply: &mut ReplyBuf, skip: usize) {
         let rest = reply.as_slice().get(skip..).unwrap_or_default();
-        if self.is_empty() && rest.len() > KEEP {
+        if self.is_empty() && rest.len() > LARGE {
             reply.swap(&mut self.buf);
             self.start = skip;
         } else {
@@ -105,7 +109,9 @@ impl Queue {
     pub(super) fn clear(&mut self) {
         self.start = 0;
         self.buf.clear();
-        self.buf.shrink_to(KEEP);
+        if self.buf.capacity() > KEEP {
+            self.buf = Vec::new();
+        }
     }
 }
 

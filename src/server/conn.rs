@@ -4,15 +4,13 @@
 //! and stay warm; a connection owns only what is left over: an unfinished request, and output that the peer has
 //! not taken yet.
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
 use tracing::{debug, warn};
 
 use super::buffers::{Queue, READ, REPLY_PER_HOLD, Worker};
@@ -20,9 +18,9 @@ use super::signal::Signal;
 use crate::embed::{LockError, Node, Posted};
 use crate::engine::Outcome;
 use crate::exec::busy::{BusyRequest, Served};
+use crate::exec::output::Unsent;
 use crate::exec::{Args, Argv, SessionId};
-use crate::resp::{ArgVec, Batch, Decoder, Limits, ReplyBuf};
-use crate::service::config::BufferLimit;
+use crate::resp::{ArgVec, Batch, Decoder, Limits, ReplyBuf, encode_command};
 
 /// Nothing more is run or read for a client that has left this much output untaken.
 const MAX_OUTPUT: usize = 64 * 1024 * 1024;
@@ -53,8 +51,6 @@ pub(super) struct Conn<S> {
     sid: SessionId,
     signal: Arc<Signal>,
     phase: Phase,
-    /// Somebody else ended the connection: its output is not waited for.
-    expelled: bool,
     limits: Limits,
     query_limit: usize,
     decoder: Decoder,
@@ -66,9 +62,10 @@ pub(super) struct Conn<S> {
     received: usize,
     /// Answered and not yet taken by the peer.
     output: Queue,
-    output_limit: BufferLimit,
-    /// Ends the connection when its output has been above the soft limit for too long.
-    patience: Option<Pin<Box<Sleep>>>,
+    /// Tells the engine how much that is.
+    unsent: Unsent,
+    /// Its last batch woke others.
+    woke_others: bool,
 }
 
 impl<S> Drop for Conn<S> {
@@ -90,7 +87,13 @@ enum Ran {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
-    pub(super) fn new(io: S, node: Node, sid: SessionId, limits: Limits) -> Self {
+    pub(super) fn new(
+        io: S,
+        node: Node,
+        sid: SessionId,
+        unsent: Unsent,
+        limits: Limits,
+    ) -> Self {
         let signal = Arc::new(Signal::default());
         node.set_waker(sid, Arc::clone(&signal) as _);
         Self {
@@ -99,7 +102,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             sid,
             signal,
             phase: Phase::Open,
-            expelled: false,
             limits,
             query_limit: usize::MAX,
             decoder: Decoder::new(),
@@ -107,8 +109,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             backlog: false,
             received: 0,
             output: Queue::default(),
-            output_limit: BufferLimit::default(),
-            patience: None,
+            unsent,
+            woke_others: false,
         }
     }
 
@@ -126,19 +128,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     /// Goes as far as it gets without waiting. Ready when the connection is over.
     fn poll(&mut self, cx: &mut Context<'_>, worker: &mut Worker) -> Poll<()> {
         self.signal.register(cx.waker());
+        let mut more = false;
         for _ in 0..BATCHES_PER_POLL {
             if self.signal.take() {
-                self.collect();
+                self.collect(&mut worker.reply);
+                if self.poll_reply(cx, worker).is_err() {
+                    return Poll::Ready(());
+                }
             }
             match self.poll_flush(cx) {
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
-                Poll::Pending if self.expelled => return Poll::Ready(()),
-                Poll::Pending if self.poll_patience(cx).is_ready() => {
-                    warn!(
-                        "Closing a client that was above its soft output buffer limit for too long"
-                    );
-                    return Poll::Ready(());
-                }
                 Poll::Ready(Ok(())) if self.phase == Phase::Closing => {
                     self.drain(cx, worker);
                     return Poll::Ready(());
@@ -150,13 +149,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             } else if self.may_read() {
                 match ready!(self.poll_read(cx, worker)) {
                     Ok(0) | Err(_) => return Poll::Ready(()),
-                    Ok(n) => self.receive(n, worker),
+                    Ok(n) => {
+                        more |= n == READ;
+                        self.receive(n, worker);
+                    }
                 }
             } else {
                 return Poll::Pending;
             }
             if self.poll_reply(cx, worker).is_err() {
                 return Poll::Ready(());
+            }
+            if std::mem::take(&mut self.woke_others) && (more || self.backlog) {
+                // They would pile up what this one has for them.
+                break;
             }
         }
         // Others first; this connection is polled again at once.
@@ -176,46 +182,48 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         }
     }
 
-    /// Takes what others left for this client.
-    fn collect(&mut self) {
+    /// Takes what others left for this client, for it to be sent.
+    fn collect(&mut self, out: &mut ReplyBuf) {
         if self.phase == Phase::Posted {
             match self.signal.served() {
-                Some(served) => self.take_served(served),
+                Some(served) => self.take_served(&served, out),
                 None if self.node.is_stopped() => self.abandon(),
                 None => {}
             }
             return;
         }
-        match self.take_output() {
-            Some(phase) => {
-                self.expelled |= phase == Phase::Closing;
-                self.enter(phase);
-            }
-            None => self.abandon(),
-        }
-    }
-
-    /// Moves what waits in the outbox to the output; none when the server is stopping.
-    fn take_output(&mut self) -> Option<Phase> {
-        loop {
+        let outcome = loop {
             match self.node.lock() {
-                Ok(mut engine) => {
-                    return Some(phase_after(
-                        engine.take_output(self.sid, self.output.back()),
-                    ));
-                }
-                Err(LockError::Stopped) => return None,
+                Ok(mut engine) => break Some(engine.take_output(self.sid, out)),
+                Err(LockError::Stopped) => break Some(Outcome::Cut),
                 Err(LockError::Busy) => {
                     if let Posted::Yes = self.node.post(ask(self.sid, Vec::new(), &self.signal)) {
-                        return Some(Phase::Posted);
+                        break None;
                     }
                 }
             }
+        };
+        match outcome {
+            None => self.enter(Phase::Posted),
+            // Its own end: what is to be sent is waited for.
+            Some(Outcome::Close) if self.phase == Phase::Closing => {}
+            Some(Outcome::Close | Outcome::Cut) => {
+                out.clear();
+                self.abandon();
+            }
+            Some(outcome) => self.enter(phase_after(outcome)),
         }
     }
 
-    fn take_served(&mut self, served: Served) {
-        self.output.extend(&served.bytes);
+    fn take_served(&mut self, served: &Served, out: &mut ReplyBuf) {
+        out.raw(&served.bytes);
+        if !served.unserved.is_empty() {
+            let mut requests = Vec::new();
+            for argv in &served.unserved {
+                encode_command(&mut requests, argv);
+            }
+            self.input.put_back(&requests);
+        }
         self.enter(match served {
             Served { closing: true, .. } => Phase::Closing,
             Served { blocked: true, .. } => Phase::Blocked,
@@ -238,6 +246,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     /// Ends the connection without another word.
     fn abandon(&mut self) {
         self.output.clear();
+        self.unsent.set(0);
         self.enter(Phase::Closing);
     }
 
@@ -356,7 +365,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             reply.set_proto(session.proto);
         }
         let mut ran = Ran::All;
-        let mut phase = Phase::Open;
+        let mut outcome = Outcome::Done;
         for i in 0..batch.len() {
             argv.clear();
             argv.extend(batch.args(i, buf));
@@ -367,8 +376,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
                 );
                 return Ran::Stopped;
             }
-            phase = phase_after(engine.execute(self.sid, Args::new(&argv), reply));
-            if phase != Phase::Open || reply.len() >= REPLY_PER_HOLD {
+            outcome = engine.execute(self.sid, Args::new(&argv), reply);
+            if outcome != Outcome::Done || reply.len() >= REPLY_PER_HOLD {
                 ran = Ran::UpTo(i);
                 break;
             }
@@ -380,25 +389,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             usize::try_from(state.sys.cfg.client_query_buffer_limit).unwrap_or(usize::MAX);
         self.limits.max_bulk =
             usize::try_from(state.sys.cfg.proto_max_bulk_len).unwrap_or(usize::MAX);
-        self.output_limit = state.sys.cfg.client_output_buffer_limit.normal;
-        if self.is_too_much(reply.len()) {
-            state.sys.stats.output_limit_disconnections += 1;
-            warn!(
-                size = self.output.len() + reply.len(),
-                "Closing a client that overcame its output buffer limit"
-            );
-            return Ran::Stopped;
-        }
+        self.woke_others = !state.sys.actions.is_empty();
+        let (now, recent) = (state.sys.now_us / 1000, state.sys.debug.recent_reply_ms());
         if let Some(session) = state.sessions.get_mut(self.sid) {
             self.limits.unauthenticated = !session.authenticated;
             session.net.received += self.received as u64;
             session.net.sent += reply.len() as u64;
+            session.net.replied(reply.len(), now, recent);
             session.net.query_buf = buf.len().saturating_sub(batch.consumed());
             session.net.query_buf_free = self.input.spare();
         }
         self.received = 0;
         drop(engine);
-        self.enter(phase);
+        if outcome == Outcome::Cut {
+            return Ran::Stopped;
+        }
+        self.enter(phase_after(outcome));
         ran
     }
 
@@ -417,6 +423,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             }
         }
         self.output.take_reply(reply, written);
+        self.unsent.set(self.output.len());
         reply.clear();
         Ok(())
     }
@@ -428,26 +435,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 n => self.output.consume(n),
             }
+            self.unsent.set(self.output.len());
         }
         Poll::Ready(Ok(()))
-    }
-
-    /// Ready when the output has been above the soft limit for too long.
-    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let limit = &self.output_limit;
-        if limit.soft == 0 || (self.output.len() as u64) <= limit.soft {
-            self.patience = None;
-            return Poll::Pending;
-        }
-        let time = Duration::from_secs(limit.soft_seconds);
-        let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(time)));
-        patience.as_mut().poll(cx)
-    }
-
-    /// Whether this much more output is more than the client may leave untaken.
-    fn is_too_much(&self, more: usize) -> bool {
-        let hard = self.output_limit.hard;
-        hard > 0 && (self.output.len() + more) as u64 > hard
     }
 }
 
@@ -455,7 +445,7 @@ const fn phase_after(outcome: Outcome) -> Phase {
     match outcome {
         Outcome::Done => Phase::Open,
         Outcome::Blocked => Phase::Blocked,
-        Outcome::Close => Phase::Closing,
+        Outcome::Close | Outcome::Cut => Phase::Closing,
     }
 }
 

@@ -138,8 +138,10 @@ pub fn human(bytes: u64) -> String {
 }
 
 impl Stats {
-    /// Section Stats, with what the keyspace counts.
-    pub fn report(&self, ks: &Keyspace, out: &mut Report) {
+    /// Section Stats, with what the keyspace counts, and channels, patterns and channels of shards that somebody is
+    /// subscribed to.
+    pub fn report(&self, ks: &Keyspace, subscribed: [usize; 3], out: &mut Report) {
+        let [channels, patterns, shard_channels] = subscribed;
         let rate = self.rate();
         let kilobytes = |bytes: u64| format!("{:.2}", bytes as f64 / 1024.0);
         let (hits, misses) = ks.read_stats();
@@ -162,9 +164,9 @@ impl Stats {
         out.field("evicted_clients", self.evicted_clients);
         out.field("keyspace_hits", hits);
         out.field("keyspace_misses", misses);
-        out.field("pubsub_channels", 0);
-        out.field("pubsub_patterns", 0);
-        out.field("pubsubshard_channels", 0);
+        out.field("pubsub_channels", channels);
+        out.field("pubsub_patterns", patterns);
+        out.field("pubsubshard_channels", shard_channels);
         out.field("latest_fork_usec", 0);
         out.field("total_forks", 0);
         out.field("unexpected_error_replies", 0);

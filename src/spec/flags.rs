@@ -86,6 +86,12 @@ impl Flags {
         Self(self.0 | other.0)
     }
 
+    /// This set without `other`.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// Whether any flag of `other` is in this set.
     #[inline]
     pub const fn has(self, other: Self) -> bool {

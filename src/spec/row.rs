@@ -80,6 +80,17 @@ pub enum Propagate {
     Explicit,
 }
 
+/// Where a command that runs code of a client's finds it: argument 1 tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Code {
+    /// It is the code.
+    Text,
+    /// It is the SHA1 of a cached script.
+    Sha,
+    /// It is the name of a function.
+    Function,
+}
+
 /// One command (or subcommand), declared beside its handler of type `H`.
 ///
 /// Built in const context and closed by [`Row::checked`], so that an impossible row does not compile.
@@ -123,6 +134,8 @@ pub struct Row<H: 'static> {
     pub deprecated: Option<(&'static str, &'static str)>,
     /// Meant for servers to talk among themselves.
     pub syscmd: bool,
+    /// The code that it runs, if it runs a client's.
+    pub code: Option<Code>,
 }
 
 impl<H: 'static> Row<H> {
@@ -157,6 +170,7 @@ impl<H: 'static> Row<H> {
             subs: &[],
             deprecated: None,
             syscmd: false,
+            code: None,
         }
     }
 
@@ -293,6 +307,13 @@ impl<H: 'static> Row<H> {
     #[must_use]
     pub const fn syscmd(mut self) -> Self {
         self.syscmd = true;
+        self
+    }
+
+    /// It runs code of a client's: what that declares stands for the flags.
+    #[must_use]
+    pub const fn runs(mut self, code: Code) -> Self {
+        self.code = Some(code);
         self
     }
 

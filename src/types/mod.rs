@@ -108,6 +108,11 @@ impl Value {
         with_value!(self, v => v.heap_size())
     }
 
+    /// Whether it is a collection without an element.
+    pub fn is_vanished(&self) -> bool {
+        with_value!(self, v => v.is_vanished())
+    }
+
     /// When the next part of the value is over, in unix milliseconds: the field of a hash.
     #[inline]
     pub fn next_deadline(&self) -> Option<i64> {

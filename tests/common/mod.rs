@@ -12,6 +12,7 @@
 )]
 
 pub mod client;
+pub mod listener;
 pub mod node;
 pub mod notation;
 pub mod peer;

@@ -133,6 +133,8 @@ impl Node {
             let key = key.escape_ascii();
             all.push(format!("{db} {key} {kind} {digest} {deadline} {more}"));
         }
+        let functions = self.look(&["FUNCTION", "LIST", "WITHCODE"]);
+        all.push(format!("functions {}", functions.escape_ascii()));
         all
     }
 
@@ -151,8 +153,12 @@ impl Node {
         structure(&String::from_utf8_lossy(&self.look(&words)))
     }
 
-    /// Moves every key into another node by DUMP and RESTORE.
+    /// Moves every key and every function into another node by DUMP and RESTORE.
     pub fn restore_into(&mut self, other: &mut Node) {
+        let reply = self.look(&["FUNCTION", "DUMP"]);
+        let payload = one(&[b"*1\r\n", &reply[..]].concat()).0.remove(0);
+        let reply = other.run(&[&b"FUNCTION"[..], b"RESTORE", &payload[..]]);
+        assert_eq!(reply, b"+OK\r\n", "{}", reply.escape_ascii());
         for (db, key) in self.keys() {
             let select = ["SELECT".to_owned(), db.to_string()];
             self.look(&select);

@@ -407,7 +407,7 @@ fn without(r: &Reply, fields: &[&[u8]]) -> Reply {
 /// Fields that came after 7.0.
 const LATER: &[&[u8]] = &[b"active-time", b"inactive"];
 /// The command that a script of the generator calls, or the command itself.
-fn unwrapped(argv: &[Vec<u8>]) -> &[Vec<u8>] {
+pub fn unwrapped(argv: &[Vec<u8>]) -> &[Vec<u8>] {
     let wrapped = argv.len() > 3
         && argv[0].eq_ignore_ascii_case(b"EVAL")
         && argv[1] == CALL_ARGUMENTS.as_bytes();

@@ -20,6 +20,7 @@ mod blocking;
 #[path = "../common/mod.rs"]
 mod common;
 mod compare;
+mod events;
 mod families;
 mod generate;
 mod syntax;
@@ -93,8 +94,17 @@ fn setting(name: &str, default: u64) -> u64 {
 }
 
 fn run(redis: Server, other: Server, restart: impl Fn() -> Server, count: u64) {
+    let listens = false;
+    let pair = Pair {
+        redis,
+        other,
+        listens,
+    };
+    run_with(pair, restart, count);
+}
+
+fn run_with(mut pair: Pair, restart: impl Fn() -> Server, count: u64) {
     let seed = setting("REDKEEP_DIFF_SEED", 7);
-    let mut pair = Pair { redis, other };
     let table = Rc::new(Table::new());
     let mut found = BTreeMap::new();
     let rounds = count.div_ceil(ROUND as u64);
@@ -177,12 +187,19 @@ struct Played {
 struct Pair {
     redis: Server,
     other: Server,
+    /// Whether keyspace notifications are compared, not replies and contents.
+    listens: bool,
 }
 
 impl Pair {
     /// Plays commands on two empty servers and compares replies, then contents.
     fn play(&mut self, commands: &[Argv]) -> Played {
         let mut all: Vec<Argv> = PREAMBLE.iter().map(|l| argv(l)).collect();
+        if self.listens {
+            return Played {
+                difference: events::play(self, &all, commands),
+            };
+        }
         let skip = all.len();
         all.extend_from_slice(commands);
         let (mut a, mut b) = (self.redis.client(), self.other.client());

@@ -296,6 +296,29 @@ const USES: &[&str] = &[
     "DEL r",
 ];
 
+/// Libraries of any bytes, with a good footer: none is there, or all, and they go on as they came.
+pub fn functions(data: &[u8]) {
+    let mut payload = data[..data.len().min(MOST)].to_vec();
+    payload.extend(10u16.to_le_bytes());
+    payload.extend(crc64(0, &payload).to_le_bytes());
+    with_engine(|e| {
+        let libraries = |e: &mut Instance| e.run(&[b"FUNCTION", b"LIST", b"WITHCODE"]);
+        if e.run(&[b"FUNCTION", b"RESTORE", &payload]) != b"+OK\r\n" {
+            assert_eq!(libraries(e), b"*0\r\n");
+            return;
+        }
+        let (before, dump) = (libraries(e), e.run(&[b"FUNCTION", b"DUMP"]));
+        let start = dump.iter().position(|&b| b == b'\n').map_or(0, |at| at + 1);
+        let again = dump.get(start..dump.len() - 2).unwrap_or_default();
+        assert_eq!(
+            e.run(&[b"FUNCTION", b"RESTORE", again, b"FLUSH"]),
+            b"+OK\r\n"
+        );
+        assert_eq!(libraries(e), before);
+        assert_eq!(e.run(&[b"FUNCTION", b"FLUSH"]), b"+OK\r\n");
+    });
+}
+
 struct Instance {
     engine: Engine,
     client: SessionId,

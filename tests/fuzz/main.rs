@@ -97,3 +97,9 @@ fn hyperloglogs_are_refused_or_hold() {
 fn payloads_are_refused_or_hold() {
     run("restore", bodies::restore, &samples::payloads());
 }
+
+#[test]
+#[cfg(feature = "lua")]
+fn libraries_are_refused_or_hold() {
+    run("functions", bodies::functions, &samples::libraries());
+}

@@ -173,3 +173,29 @@ fn value_of(before: &[&[&str]], ask: &[&str]) -> Vec<u8> {
     let start = reply.iter().position(|&b| b == b'\n').unwrap() + 1;
     reply[start..reply.len() - 2].to_vec()
 }
+
+/// Libraries as payloads hold them, without a footer.
+pub fn libraries() -> Vec<Vec<u8>> {
+    let codes: &[&[&str]] = &[
+        &[],
+        &[
+            "#!lua name=a\nredis.register_function('f', function(keys, args) return {keys, args} end)",
+        ],
+        &[
+            "#!lua name='b'\nlocal r = redis.register_function r('g', function() return 1 end) r('h', function() end)",
+            "#!LUA name=c\nredis.register_function{function_name = 'i', callback = function() return 1 end, \
+             description = 'what it does', flags = {'no-writes', 'allow-oom'}}",
+        ],
+    ];
+    let of = |codes: &&[&str], compress: bool| {
+        let mut out = Vec::new();
+        for code in *codes {
+            redkeep::rdb::library::write(&mut out, code.as_bytes(), compress);
+        }
+        out
+    };
+    let both = codes
+        .iter()
+        .flat_map(|codes| [of(codes, false), of(codes, true)]);
+    both.collect()
+}

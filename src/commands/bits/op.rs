@@ -53,7 +53,7 @@ fn bitop(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let result = op.of(&sources);
     let len = result.len();
     if len == 0 {
-        cx.ks.delete(target, Event::DEL);
+        cx.ks.discard(target, Event::DEL);
     } else {
         let value = Value::Str(Str::raw(result));
         cx.ks

@@ -3,7 +3,7 @@
 use crate::exec::args::is;
 use crate::exec::error::shown;
 use crate::exec::session::{Session, SessionId};
-use crate::exec::{Action, Args, CmdError, CmdResult, Ctx};
+use crate::exec::{Args, CmdError, CmdResult, Ctx, admit};
 use crate::util::num;
 
 use super::list::{Kind, USER};
@@ -114,18 +114,9 @@ pub(super) fn kill(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 
 /// Ends a connection: one's own after the reply, any other at once, with what it had still to be sent.
 fn close(cx: &mut Ctx<'_>, sid: SessionId) {
-    let me = sid == cx.sid;
-    let Some(session) = cx.sessions.get_mut(sid) else {
-        return;
-    };
-    session.closing = true;
-    if me {
-        return;
+    if sid != cx.sid {
+        admit::expel(cx.sys, cx.sessions, cx.ks, sid);
+    } else if let Some(session) = cx.session() {
+        session.closing = true;
     }
-    // Whoever waits must not be handed anything any more.
-    if let Some(blocked) = session.blocked.take() {
-        cx.sys.waiters.remove(sid, &blocked);
-    }
-    session.outbox.clear();
-    cx.sys.actions.push(Action::Close(sid));
 }

@@ -4,10 +4,14 @@ use std::fmt::Write;
 
 use crate::exec::args::is;
 use crate::exec::error::shown;
+use crate::exec::output::REPLY_BUFFER;
 use crate::exec::session::{Session, SessionId};
-use crate::exec::{Args, CmdError, CmdResult, Ctx, Flow};
+use crate::exec::tracking::Scope;
+use crate::exec::{Args, CmdError, CmdResult, Ctx, Flow, System, pubsub};
 use crate::resp::Proto;
 use crate::util::num;
+
+use super::tracking::redirect_id;
 
 /// What TYPE tells apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,9 +36,13 @@ impl Kind {
         }
     }
 
-    /// Sessions are clients; there are neither links to replicas nor subscribers.
-    pub(super) const fn of(_: &Session) -> Self {
-        Self::Normal
+    /// What a client is. One that monitors is normal.
+    pub(super) const fn of(session: &Session) -> Self {
+        if session.subscriptions.is_some() {
+            Self::PubSub
+        } else {
+            Self::Normal
+        }
     }
 }
 
@@ -44,7 +52,7 @@ pub(super) const USER: &str = "default";
 pub(super) fn info(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let mut text = String::new();
     if let Some(session) = cx.sessions.get(cx.sid) {
-        describe(&mut text, session, cx.now, Some(args));
+        describe(&mut text, session, cx.sys, cx.now, Some(args));
     }
     cx.reply.verbatim("txt", text.as_bytes());
     Ok(Flow::Done)
@@ -61,7 +69,8 @@ pub(super) fn list(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     }
     let mut text = String::new();
     let line = |text: &mut String, sid: SessionId, session: &Session| {
-        describe(text, session, cx.now, (sid == cx.sid).then_some(args));
+        let running = (sid == cx.sid).then_some(args);
+        describe(text, session, cx.sys, cx.now, running);
     };
     match ids {
         Some(ids) => {
@@ -86,8 +95,48 @@ pub(super) fn list(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     Ok(Flow::Done)
 }
 
+/// What CLIENT LIST tells of a client, for the log.
+pub(crate) fn description(session: &Session, sys: &System) -> String {
+    let mut line = String::new();
+    describe(&mut line, session, sys, sys.now_us / 1000, None);
+    line.truncate(line.trim_end().len());
+    line
+}
+
+/// Output that waits for a client, arranged as by Redis: what fits into the buffer of each client first, then blocks of
+/// that size.
+struct Waiting {
+    in_buffer: usize,
+    blocks: usize,
+    /// Bytes that the limits count: none while all is in the buffer.
+    counted: usize,
+}
+
+impl Waiting {
+    fn of(session: &Session) -> Self {
+        let waiting = session.waiting();
+        let in_buffer = waiting.min(REPLY_BUFFER);
+        let rest = waiting - in_buffer;
+        Self {
+            in_buffer,
+            blocks: rest.div_ceil(REPLY_BUFFER),
+            counted: if rest > 0 { waiting } else { 0 },
+        }
+    }
+}
+
+/// How much of its thread's reply buffer a client's recent replies took: the least power of two, and how much exactly;
+/// both up to what Redis gives a client as a buffer of its own.
+fn recent_replies(session: &Session, sys: &System, now: i64) -> (usize, usize) {
+    const LEAST: usize = 1024;
+    let peak = session.net.recent_peak(now, sys.debug.recent_reply_ms());
+    let peak = peak.min(REPLY_BUFFER);
+    let size = peak.next_power_of_two().max(LEAST);
+    (if sys.debug.reply_size_fixed { REPLY_BUFFER } else { size }, peak)
+}
+
 /// One line of CLIENT LIST. `running` is the command that the client is running, if it is the one that asks.
-fn describe(out: &mut String, s: &Session, now: i64, running: Option<Args<'_>>) {
+fn describe(out: &mut String, s: &Session, sys: &System, now: i64, running: Option<Args<'_>>) {
     let argv_mem = running.map_or(0, |args| args.all().iter().map(|a| a.len()).sum());
     let qbuf = s.net.query_buf + running.map_or(0, encoded_len);
     let multi_mem = s.multi.as_ref().map_or(0, |m| m.memory());
@@ -97,10 +146,15 @@ fn describe(out: &mut String, s: &Session, now: i64, running: Option<Args<'_>>) 
         + s.net.query_buf_free
         + argv_mem
         + s.outbox.capacity()
+        + s.peer.unsent.get()
+        + s.subscriptions.as_ref().map_or(0, |s| s.memory())
         + [&s.name, &s.lib_name, &s.lib_ver]
             .iter()
             .map(|v| v.capacity())
             .sum::<usize>();
+    let waiting = Waiting::of(s);
+    let (rbs, rbp) = recent_replies(s, sys, now);
+    let subscribed = |kind| s.subscriptions.as_ref().map_or(0, |s| s.of(kind).len());
     let seconds = |since: i64| (now - since).max(0) / 1000;
     let text = String::from_utf8_lossy;
     // Writing into a String cannot fail.
@@ -119,20 +173,23 @@ fn describe(out: &mut String, s: &Session, now: i64, running: Option<Args<'_>>) 
     );
     let _ = write!(
         out,
-        "sub=0 psub=0 ssub=0 multi={} qbuf={qbuf} qbuf-free={} argv-mem={argv_mem} multi-mem={multi_mem} \
-         rbs={} rbp={} ",
+        "sub={} psub={} ssub={} multi={} qbuf={qbuf} qbuf-free={} argv-mem={argv_mem} multi-mem={multi_mem} \
+         rbs={rbs} rbp={rbp} ",
+        subscribed(pubsub::Kind::Channel),
+        subscribed(pubsub::Kind::Pattern),
+        subscribed(pubsub::Kind::Shard),
         s.multi.as_ref().map_or(-1, |m| m.queue.len() as i64),
         s.net.query_buf_free,
-        s.outbox.capacity(),
-        s.outbox.len(),
     );
     let _ = writeln!(
         out,
-        "obl={} oll=0 omem={} tot-mem={total} events={} cmd={} user={USER} redir=-1 resp={} lib-name={} lib-ver={}",
-        s.outbox.len(),
-        0,
-        if s.outbox.is_empty() { "r" } else { "rw" },
+        "obl={} oll={} omem={} tot-mem={total} events={} cmd={} user={USER} redir={} resp={} lib-name={} lib-ver={}",
+        waiting.in_buffer,
+        waiting.blocks,
+        waiting.counted,
+        if waiting.in_buffer == 0 { "r" } else { "rw" },
         s.last_cmd,
+        redirect_id(s.tracking.as_deref()),
         if s.proto == Proto::Resp3 { 3 } else { 2 },
         text(&s.lib_name),
         text(&s.lib_ver),
@@ -141,9 +198,14 @@ fn describe(out: &mut String, s: &Session, now: i64, running: Option<Args<'_>>) 
 
 /// The letters of field `flags`, in Redis's order.
 fn flags_of(s: &Session) -> String {
+    let tracking = s.tracking.as_deref();
     let flags = [
+        (s.subscriptions.is_some(), 'P'),
         (s.multi.is_some(), 'x'),
         (s.blocked.is_some(), 'b'),
+        (tracking.is_some(), 't'),
+        (tracking.is_some_and(|t| t.broken), 'R'),
+        (tracking.is_some_and(|t| t.scope == Scope::Broadcast), 'B'),
         (s.watch.broken, 'd'),
         (s.closing, 'A'),
         (s.peer.unix, 'U'),

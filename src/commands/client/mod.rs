@@ -2,6 +2,8 @@
 
 mod kill;
 mod list;
+mod pause;
+mod tracking;
 
 use crate::exec::args::is;
 use crate::exec::block::{self, Unblock};
@@ -12,6 +14,10 @@ use crate::spec::{Group, flag};
 
 use kill::kill;
 use list::{info, list};
+use pause::{pause, unpause};
+use tracking::{CACHING, GETREDIR, TRACKING, TRACKINGINFO};
+
+pub(crate) use list::description;
 
 use super::connection::{BAD_NAME, is_plain_name};
 
@@ -34,11 +40,13 @@ const fn sub(name: &'static str, arity: i16, run: Handler) -> Command {
 }
 
 const SUBCOMMANDS: &[Command] = &[
+    CACHING,
     sub("getname", 2, getname)
         .since("2.6.9")
         .summary("Tell the name of this connection.")
         .complexity("O(1)")
         .checked(),
+    GETREDIR,
     Command::new("help", 2, help)
         .since("5.0.0")
         .group(Group::Connection)
@@ -112,6 +120,14 @@ const SUBCOMMANDS: &[Command] = &[
         .summary("Let what this connection reads not count as used.")
         .complexity("O(1)")
         .checked(),
+    sub("pause", -3, pause)
+        .since("3.0.0")
+        .flags(&[flag::ADMIN])
+        .syntax("timeout:int [mode=(WRITE | ALL)@6.2.0]")
+        .summary("Let clients wait for a number of milliseconds, with writes or with everything.")
+        .complexity("O(1)")
+        .history(&[("6.2.0", "Takes WRITE, which lets reads go on, and ALL.")])
+        .checked(),
     sub("reply", 3, reply)
         .since("3.2.0")
         .syntax("action=(ON | OFF | SKIP)")
@@ -132,12 +148,20 @@ const SUBCOMMANDS: &[Command] = &[
         .complexity("O(1)")
         .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
         .checked(),
+    TRACKING,
+    TRACKINGINFO,
     sub("unblock", -3, unblock)
         .since("5.0.0")
         .flags(&[flag::ADMIN])
         .syntax("client-id:int [unblock-type=(TIMEOUT | ERROR)]")
         .summary("End the waiting of a blocked connection.")
-        .complexity("O(N), N being the number of connections")
+        .complexity("O(log N), N being the number of connections")
+        .checked(),
+    sub("unpause", 2, unpause)
+        .since("6.2.0")
+        .flags(&[flag::ADMIN])
+        .summary("End what CLIENT PAUSE began.")
+        .complexity("O(N), N being the number of waiting connections")
         .checked(),
 ];
 
@@ -251,8 +275,12 @@ fn unblock(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 
 fn help(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
     cx.help(&[
+        "CACHING (YES|NO)",
+        "    Whether the keys of the next command are tracked (tracking in mode OPTIN: YES, OPTOUT: NO).",
         "GETNAME",
         "    The name of this connection.",
+        "GETREDIR",
+        "    The id of the connection that hears of changed keys for this one.",
         "ID",
         "    The number of this connection.",
         "INFO",
@@ -274,13 +302,21 @@ fn help(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
         "    Whether this connection is excepted from eviction.",
         "NO-TOUCH (ON|OFF)",
         "    Whether what this connection reads does not count as used.",
+        "PAUSE <timeout> [WRITE|ALL]",
+        "    Let clients wait for so many milliseconds, with writes or with everything.",
         "REPLY (ON|OFF|SKIP)",
         "    Whether commands are answered; SKIP: all but the next one.",
         "SETINFO (LIB-NAME|LIB-VER) <value>",
         "    Tell which client library this is.",
         "SETNAME <name>",
         "    Name this connection.",
+        "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]] [OPTIN] [OPTOUT] [NOLOOP]",
+        "    Whether this connection is told when keys change that it has read, or that have a prefix.",
+        "TRACKINGINFO",
+        "    What TRACKING was asked for.",
         "UNBLOCK <client-id> [TIMEOUT|ERROR]",
         "    End the waiting of a blocked connection.",
+        "UNPAUSE",
+        "    End what PAUSE began.",
     ])
 }

@@ -215,7 +215,7 @@ fn search(cx: &mut Ctx<'_>, args: Args<'_>, form: Form) -> CmdResult {
         cx.ks.put(key, result.into_value(), Expiry::Clear, event);
         cx.ks.mark_dirty(more as u64);
     } else {
-        cx.ks.delete(key, Event::DEL);
+        cx.ks.discard(key, Event::DEL);
     }
     cx.count(stored)
 }

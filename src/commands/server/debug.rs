@@ -52,6 +52,7 @@ const SUBS: &[(&str, usize, usize, Sub)] = &[
     ("quicklist", 3, 4, quicklist),
     ("quicklist-packed-threshold", 3, 3, packed_threshold),
     ("reload", 2, 2, reload),
+    ("replybuffer", 4, 4, reply_buffer),
     ("set-active-expire", 3, 3, set_active_expire),
     ("set-disable-deny-scripts", 3, 3, set_disable_deny_scripts),
     (
@@ -282,6 +283,23 @@ fn pause_cron(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     cx.ok()
 }
 
+/// Which replies count as recent, for the sizes that CLIENT LIST tells as `rbs` and `rbp`.
+fn reply_buffer(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    let debug = &mut cx.sys.debug;
+    match (args.at(2), args.at(3)) {
+        (time, never) if is(time, "PEAK-RESET-TIME") && is(never, "NEVER") => {
+            debug.reply_peak_ms = Some(-1);
+        }
+        (time, reset) if is(time, "PEAK-RESET-TIME") && is(reset, "RESET") => {
+            debug.reply_peak_ms = None;
+        }
+        (time, _) if is(time, "PEAK-RESET-TIME") => debug.reply_peak_ms = Some(args.int(3)?),
+        (resizing, _) if is(resizing, "RESIZING") => debug.reply_size_fixed = !is_on(args.at(3)),
+        _ => return Err(unknown(args)),
+    }
+    cx.ok()
+}
+
 fn set_active_expire(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     cx.ks.active_expire = switch(args);
     cx.ok()
@@ -298,7 +316,11 @@ fn set_skip_checksum_validation(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 }
 
 fn switch(args: Args<'_>) -> bool {
-    num::parse_i64(args.at(2)).is_some_and(|n| n != 0)
+    is_on(args.at(2))
+}
+
+fn is_on(arg: &[u8]) -> bool {
+    num::parse_i64(arg).is_some_and(|n| n != 0)
 }
 
 /// Makes `prefix:0`, `prefix:1` and so on where they are missing. They reach neither the log nor replicas.
@@ -430,6 +452,10 @@ fn help(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
         "    Let elements of lists from this size on stand alone; 0 for the usual size.",
         "RELOAD",
         "    Write every value as it would be written to a file, and read it back.",
+        "REPLYBUFFER PEAK-RESET-TIME <NEVER|RESET|milliseconds>",
+        "    How long a reply counts as a recent one in field rbp of CLIENT LIST; RESET for the usual time.",
+        "REPLYBUFFER RESIZING <0|1>",
+        "    With 0, field rbs of CLIENT LIST shows the largest buffer whatever the recent replies were.",
         "SET-ACTIVE-EXPIRE <0|1>",
         "    With 0, delete expired keys only when they are asked for.",
         "SET-DISABLE-DENY-SCRIPTS <0|1>",

@@ -1,6 +1,7 @@
 //! INFO.
 
-use crate::exec::{Args, CmdResult, Command, Ctx, Flow, used_memory};
+use crate::exec::pubsub::Kind;
+use crate::exec::{Args, CmdResult, Command, Ctx, Flow, Session, used_memory};
 use crate::service::info::{REDIS_VERSION, Report, Section, Selection};
 use crate::spec::{Group, category, flag};
 
@@ -31,7 +32,13 @@ fn info(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
             Section::Clients => clients(cx, &mut out),
             Section::Memory => memory(cx, &mut out),
             Section::Persistence => persistence(cx, &mut out),
-            Section::Stats => cx.sys.stats.report(cx.ks, &mut out),
+            Section::Stats => {
+                cx.sys.stats.report(cx.ks, subscribed(cx), &mut out);
+                let tracking = &cx.sys.tracking;
+                out.field("tracking_total_keys", tracking.keys());
+                out.field("tracking_total_items", tracking.items());
+                out.field("tracking_total_prefixes", tracking.prefixes());
+            }
             Section::Replication => replication(cx, &mut out),
             Section::Cpu => cpu(cx, &mut out),
             Section::Modules => {}
@@ -55,6 +62,16 @@ fn commands<'a>(cx: &'a Ctx<'_>) -> impl Iterator<Item = (usize, &'a str)> {
         .registry
         .iter()
         .map(|entry| (entry.id.index(), &*entry.name))
+}
+
+/// Channels, patterns and channels of shards that somebody is subscribed to.
+fn subscribed(cx: &Ctx<'_>) -> [usize; 3] {
+    let pubsub = &cx.sys.pubsub;
+    [
+        pubsub.channels(Kind::Channel).len(),
+        pubsub.patterns(),
+        pubsub.channels(Kind::Shard).len(),
+    ]
 }
 
 fn server(cx: &Ctx<'_>, out: &mut Report) {
@@ -102,14 +119,11 @@ fn clients(cx: &Ctx<'_>, out: &mut Report) {
     );
     out.field(
         "client_recent_max_output_buffer",
-        buffers()
-            .map(|s| s.outbox.as_slice().len())
-            .max()
-            .unwrap_or(0),
+        buffers().map(Session::waiting).max().unwrap_or(0),
     );
     out.field("blocked_clients", cx.sys.waiters.len());
-    out.field("tracking_clients", 0);
-    out.field("pubsub_clients", 0);
+    out.field("tracking_clients", cx.sys.tracking.clients());
+    out.field("pubsub_clients", cx.sys.pubsub.clients());
     out.field("watching_clients", 0);
     out.field("clients_in_timeout_table", timed.count());
     out.field("total_watched_keys", 0);
@@ -125,8 +139,11 @@ fn memory(cx: &mut Ctx<'_>, out: &mut Report) {
     let dataset = cx.ks.memory() as u64;
     let scripts = cx.sys.scripts.memory() as u64;
     let interpreter = cx.sys.scripts.interpreter as u64;
+    let functions = cx.sys.libraries.memory() as u64;
+    let vm_functions = cx.sys.libraries.interpreter as u64;
     let used = used_memory(cx.ks, cx.sessions, cx.sys) as u64;
-    let clients = used - dataset - scripts - interpreter;
+    let tracking = cx.sys.tracking.memory() as u64;
+    let clients = used - dataset - scripts - interpreter - functions - vm_functions - tracking;
     cx.sys.stats.memory_seen(used);
     let (sys, peak) = (&cx.sys, cx.sys.stats.peak_memory);
     let percent =
@@ -144,12 +161,12 @@ fn memory(cx: &mut Ctx<'_>, out: &mut Report) {
     out.bytes("used_memory_lua", interpreter);
     out.field("used_memory_scripts_eval", scripts);
     out.field("number_of_cached_scripts", sys.scripts.len());
-    out.field("number_of_functions", 0);
-    out.field("number_of_libraries", 0);
-    out.field("used_memory_vm_functions", 0);
-    out.bytes("used_memory_vm_total", interpreter);
-    out.field("used_memory_functions", 0);
-    out.bytes("used_memory_scripts", scripts);
+    out.field("number_of_functions", sys.libraries.functions());
+    out.field("number_of_libraries", sys.libraries.len());
+    out.field("used_memory_vm_functions", vm_functions);
+    out.bytes("used_memory_vm_total", interpreter + vm_functions);
+    out.field("used_memory_functions", functions);
+    out.bytes("used_memory_scripts", scripts + functions);
     out.bytes("maxmemory", sys.cfg.maxmemory);
     out.field("maxmemory_policy", sys.cfg.shown("maxmemory-policy"));
     let ratio = facts.resident as f64 / used.max(1) as f64;

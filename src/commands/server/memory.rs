@@ -90,7 +90,8 @@ fn doctor(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
 fn stats(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
     let dataset = cx.ks.memory();
     let scripts = cx.sys.scripts.memory();
-    let total = dataset + scripts;
+    let functions = cx.sys.libraries.memory();
+    let total = dataset + scripts + functions;
     cx.sys.stats.memory_seen(total as u64);
     let peak = usize::try_from(cx.sys.stats.peak_memory).unwrap_or(usize::MAX);
     let keys: usize = (0..cx.ks.databases())
@@ -104,8 +105,8 @@ fn stats(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
         ("replication.backlog", 0),
         ("clients.slaves", 0),
         ("lua.caches", scripts),
-        ("functions.caches", 0),
-        ("overhead.total", scripts),
+        ("functions.caches", functions),
+        ("overhead.total", scripts + functions),
         ("keys.count", keys),
         ("keys.bytes-per-key", dataset / keys.max(1)),
         ("dataset.bytes", dataset),

@@ -126,7 +126,7 @@ fn first_and_others<'k>(
 fn store(cx: &mut Ctx<'_>, key: &[u8], result: Set, event: &'static str) -> CmdResult {
     let len = result.len();
     if len == 0 {
-        cx.ks.delete(key, Event::DEL);
+        cx.ks.discard(key, Event::DEL);
     } else {
         let event = Event::set(event);
         cx.ks.put(key, result.into_value(), Expiry::Clear, event);

@@ -153,10 +153,12 @@ fn srem(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 fn smove(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let (from, to, member) = (args.at(1), args.at(2), args.at(3));
     let limits = limits(cx);
-    let Some(source) = cx.ks.look::<Set>(from)? else {
+    // Both are looked up before anything is said of either.
+    let (source, target) = (cx.ks.look::<Set>(from), cx.ks.look::<Set>(to));
+    let Some(source) = source? else {
         return cx.int(0);
     };
-    cx.ks.look::<Set>(to)?;
+    target?;
     let found = source.contains(member);
     if !found || from == to {
         return cx.int(i64::from(found));

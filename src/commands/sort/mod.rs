@@ -194,7 +194,7 @@ fn store(cx: &mut Ctx<'_>, req: &Request<'_>, key: &[u8], elements: &[SmallBytes
     };
     let len = list.len();
     if len == 0 {
-        cx.ks.delete(key, Event::DEL);
+        cx.ks.discard(key, Event::DEL);
     } else {
         let event = Event::list("sortstore");
         cx.ks.put(key, list.into_value(), Expiry::Clear, event);

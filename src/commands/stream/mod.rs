@@ -98,13 +98,13 @@ fn lossy(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
     String::from_utf8_lossy(bytes)
 }
 
-/// Opens a stream that has this group.
+/// Opens a stream that has this group. Commands that need one count as readers of the key.
 fn edit_group<'a>(
     ks: &'a mut Keyspace,
     key: &[u8],
     group: &[u8],
 ) -> Result<Option<Edit<'a, Stream>>, CmdError> {
-    Ok(ks.edit::<Stream>(key)?.filter(|s| s.group(group).is_some()))
+    Ok(ks.edit_read::<Stream>(key)?.filter(|s| s.group(group).is_some()))
 }
 
 /// Writes an id.

@@ -302,6 +302,8 @@ fn xclaim(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 fn xautoclaim(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     const BAD_COUNT: CmdError = CmdError::fixed("ERR COUNT must be > 0");
     let now = cx.now;
+    // The key is read before anything else is found wrong, as in Redis; that it holds another type is found last.
+    cx.ks.read_any(args.at(1));
     let bad_idle = || CmdError::fixed("ERR Invalid min-idle-time argument for XAUTOCLAIM");
     let min_idle = int(args.at(4)).map_err(|_| bad_idle())?;
     let start = Bound::parse(args.at(5), 0)?
@@ -326,8 +328,10 @@ fn xautoclaim(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
         key: args.at(1),
         group: args.at(2),
     };
-    let open = edit_group(cx.ks, of.key, of.group)?;
-    let mut edit = open.ok_or_else(|| no_group(of.key, of.group))?;
+    let open = cx.ks.edit::<Stream>(of.key)?;
+    let mut edit = open
+        .filter(|s| s.group(of.group).is_some())
+        .ok_or_else(|| no_group(of.key, of.group))?;
     let found = edit.get_mut().with_group(of.group, |log, group| {
         let (to, created) = group.add_consumer(args.at(3), now);
         group.touch(to, now);

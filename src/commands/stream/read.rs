@@ -330,7 +330,8 @@ fn xread(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
             if budget.is_spent(cx.reply) {
                 break;
             }
-            if let Some(stream) = cx.ks.look::<Stream>(key)? {
+            // Looked up for the second time, and missed for the second time, as in Redis.
+            if let Some(stream) = cx.ks.read::<Stream>(key)? {
                 n += put_stream(cx.reply, key, |reply| {
                     put_above(reply, stream, from, &req, &mut budget)
                 });

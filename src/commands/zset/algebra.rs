@@ -272,7 +272,7 @@ fn store(cx: &mut Ctx<'_>, args: Args<'_>, operation: Operation, event: &'static
     let req = Request::parse(cx.ks, &cx.row.name, args, 2, operation, Purpose::Store)?;
     let members = req.carry_out(operation, limits);
     if members.is_empty() {
-        cx.ks.delete(key, Event::DEL);
+        cx.ks.discard(key, Event::DEL);
     } else {
         let pairs = members.iter().map(|m| (&*m.member, m.score));
         let zset = ZSet::from_sorted(pairs, limits);

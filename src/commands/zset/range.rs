@@ -296,7 +296,7 @@ fn zrangestore(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
         .map(|(member, score)| (member.bytes(&mut itoa::Buffer::new()).into(), score))
         .collect();
     if members.is_empty() {
-        cx.ks.delete(key, Event::DEL);
+        cx.ks.discard(key, Event::DEL);
     } else {
         let pairs = members.iter().map(|(member, score)| (&**member, *score));
         let zset = ZSet::from_sorted(pairs, limits);

@@ -379,25 +379,33 @@ impl Codec<Classes> for NotifyClasses {
         Ok(())
     }
 
+    /// As Redis shows it: with all of `A`, the `n` beside it is not seen.
     fn show(&self, value: &Classes) -> Vec<u8> {
         let all = value.0 & Classes::ALL.0 == Classes::ALL.0;
-        let rest = Classes(if all {
-            value.0 & !Classes::ALL.0
-        } else {
-            value.0
-        });
-        let letters = Classes::LETTERS
-            .iter()
-            .filter(|(_, class)| rest.intersects(*class));
-        all.then_some(b'A')
-            .into_iter()
-            .chain(letters.map(|(letter, _)| *letter))
-            .collect()
+        let hidden = if all { Classes::NEW.0 } else { 0 };
+        letters(Classes(value.0 & !hidden))
+    }
+
+    fn lines(&self, value: &Classes) -> Vec<Vec<u8>> {
+        vec![super::codec::quoted(&letters(*value))]
     }
 
     fn accepts(&self) -> String {
         "any of K E g $ l s h z x e t d m n, A for g$lshzxetd".into()
     }
+}
+
+/// The letters of classes, with `A` for those that it stands for.
+fn letters(classes: Classes) -> Vec<u8> {
+    let all = classes.0 & Classes::ALL.0 == Classes::ALL.0;
+    let folded = if all { Classes::ALL.0 } else { 0 };
+    let rest = Classes(classes.0 & !folded);
+    let letters = Classes::LETTERS.iter();
+    let letters = letters.filter(|(_, class)| rest.intersects(*class));
+    all.then_some(b'A')
+        .into_iter()
+        .chain(letters.map(|(letter, _)| *letter))
+        .collect()
 }
 
 #[cfg(test)]
@@ -415,14 +423,18 @@ mod tests {
 
     #[test]
     fn notify_classes_fold_into_a() {
-        for (letters, shown) in [
-            ("KEA", "AKE"),
-            ("Kx", "xK"),
-            ("g$lshzxetdm", "Am"),
-            ("", ""),
+        for (letters, shown, line) in [
+            ("KEA", "AKE", "AKE"),
+            ("Kx", "xK", "xK"),
+            ("g$lshzxetdm", "Am", "Am"),
+            ("nKE", "nKE", "nKE"),
+            ("mnAKE", "AKEm", "AnKEm"),
+            ("KKAA", "AK", "AK"),
+            ("", "", "\"\""),
         ] {
             let value = read(&NotifyClasses, letters).unwrap();
             assert_eq!(NotifyClasses.show(&value), shown.as_bytes());
+            assert_eq!(NotifyClasses.lines(&value), [line.as_bytes()]);
         }
         assert!(read(&NotifyClasses, "q").is_err());
     }

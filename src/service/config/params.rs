@@ -297,7 +297,7 @@ params! {
         "client-output-buffer-limit" => client_output_buffer_limit: BufferLimits =
             "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60", ClientLimits, multi, later;
         /// Keys that are remembered for clients with a cache of their own.
-        "tracking-table-max-keys" => tracking_table_max_keys: u64 = "1000000", Int(0, LONG), later;
+        "tracking-table-max-keys" => tracking_table_max_keys: u64 = "1000000", Int(0, LONG);
         /// Milliseconds after which a script makes other clients get BUSY; 0 or less: never.
         "busy-reply-threshold" => busy_reply_threshold: i64 = "5000", Int(0, LONG), alias("lua-time-limit");
     }

@@ -1,0 +1,186 @@
+//! Output that waits for clients: how much of it there is, and what becomes of clients that do not take theirs.
+//!
+//! What a client is to get waits in its session's outbox until its connection takes it over, and with the connection
+//! until the peer has room for it. Both count. A client with more than the hard limit of its class
+//! (`client-output-buffer-limit`), or more than the soft limit for too long, is cut off: nobody waits for it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::session::{Session, SessionId, Sessions};
+use super::{Action, System};
+use crate::service::config::{BufferLimit, BufferLimits};
+
+/// Output up to this size does not count: in Redis it stands in the buffer that each client has for its replies.
+pub const REPLY_BUFFER: usize = 16 * 1024;
+
+/// Bytes that the connections of one instance hold, all together.
+#[derive(Debug, Clone, Default)]
+pub struct UnsentTotal(Arc<AtomicUsize>);
+
+impl UnsentTotal {
+    /// How many.
+    pub fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// What a further connection holds.
+    pub fn connection(&self) -> Unsent {
+        Unsent(Arc::new(OfOne {
+            bytes: AtomicUsize::new(0),
+            total: self.clone(),
+        }))
+    }
+}
+
+/// Bytes that a connection has taken over for its client and not yet sent. The connection says so, whenever it changes
+/// and without any lock; the engine looks.
+#[derive(Debug, Clone, Default)]
+pub struct Unsent(Arc<OfOne>);
+
+#[derive(Debug, Default)]
+struct OfOne {
+    bytes: AtomicUsize,
+    total: UnsentTotal,
+}
+
+impl Unsent {
+    /// How many.
+    pub fn get(&self) -> usize {
+        self.0.bytes.load(Ordering::Relaxed)
+    }
+
+    /// There are so many now. To be called by one thread at a time.
+    #[inline]
+    pub fn set(&self, bytes: usize) {
+        let known = self.get();
+        if bytes != known {
+            self.0.bytes.store(bytes, Ordering::Relaxed);
+            let total = &self.0.total.0;
+            total.fetch_add(bytes.wrapping_sub(known), Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for OfOne {
+    fn drop(&mut self) {
+        let bytes = *self.bytes.get_mut();
+        self.total.0.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Clients that have too much output waiting.
+#[derive(Debug, Default)]
+pub struct Overdue {
+    /// Above the soft limit when last looked at.
+    above_soft: BTreeSet<SessionId>,
+    /// When to look at those next, unix milliseconds.
+    next_look: i64,
+    /// Cut off in the running unit of work. They are parted with when it is over: until then somebody may be counting
+    /// on them.
+    cut_off: Vec<SessionId>,
+}
+
+impl Overdue {
+    /// When to look next at the clients that are above their soft limit, unix milliseconds.
+    pub fn next_look(&self) -> Option<i64> {
+        (!self.above_soft.is_empty()).then_some(self.next_look)
+    }
+
+    /// Takes the clients that were cut off.
+    pub(crate) fn take_cut_off(&mut self) -> Vec<SessionId> {
+        std::mem::take(&mut self.cut_off)
+    }
+
+    /// Whether there are clients to be parted with.
+    pub(crate) fn has_cut_off(&self) -> bool {
+        !self.cut_off.is_empty()
+    }
+}
+
+impl Session {
+    /// Bytes that wait to be sent.
+    pub fn waiting(&self) -> usize {
+        self.outbox.len() + self.peer.unsent.get()
+    }
+
+    /// The limit of its class.
+    fn output_limit(&self, limits: &BufferLimits) -> BufferLimit {
+        if self.subscriptions.is_some() {
+            limits.pubsub
+        } else {
+            limits.normal
+        }
+    }
+}
+
+/// Whether a client may have `more` bytes waiting beside those that are; if not, it is cut off.
+#[inline]
+pub(crate) fn may_wait(
+    sys: &mut System,
+    session: &mut Session,
+    sid: SessionId,
+    more: usize,
+) -> bool {
+    let limit = session.output_limit(&sys.cfg.client_output_buffer_limit);
+    if limit.hard == 0 && limit.soft == 0 {
+        return true;
+    }
+    let waiting = session.waiting();
+    (waiting + more <= REPLY_BUFFER && session.above_soft.is_none())
+        || keeps_limit(sys, session, sid, limit, [waiting, waiting + more])
+}
+
+/// Holds what waits, and what will wait, against the limit.
+fn keeps_limit(
+    sys: &mut System,
+    session: &mut Session,
+    sid: SessionId,
+    limit: BufferLimit,
+    waiting: [usize; 2],
+) -> bool {
+    let reaches = |bytes: usize, limit: u64| {
+        limit > 0 && bytes > REPLY_BUFFER && u64::try_from(bytes).unwrap_or(u64::MAX) >= limit
+    };
+    let [before, after] = waiting;
+    if !reaches(before, limit.soft) {
+        session.above_soft = None;
+    }
+    let mut too_long = false;
+    if reaches(after, limit.soft) {
+        // Whole seconds, as Redis counts them: more than those allowed must have begun.
+        let now = sys.now_us / 1_000_000;
+        let since = *session.above_soft.get_or_insert(now);
+        too_long = u64::try_from(now - since).unwrap_or(0) > limit.soft_seconds;
+        sys.overdue.above_soft.insert(sid);
+        sys.overdue.next_look = (now + 1) * 1000;
+    }
+    let keeps = !too_long && !reaches(after, limit.hard);
+    if !keeps && !session.cut_off {
+        cut_off(sys, session, sid);
+    }
+    keeps
+}
+
+/// Ends a connection without sending what waits.
+#[cold]
+fn cut_off(sys: &mut System, session: &mut Session, sid: SessionId) {
+    session.closing = true;
+    session.cut_off = true;
+    sys.stats.output_limit_disconnections += 1;
+    sys.overdue.cut_off.push(sid);
+    sys.actions.push(Action::Close(sid));
+}
+
+/// Looks again at the clients that were above their soft limit, once it is time.
+pub(crate) fn look_again(sys: &mut System, sessions: &mut Sessions, now: i64) {
+    if sys.overdue.next_look().is_none_or(|at| at > now) {
+        return;
+    }
+    for sid in std::mem::take(&mut sys.overdue.above_soft) {
+        if let Some(session) = sessions.get_mut(sid).filter(|s| !s.cut_off) {
+            let _ = may_wait(sys, session, sid, 0);
+        }
+    }
+}
