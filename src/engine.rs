@@ -25,8 +25,8 @@ use crate::exec::host::Alone;
 use crate::exec::output;
 use crate::exec::pause::Postponed;
 use crate::exec::session::{Peer, Session, SessionId};
-use crate::exec::txn::{Multi, Queued, Watchers};
 use crate::exec::tracking::{self, Tracking};
+use crate::exec::txn::{Multi, Queued, Watchers};
 use crate::exec::unit;
 use crate::exec::{
     Action, Args, DebugSwitches, Effects, Host, HostBox, Origin, ScriptCall, ScriptHost,
