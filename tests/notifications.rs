@@ -78,7 +78,12 @@ fn row(server: &Server, form: &Form) -> String {
         [] => String::new(),
         steps => format!("`{}`", steps.join(" ; ")),
     };
-    format!("| {} | {} | {} |", code(&form.before), code(&form.calls), events.trim())
+    format!(
+        "| {} | {} | {} |",
+        code(&form.before),
+        code(&form.calls),
+        events.trim()
+    )
 }
 
 /// Lines that only one of two texts has.
@@ -112,7 +117,11 @@ fn a_real_redis_makes_the_same_events() {
             None => &ours,
         };
         if theirs != wanted {
-            _ = writeln!(report, "{}\n  redis    {theirs}\n  redkeep  {ours}", form.line);
+            _ = writeln!(
+                report,
+                "{}\n  redis    {theirs}\n  redkeep  {ours}",
+                form.line
+            );
         }
     }
     assert!(report.is_empty(), "events differ\n{report}");

@@ -595,8 +595,9 @@ fn run_corpus(old: bool, run: impl Fn(&File) -> String + Sync) {
 
 type Fixes = Vec<(std::ops::Range<usize>, String)>;
 
-/// What makes a server empty.
-const RESET: [&str; 4] = [
+/// What makes a server as good as new.
+const RESET: [&str; 5] = [
+    "CLIENT UNPAUSE",
     "FLUSHALL",
     "SCRIPT FLUSH",
     "FUNCTION FLUSH",

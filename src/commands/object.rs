@@ -84,11 +84,7 @@ fn about(
     args: Args<'_>,
     tell: impl Fn(&Ctx<'_>, &Record) -> Result<i64, CmdError>,
 ) -> CmdResult {
-    let told = cx
-        .ks
-        .inspect(args.at(2))
-        .map(|r| tell(cx, r))
-        .transpose()?;
+    let told = cx.ks.inspect(args.at(2)).map(|r| tell(cx, r)).transpose()?;
     match told {
         Some(number) => cx.int(number),
         None => cx.null(),

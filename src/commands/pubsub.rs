@@ -246,9 +246,8 @@ fn active(cx: &mut Ctx<'_>, args: Args<'_>, kind: Kind) -> CmdResult {
         return Err(CmdError::subcommand_arity("pubsub", args.at(1)));
     }
     let pattern = args.get(2);
-    let fits = |name: &&SmallBytes| {
-        pattern.is_none_or(|pattern| glob::matches(pattern, name, false))
-    };
+    let fits =
+        |name: &&SmallBytes| pattern.is_none_or(|pattern| glob::matches(pattern, name, false));
     let names: Vec<_> = cx.sys.pubsub.channels(kind).filter(fits).collect();
     cx.reply.array(names.len());
     names.iter().for_each(|name| cx.reply.bulk(name));

@@ -166,7 +166,10 @@ impl Client {
     ///
     /// # Errors
     /// When the server has stopped, or the connection is closed, and everything that came before was fetched.
-    pub fn next_message(&mut self, timeout: Option<Duration>) -> Result<Option<Message>, CallError> {
+    pub fn next_message(
+        &mut self,
+        timeout: Option<Duration>,
+    ) -> Result<Option<Message>, CallError> {
         let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut in_time = true;
         loop {

@@ -35,15 +35,16 @@ impl From<Value> for Message {
                     text: std::mem::take(text),
                 }
             }
-            [Value::Bulk(kind), Value::Bulk(pattern), Value::Bulk(channel), Value::Bulk(text)]
-                if kind == b"pmessage" =>
-            {
-                Self::Published {
-                    pattern: Some(std::mem::take(pattern)),
-                    channel: std::mem::take(channel),
-                    text: std::mem::take(text),
-                }
-            }
+            [
+                Value::Bulk(kind),
+                Value::Bulk(pattern),
+                Value::Bulk(channel),
+                Value::Bulk(text),
+            ] if kind == b"pmessage" => Self::Published {
+                pattern: Some(std::mem::take(pattern)),
+                channel: std::mem::take(channel),
+                text: std::mem::take(text),
+            },
             _ => Self::Other(Value::Push(words)),
         }
     }

@@ -66,6 +66,7 @@ pub(crate) fn expel(sys: &mut System, sessions: &mut Sessions, ks: &Keyspace, si
 pub(crate) fn part(ks: &Keyspace, sys: &mut System, session: &mut Session, sid: SessionId) {
     sys.pubsub.forget(session, sid);
     sys.monitors.remove(&sid);
+    session.monitors = false;
     sys.tracking.leave(session);
     sys.pause.forget(session);
     if let Some(blocked) = session.blocked.take() {

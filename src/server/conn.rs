@@ -87,13 +87,7 @@ enum Ran {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
-    pub(super) fn new(
-        io: S,
-        node: Node,
-        sid: SessionId,
-        unsent: Unsent,
-        limits: Limits,
-    ) -> Self {
+    pub(super) fn new(io: S, node: Node, sid: SessionId, unsent: Unsent, limits: Limits) -> Self {
         let signal = Arc::new(Signal::default());
         node.set_waker(sid, Arc::clone(&signal) as _);
         Self {

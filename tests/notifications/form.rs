@@ -51,7 +51,10 @@ impl Form {
             (events.to_owned(), why.to_owned())
         });
         let since = mark.strip_prefix("since ").map(str::to_owned);
-        assert!(mark.is_empty() || since.is_some() || in_7_0.is_some(), "{line}");
+        assert!(
+            mark.is_empty() || since.is_some() || in_7_0.is_some(),
+            "{line}"
+        );
         Form {
             line,
             before: split(before),
@@ -104,7 +107,12 @@ impl<'a> Stage<'a> {
     pub(crate) fn play(mut self, form: &Form) -> (String, Option<String>) {
         for step in &form.before {
             self.step(step);
-            assert!(!self.last.is_error(), "{}: {:?}", form.line, self.last.text());
+            assert!(
+                !self.last.is_error(),
+                "{}: {:?}",
+                form.line,
+                self.last.text()
+            );
         }
         self.listen();
         self.heard.clear();
@@ -171,9 +179,11 @@ impl<'a> Stage<'a> {
     /// Waits until a client has its reply or waits, too.
     fn await_wait(&mut self, who: &str, before: String) {
         let start = Instant::now();
-        while self.client(who).poll().expect("a connection").is_none() && self.waiting() == before
-        {
-            assert!(start.elapsed() < PATIENCE, "{who} neither waits nor gets a reply");
+        while self.client(who).poll().expect("a connection").is_none() && self.waiting() == before {
+            assert!(
+                start.elapsed() < PATIENCE,
+                "{who} neither waits nor gets a reply"
+            );
         }
     }
 

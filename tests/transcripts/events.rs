@@ -103,14 +103,13 @@ const KNOWN: &[Known] = &[
     },
     Known {
         reason: "Since 7.2 who waited runs its command again when woken, and misses once more what is missing.",
-        holds: |step, theirs, ours| {
-            step.is(&["XADD"]) && theirs == without(ours, &["keymiss"])
-        },
+        holds: |step, theirs, ours| step.is(&["XADD"]) && theirs == without(ours, &["keymiss"]),
     },
     Known {
         reason: "Since 7.2 who waits for several keys is served from the first of them that has something.",
         holds: |step, theirs, ours| {
-            let names = |events: &[Event]| events.iter().map(|e| e.name.clone()).collect::<Vec<_>>();
+            let names =
+                |events: &[Event]| events.iter().map(|e| e.name.clone()).collect::<Vec<_>>();
             step.is(&["EXEC"]) && names(theirs) == names(ours)
         },
     },

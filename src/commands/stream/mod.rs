@@ -104,7 +104,9 @@ fn edit_group<'a>(
     key: &[u8],
     group: &[u8],
 ) -> Result<Option<Edit<'a, Stream>>, CmdError> {
-    Ok(ks.edit_read::<Stream>(key)?.filter(|s| s.group(group).is_some()))
+    Ok(ks
+        .edit_read::<Stream>(key)?
+        .filter(|s| s.group(group).is_some()))
 }
 
 /// Writes an id.
