@@ -187,10 +187,12 @@ local function prepare_few(number, n, a, b, c, d, e, f)
   end
 end
 
+-- No tail call: errors must find the place in the function.
 local function call()
   local k, a = keys, args
   keys, args = nil, nil
-  return callback(k, a)
+  local value = callback(k, a)
+  return value
 end
 
 local function run()
