@@ -14,6 +14,7 @@ mod common;
 mod locks;
 mod programs;
 mod readme;
+mod redis_rs;
 mod streams;
 mod tools;
 

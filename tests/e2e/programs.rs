@@ -55,6 +55,70 @@ fn huey_with_priorities() {
     python("huey_runs.py", &[("HUEY", "priority")]);
 }
 
+#[test]
+fn ioredis_5() {
+    node("ioredis.mjs", &[("IOREDIS", "ioredis-5"), ("RESP", "2")]);
+}
+
+#[test]
+fn ioredis_6_over_resp2() {
+    node("ioredis.mjs", &[("IOREDIS", "ioredis"), ("RESP", "2")]);
+}
+
+#[test]
+fn ioredis_6_over_resp3() {
+    node("ioredis.mjs", &[("IOREDIS", "ioredis"), ("RESP", "3")]);
+}
+
+#[test]
+fn node_redis_5_over_resp2() {
+    node(
+        "node_redis.mjs",
+        &[("NODE_REDIS", "redis-5"), ("RESP", "2")],
+    );
+}
+
+#[test]
+fn node_redis_5_over_resp3() {
+    node(
+        "node_redis.mjs",
+        &[("NODE_REDIS", "redis-5"), ("RESP", "3")],
+    );
+}
+
+#[test]
+fn node_redis_6_over_resp2() {
+    node("node_redis.mjs", &[("NODE_REDIS", "redis"), ("RESP", "2")]);
+}
+
+#[test]
+fn node_redis_6_over_resp3() {
+    node("node_redis.mjs", &[("NODE_REDIS", "redis"), ("RESP", "3")]);
+}
+
+#[test]
+fn bullmq_5() {
+    node("bullmq.mjs", &[("BULLMQ", "bullmq-5")]);
+}
+
+#[test]
+fn bullmq_6() {
+    node("bullmq.mjs", &[("BULLMQ", "bullmq")]);
+}
+
+#[test]
+fn redlock() {
+    node("redlock.mjs", &[]);
+}
+
+fn node(program: &str, env: &[(&str, &str)]) {
+    if let Some((node, home)) = tools::node() {
+        let mut command = Command::new(node);
+        command.arg(home.join(program));
+        must_end_well(command, env);
+    }
+}
+
 fn python(program: &str, env: &[(&str, &str)]) {
     if let Some(python) = tools::python() {
         let mut command = Command::new(python);

@@ -2,18 +2,22 @@
 
 import assert from "node:assert/strict";
 import { Redis } from "ioredis";
-import { PORT, event, eventually, main, run, sleep, start } from "./runs.mjs";
+import { PORT, blocked, event, eventually, main, run, sleep, start } from "./runs.mjs";
 
 const { FlowProducer, Queue, QueueEvents, UnrecoverableError, Worker } = await import(process.env.BULLMQ ?? "bullmq");
 const connection = { host: "127.0.0.1", port: PORT, maxRetriesPerRequest: null };
+
+const redis = new Redis(PORT);
 
 const open = [];
 const keep = (thing) => (open.push(thing), thing);
 const queue = (name, options = {}) => keep(new Queue(name, { connection, ...options }));
 const worker = (name, f, options = {}) => keep(new Worker(name, f, { connection, ...options }));
+/** Listens to a queue, from its very first event on. */
 const events = async (name) => {
+  const before = await blocked(redis);
   const e = keep(new QueueEvents(name, { connection }));
-  await e.waitUntilReady();
+  await eventually(async () => (await blocked(redis)) > before);
   return e;
 };
 
@@ -52,8 +56,8 @@ withQueues(async function jobsAndTheirResults() {
   assert.deepEqual(results, Array.from({ length: 50 }, (_, n) => n * 2));
   assert(most > 1 && most <= 5, `${most} at once`);
   await eventually(async () => (await q.getJobCounts()).completed === 50);
-  const counts = await q.getJobCounts("active", "waiting", "failed", "delayed");
-  assert.deepEqual(Object.values(counts), [0, 0, 0, 0]);
+  const { active, waiting, failed, delayed } = await q.getJobCounts();
+  assert.deepEqual([active, waiting, failed, delayed], [0, 0, 0, 0]);
   const job = await q.getJob(jobs[7].id);
   assert.equal(job.returnvalue, 14);
   assert.equal(job.progress, 50);
@@ -245,8 +249,6 @@ withQueues(async function whatHappensIsTold() {
 });
 
 withQueues(async function jobsOfAKilledWorkerAreDoneByAnother() {
-  const redis = keep(new Redis(PORT));
-  redis.close = () => redis.disconnect();
   const q = queue("stalled");
   const e = await events("stalled");
   const victim = start("bullmq_victim.mjs");
@@ -270,8 +272,6 @@ withQueues(async function aQueueIsEmptied() {
   const removed = await q.clean(0, 1000, "delayed");
   assert.equal(removed.length, 100);
   await q.obliterate({ force: true });
-  const redis = keep(new Redis(PORT));
-  redis.close = () => redis.disconnect();
   assert.deepEqual(await redis.keys("bull:full*"), []);
 });
 
