@@ -511,8 +511,7 @@ fn a_monitor_sees_what_others_call() {
     let target = Target::start();
     let client = client(&target, 2);
     block_on(async {
-        let mut monitor = client.get_async_monitor().await.unwrap();
-        monitor.monitor().await.unwrap();
+        let monitor = client.get_async_monitor().await.unwrap();
         let mut lines = monitor.into_on_message::<String>();
         let mut c = connect_async(&client, AsyncConnectionConfig::new()).await;
         let () = c.set("a", "two words").await.unwrap();

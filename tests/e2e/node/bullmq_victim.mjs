@@ -13,5 +13,5 @@ new Worker(
     await redis.set("victim has", job.id);
     await sleep(3_600_000);
   },
-  { connection, lockDuration: 500, stalledInterval: 200 },
+  { connection, lockDuration: 1000, stalledInterval: 200 },
 );

@@ -212,7 +212,9 @@ withClient(async function streams(client) {
 
 withClient(async function iterators(client) {
   const many = client.multi();
-  for (let i = 0; i < 2000; i++) many.set(`k:${i}`, String(i)).hSet("h", `f${i}`, String(i)).zAdd("z", { score: i, value: `m${i}` });
+  for (let i = 0; i < 2000; i++) {
+    many.set(`k:${i}`, String(i)).hSet("h", `f${i}`, String(i)).zAdd("z", { score: i, value: `m${i}` });
+  }
   await many.execAsPipeline();
   const keys = new Set();
   for await (const batch of client.scanIterator({ MATCH: "k:*", COUNT: 100 })) batch.forEach((k) => keys.add(k));

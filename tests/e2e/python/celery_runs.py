@@ -45,9 +45,9 @@ def a_task_that_is_tried_again():
 @run
 def a_task_for_later():
     start = time.time()
-    later = at.apply_async(countdown=0.5)
+    later = at.apply_async(countdown=1)
     now = at.delay()
-    assert now.get(timeout=WAIT) < later.get(timeout=WAIT) and later.get() >= start + 0.5
+    assert now.get(timeout=WAIT) < later.get(timeout=WAIT) and later.get() >= start + 1
     late = at.apply_async(expires=-1)
     fails(TaskRevokedError, "expired", late.get, timeout=WAIT)
 
