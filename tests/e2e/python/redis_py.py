@@ -29,7 +29,7 @@ PARSER = {2: redis.connection._RESP2Parser, 3: redis.connection._HiredisParser}[
 
 def connect(**options):
     """A client with a pool of its own."""
-    options = {"decode_responses": True, **options}
+    options = {"decode_responses": True, "socket_timeout": 60, **options}
     pool = redis.ConnectionPool(host="127.0.0.1", port=PORT, protocol=RESP, parser_class=PARSER, **options)
     return redis.Redis.from_pool(pool)
 
@@ -630,7 +630,7 @@ def a_unix_socket():
     r = redis.Redis(unix_socket_path=path, protocol=RESP, decode_responses=True)
     assert r.set("a", "here") and connect().get("a") == "here"
     assert redis.Redis.from_url(f"unix://{path}?db=0&protocol={RESP}").get("a") == b"here"
-    assert r.client_info()["addr"].startswith(path)
+    assert r.client_info()["addr"].endswith("socket:0")
 
 
 @run

@@ -17,7 +17,7 @@ PARSER = {2: redis.connection._AsyncHiredisParser, 3: redis.connection._AsyncRES
 
 def connect(**options):
     """A client with a pool of its own."""
-    options = {"decode_responses": True, **options}
+    options = {"decode_responses": True, "socket_timeout": 60, **options}
     pool = redis.ConnectionPool(host="127.0.0.1", port=PORT, protocol=RESP, parser_class=PARSER, **options)
     return redis.Redis.from_pool(pool)
 

@@ -15,7 +15,7 @@ import rq_jobs
 from rq_jobs import notes
 from runs import URL, Process, eventually, main, run
 
-conn = redis.Redis.from_url(URL)
+conn = redis.Redis.from_url(URL, socket_timeout=60)
 
 
 def work(*args):
