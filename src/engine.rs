@@ -36,7 +36,7 @@ use smallvec::SmallVec;
 
 use crate::ds::table::Seed;
 use crate::keyspace::{Garbage, Interest, Keyspace};
-use crate::resp::ReplyBuf;
+use crate::resp::{Proto, ReplyBuf};
 use crate::service::config::Settings;
 use crate::service::latency::Latency;
 use crate::service::slowlog::SlowLog;
@@ -169,6 +169,7 @@ impl Engine {
                 pause: Default::default(),
                 declared: read_declared(),
                 current: None,
+                persist: Default::default(),
                 pubsub: Default::default(),
                 tracking,
                 monitors: Default::default(),
@@ -185,6 +186,8 @@ impl Engine {
                 host: HostBox(options.host),
             },
         };
+        state.sys.persist.saved_at = state.sys.started_ms;
+        state.sys.persist.lasting = state.sys.host.0.disk().is_some();
         exec::configure(&mut state.ks, &mut state.sys);
         Engine {
             state: Some(Box::new(state)),
@@ -425,6 +428,25 @@ impl Engine {
             .map_or(crate::resp::Proto::Resp2, |s| s.proto)
     }
 
+    /// Puts the libraries of functions in place that a file has brought.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn restore_functions(&mut self, payload: &[u8]) -> Result<(), String> {
+        let sid = self.connect(Peer {
+            trusted: true,
+            ..Peer::default()
+        });
+        let mut reply = ReplyBuf::new(Proto::Resp2);
+        let command: [&[u8]; 4] = [b"FUNCTION", b"RESTORE", payload, b"FLUSH"];
+        self.execute(sid, Args::new(&command), &mut reply);
+        self.disconnect(sid);
+        match reply.as_slice().strip_prefix(b"-") {
+            Some(error) => Err(String::from_utf8_lossy(error).trim_end().to_owned()),
+            None => Ok(()),
+        }
+    }
+
     /// Moves what waits in a client's outbox to `out`; returns the outcome its connection must act on.
     pub fn take_output(&mut self, sid: SessionId, out: &mut ReplyBuf) -> Outcome {
         let sessions = &mut self.state().sessions;
@@ -455,11 +477,12 @@ impl Engine {
         drop(self.take_garbage());
         self.end_pause_if_over();
         let state = self.state();
-        if !state.sys.debug.cron_paused {
+        if !state.sys.debug.cron_paused && state.sys.persist.loading.is_none() {
             unit::expire_keys(state, EXPIRE_BATCH);
             tracking::tick(&mut state.sys, &mut state.sessions);
         }
         unit::expire_waits(state);
+        exec::persist::tick(&mut state.ks, &mut state.sys);
         let now = state.sys.now_us / 1000;
         state.sys.stats.tick(now);
         let idle = state.sessions.close_idle(state.sys.cfg.timeout, now);
@@ -480,7 +503,8 @@ impl Engine {
             state
                 .ks
                 .next_expiry()
-                .filter(|_| !state.sys.debug.cron_paused),
+                .filter(|_| !state.sys.debug.cron_paused && state.sys.persist.loading.is_none()),
+            exec::persist::next_look(&state.sys),
             state
                 .sys
                 .tracking
@@ -512,7 +536,6 @@ impl Engine {
 mod tests {
     use super::*;
     use crate::exec::{CmdError, RunningScript};
-    use crate::resp::Proto;
     use crate::util::clock::ManualClock;
 
     fn engine() -> (Engine, SessionId, Arc<ManualClock>) {

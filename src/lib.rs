@@ -20,6 +20,7 @@ pub mod embed;
 pub mod engine;
 pub mod exec;
 pub mod keyspace;
+pub mod persist;
 pub mod rdb;
 pub mod resp;
 #[cfg(feature = "lua")]

@@ -8,23 +8,32 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A running program; killed when a test fails.
-struct Program(Child);
+struct Program {
+    child: Child,
+    /// Where it runs, and leaves its files.
+    _dir: tempfile::TempDir,
+}
 
 impl Program {
     fn start(args: &[&str]) -> Program {
+        let dir = tempfile::tempdir().unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_redkeep"))
             .args(args)
+            .current_dir(dir.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn();
-        Program(child.unwrap())
+        Program {
+            child: child.unwrap(),
+            _dir: dir,
+        }
     }
 
     /// Reads its log up to a line with this text.
     fn until(&mut self, text: &str) -> String {
         let mut log = String::new();
-        let mut output = BufReader::new(self.0.stdout.as_mut().unwrap());
+        let mut output = BufReader::new(self.child.stdout.as_mut().unwrap());
         while !log.contains(text) {
             assert_ne!(output.read_line(&mut log).unwrap(), 0, "{log}");
         }
@@ -32,7 +41,7 @@ impl Program {
     }
 
     fn signal(&self, name: &str) {
-        let pid = self.0.id().to_string();
+        let pid = self.child.id().to_string();
         let status = Command::new("kill").args(["-s", name, &pid]).status();
         assert!(status.unwrap().success());
     }
@@ -41,20 +50,20 @@ impl Program {
     fn end(mut self) -> (Option<i32>, String) {
         let began = Instant::now();
         let status = loop {
-            if let Some(status) = self.0.try_wait().unwrap() {
+            if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
             }
             assert!(began.elapsed() < Duration::from_secs(20), "it does not end");
             std::thread::sleep(Duration::from_millis(5));
         };
         let mut output = String::new();
-        self.0
+        self.child
             .stdout
             .take()
             .unwrap()
             .read_to_string(&mut output)
             .unwrap();
-        self.0
+        self.child
             .stderr
             .take()
             .unwrap()
@@ -66,8 +75,8 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -92,7 +101,7 @@ fn it_says_when_it_is_ready_and_ends_on_sigterm() {
     let port = free_port();
     let mut program = Program::start(&["--port", &port]);
     let log = program.until("Ready to accept connections tcp");
-    let pid = program.0.id();
+    let pid = program.child.id();
     assert!(log.contains(&format!(" PID: {pid}")), "{log}");
     assert!(log.contains("Server initialized"), "{log}");
     assert!(
@@ -207,7 +216,7 @@ fn a_log_file_and_a_pid_file_are_written_when_asked_for() {
         std::thread::sleep(Duration::from_millis(5));
     }
     let written = std::fs::read_to_string(&pid).unwrap();
-    assert_eq!(written.trim(), program.0.id().to_string());
+    assert_eq!(written.trim(), program.child.id().to_string());
     program.signal("TERM");
     let (code, printed) = program.end();
     assert_eq!((code, printed.as_str()), (Some(0), ""));
@@ -215,13 +224,19 @@ fn a_log_file_and_a_pid_file_are_written_when_asked_for() {
 }
 
 #[test]
-fn nothing_is_written_unless_asked_for() {
-    let dir = tempfile::tempdir().unwrap();
-    let port = free_port();
-    let mut program = Program::start(&["--port", &port, "--dir", dir.path().to_str().unwrap()]);
-    program.until("Ready to accept");
-    assert_eq!(ask(&port, "SET k v\r\n"), "+OK\r\n");
-    program.signal("TERM");
-    assert_eq!(program.end().0, Some(0));
-    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+fn the_data_set_is_all_that_is_written_unless_more_is_asked_for() {
+    for (save, files) in [("3600 1", 1), ("", 0)] {
+        let dir = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let path = dir.path().to_str().unwrap();
+        let mut program = Program::start(&["--port", &port, "--dir", path, "--save", save]);
+        program.until("Ready to accept");
+        assert_eq!(ask(&port, "SET k v\r\n"), "+OK\r\n");
+        program.signal("TERM");
+        assert_eq!(program.end().0, Some(0));
+        let names = std::fs::read_dir(dir.path()).unwrap();
+        let names: Vec<_> = names.map(|file| file.unwrap().file_name()).collect();
+        assert_eq!(names.len(), files);
+        assert!(names.iter().all(|name| name == "dump.rdb"), "{names:?}");
+    }
 }

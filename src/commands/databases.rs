@@ -2,7 +2,7 @@
 
 use crate::ds::bytes::SmallBytes;
 use crate::exec::args::{Cursor, int, is};
-use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow};
+use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, persist};
 use crate::keyspace::{Keyspace, Record};
 use crate::spec::{Group, Propagate, category, flag};
 use crate::util::glob;
@@ -274,6 +274,7 @@ fn flushall(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
         .map(|db| cx.ks.flush(db, later))
         .sum();
     cx.ks.mark_dirty(n as u64 + 1);
+    persist::flushed(cx.ks, cx.sys);
     cx.ok()
 }
 

@@ -1,13 +1,11 @@
 //! DUMP and RESTORE.
 
-use super::{hash, list, set};
 use crate::exec::args::{Cursor, is};
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx};
 use crate::keyspace::event::Event;
 use crate::rdb::{Reader, payload};
 use crate::spec::{Group, KeySpec, Propagate, category, flag};
 use crate::types::dump::{self, Read, Refused};
-use crate::types::zset;
 
 const RESTORE_SYNTAX: &str = "key:key ttl:int serialized-value:string [REPLACE@3.0.0] [ABSTTL@5.0.0] \
     [IDLETIME^seconds:int@5.0.0] [FREQ^frequency:int@5.0.0]";
@@ -102,16 +100,7 @@ fn restore(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 
 /// Reads an object, into the encodings that the configuration asks for.
 pub(super) fn load(cx: &Ctx<'_>, object: &[u8]) -> Result<Read, Refused> {
-    let limits = dump::Limits {
-        list: list::limits(cx.sys),
-        hash: hash::limits(cx),
-        set: set::limits(cx),
-        zset: zset::Limits {
-            entries: cx.sys.cfg.zset_max_listpack_entries,
-            value: cx.sys.cfg.zset_max_listpack_value,
-            seed: cx.ks.seed(),
-        },
-    };
+    let limits = crate::exec::limits(cx.sys, cx.ks.seed());
     let mut r = Reader::new(object);
     // What follows the object is of no interest, as with Redis.
     dump::read(r.tag()?, &mut r, &limits, cx.now)

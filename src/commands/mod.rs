@@ -18,6 +18,7 @@ mod lcs;
 mod list;
 mod monitor;
 mod object;
+mod persist;
 mod pubsub;
 mod script;
 mod server;
@@ -79,6 +80,7 @@ const FAMILIES: &[&[Command]] = &[
     script::COMMANDS,
     function::COMMANDS,
     pubsub::COMMANDS,
+    persist::COMMANDS,
     monitor::COMMANDS,
     server::COMMANDS,
     server::config::COMMANDS,

@@ -1,6 +1,7 @@
 //! A server inside of this process: the engine behind its lock, and a client that needs no socket.
 
 mod client;
+pub mod jobs;
 mod message;
 mod node;
 

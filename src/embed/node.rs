@@ -9,10 +9,12 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
+use super::jobs;
 use crate::engine::Engine;
 use crate::exec::busy::{BusyGate, BusyRequest};
 use crate::exec::host::Alone;
@@ -85,6 +87,8 @@ struct Inner {
     stopped: AtomicBool,
     failed: AtomicBool,
     listener: RwLock<Option<Listener>>,
+    /// Threads that work beside the clients.
+    jobs: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// The engine, held.
@@ -114,6 +118,7 @@ impl Node {
                 stopped: AtomicBool::new(false),
                 failed: AtomicBool::new(false),
                 listener: RwLock::default(),
+                jobs: Mutex::default(),
             }),
         }
     }
@@ -263,6 +268,27 @@ impl Node {
         }))
     }
 
+    /// Does something on a thread of its own, which ends when the server does.
+    fn spawn(&self, name: &str, work: impl FnOnce(&Node) + Send + 'static) {
+        let node = self.clone();
+        let thread = std::thread::Builder::new().name(name.into());
+        let mut jobs = self.inner.jobs.lock();
+        jobs.retain(|job| !job.is_finished());
+        match thread.spawn(move || work(&node)) {
+            Ok(job) => jobs.push(job),
+            Err(e) => tracing::error!("No thread for {name}: {e}"),
+        }
+    }
+
+    /// Waits until what works beside the clients has ended: to be called when the server has stopped.
+    pub fn join_jobs(&self) {
+        let jobs = std::mem::take(&mut *self.inner.jobs.lock());
+        for job in jobs {
+            // It panics only when the engine did, and then everybody knows.
+            let _ = job.join();
+        }
+    }
+
     fn tell(&self, event: Event) {
         if let Some(listener) = self.inner.listener.read().as_ref() {
             listener(event);
@@ -274,13 +300,16 @@ impl Node {
         let wakers = self.inner.wakers.read();
         let woken = actions.iter().filter_map(|action| match action {
             Action::Wake(sid) | Action::Close(sid) => wakers.get(sid.0)?.as_ref(),
-            Action::Shutdown | Action::Reconfigure(_) => None,
+            _ => None,
         });
         woken.for_each(|waker| waker.wake());
         drop(wakers);
         for action in actions {
             match action {
                 Action::Wake(_) | Action::Close(_) => {}
+                Action::Save { id, start } => {
+                    self.spawn("redkeep-save", move |node| jobs::save(node, id, start));
+                }
                 Action::Shutdown => self.tell(Event::Shutdown),
                 Action::Reconfigure(_) => {}
             }

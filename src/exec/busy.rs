@@ -78,6 +78,7 @@ type Hook = Box<dyn Fn() + Send + Sync>;
 pub struct BusyGate {
     shut: AtomicBool,
     stopped: AtomicBool,
+    unwanted: AtomicBool,
     inbox: Mutex<Vec<BusyRequest>>,
     on_busy: Mutex<Option<Arc<Hook>>>,
 }
@@ -126,6 +127,7 @@ impl BusyGate {
     pub fn open(&self) -> Vec<BusyRequest> {
         let mut inbox = self.inbox.lock();
         self.shut.store(false, Ordering::Release);
+        self.unwanted.store(false, Ordering::Release);
         std::mem::take(&mut *inbox)
     }
 
@@ -137,6 +139,16 @@ impl BusyGate {
     /// The whole server stops: no script may go on.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
+    }
+
+    /// The server is to end, and what runs past its limit keeps it from that: it ends if it has not written.
+    pub fn give_up(&self) {
+        self.unwanted.store(true, Ordering::Release);
+    }
+
+    /// Whether what runs is to end if it has not written.
+    pub fn is_unwanted(&self) -> bool {
+        self.unwanted.load(Ordering::Relaxed)
     }
 
     /// Whether the whole server stops.

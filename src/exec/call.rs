@@ -5,7 +5,7 @@ use super::session::{Session, SessionId};
 use super::txn::Multi;
 use super::{
     Args, Ctx, Entry, Flow, Origin, ScriptCall, State, busy, declared, monitor, notify, pause,
-    tracking, unit,
+    persist, tracking, unit,
 };
 use crate::keyspace::event::Event;
 use crate::keyspace::{Change, Garbage, Interest, What};
@@ -329,6 +329,9 @@ fn gate(state: &State, sid: SessionId, args: Args<'_>) -> Result<&'static Entry,
              this context"
         )));
     }
+    if state.sys.persist.is_in_the_way() {
+        refused_for_persistence(state, row)?;
+    }
     if let Some(running) = state.sys.running.as_ref().filter(|r| r.busy)
         && !flags.has(flag::ALLOW_BUSY)
     {
@@ -338,6 +341,21 @@ fn gate(state: &State, sid: SessionId, args: Args<'_>) -> Result<&'static Entry,
         monitor_may(state, sid, row, args)?;
     }
     Ok(row)
+}
+
+/// Refuses what cannot be done while a data set is loading, and writes that could not be saved.
+#[cold]
+fn refused_for_persistence(state: &State, row: &Entry) -> Result<(), CmdError> {
+    let flags = row.flags;
+    if state.sys.persist.loading.is_some() && !flags.has(flag::LOADING) {
+        return Err(CmdError::fixed(
+            "LOADING Redis is loading the dataset in memory",
+        ));
+    }
+    if persist::refuses_writes(&state.sys) && (flags.has(flag::WRITE) || flags.has(flag::DENYOOM)) {
+        return Err(persist::NOT_SAVED);
+    }
+    Ok(())
 }
 
 /// Whether there is no memory left for a command. Inside of MULTI each needs some, to be queued.
@@ -593,6 +611,7 @@ fn settle(state: &mut State, row: &'static Entry, args: Args<'_>) {
     );
     if dirty > 0 {
         sys.stats.dirty(dirty);
+        sys.persist.dirty += dirty;
     }
     if fx.wanted() {
         let as_sent = match row.row.propagate {

@@ -1,7 +1,9 @@
 //! What only the surroundings of an instance know or can do.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::persist::Disk;
 use crate::service::config::{ApplyError, Change, Config};
 
 /// The surroundings: a server with sockets, or nothing at all. Calls are made under the engine's lock and must be
@@ -29,6 +31,11 @@ pub trait Host: Send {
     /// Does nothing for a while, as DEBUG SLEEP asks.
     fn sleep(&self, time: Duration) {
         std::thread::sleep(time);
+    }
+
+    /// Where data sets are saved; none if they are kept in memory only.
+    fn disk(&self) -> Option<Arc<dyn Disk>> {
+        None
     }
 
     /// Writes to the log, as DEBUG LOG asks.

@@ -17,10 +17,12 @@ pub mod effects;
 pub mod error;
 pub mod functions;
 pub mod host;
+mod limits;
 mod monitor;
 pub(crate) mod notify;
 pub mod output;
 pub mod pause;
+pub mod persist;
 pub mod pubsub;
 pub mod session;
 pub mod tracking;
@@ -34,6 +36,7 @@ pub use block::{Block, TimeoutReply, Unblock, Wake};
 pub use effects::Effects;
 pub use error::{CmdError, CmdResult};
 pub use host::{Facts, Host};
+pub use limits::{limits, list_limits};
 pub use session::{Session, SessionId, Sessions};
 
 use std::time::Instant;
@@ -181,6 +184,13 @@ pub enum Action {
     Wake(SessionId),
     /// The session must end once its output is sent.
     Close(SessionId),
+    /// A save in the background is to be written.
+    Save {
+        /// Which one.
+        id: u64,
+        /// How the file begins.
+        start: Vec<u8>,
+    },
     /// The server must stop.
     Shutdown,
     /// Parameters changed that the outside acts on, by name.
@@ -304,6 +314,8 @@ pub struct System {
     pub declared: declared::ReadDeclared,
     /// The client whose command runs, if it is a client's.
     pub current: Option<SessionId>,
+    /// Saving and loading.
+    pub persist: persist::Persistence,
     /// Who is subscribed to what.
     pub pubsub: pubsub::PubSub,
     /// Which clients remember which keys.

@@ -75,6 +75,7 @@ impl Keyspace {
     fn expire_fields(&mut self, index: usize, hash: u64, key: &[u8], most: usize) -> usize {
         let told = self.is_told(index, key);
         let db = &mut self.dbs[index];
+        db.capture(hash, key);
         let Some(record) = db.table.get_mut_hashed(hash, key) else {
             return 0;
         };

@@ -13,6 +13,7 @@
 mod edit;
 pub mod event;
 mod expire;
+pub mod snapshot;
 mod tally;
 mod transfer;
 mod uses;
@@ -120,6 +121,8 @@ pub struct Db {
     /// Sum of all deadlines, for the average that INFO prints.
     ttl_sum: i128,
     tally: Tally,
+    /// Its part in the running snapshot.
+    cut: Option<Box<snapshot::Cut>>,
 }
 
 impl Db {
@@ -129,6 +132,7 @@ impl Db {
             ttl: BTreeSet::new(),
             ttl_sum: 0,
             tally: Tally::default(),
+            cut: None,
         }
     }
 
@@ -190,6 +194,7 @@ impl Db {
     }
 
     fn remove(&mut self, hash: u64, key: &[u8]) -> Option<Record> {
+        self.capture(hash, key);
         let record = self.table.remove_hashed(hash, key)?;
         self.tally.remove(hash, record.measure());
         self.reindex_ttl(record.expire_at, NEVER, hash);
@@ -302,7 +307,7 @@ impl Keyspace {
 
     /// Bytes used by all databases.
     pub fn memory(&self) -> usize {
-        self.dbs.iter().map(Db::memory).sum()
+        self.dbs.iter().map(Db::memory).sum::<usize>() + self.snapshot_memory()
     }
 
     // ---- reading
@@ -447,6 +452,7 @@ impl Keyspace {
         let hash = self.dbs[index].table.hash(key);
         self.expire_if_due(index, hash, key);
         let db = &mut self.dbs[index];
+        db.capture(hash, key);
         let Some(record) = db.table.get_mut_hashed(hash, key) else {
             if counted {
                 *self.missed.get_mut() += 1;
@@ -474,6 +480,7 @@ impl Keyspace {
         let hash = self.dbs[index].table.hash(key);
         self.expire_if_due(index, hash, key);
         let db = &mut self.dbs[index];
+        db.capture(hash, key);
         let (record, created) = match db.table.slot(hash, key) {
             Slot::Occupied(found) => (found.into_mut(), false),
             Slot::Vacant(place) => {
@@ -520,6 +527,7 @@ impl Keyspace {
             self.expire_if_due(db_index, hash, key);
         }
         let db = &mut self.dbs[db_index];
+        db.capture(hash, key);
         let added = Measure::of(&value);
         let (was, is, dead, created);
         match db.table.slot(hash, key) {
@@ -624,6 +632,7 @@ impl Keyspace {
             return false;
         }
         let db = &mut self.dbs[index];
+        db.capture(hash, key);
         let Some(record) = db.table.get_mut_hashed(hash, key) else {
             return false;
         };

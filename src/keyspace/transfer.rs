@@ -98,6 +98,36 @@ impl Keyspace {
         }
     }
 
+    /// Puts what comes from a file into the selected database, without a word to anybody; returns whether there was no
+    /// such key, or it was to be replaced.
+    pub fn load(
+        &mut self,
+        key: &[u8],
+        value: Value,
+        at: Option<i64>,
+        (idle, frequency): (Option<u64>, Option<u8>),
+        replace: bool,
+    ) -> bool {
+        let record = Record {
+            key: key.into(),
+            value,
+            expire_at: at.map_or(super::NEVER, |at| at.min(super::LATEST)),
+            access: self.uses.from_file(idle, frequency, self.now),
+        };
+        let db = &mut self.dbs[self.current];
+        let hash = db.table.hash(key);
+        if db.table.get_hashed(hash, key).is_some() {
+            if !replace {
+                return false;
+            }
+            db.remove(hash, key);
+        }
+        db.tally.add(hash, record.measure());
+        db.reindex_ttl(super::NEVER, record.expire_at, hash);
+        db.table.insert(record);
+        true
+    }
+
     // What was there goes without a word, as Redis has it; the key counts as new in any case.
     fn place(&mut self, index: usize, record: Record) {
         let key = record.key.clone();
@@ -134,9 +164,9 @@ impl Keyspace {
     pub fn flush(&mut self, index: usize, later: bool) -> usize {
         let db = &mut self.dbs[index];
         let n = db.table.len();
-        let contents = db.table.take();
+        let contents = db.take_contents();
         if later && n > 0 {
-            self.garbage.push(Garbage::Contents(contents));
+            self.garbage.extend(contents.map(Garbage::Contents));
         }
         db.ttl.clear();
         db.ttl_sum = 0;

@@ -22,7 +22,7 @@ pub struct Lfu {
 }
 
 /// How the keyspace notes uses.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Uses {
     lfu: Option<Lfu>,
     /// State of a small generator: reads are shared and have no other randomness.
@@ -46,6 +46,18 @@ impl Uses {
         })
     }
 
+    /// What a key begins with that comes from a file: seconds since its last use, or how often it is used.
+    pub(super) fn from_file(&self, idle: Option<u64>, count: Option<u8>, now: i64) -> AtomicU32 {
+        match (&self.lfu, idle, count) {
+            (Some(_), _, Some(count)) => AtomicU32::new(pack(now, count)),
+            (None, Some(idle), _) => {
+                let idle = u32::try_from(idle).unwrap_or(u32::MAX);
+                AtomicU32::new(seconds(now).saturating_sub(idle))
+            }
+            _ => self.fresh(now),
+        }
+    }
+
     /// Notes a use.
     #[inline]
     pub(super) fn note(&self, access: &AtomicU32, now: i64) {
@@ -63,6 +75,12 @@ impl Uses {
         let chance = 1.0 / (above * f64::from(lfu.log_factor) + 1.0);
         let up = count < u8::MAX && self.unit() < chance;
         pack(now, count + u8::from(up))
+    }
+
+    /// How often a key was used that has this access, if that is counted.
+    pub(super) fn frequency(&self, access: u32, now: i64) -> Option<u8> {
+        let lfu = self.lfu.as_ref()?;
+        Some(decayed(lfu, access, now))
     }
 
     /// A number from 0 up to 1 (xorshift).
@@ -116,12 +134,8 @@ impl Keyspace {
 
     /// How often a key is used, on a logarithmic scale of 0 to 255; `None` when that is not counted.
     pub fn frequency(&self, record: &Record) -> Option<u8> {
-        let lfu = self.uses.lfu.as_ref()?;
-        Some(decayed(
-            lfu,
-            record.access.load(Ordering::Relaxed),
-            self.now,
-        ))
+        let access = record.access.load(Ordering::Relaxed);
+        self.uses.frequency(access, self.now)
     }
 
     /// Sets for how many seconds a key counts as idle (RESTORE IDLETIME), unless uses are counted.

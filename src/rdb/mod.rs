@@ -21,6 +21,7 @@
 //! what is left of its input; [`Writer`] puts them together. What the objects are is told in `types::dump`.
 
 mod blob;
+pub mod file;
 pub mod library;
 pub mod payload;
 mod read;

@@ -237,9 +237,10 @@ impl Run {
         let Some(running) = &self.state.sys.running else {
             return;
         };
+        let unwanted = self.state.sys.gate.is_unwanted() && !running.wrote;
         if running.abort {
             self.stop = Some(Stop::Shutdown);
-        } else if running.killed {
+        } else if running.killed || unwanted {
             self.stop = Some(Stop::Killed);
         }
     }

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tracing::{error, info, warn};
@@ -11,6 +12,9 @@ use tracing::{error, info, warn};
 use super::handle::{Server, StartError};
 use super::log;
 use super::runtime::{End, Stop};
+use crate::embed::{LockError, Node};
+use crate::exec::{State, persist};
+use crate::persist::Files;
 use crate::service::config::{Config, Invocation, Loaded, SystemFiles, invocation};
 
 const HELP: &str = "\
@@ -101,7 +105,12 @@ fn run(loaded: Loaded) -> ExitCode {
         warn!("Transparent huge pages are not disabled: {error}");
     }
     info!("Running mode=standalone, port={}. PID: {pid}", config.port);
-    let server = match Server::launch(loaded, (config.port != 0).then_some(config.port), true) {
+    let server = match Server::launch(
+        loaded,
+        (config.port != 0).then_some(config.port),
+        true,
+        Some(Arc::new(Files)),
+    ) {
         Ok(server) => server,
         Err(error) => {
             explain(&error, &config);
@@ -110,8 +119,9 @@ fn run(loaded: Loaded) -> ExitCode {
     };
     let _pid_file = PidFile::write(&config.pidfile, pid);
     let stop = Arc::clone(server.stop());
+    let saves = !config.save.is_empty();
     // Before anybody can know that the server is ready.
-    if let Err(error) = end_on_signals(server.handle(), stop) {
+    if let Err(error) = end_on_signals(server.handle(), server.node().clone(), stop, saves) {
         error!("Signals are not handled: {error}");
     }
     announce(&server, &config);
@@ -153,21 +163,28 @@ fn explain(error: &StartError, config: &Config) {
 
 /// From here on SIGTERM and SIGINT end the server, and a terminal that hangs up does not.
 #[cfg(unix)]
-fn end_on_signals(runtime: &Handle, stop: Arc<Stop>) -> io::Result<()> {
+fn end_on_signals(runtime: &Handle, node: Node, stop: Arc<Stop>, saves: bool) -> io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let _context = runtime.enter();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
     runtime.spawn(async move {
+        let mut interrupted = false;
         loop {
             let name = tokio::select! {
                 _ = terminate.recv() => "SIGTERM",
                 _ = interrupt.recv() => "SIGINT",
                 _ = hang_up.recv() => continue,
             };
+            if name == "SIGINT" && std::mem::replace(&mut interrupted, true) {
+                warn!("You insist... exiting now.");
+                stop.request(End::Failed);
+                continue;
+            }
             warn!("Received {name} scheduling shutdown...");
-            stop.request(End::Asked);
+            let (node, stop) = (node.clone(), Arc::clone(&stop));
+            tokio::task::spawn_blocking(move || shut_down(&node, &stop, name == "SIGINT", saves));
         }
     });
     Ok(())
@@ -175,14 +192,41 @@ fn end_on_signals(runtime: &Handle, stop: Arc<Stop>) -> io::Result<()> {
 
 /// From here on Ctrl-C ends the server.
 #[cfg(not(unix))]
-fn end_on_signals(runtime: &Handle, stop: Arc<Stop>) -> io::Result<()> {
+fn end_on_signals(runtime: &Handle, node: Node, stop: Arc<Stop>, saves: bool) -> io::Result<()> {
     runtime.spawn(async move {
         while tokio::signal::ctrl_c().await.is_ok() {
             warn!("Received Ctrl-C scheduling shutdown...");
-            stop.request(End::Asked);
+            let (node, stop) = (node.clone(), Arc::clone(&stop));
+            tokio::task::spawn_blocking(move || shut_down(&node, &stop, true, saves));
         }
     });
     Ok(())
+}
+
+/// A signal asks the server to end: it saves first if it is to, and stays if that fails. A script that is busy is
+/// ended if it has not written, and waited for if it has, unless nothing would be saved anyway.
+fn shut_down(node: &Node, stop: &Stop, interrupt: bool, saves: bool) {
+    const PAUSE: Duration = Duration::from_millis(10);
+    loop {
+        match node.lock() {
+            Ok(mut engine) => {
+                let State { ks, sys, .. } = engine.state();
+                let flags = match interrupt {
+                    true => sys.cfg.shutdown_on_sigint,
+                    false => sys.cfg.shutdown_on_sigterm,
+                };
+                // What stands in the way is in the log.
+                let _ = persist::shut_down(ks, sys, flags);
+                return;
+            }
+            Err(LockError::Stopped) => return,
+            Err(LockError::Busy) if !saves => return stop.request(End::Asked),
+            Err(LockError::Busy) => {
+                node.gate().give_up();
+                std::thread::sleep(PAUSE);
+            }
+        }
+    }
 }
 
 /// Every client needs a descriptor: asks the system for enough of them if the process is ours, and otherwise says

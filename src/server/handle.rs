@@ -13,8 +13,11 @@ use tokio::sync::mpsc::unbounded_channel;
 use super::host::ServerHost;
 use super::listen::{self, ListenError};
 use super::runtime::{self, End, RuntimeId, Serving, Sockets, Stop};
+use crate::embed::jobs::{self, JobError};
 use crate::embed::{Client, Node};
 use crate::engine::{Engine, Options};
+use crate::exec::persist::{self, Loading};
+use crate::persist::{Disk, Files};
 use crate::service::config::{
     self, Invocation, LoadError, Loaded, OomScoreAdj, Settings, SystemFiles,
 };
@@ -36,6 +39,9 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
+    /// The data set cannot be loaded.
+    #[error("Fatal error loading the DB: {0}")]
+    Data(#[from] JobError),
     /// The system gave no thread or no event queue.
     #[error("cannot start: {0}")]
     Io(#[from] io::Error),
@@ -48,6 +54,8 @@ pub struct Builder {
     port: Option<u16>,
     /// Options as on the command line.
     options: Vec<Vec<u8>>,
+    /// Where the data set is kept, if it is.
+    disk: Option<Arc<dyn Disk>>,
 }
 
 impl Builder {
@@ -67,6 +75,9 @@ impl Builder {
         if name.eq_ignore_ascii_case("port") {
             self.port = value.parse().ok().or(self.port);
         }
+        if name.eq_ignore_ascii_case("dir") && self.disk.is_none() {
+            self.disk = Some(Arc::new(Files));
+        }
         self.options.push(format!("--{name}").into_bytes());
         let several = config::find(name.as_bytes()).is_some_and(|row| row.multi);
         if several && !value.trim().is_empty() {
@@ -81,18 +92,27 @@ impl Builder {
         self
     }
 
+    /// Keeps the data set on another disk than the one of the operating system; without a directory (`dir`) and without
+    /// a disk it is kept in memory only.
+    pub fn disk(mut self, disk: Arc<dyn Disk>) -> Self {
+        self.disk = Some(disk);
+        self
+    }
+
     /// Starts the server. It runs on threads of its own, whether or not the caller is asynchronous.
     ///
     /// # Errors
     /// When a parameter is refused, or an address cannot be listened on.
     pub fn start(self) -> Result<Server, StartError> {
         let port = self.port.unwrap_or(0);
-        let mut argv = vec![b"--port".to_vec(), port.to_string().into_bytes()];
+        // What is to be saved by itself, whoever starts a server has to say.
+        let words = ["--port", &port.to_string(), "--save", ""];
+        let mut argv: Vec<_> = words.map(|word| word.as_bytes().to_vec()).into();
         argv.extend(self.options);
         let Invocation::Run(loaded) = config::invocation(&argv, &SystemFiles)? else {
             return Err(io::Error::from(io::ErrorKind::InvalidInput).into());
         };
-        Server::launch(*loaded, Some(port), false)
+        Server::launch(*loaded, Some(port), false, self.disk)
     }
 }
 
@@ -135,6 +155,7 @@ impl Server {
         loaded: Loaded,
         port: Option<u16>,
         owns_process: bool,
+        disk: Option<Arc<dyn Disk>>,
     ) -> Result<Self, StartError> {
         let Loaded {
             mut config, file, ..
@@ -147,7 +168,7 @@ impl Server {
         // Whoever asks for the port wants the one that was found.
         config.port = addrs.first().map_or(0, SocketAddr::port);
         let (sender, accept) = unbounded_channel();
-        let mut host = ServerHost::new(sender, owns_process);
+        let mut host = ServerHost::new(sender, owns_process, disk.clone());
         host.listen_on(tcp)?;
         if owns_process
             && config.oom_score_adj != OomScoreAdj::No
@@ -165,11 +186,16 @@ impl Server {
             )?,
         };
         let threads = usize::try_from(config.io_threads).unwrap_or(1);
-        let node = Node::new(Engine::new(Options {
+        let mut engine = Engine::new(Options {
             settings: Settings::new(config, file),
             host: Box::new(host),
             ..Options::default()
-        }));
+        });
+        if disk.is_some() {
+            // Before the first client: nobody may see the databases empty that are to be loaded.
+            engine.state().sys.persist.loading = Some(Loading::default());
+        }
+        let node = Node::new(engine);
         let stop = Arc::new(Stop::default());
         let (sender, started) = std::sync::mpsc::sync_channel(1);
         let (its_node, its_stop) = (node.clone(), Arc::clone(&stop));
@@ -190,6 +216,13 @@ impl Server {
                 runtime::run_to_end(runtime, &its_node, serving, &its_stop);
             })?;
         let (id, handle) = started.recv().map_err(io::Error::other)??;
+        if let Some(disk) = disk
+            && let Err(e) = load_data(&node, &disk)
+        {
+            stop.request(End::Failed);
+            let _ = thread.join();
+            return Err(e.into());
+        }
         Ok(Self {
             node,
             addrs,
@@ -250,6 +283,11 @@ impl Server {
         &self.handle
     }
 
+    /// The engine.
+    pub(super) const fn node(&self) -> &Node {
+        &self.node
+    }
+
     /// What ends the server.
     pub(super) const fn stop(&self) -> &Arc<Stop> {
         &self.stop
@@ -269,6 +307,15 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// Loads the data set that is in the configured directory.
+fn load_data(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
+    let target = match node.lock() {
+        Ok(mut engine) => persist::target(&engine.state().sys),
+        Err(_) => return Err(JobError::GivenUp),
+    };
+    jobs::load(node, disk, &target.dir.join(&target.name))
 }
 
 #[cfg(unix)]

@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::net::{Shutdown, TcpListener};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -12,6 +13,7 @@ use tracing::warn;
 
 use super::{listen, log};
 use crate::exec::{Facts, Host};
+use crate::persist::Disk;
 use crate::service::config::{ApplyError, Change, Config, OomScoreAdj};
 
 /// The surroundings of an engine behind sockets.
@@ -22,6 +24,8 @@ pub(super) struct ServerHost {
     accept: UnboundedSender<Vec<TcpListener>>,
     /// The process is this server's: it may change what belongs to the whole process.
     owns_process: bool,
+    /// Where data sets are saved, if they are.
+    disk: Option<Arc<dyn Disk>>,
     /// The score that the process started with.
     oom_score: Option<i32>,
 }
@@ -29,13 +33,18 @@ pub(super) struct ServerHost {
 const OOM_SCORE: &str = "/proc/self/oom_score_adj";
 
 impl ServerHost {
-    pub(super) fn new(accept: UnboundedSender<Vec<TcpListener>>, owns_process: bool) -> Self {
+    pub(super) fn new(
+        accept: UnboundedSender<Vec<TcpListener>>,
+        owns_process: bool,
+        disk: Option<Arc<dyn Disk>>,
+    ) -> Self {
         let oom_score = fs::read_to_string(OOM_SCORE).ok();
         let oom_score = oom_score.and_then(|text| text.trim().parse().ok());
         Self {
             listening: Vec::new(),
             accept,
             owns_process,
+            disk,
             oom_score,
         }
     }
@@ -100,6 +109,10 @@ impl ServerHost {
 }
 
 impl Host for ServerHost {
+    fn disk(&self) -> Option<Arc<dyn Disk>> {
+        self.disk.clone()
+    }
+
     fn facts(&self) -> Facts {
         let port = self
             .listening
@@ -244,7 +257,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn the_process_is_described() {
         let (accept, _sockets) = tokio::sync::mpsc::unbounded_channel();
-        let facts = ServerHost::new(accept, false).facts();
+        let facts = ServerHost::new(accept, false, None).facts();
         assert!(facts.os.starts_with("Linux "));
         assert!(facts.resident > 1 << 20 && facts.total_memory > facts.resident);
         assert!(facts.cpu_user >= 0.0 && facts.cpu_sys >= 0.0);

@@ -160,6 +160,7 @@ pub(super) fn run_to_end(runtime: Runtime, node: &Node, serving: Serving, stop: 
     node.stop();
     node.no_more_events();
     runtime.shutdown_timeout(PATIENCE);
+    node.join_jobs();
     node.leave_surroundings();
 }
 

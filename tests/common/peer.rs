@@ -15,6 +15,26 @@ pub struct Server {
     pub port: u16,
     pub dir: tempfile::TempDir,
     name: String,
+    program: PathBuf,
+    args: Vec<String>,
+}
+
+fn spawn(program: &Path, port: u16, dir: &Path, args: &[String]) -> Child {
+    let log = fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(dir.join("log"))
+        .expect("a log file");
+    Command::new(program)
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+        .args(["--save", "", "--dir"])
+        .arg(dir)
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("a second handle"))
+        .stderr(log)
+        .spawn()
+        .unwrap_or_else(|e| panic!("{}: {e}", program.display()))
 }
 
 impl Server {
@@ -37,29 +57,15 @@ impl Server {
         for _ in 0..5 {
             let port = free_port();
             let dir = tempfile::tempdir().expect("a temporary directory");
-            let log = fs::File::create(dir.path().join("log")).expect("a log file");
-            let child = Command::new(program)
-                .args([
-                    "--port",
-                    &port.to_string(),
-                    "--bind",
-                    "127.0.0.1",
-                    "--save",
-                    "",
-                    "--dir",
-                ])
-                .arg(dir.path())
-                .args(args)
-                .stdin(Stdio::null())
-                .stdout(log.try_clone().expect("a second handle"))
-                .stderr(log)
-                .spawn()
-                .unwrap_or_else(|e| panic!("{}: {e}", program.display()));
+            let args: Vec<String> = args.iter().map(|&a| a.to_owned()).collect();
+            let child = spawn(program, port, dir.path(), &args);
             let mut server = Server {
                 child,
                 port,
                 dir,
                 name: name.clone(),
+                program: program.to_owned(),
+                args,
             };
             if server.answers() {
                 return server;
@@ -67,6 +73,28 @@ impl Server {
             eprintln!("{name} did not start:\n{}", server.log());
         }
         panic!("{name} did not start");
+    }
+
+    /// Starts the program again in its directory, on another port; it must have ended or been killed. Returns whether it
+    /// answers.
+    pub fn start_again(&mut self) -> bool {
+        self.kill();
+        self.port = free_port();
+        self.child = spawn(&self.program, self.port, self.dir.path(), &self.args);
+        self.answers()
+    }
+
+    /// Kills the process as a power cut would.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Sends SIGTERM and waits for the end; whether it was a good one.
+    pub fn terminate(&mut self) -> bool {
+        let pid = self.child.id().to_string();
+        let _ = Command::new("kill").args(["-s", "TERM", &pid]).status();
+        self.child.wait().is_ok_and(|status| status.success())
     }
 
     fn answers(&mut self) -> bool {
@@ -79,9 +107,16 @@ impl Server {
             if let Ok(mut c) = Client::connect(self.port)
                 && let Ok(info) = c.call(&["INFO", "server"])
             {
-                return info
-                    .text()
-                    .contains(&format!("process_id:{}\r\n", self.child.id()));
+                let ours = format!("process_id:{}\r\n", self.child.id());
+                if !info.text().contains(&ours) {
+                    return false;
+                }
+                // What it loads may turn out to be damaged.
+                if c.call(&["PING"])
+                    .is_ok_and(|r| !r.text().starts_with("LOADING"))
+                {
+                    return true;
+                }
             }
             std::thread::sleep(Duration::from_millis(5));
         }

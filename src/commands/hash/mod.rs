@@ -15,11 +15,7 @@ use crate::util::num;
 
 /// When a hash of the selected database becomes a table.
 pub(super) fn limits(cx: &Ctx<'_>) -> Limits {
-    Limits {
-        entries: cx.sys.cfg.hash_max_listpack_entries,
-        value: cx.sys.cfg.hash_max_listpack_value,
-        seed: cx.ks.seed(),
-    }
+    crate::exec::limits(cx.sys, cx.ks.seed()).hash
 }
 
 /// A name or value as a bulk string.

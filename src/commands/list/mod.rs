@@ -9,20 +9,12 @@ pub(super) mod transfer;
 use std::ops::Range;
 
 use crate::ds::listpack::Value;
+use crate::exec::CmdError;
 use crate::exec::args::is;
-use crate::exec::{CmdError, System};
+pub(super) use crate::exec::list_limits as limits;
 use crate::keyspace::event::Event;
 use crate::resp::ReplyBuf;
-use crate::types::list::{End, Limits};
-
-/// What the configuration says of lists.
-pub(super) fn limits(sys: &System) -> Limits {
-    Limits {
-        fill: sys.cfg.list_max_listpack_size,
-        depth: sys.cfg.list_compress_depth,
-        plain_from: sys.debug.packed_threshold.unwrap_or(Limits::PLAIN_FROM),
-    }
-}
+use crate::types::list::End;
 
 /// LEFT or RIGHT.
 fn end_word(word: &[u8]) -> Result<End, CmdError> {

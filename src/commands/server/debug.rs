@@ -2,17 +2,15 @@
 
 use std::time::Duration;
 
-use super::super::dump::load;
 use super::{allowed, config};
 use crate::exec::args::is;
+use crate::exec::persist::{self, Reload};
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow};
 use crate::keyspace::{Db, Expiry, Record};
-use crate::rdb::payload;
 use crate::resp::{Proto, ReplyBuf};
 use crate::spec::{Group, flag};
 use crate::types::Value;
 use crate::types::digest::Digest;
-use crate::types::dump::{self, Read};
 use crate::types::string::Str;
 use crate::util::{glob, num};
 
@@ -51,7 +49,7 @@ const SUBS: &[(&str, usize, usize, Sub)] = &[
     ("protocol", 3, 3, protocol),
     ("quicklist", 3, 4, quicklist),
     ("quicklist-packed-threshold", 3, 3, packed_threshold),
-    ("reload", 2, 2, reload),
+    ("reload", 2, 5, reload),
     ("replybuffer", 4, 4, reply_buffer),
     ("set-active-expire", 3, 3, set_active_expire),
     ("set-disable-deny-scripts", 3, 3, set_disable_deny_scripts),
@@ -248,34 +246,31 @@ fn is_full(args: Args<'_>) -> Result<(), CmdError> {
 const NOT_READ: CmdError =
     CmdError::fixed("ERR Error trying to load the RDB dump, check server logs.");
 
-/// Writes every value as a file would have it, and reads it back.
-fn reload(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
-    let compress = cx.sys.cfg.rdbcompression;
-    let selected = cx.ks.current();
-    for db in 0..cx.ks.databases() {
-        cx.ks.select(db);
-        let mut saved: Vec<(Vec<u8>, Vec<u8>, Option<i64>)> = Vec::new();
-        cx.ks.for_each(|record| {
-            let payload = dump::to_payload(record.value(), compress);
-            saved.push((record.key().to_vec(), payload, record.expire_at()));
-        });
-        // Nothing goes before everything is back.
-        let mut read = Vec::with_capacity(saved.len());
-        for (key, payload, deadline) in saved {
-            let object = payload::open(&payload, true).map_err(|_| NOT_READ)?;
-            match load(cx, object).map_err(|_| NOT_READ)? {
-                Read::Value(value) => read.push((key, value, deadline)),
-                Read::Empty | Read::Over => {}
+/// Saves everything and loads it again. Nothing else is to notice.
+fn reload(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    let mut how = Reload {
+        save: true,
+        flush: true,
+        merge: false,
+    };
+    for word in args.from(2) {
+        match word.to_ascii_lowercase().as_slice() {
+            b"merge" => how.merge = true,
+            b"noflush" => how.flush = false,
+            b"nosave" => how.save = false,
+            _ => {
+                let text = "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.";
+                return Err(CmdError::fixed(text));
             }
         }
-        cx.ks.flush(db, false);
-        for (key, value, deadline) in read {
-            cx.ks.restore(&key, value, deadline, None);
+    }
+    match persist::reload(cx.ks, cx.sys, how) {
+        Ok(()) => cx.ok(),
+        Err(e) => {
+            tracing::warn!("DEBUG RELOAD: {e}");
+            Err(NOT_READ)
         }
     }
-    cx.ks.select(selected);
-    cx.ks.log.dirty = 0;
-    cx.ok()
 }
 
 fn pause_cron(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {

@@ -196,15 +196,27 @@ fn memory(cx: &mut Ctx<'_>, out: &mut Report) {
 
 /// Nothing is ever saved or loaded: what clients wait for is always over.
 fn persistence(cx: &Ctx<'_>, out: &mut Report) {
-    out.field("loading", 0);
+    let persist = &cx.sys.persist;
+    let saving = persist.saving.as_ref().filter(|saving| saving.background);
+    let seconds = |ms: Option<i64>| ms.map_or(-1, |ms| ms / 1000);
+    out.field("loading", u8::from(persist.loading.is_some()));
     out.field("async_loading", 0);
-    out.field("rdb_changes_since_last_save", cx.sys.stats.changes);
-    out.field("rdb_bgsave_in_progress", 0);
-    out.field("rdb_last_save_time", cx.sys.started_ms / 1000);
-    out.field("rdb_last_bgsave_status", "ok");
-    out.field("rdb_last_bgsave_time_sec", -1);
-    out.field("rdb_current_bgsave_time_sec", -1);
-    out.field("rdb_saves", 0);
+    out.field(
+        "current_save_keys_processed",
+        saving.map_or(0, |s| s.written),
+    );
+    out.field("current_save_keys_total", saving.map_or(0, |s| s.keys));
+    out.field("rdb_changes_since_last_save", persist.dirty);
+    out.field("rdb_bgsave_in_progress", u8::from(saving.is_some()));
+    out.field("rdb_last_save_time", persist.saved_at / 1000);
+    let status = if persist.failed { "err" } else { "ok" };
+    out.field("rdb_last_bgsave_status", status);
+    out.field("rdb_last_bgsave_time_sec", seconds(persist.took));
+    let runs = saving.map(|s| cx.now - s.began);
+    out.field("rdb_current_bgsave_time_sec", seconds(runs));
+    out.field("rdb_saves", persist.saves);
+    out.field("rdb_last_load_keys_expired", persist.loaded.expired);
+    out.field("rdb_last_load_keys_loaded", persist.loaded.keys);
     out.field("aof_enabled", 0);
     out.field("aof_rewrite_in_progress", 0);
     out.field("aof_rewrite_scheduled", 0);
@@ -212,6 +224,20 @@ fn persistence(cx: &Ctx<'_>, out: &mut Report) {
     out.field("aof_current_rewrite_time_sec", -1);
     out.field("aof_last_bgrewrite_status", "ok");
     out.field("aof_last_write_status", "ok");
+    if let Some(loading) = &persist.loading {
+        let took = (cx.now - loading.began).max(0);
+        let left = loading.total.saturating_sub(loading.done);
+        let eta = match loading.done {
+            0 => 1,
+            done => took.unsigned_abs() * left / done / 1000,
+        };
+        let percent = loading.done as f64 * 100.0 / loading.total.max(1) as f64;
+        out.field("loading_start_time", loading.began / 1000);
+        out.field("loading_total_bytes", loading.total);
+        out.field("loading_loaded_bytes", loading.done);
+        out.field("loading_loaded_perc", format_args!("{percent:.2}"));
+        out.field("loading_eta_seconds", eta);
+    }
 }
 
 fn replication(cx: &Ctx<'_>, out: &mut Report) {

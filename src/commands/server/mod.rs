@@ -9,8 +9,8 @@ pub(super) mod slowlog;
 
 use crate::exec::args::is;
 use crate::exec::session::Session;
-use crate::exec::{Action, Args, CmdError, CmdResult, Command, Ctx, Flow};
-use crate::service::config::Allow;
+use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, persist};
+use crate::service::config::{Allow, ShutdownFlags};
 use crate::service::info::REDIS_VERSION;
 use crate::spec::{Group, category, flag};
 use crate::util::num;
@@ -32,15 +32,6 @@ pub(super) const COMMANDS: &[Command] = &[
         .acl(&[category::ADMIN, category::DANGEROUS])
         .summary("Return the server's part in replication.")
         .complexity("O(1)")
-        .checked(),
-    Command::new("lastsave", 1, lastsave)
-        .since("1.0.0")
-        .group(Group::Server)
-        .flags(&[flag::LOADING, flag::STALE, flag::FAST])
-        .acl(&[category::ADMIN, category::DANGEROUS])
-        .summary("Return when the data set was last saved, in Unix seconds.")
-        .complexity("O(1)")
-        .tips(&["nondeterministic_output"])
         .checked(),
     Command::new("shutdown", -1, shutdown)
         .since("1.0.0")
@@ -112,44 +103,34 @@ fn role(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
     Ok(Flow::Done)
 }
 
-/// A server that never saved says when it started, as Redis does.
-fn lastsave(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
-    cx.int(cx.sys.started_ms / 1000)
-}
-
 /// Answers nothing: the connection ends.
 fn shutdown(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    let (mut save, mut nosave, mut force, mut abort) = (false, false, false, false);
+    let (mut flags, mut abort) = (ShutdownFlags::default(), false);
     for arg in args.from(1) {
         match arg.to_ascii_lowercase().as_slice() {
-            b"nosave" => nosave = true,
-            b"save" => save = true,
-            b"now" => {}
-            b"force" => force = true,
+            b"nosave" => flags.nosave = true,
+            b"save" => flags.save = true,
+            b"now" => flags.now = true,
+            b"force" => flags.force = true,
             b"abort" => abort = true,
             _ => return Err(CmdError::SYNTAX),
         }
     }
-    if (abort && args.len() > 2) || (save && nosave) {
+    if (abort && args.len() > 2) || (flags.save && flags.nosave) {
         return Err(CmdError::SYNTAX);
     }
     if abort {
         return Err(CmdError::fixed("ERR No shutdown in progress."));
     }
     if let Some(running) = &mut cx.sys.running {
-        if !nosave {
+        if !flags.nosave {
             return Err(CmdError::fixed(
                 "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
             ));
         }
         running.abort = true;
     }
-    if save && !force {
-        return Err(CmdError::fixed(
-            "ERR Errors trying to SHUTDOWN: this version cannot save. Use NOSAVE or FORCE.",
-        ));
-    }
-    cx.sys.actions.push(Action::Shutdown);
+    persist::shut_down(cx.ks, cx.sys, flags)?;
     Ok(Flow::Done)
 }
 

@@ -104,13 +104,7 @@ pub(super) const COMMANDS: &[Command] = &[
 
 /// The limits of encodings as they are configured.
 pub(super) fn limits(cx: &Ctx<'_>) -> Limits {
-    let cfg = &cx.sys.cfg;
-    Limits {
-        max_intset: cfg.set_max_intset_entries,
-        max_packed: cfg.set_max_listpack_entries,
-        max_value: cfg.set_max_listpack_value,
-        seed: cx.ks.seed(),
-    }
+    crate::exec::limits(cx.sys, cx.ks.seed()).set
 }
 
 /// Writes a member.

@@ -15,11 +15,7 @@ use crate::types::zset::Limits;
 
 /// The limits of encodings as they are configured.
 pub(super) fn limits(cx: &Ctx<'_>) -> Limits {
-    Limits {
-        entries: cx.sys.cfg.zset_max_listpack_entries,
-        value: cx.sys.cfg.zset_max_listpack_value,
-        seed: cx.ks.seed(),
-    }
+    crate::exec::limits(cx.sys, cx.ks.seed()).zset
 }
 
 /// The ends of a range of scores are none.

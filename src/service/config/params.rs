@@ -263,9 +263,9 @@ params! {
         /// The processors for saving.
         "bgsave_cpulist" => bgsave_cpulist: String = "", Text, immutable, only(&[""], NO_CPU_LISTS);
         /// Flags of SHUTDOWN that SIGTERM implies.
-        "shutdown-on-sigterm" => shutdown_on_sigterm: ShutdownFlags = "default", ShutdownWords, multi, later;
+        "shutdown-on-sigterm" => shutdown_on_sigterm: ShutdownFlags = "default", ShutdownWords, multi;
         /// Flags of SHUTDOWN that SIGINT implies.
-        "shutdown-on-sigint" => shutdown_on_sigint: ShutdownFlags = "default", ShutdownWords, multi, later;
+        "shutdown-on-sigint" => shutdown_on_sigint: ShutdownFlags = "default", ShutdownWords, multi;
         /// Seconds to wait for replicas on shutdown.
         "shutdown-timeout" => shutdown_timeout: u32 = "10", Int(0, INT), later;
     }
@@ -403,24 +403,24 @@ params! {
         /// The directory for every file that the server writes.
         "dir" => dir: String = ".", Text, protected, not_loading;
         /// Save when so many changes are so many seconds old: pairs of seconds and changes.
-        "save" => save: Vec<SavePoint> = "", SavePoints, multi, later;
+        "save" => save: Vec<SavePoint> = "3600 1 300 100 60 10000", SavePoints, multi;
         /// The file to save to.
-        "dbfilename" => dbfilename: String = "dump.rdb", FileName, protected, later;
+        "dbfilename" => dbfilename: String = "dump.rdb", FileName, protected;
         /// Compress long strings in it, and in the payloads of DUMP.
         "rdbcompression" => rdbcompression: bool = "yes", YesNo;
         /// End it with a checksum.
-        "rdbchecksum" => rdbchecksum: bool = "yes", YesNo, immutable, later;
+        "rdbchecksum" => rdbchecksum: bool = "yes", YesNo, immutable;
         /// Sync it every few megabytes.
-        "rdb-save-incremental-fsync" => rdb_save_incremental_fsync: bool = "yes", YesNo, later;
+        "rdb-save-incremental-fsync" => rdb_save_incremental_fsync: bool = "yes", YesNo;
         /// Delete what was written only for replicas.
         "rdb-del-sync-files" => rdb_del_sync_files: bool = "no", YesNo, later;
         /// Refuse writes while saving fails.
-        "stop-writes-on-bgsave-error" => stop_writes_on_bgsave_error: bool = "yes", YesNo, later;
+        "stop-writes-on-bgsave-error" => stop_writes_on_bgsave_error: bool = "yes", YesNo;
         /// Check encodings deeply when they are loaded. They are, whatever this says.
         "sanitize-dump-payload" => sanitize_dump_payload: &'static str = "no",
             Word(&["no", "yes", "clients"]), hint;
         /// Microseconds to wait after each key saved, for tests.
-        "rdb-key-save-delay" => rdb_key_save_delay: i64 = "0", Int(-INT - 1, INT), hidden, later;
+        "rdb-key-save-delay" => rdb_key_save_delay: i64 = "0", Int(-INT - 1, INT), hidden;
         /// Microseconds to wait after each key loaded, for tests.
         "key-load-delay" => key_load_delay: i64 = "0", Int(-INT - 1, INT), hidden, later;
         /// Bytes to load between looks at clients.

@@ -1,0 +1,183 @@
+//! What takes long and is done beside the clients: writing and reading the data set, each on a thread of its own, in small
+//! steps under the lock.
+
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::node::{Held, LockError, Node};
+use crate::exec::persist::{self, Loading, STEP, SaveStep};
+use crate::persist::{Disk, Loader, Pending};
+
+/// Bytes read from a file at once.
+const READ: usize = 256 * 1024;
+
+/// How long a job waits for a script that is busy.
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
+
+/// Why a job did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// The disk has its reasons.
+    #[error(transparent)]
+    Disk(#[from] io::Error),
+    /// The file cannot be loaded.
+    #[error("{0}")]
+    File(String),
+    /// It was cancelled, or the server stops.
+    #[error("given up")]
+    GivenUp,
+}
+
+/// The engine, once no script is in the way.
+fn lock(node: &Node) -> Result<Held<'_>, JobError> {
+    loop {
+        match node.lock() {
+            Ok(held) => return Ok(held),
+            Err(LockError::Stopped) => return Err(JobError::GivenUp),
+            Err(LockError::Busy) => std::thread::sleep(BUSY_PAUSE),
+        }
+    }
+}
+
+/// Writes a save that has begun with these bytes.
+pub(super) fn save(node: &Node, id: u64, start: Vec<u8>) {
+    let written = write(node, id, start);
+    if let Ok(mut engine) = lock(node) {
+        let state = engine.state();
+        persist::end_save(&mut state.ks, &mut state.sys, id, written.is_ok());
+    }
+    match written {
+        Ok(()) => tracing::info!("Background saving terminated with success"),
+        Err(JobError::GivenUp) => tracing::warn!("Background saving cancelled"),
+        Err(e) => tracing::warn!("Background saving error: {e}"),
+    }
+}
+
+fn write(node: &Node, id: u64, mut bytes: Vec<u8>) -> Result<(), JobError> {
+    let (disk, target) = {
+        let mut engine = lock(node)?;
+        let sys = &engine.state().sys;
+        let disk = sys.host.0.disk().ok_or(JobError::GivenUp)?;
+        (disk, persist::target(sys))
+    };
+    let mut file = Pending::create(&*disk, &target)?;
+    loop {
+        let step = {
+            let mut engine = lock(node)?;
+            let state = engine.state();
+            persist::save_step(&mut state.ks, &mut state.sys, id, &mut bytes)
+        };
+        file.write(&bytes)?;
+        bytes.clear();
+        dawdle(node, id)?;
+        match step {
+            SaveStep::More => {}
+            SaveStep::Done(header) => return Ok(file.finish(&header)?),
+            SaveStep::Cancelled => return Err(JobError::GivenUp),
+        }
+    }
+}
+
+/// Waits as `rdb-key-save-delay` has it, for the keys that were written since it last did, unless the save is given up.
+fn dawdle(node: &Node, id: u64) -> Result<(), JobError> {
+    const SLICE: u64 = 10_000;
+    let mut left = {
+        let mut engine = lock(node)?;
+        let sys = &mut engine.state().sys;
+        persist::save_delay(sys, id)
+    };
+    while left > 0 {
+        let slice = left.min(SLICE);
+        std::thread::sleep(Duration::from_micros(slice));
+        left -= slice;
+        if lock(node)?.state().sys.persist.is_over(id) {
+            return Err(JobError::GivenUp);
+        }
+    }
+    Ok(())
+}
+
+/// Loads a file if there is one. Clients are told meanwhile that the server is loading.
+///
+/// # Errors
+/// When the file is damaged or cannot be read: half of it may be loaded then.
+pub fn load(node: &Node, disk: &Arc<dyn Disk>, path: &Path) -> Result<(), JobError> {
+    let total = match disk.size(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            lock(node)?.state().sys.persist.loading = None;
+            return Ok(());
+        }
+        size => size?,
+    };
+    let mut file = disk.open(path)?;
+    let checked = {
+        let mut engine = lock(node)?;
+        let sys = &mut engine.state().sys;
+        sys.persist.loading = Some(Loading {
+            began: sys.now_us / 1000,
+            total,
+            done: 0,
+        });
+        sys.cfg.rdbchecksum
+    };
+    tracing::info!("Loading RDB from {} ({total} bytes)", path.display());
+    let read = read(node, &mut *file, checked);
+    let mut engine = lock(node)?;
+    let sys = &mut engine.state().sys;
+    let took = sys
+        .persist
+        .loading
+        .take()
+        .map_or(0, |l| sys.now_us / 1000 - l.began);
+    let counts = sys.persist.loaded;
+    read?;
+    if let Some(functions) = persist::loaded_functions(&mut engine.state().sys) {
+        engine
+            .restore_functions(&functions)
+            .map_err(JobError::File)?;
+    }
+    drop(engine);
+    tracing::info!(
+        "Done loading RDB, keys loaded: {}, keys expired: {}, empty keys skipped: {}.",
+        counts.keys,
+        counts.expired,
+        counts.empty
+    );
+    tracing::info!(
+        "DB loaded from disk: {}.{:03} seconds",
+        took / 1000,
+        took % 1000
+    );
+    Ok(())
+}
+
+fn read(node: &Node, file: &mut dyn Read, checked: bool) -> Result<(), JobError> {
+    let mut loader = Loader::new(checked);
+    let mut bytes = vec![0; READ];
+    let mut db = 0;
+    loop {
+        let n = match file.read(&mut bytes) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            n => n?,
+        };
+        loader.feed(bytes.get(..n).unwrap_or_default());
+        loop {
+            let mut engine = lock(node)?;
+            let state = engine.state();
+            let now = state.sys.now_us / 1000;
+            state.ks.begin(db, now);
+            let before = loader.position();
+            let ended = persist::load_step(&mut state.ks, &mut state.sys, &mut loader, false)
+                .map_err(JobError::File)?;
+            db = state.ks.current();
+            if ended {
+                return Ok(());
+            }
+            if loader.position() < before + STEP as u64 {
+                break;
+            }
+        }
+    }
+}

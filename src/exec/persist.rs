@@ -1,0 +1,570 @@
+//! Saving and loading as the engine sees them: what runs, how it ended, and the small steps in which it is done, so that
+//! clients wait no longer than a step takes.
+
+use std::io::Read;
+
+use super::{Action, CmdError, System};
+use crate::keyspace::Keyspace;
+use crate::keyspace::snapshot::Detail;
+use crate::persist::write::directory;
+use crate::persist::{Frame, Loaded, Loader, Pending, Target};
+use crate::rdb::{library, payload};
+use crate::service::config::{Eviction, ShutdownFlags};
+use crate::service::info::REDIS_VERSION;
+
+/// The name of the version that the file is written by.
+const BITS: usize = usize::BITS as usize;
+
+/// Bytes that one step writes or reads.
+pub const STEP: usize = 64 * 1024;
+
+/// What is known of saving and loading.
+#[derive(Debug, Default)]
+pub struct Persistence {
+    /// There is a disk to save to.
+    pub lasting: bool,
+    /// Changes since the data set was last saved.
+    pub dirty: u64,
+    /// When that was, in unix milliseconds; at first, when the instance started.
+    pub saved_at: i64,
+    /// When saving in the background was last begun.
+    pub tried_at: Option<i64>,
+    /// The last attempt in the background failed.
+    pub failed: bool,
+    /// How often the data set was saved.
+    pub saves: u64,
+    /// How long the last attempt in the background took, in milliseconds.
+    pub took: Option<i64>,
+    /// The save that is being written.
+    pub saving: Option<Saving>,
+    /// A save in the background is to begin as soon as nothing is in its way.
+    pub scheduled: bool,
+    /// The load that goes on.
+    pub loading: Option<Loading>,
+    /// What came of the last load.
+    pub loaded: Counts,
+    /// The code of the libraries that it brought.
+    functions: Vec<Vec<u8>>,
+    checked_at: i64,
+    next_id: u64,
+}
+
+impl Persistence {
+    /// Whether this save is not to be written on.
+    pub fn is_over(&self, id: u64) -> bool {
+        self.saving
+            .as_ref()
+            .is_none_or(|saving| saving.id != id || saving.cancelled)
+    }
+
+    /// Whether any command may have to be refused.
+    #[inline]
+    pub(crate) fn is_in_the_way(&self) -> bool {
+        self.loading.is_some() || self.failed
+    }
+}
+
+/// What writes are refused with while the data set cannot be saved.
+pub(crate) const NOT_SAVED: CmdError = CmdError::fixed(
+    "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may \
+     modify the data set are disabled, because this instance is configured to report errors during writes if RDB \
+     snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB \
+     error.",
+);
+
+/// A save in progress.
+#[derive(Debug)]
+pub struct Saving {
+    /// Tells it apart from later ones: who writes it may find another in its place.
+    id: u64,
+    frame: Frame,
+    /// In the background: by BGSAVE or a save point.
+    pub background: bool,
+    /// When it began, in unix milliseconds.
+    pub began: i64,
+    /// Changes that it holds which no file had.
+    dirty: u64,
+    /// Keys that it holds.
+    pub keys: usize,
+    /// Those written so far.
+    pub written: usize,
+    /// Those that were waited for.
+    waited: usize,
+    /// It is to be given up.
+    pub cancelled: bool,
+}
+
+/// A load in progress.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Loading {
+    /// When it began, in unix milliseconds.
+    pub began: i64,
+    /// Bytes of the file.
+    pub total: u64,
+    /// Bytes read so far.
+    pub done: u64,
+}
+
+/// What came of a load.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Keys that are there.
+    pub keys: u64,
+    /// Keys whose time was over.
+    pub expired: u64,
+    /// Collections without elements.
+    pub empty: u64,
+}
+
+/// What a step of saving has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SaveStep {
+    /// There is more.
+    More,
+    /// That was all; the file must begin with this header.
+    Done([u8; crate::rdb::file::HEADER]),
+    /// It was given up: no file is to be made.
+    Cancelled,
+}
+
+/// Begins to save: the state of this moment is what will be written. The first bytes are appended to `out`.
+///
+/// # Errors
+/// When a save is being written already.
+pub fn begin_save(
+    ks: &mut Keyspace,
+    sys: &mut System,
+    background: bool,
+    out: &mut Vec<u8>,
+) -> Result<u64, CmdError> {
+    if sys.persist.saving.is_some() {
+        return Err(CmdError::fixed("ERR Background save already in progress"));
+    }
+    let now = sys.now_us / 1000;
+    let facts = [
+        ("redis-ver", REDIS_VERSION.to_owned()),
+        ("redis-bits", BITS.to_string()),
+        ("ctime", (now / 1000).to_string()),
+        ("used-mem", ks.memory().to_string()),
+        ("aof-base", "0".to_owned()),
+    ];
+    let mut frame = Frame::begin(out, sys.cfg.rdbchecksum, &facts);
+    let mut keys = 0;
+    for db in 0..ks.databases() {
+        if let Some(contents) = ks.db(db).filter(|db| !db.is_empty()) {
+            frame.sizes(out, db, contents.len(), contents.volatile_len());
+            keys += contents.len();
+        }
+    }
+    let uses = !matches!(
+        sys.cfg.maxmemory_policy,
+        Eviction::NoEviction
+            | Eviction::AllKeysRandom
+            | Eviction::VolatileRandom
+            | Eviction::VolatileTtl
+    );
+    for (_, library) in sys.libraries.iter() {
+        frame.function(out, &library.code);
+    }
+    ks.begin_snapshot(Detail {
+        compress: sys.cfg.rdbcompression,
+        uses,
+    });
+    sys.persist.next_id += 1;
+    let id = sys.persist.next_id;
+    sys.persist.saving = Some(Saving {
+        id,
+        frame,
+        background,
+        began: now,
+        dirty: sys.persist.dirty,
+        keys,
+        written: 0,
+        waited: 0,
+        cancelled: false,
+    });
+    if background {
+        sys.persist.tried_at = Some(now);
+    }
+    Ok(id)
+}
+
+/// Writes on: about [`STEP`] bytes are appended to `out`.
+pub fn save_step(ks: &mut Keyspace, sys: &mut System, id: u64, out: &mut Vec<u8>) -> SaveStep {
+    let saving = sys.persist.saving.as_mut();
+    let Some(saving) = saving.filter(|saving| saving.id == id && !saving.cancelled) else {
+        return SaveStep::Cancelled;
+    };
+    let frame = &mut saving.frame;
+    let step = ks.walk_snapshot(STEP, |db, keys| frame.keys(out, db, keys));
+    frame.needs(step.version);
+    saving.written += step.keys;
+    if !step.done {
+        return SaveStep::More;
+    }
+    ks.end_snapshot();
+    SaveStep::Done(std::mem::take(frame).end(out))
+}
+
+/// Microseconds to wait for the keys written since this was last asked, as `rdb-key-save-delay` has it.
+pub fn save_delay(sys: &mut System, id: u64) -> u64 {
+    let each = sys.cfg.rdb_key_save_delay;
+    let Some(saving) = sys.persist.saving.as_mut().filter(|s| s.id == id) else {
+        return 0;
+    };
+    let keys = saving.written - std::mem::replace(&mut saving.waited, saving.written);
+    delay(each, keys)
+}
+
+/// So many microseconds for each of these keys; a negative number is that of keys for one.
+fn delay(each: i64, keys: usize) -> u64 {
+    match each {
+        0.. => each.unsigned_abs().saturating_mul(keys as u64),
+        _ => keys as u64 / each.unsigned_abs(),
+    }
+}
+
+/// A save has come to its end: the file is in its place, or it is not.
+pub fn end_save(ks: &mut Keyspace, sys: &mut System, id: u64, saved: bool) {
+    let Some(saving) = sys.persist.saving.take_if(|saving| saving.id == id) else {
+        return;
+    };
+    ks.end_snapshot();
+    let now = sys.clock.0.now_us() / 1000;
+    let persist = &mut sys.persist;
+    if saved {
+        persist.dirty = persist.dirty.saturating_sub(saving.dirty);
+        persist.saved_at = now;
+        persist.saves += 1;
+    }
+    if saving.background {
+        persist.took = Some(now - saving.began);
+    }
+    if saving.background && !saving.cancelled || saved {
+        persist.failed = !saved;
+    }
+}
+
+/// Where the data set is saved.
+pub fn target(sys: &System) -> Target {
+    Target {
+        dir: directory(&sys.cfg.dir).to_path_buf(),
+        name: sys.cfg.dbfilename.clone(),
+        // Another instance may have the same directory.
+        temporary: format!("temp-{}.rdb", sys.run_id.get(..16).unwrap_or_default()),
+        incremental: sys.cfg.rdb_save_incremental_fsync,
+    }
+}
+
+/// Begins to save in the background.
+///
+/// # Errors
+/// As [`begin_save`].
+pub fn save_in_background(ks: &mut Keyspace, sys: &mut System) -> Result<(), CmdError> {
+    let mut start = Vec::new();
+    let id = begin_save(ks, sys, true, &mut start)?;
+    sys.persist.scheduled = false;
+    sys.actions.push(Action::Save { id, start });
+    Ok(())
+}
+
+/// Gives up the save in the background, if there is one: its file is not made.
+pub fn give_up(ks: &mut Keyspace, sys: &mut System) {
+    sys.persist.scheduled = false;
+    if let Some(Saving { id, .. }) = sys.persist.saving {
+        if let Some(saving) = &mut sys.persist.saving {
+            saving.cancelled = true;
+        }
+        end_save(ks, sys, id, false);
+    }
+}
+
+/// Why the data set was not saved.
+#[derive(Debug, thiserror::Error)]
+pub enum NotSaved {
+    /// Another save is being written.
+    #[error("a save is being written")]
+    Busy,
+    /// The data set is kept in memory only.
+    #[error("there is no disk")]
+    NoDisk,
+    /// What the disk says.
+    #[error(transparent)]
+    Disk(#[from] std::io::Error),
+}
+
+/// Saves the data set here and now.
+///
+/// # Errors
+/// [`NotSaved`].
+pub fn save_now(ks: &mut Keyspace, sys: &mut System) -> Result<(), NotSaved> {
+    let disk = sys.host.0.disk().ok_or(NotSaved::NoDisk)?;
+    let mut bytes = Vec::new();
+    let id = begin_save(ks, sys, false, &mut bytes).map_err(|_| NotSaved::Busy)?;
+    let target = target(sys);
+    let written = Pending::create(&*disk, &target).and_then(|mut file| {
+        loop {
+            let step = save_step(ks, sys, id, &mut bytes);
+            file.write(&bytes)?;
+            bytes.clear();
+            match step {
+                SaveStep::More => {}
+                SaveStep::Done(header) => return file.finish(&header),
+                SaveStep::Cancelled => return Err(std::io::ErrorKind::Interrupted.into()),
+            }
+        }
+    });
+    end_save(ks, sys, id, written.is_ok());
+    match &written {
+        Ok(()) => tracing::info!("DB saved on disk"),
+        Err(e) => tracing::warn!("Error saving DB on disk: {e}"),
+    }
+    Ok(written?)
+}
+
+/// The server is to end: saves what is to be saved.
+///
+/// # Errors
+/// When that fails and is no reason to stay (`force`).
+pub fn shut_down(
+    ks: &mut Keyspace,
+    sys: &mut System,
+    flags: ShutdownFlags,
+) -> Result<(), CmdError> {
+    give_up(ks, sys);
+    let wanted = flags.save || !sys.cfg.save.is_empty() && !flags.nosave;
+    // What is not yet loaded must not take the place of the file.
+    if wanted && sys.persist.loading.is_none() {
+        tracing::info!("Saving the final RDB snapshot before exiting.");
+        match save_now(ks, sys) {
+            Ok(()) => {}
+            Err(NotSaved::NoDisk) if !flags.save => {}
+            Err(_) if flags.force => {
+                tracing::warn!("Error trying to save the DB. Exit anyway.");
+            }
+            Err(_) => {
+                tracing::warn!("Error trying to save the DB, can't exit.");
+                return Err(CmdError::fixed(
+                    "ERR Errors trying to SHUTDOWN. Check logs.",
+                ));
+            }
+        }
+    }
+    sys.actions.push(Action::Shutdown);
+    Ok(())
+}
+
+/// Everything is gone: so it is to be on the disk.
+pub fn flushed(ks: &mut Keyspace, sys: &mut System) {
+    if sys.persist.saving.as_ref().is_some_and(|s| s.background) {
+        give_up(ks, sys);
+    }
+    let persist = &sys.persist;
+    if persist.lasting && persist.loading.is_none() && !sys.cfg.save.is_empty() {
+        // It is in the log if that failed; the command itself did what it was to do.
+        let dirty = sys.persist.dirty;
+        let _ = save_now(ks, sys);
+        sys.persist.dirty = dirty;
+    }
+}
+
+/// What DEBUG RELOAD does, and leaves out.
+#[derive(Debug, Clone, Copy)]
+pub struct Reload {
+    /// Saves first.
+    pub save: bool,
+    /// Empties the databases before it loads.
+    pub flush: bool,
+    /// What is loaded takes the place of what is there.
+    pub merge: bool,
+}
+
+/// Saves the data set and loads it again, by the disk or, where there is none, in memory.
+///
+/// # Errors
+/// When it cannot be saved, and what is wrong with the file.
+pub fn reload(ks: &mut Keyspace, sys: &mut System, how: Reload) -> Result<(), String> {
+    give_up(ks, sys);
+    let mut bytes = Vec::new();
+    let mut file: Box<dyn Read> = match sys.host.0.disk() {
+        Some(disk) => {
+            if how.save {
+                save_now(ks, sys).map_err(|e| e.to_string())?;
+            }
+            let target = target(sys);
+            let file = disk.open(&target.dir.join(&target.name));
+            Box::new(file.map_err(|e| e.to_string())?)
+        }
+        None => {
+            let id = begin_save(ks, sys, false, &mut bytes).map_err(|e| e.text().to_owned())?;
+            let header = loop {
+                match save_step(ks, sys, id, &mut bytes) {
+                    SaveStep::More => {}
+                    SaveStep::Done(header) => break header,
+                    SaveStep::Cancelled => return Err("given up".to_owned()),
+                }
+            };
+            end_save(ks, sys, id, false);
+            if let Some(place) = bytes.first_chunk_mut() {
+                *place = header;
+            }
+            Box::new(&bytes[..])
+        }
+    };
+    if how.flush {
+        for db in 0..ks.databases() {
+            ks.flush(db, false);
+        }
+    }
+    let selected = ks.current();
+    ks.select(0);
+    let mut loader = Loader::new(sys.cfg.rdbchecksum);
+    let mut piece = vec![0; STEP];
+    let loaded = loop {
+        match load_step(ks, sys, &mut loader, how.merge) {
+            Ok(true) => break Ok(()),
+            Err(e) => break Err(e),
+            Ok(false) => {}
+        }
+        match file.read(&mut piece) {
+            Ok(n) => loader.feed(piece.get(..n).unwrap_or_default()),
+            Err(e) => break Err(e.to_string()),
+        }
+    };
+    ks.select(selected);
+    // They are still there.
+    sys.persist.functions.clear();
+    ks.log.dirty = 0;
+    sys.persist.dirty = 0;
+    loaded
+}
+
+/// How long a failed save is not tried again by itself, in milliseconds.
+const RETRY: i64 = 5000;
+/// How often save points are looked at, in milliseconds.
+const LOOK: i64 = 1000;
+
+/// Begins what is due by itself: a save that was put off, or that a save point asks for.
+pub(crate) fn tick(ks: &mut Keyspace, sys: &mut System) {
+    let now = sys.now_us / 1000;
+    if next_look(sys).is_none_or(|at| at > now) {
+        return;
+    }
+    sys.persist.checked_at = now;
+    let persist = &sys.persist;
+    if persist.saving.is_some() || persist.loading.is_some() {
+        return;
+    }
+    let may_try = !persist.failed || persist.tried_at.is_none_or(|at| now - at > RETRY);
+    let due = sys.cfg.save.iter().find(|point| {
+        let since = (now - persist.saved_at) / 1000;
+        persist.dirty >= point.changes.unsigned_abs() && since > point.seconds
+    });
+    if let Some(point) = due
+        && may_try
+    {
+        tracing::info!(
+            "{} changes in {} seconds. Saving...",
+            point.changes,
+            point.seconds
+        );
+    } else if !persist.scheduled || !may_try {
+        return;
+    }
+    if let Err(e) = save_in_background(ks, sys) {
+        tracing::warn!("{}", e.text());
+    }
+}
+
+/// When [`tick`] may have something to do next.
+pub(crate) fn next_look(sys: &System) -> Option<i64> {
+    let persist = &sys.persist;
+    let waits =
+        persist.lasting && (persist.scheduled || persist.dirty > 0 && !sys.cfg.save.is_empty());
+    waits.then_some(persist.checked_at + LOOK)
+}
+
+/// Whether writes are refused because the data set cannot be saved.
+pub(crate) fn refuses_writes(sys: &System) -> bool {
+    sys.persist.failed && sys.cfg.stop_writes_on_bgsave_error && !sys.cfg.save.is_empty()
+}
+
+/// The libraries of functions that a load has brought, as FUNCTION RESTORE takes them; none if there are none.
+pub fn loaded_functions(sys: &mut System) -> Option<Vec<u8>> {
+    let codes = std::mem::take(&mut sys.persist.functions);
+    let mut bytes = Vec::new();
+    for code in &codes {
+        library::write(&mut bytes, code, false);
+    }
+    payload::seal(&mut bytes, payload::NEWEST);
+    (!codes.is_empty()).then_some(bytes)
+}
+
+/// Reads on: puts what has been fed to `loader` into the databases, for about [`STEP`] bytes. Returns whether the
+/// file has come to its end.
+///
+/// # Errors
+/// What is wrong with the file.
+pub fn load_step(
+    ks: &mut Keyspace,
+    sys: &mut System,
+    loader: &mut Loader,
+    merge: bool,
+) -> Result<bool, String> {
+    let now = sys.now_us / 1000;
+    let until = loader.position() + STEP as u64;
+    let ended = loop {
+        let limits = super::limits(sys, ks.seed());
+        match loader.next(&limits, now).map_err(|e| e.to_string())? {
+            None => break false,
+            Some(Loaded::End) => break true,
+            Some(loaded) => put(ks, sys, loaded, merge, now)?,
+        }
+        if loader.position() >= until {
+            break false;
+        }
+    };
+    if let Some(loading) = &mut sys.persist.loading {
+        loading.done = loader.position();
+    }
+    Ok(ended)
+}
+
+fn put(
+    ks: &mut Keyspace,
+    sys: &mut System,
+    loaded: Loaded,
+    merge: bool,
+    now: i64,
+) -> Result<(), String> {
+    let counts = &mut sys.persist.loaded;
+    match loaded {
+        Loaded::Key(key) if key.deadline.is_some_and(|at| at < now) => counts.expired += 1,
+        Loaded::Key(key) => {
+            let uses = (key.idle, key.frequency);
+            if !ks.load(&key.name, key.value, key.deadline, uses, merge) {
+                let name = String::from_utf8_lossy(&key.name);
+                return Err(format!("the key '{name}' comes twice"));
+            }
+            counts.keys += 1;
+        }
+        Loaded::Empty(name) => {
+            counts.empty += 1;
+            tracing::info!("Skipping empty key: {}", String::from_utf8_lossy(&name));
+        }
+        Loaded::Select(db) => {
+            let index = usize::try_from(db).ok().filter(|db| *db < ks.databases());
+            ks.select(index.ok_or(format!(
+                "the file has a database {db}, and only {} are configured",
+                ks.databases()
+            ))?);
+        }
+        Loaded::Sizes(_) | Loaded::Fact(..) => {}
+        Loaded::Function(code) => sys.persist.functions.push(code),
+        Loaded::Module(name) => {
+            tracing::warn!("What the module '{name}' wrote into the file is not loaded");
+        }
+        Loaded::End => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,237 @@
+//! An RDB file taken apart as it comes in.
+//!
+//! Bytes go in by [`Loader::feed`], items come out by [`Loader::next`]. Objects say nothing of their length, so one that
+//! has not arrived whole is tried again when there is twice as much of it: each byte is looked at a few times at most.
+
+use crate::rdb::file::{self, HEADER, Item};
+use crate::rdb::{Corrupt, Reader, payload};
+use crate::types::Value;
+use crate::types::dump::{self, Limits, Read};
+use crate::util::digest::crc64;
+
+/// A key that was read.
+#[derive(Debug)]
+pub struct Key {
+    /// Its name.
+    pub name: Vec<u8>,
+    /// What it holds.
+    pub value: Value,
+    /// Its deadline, in unix milliseconds.
+    pub deadline: Option<i64>,
+    /// Seconds since its last use.
+    pub idle: Option<u64>,
+    /// How often it is used.
+    pub frequency: Option<u8>,
+}
+
+/// What came out of a file.
+#[derive(Debug)]
+pub enum Loaded {
+    /// A key.
+    Key(Key),
+    /// A key with a collection without elements, which is no key.
+    Empty(Vec<u8>),
+    /// What follows is in this database.
+    Select(u64),
+    /// So many keys follow in this database.
+    Sizes(u64),
+    /// A fact about the file.
+    Fact(Vec<u8>, Vec<u8>),
+    /// The code of a library of functions.
+    Function(Vec<u8>),
+    /// A module of this name wrote something beside its values; it was passed over.
+    Module(String),
+    /// The end of the file.
+    End,
+}
+
+/// Why a file cannot be loaded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("at offset {offset}: {what}")]
+pub struct LoadError {
+    /// Where the item begins that cannot be read.
+    pub offset: u64,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// Reads a file.
+#[derive(Debug)]
+pub struct Loader {
+    buf: Vec<u8>,
+    /// How much of `buf` was read.
+    at: usize,
+    /// Where in the file `buf` begins.
+    before: u64,
+    /// No more is to come.
+    complete: bool,
+    /// The item at `at` was tried with so many bytes, which were too few.
+    tried: usize,
+    version: Option<u16>,
+    checked: bool,
+    sum: u64,
+    ended: bool,
+}
+
+impl Loader {
+    /// Reads a file whose checksum is looked at if `checked`.
+    pub fn new(checked: bool) -> Loader {
+        Loader {
+            buf: Vec::new(),
+            at: 0,
+            before: 0,
+            complete: false,
+            tried: 0,
+            version: None,
+            checked,
+            sum: 0,
+            ended: false,
+        }
+    }
+
+    /// Takes the next bytes of the file; none say that it ends.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.complete |= bytes.is_empty();
+        if self.at > 0 {
+            self.before += self.at as u64;
+            self.buf.drain(..self.at);
+            self.at = 0;
+        }
+        self.buf.extend_from_slice(bytes);
+    }
+
+    /// Bytes of the file that were read.
+    pub fn position(&self) -> u64 {
+        self.before + self.at as u64
+    }
+
+    /// Whatever follows the file, as far as it came in.
+    pub fn rest(&self) -> &[u8] {
+        self.buf.get(self.at..).unwrap_or_default()
+    }
+
+    /// The next item; none when more bytes are needed.
+    ///
+    /// # Errors
+    /// When the file is damaged or ends too soon, is of an unknown version, or holds what cannot be read.
+    pub fn next(&mut self, limits: &Limits, now: i64) -> Result<Option<Loaded>, LoadError> {
+        if self.ended {
+            return Ok(Some(Loaded::End));
+        }
+        let Some(version) = self.version else {
+            return self.begin(limits, now);
+        };
+        let left = self.rest();
+        if left.is_empty() && self.complete {
+            return Err(self.error("the file ends too soon"));
+        }
+        if left.len() < self.tried.saturating_mul(2) && !self.complete {
+            return Ok(None);
+        }
+        let mut r = Reader::new(left);
+        match item(&mut r, version, limits, now) {
+            Ok(loaded) => {
+                let used = left.len() - r.left().len();
+                self.take(used, loaded)
+            }
+            Err(_) if !self.complete => {
+                self.tried = left.len().max(1);
+                Ok(None)
+            }
+            Err(what) => Err(self.error(&what)),
+        }
+    }
+
+    fn begin(&mut self, limits: &Limits, now: i64) -> Result<Option<Loaded>, LoadError> {
+        let Some(header) = self.buf.first_chunk::<HEADER>() else {
+            if self.complete {
+                return Err(self.error("the file ends too soon"));
+            }
+            return Ok(None);
+        };
+        let Some(version) = file::version(*header) else {
+            return Err(self.error("wrong signature: this is no RDB file"));
+        };
+        if version < 1 || version > payload::NEWEST {
+            return Err(self.error(&format!("can't handle RDB format version {version}")));
+        }
+        self.sum = crc64(0, header);
+        self.version = Some(version);
+        self.at = HEADER;
+        self.next(limits, now)
+    }
+
+    fn take(&mut self, used: usize, read: Found) -> Result<Option<Loaded>, LoadError> {
+        let bytes = self.buf.get(self.at..self.at + used).unwrap_or_default();
+        let loaded = match read {
+            Found::Item(loaded) => {
+                self.sum = crc64(self.sum, bytes);
+                loaded
+            }
+            Found::End(sum) => {
+                let is = crc64(self.sum, bytes.get(..1).unwrap_or_default());
+                // Zero is what is written where no checksum was made.
+                if let Some(sum) = sum
+                    && self.checked
+                    && sum != 0
+                    && sum != is
+                {
+                    let what = format!("wrong checksum: expected {sum:x}, and it is {is:x}");
+                    return Err(self.error(&what));
+                }
+                self.ended = true;
+                Loaded::End
+            }
+        };
+        self.at += used;
+        self.tried = 0;
+        Ok(Some(loaded))
+    }
+
+    #[cold]
+    fn error(&self, what: &str) -> LoadError {
+        LoadError {
+            offset: self.position(),
+            what: what.to_owned(),
+        }
+    }
+}
+
+enum Found {
+    Item(Loaded),
+    End(Option<u64>),
+}
+
+/// Reads one item whole.
+fn item(r: &mut Reader<'_>, version: u16, limits: &Limits, now: i64) -> Result<Found, String> {
+    let broken = |_: Corrupt| "the file is damaged or ends too soon".to_owned();
+    let loaded = match file::next(r, version).map_err(broken)? {
+        Item::End(sum) => return Ok(Found::End(sum)),
+        Item::Aux(name, value) => Loaded::Fact(name, value),
+        Item::Select(db) => Loaded::Select(db),
+        Item::Sizes(keys, _) => Loaded::Sizes(keys),
+        Item::Function(code) => Loaded::Function(code),
+        Item::FunctionOld => {
+            return Err("functions of a release candidate of 7.0 cannot be read".to_owned());
+        }
+        Item::ModuleAux(name) => Loaded::Module(name),
+        Item::Other => Loaded::Module(String::new()),
+        Item::ModuleValue(name) => {
+            return Err(format!("a value of the module '{name}' cannot be read"));
+        }
+        Item::Key(head) => {
+            let name = head.key.into_vec();
+            match dump::read(head.tag, r, limits, now).map_err(|e| e.to_string())? {
+                Read::Value(value) => Loaded::Key(Key {
+                    name,
+                    value,
+                    deadline: head.deadline,
+                    idle: head.idle,
+                    frequency: head.frequency,
+                }),
+                Read::Empty | Read::Over => Loaded::Empty(name),
+            }
+        }
+    };
+    Ok(Found::Item(loaded))
+}
