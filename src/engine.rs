@@ -659,6 +659,30 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_behind_a_late_command_that_waits_is_given_back() {
+        let (mut e, c, _) = engine();
+        let other = e.connect(Peer::default());
+        let served = Arc::new(std::sync::Mutex::new(None));
+        let answer = Arc::clone(&served);
+        e.gate.shut();
+        let command = |line: &str| line.split(' ').map(|w| w.as_bytes().to_vec()).collect();
+        let requests: Vec<_> = ["PING", "BLPOP l 0", "GET k", "GET l"].map(command).into();
+        let behind = requests[2..].to_vec();
+        let posted = e.gate.post(BusyRequest::Run {
+            sid: other,
+            requests,
+            done: Box::new(move |served| *answer.lock().unwrap() = Some(served)),
+        });
+        assert!(posted.is_ok());
+        e.was_busy = true;
+        run(&mut e, c, "SET k v");
+        let served = served.lock().unwrap().take().unwrap();
+        assert_eq!(served.bytes, b"+PONG\r\n");
+        assert!(served.blocked && !served.closing);
+        assert_eq!(served.unserved, behind);
+    }
+
+    #[test]
     fn protected_mode_keeps_strangers_out() {
         let (mut e, here, _) = engine();
         let stranger = Peer::default;
