@@ -215,8 +215,8 @@ pub struct RunningScript {
     pub busy: bool,
     /// If it is busy and a function: which.
     pub function: Option<RunningFunction>,
-    /// It may call what needs memory when memory is over its limit.
-    pub allow_oom: bool,
+    /// Memory was over its limit when it began: it may not begin to write with what needs more.
+    pub no_room: bool,
     /// It has written something, so that SCRIPT KILL is refused.
     pub wrote: bool,
     /// SCRIPT KILL was sent.
