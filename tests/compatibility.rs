@@ -8,9 +8,13 @@ use redkeep::spec::syntax::Syntax;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
+use std::sync::Mutex;
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/COMPATIBILITY.md");
 const MARK: &str = "<!-- From here on generated: UPDATE=1 cargo test --test compatibility -->\n";
+
+/// Held while the page is read or written.
+static PAGE: Mutex<()> = Mutex::new(());
 
 const GROUPS: &[(Group, &str)] = &[
     (Group::Connection, "Connection"),
@@ -34,6 +38,7 @@ const GROUPS: &[(Group, &str)] = &[
 
 #[test]
 fn the_list_of_commands_is_true() {
+    let _page = PAGE.lock();
     let text = fs::read_to_string(PATH).unwrap();
     let (by_hand, generated) = text.split_once(MARK).unwrap();
     let wanted = generate();
@@ -50,7 +55,9 @@ fn the_list_of_commands_is_true() {
 /// Every package that is pinned stands among the tested clients with its version.
 #[test]
 fn the_tested_clients_are_those_that_are_pinned() {
+    let page = PAGE.lock();
     let text = fs::read_to_string(PATH).unwrap();
+    drop(page);
     let (_, table) = text.split_once("\n## Tested clients\n").unwrap();
     let (table, _) = table.split_once("\n## ").unwrap();
     for (package, version) in pins() {
