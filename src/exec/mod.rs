@@ -507,6 +507,17 @@ impl Ctx<'_> {
         Ok(Flow::Done)
     }
 
+    /// The reply would take so many bytes at least, and is refused. A client that may not have as much output waiting is
+    /// cut off, as it would be by the reply.
+    #[cold]
+    pub fn refuse_reply(&mut self, bytes: usize) {
+        if !matches!(self.origin, Origin::Script { .. })
+            && let Some(session) = self.sessions.get_mut(self.sid)
+        {
+            output::may_wait(self.sys, session, self.sid, bytes);
+        }
+    }
+
     /// Answers with one of the HELP texts: a line each for `lines`, framed as Redis frames it.
     pub fn help(&mut self, lines: &[&str]) -> CmdResult {
         let name = self.row.name.split('|').next().unwrap_or_default();

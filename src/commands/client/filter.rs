@@ -204,8 +204,7 @@ impl<'a> Filter<'a> {
     /// The clients that are meant: in the order in which they are named by id, otherwise as they connected.
     pub(super) fn select(&self, cx: &Ctx<'_>) -> Vec<SessionId> {
         let passes = |&(sid, session): &(SessionId, &Session)| {
-            !(self.skip_me && sid == cx.sid)
-                && !self.not_ids.contains(&session.id)
+            !(self.not_ids.contains(&session.id) || self.skip_me && sid == cx.sid)
                 && self
                     .tests
                     .iter()
