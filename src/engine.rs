@@ -348,14 +348,11 @@ impl Engine {
             ks, sys, sessions, ..
         } = self.state();
         for sid in sys.overdue.take_cut_off() {
-            let Some(session) = sessions.get_mut(sid) else {
-                continue;
-            };
-            let text = commands::description(session, sys);
-            tracing::warn!("Client {text} closed for overcoming of output buffer limits.");
-            admit::part(ks, sys, session, sid);
-            session.outbox = ReplyBuf::new(session.proto);
-            sessions.recount(sid);
+            if let Some(session) = sessions.get(sid) {
+                let text = commands::description(session, sys);
+                tracing::warn!("Client {text} closed for overcoming of output buffer limits.");
+                admit::expel(sys, sessions, ks, sid);
+            }
         }
     }
 

@@ -419,10 +419,12 @@ fn script_gate(state: &State, args: Args<'_>, read_only: bool) -> Result<&'stati
             "ERR Write commands are not allowed from read-only scripts.",
         ));
     }
-    if state.sys.running.as_ref().is_some_and(|r| r.allow_oom) {
-        return Ok(row);
-    }
-    if row.flags.has(flag::DENYOOM) && state.is_out_of_memory() {
+    // What has begun to write may go on.
+    if row.flags.has(flag::DENYOOM)
+        && let Some(running) = &state.sys.running
+        && running.no_room
+        && !running.wrote
+    {
         return Err(CmdError::OUT_OF_MEMORY);
     }
     Ok(row)

@@ -215,8 +215,8 @@ pub struct RunningScript {
     pub busy: bool,
     /// If it is busy and a function: which.
     pub function: Option<RunningFunction>,
-    /// It may call what needs memory when memory is over its limit.
-    pub allow_oom: bool,
+    /// Memory was over its limit when it began: it may not begin to write with what needs more.
+    pub no_room: bool,
     /// It has written something, so that SCRIPT KILL is refused.
     pub wrote: bool,
     /// SCRIPT KILL was sent.
@@ -496,6 +496,17 @@ impl Ctx<'_> {
     pub fn null(&mut self) -> CmdResult {
         self.reply.null();
         Ok(Flow::Done)
+    }
+
+    /// The reply would take so many bytes at least, and is refused. A client that may not have as much output waiting is
+    /// cut off, as it would be by the reply.
+    #[cold]
+    pub fn refuse_reply(&mut self, bytes: usize) {
+        if !matches!(self.origin, Origin::Script { .. })
+            && let Some(session) = self.sessions.get_mut(self.sid)
+        {
+            output::may_wait(self.sys, session, self.sid, bytes);
+        }
     }
 
     /// Answers with one of the HELP texts: a line each for `lines`, framed as Redis frames it.

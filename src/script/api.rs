@@ -3,10 +3,10 @@
 use mlua::{BString, Either, FromLua, Function, Lua, LuaString, MultiValue, Result, Table, Value};
 use smallvec::SmallVec;
 
-use super::convert::{self, Answer, Item};
+use super::convert::{self, Answer, Item, Reader};
 use super::fault::{self, Thrown, reply_error};
-use super::pattern;
 use super::slot::Shared;
+use super::{pace, pattern};
 use crate::resp::Proto;
 use crate::service::info::REDIS_VERSION;
 use crate::util::{digest, num};
@@ -109,8 +109,8 @@ fn version_number() -> u32 {
         .fold(0, |acc, part| (acc << 8) | part.parse().unwrap_or(0))
 }
 
-/// No memory limit while a host function runs: what it allocates is bounded by the reply it converts, and the
-/// interface is much faster without. What was allocated counts once the limit is back.
+/// No memory limit while a host function runs: the interface is much faster without. A function that may allocate much
+/// looks itself; see [`super::watch`]. What was allocated counts once the limit is back.
 pub(super) struct Unlimited<'a> {
     lua: &'a Lua,
     limit: usize,
@@ -136,7 +136,7 @@ fn command(lua: &Lua, shared: &Shared, limit: usize, raise: bool) -> Result<Func
     lua.create_function(move |lua, call: Call| {
         let _unlimited = Unlimited::new(lua, limit)?;
         let outcome = match arguments(call) {
-            Ok(args) => execute(lua, &shared, &args)?,
+            Ok(args) => execute(lua, &shared, limit, &args)?,
             Err(text) => Err(Thrown::Reply {
                 text: text.as_bytes().to_vec(),
                 counted: false,
@@ -202,8 +202,11 @@ fn arguments((name, a, b, c, rest): Call) -> std::result::Result<Arguments, &'st
 fn digits(n: f64) -> SmallVec<[u8; 24]> {
     // Whole numbers of up to 53 bits are the common case, and exact.
     const EXACT: f64 = 9_007_199_254_740_992.0;
-    if n.trunc() == n && n.abs() < EXACT && (n != 0.0 || n.is_sign_positive()) {
+    if n.trunc() == n && n.abs() < EXACT {
         return SmallVec::from_slice(itoa::Buffer::new().format(n as i64).as_bytes());
+    }
+    if n.is_nan() && n.is_sign_negative() {
+        return SmallVec::from_slice(b"-nan");
     }
     let mut digits = Vec::new();
     num::write_f64(&mut digits, n);
@@ -214,6 +217,7 @@ fn digits(n: f64) -> SmallVec<[u8; 24]> {
 fn execute(
     lua: &Lua,
     shared: &Shared,
+    limit: usize,
     args: &Arguments,
 ) -> Result<std::result::Result<Out, Thrown>> {
     let argv: SmallVec<[&[u8]; 6]> = args.iter().map(Argument::bytes).collect();
@@ -226,7 +230,12 @@ fn execute(
     if let Err(stop) = run.command(&argv, &mut slot.reply) {
         return Ok(Err(stop));
     }
-    Ok(match convert::answer(lua, slot.reply.as_slice())? {
+    let mut reader = Reader::new(lua, run, limit, slot.reply.as_slice());
+    let answer = reader.answer()?;
+    if slot.reply.len() > pace::LONG {
+        pace::adapt(lua)?;
+    }
+    Ok(match answer {
         Answer::Value(item) => Ok(owned(item)),
         Answer::Error(text) => Err(Thrown::Reply {
             text: text.to_vec(),
@@ -254,18 +263,26 @@ fn error_reply(lua: &Lua, args: MultiValue) -> Result<Table> {
     let table = lua.create_table_with_capacity(0, 1)?;
     let text = match single(&args) {
         None => WRONG_ARGUMENTS.as_bytes().to_vec(),
-        Some(text) => {
-            let text = text.strip_prefix(b"-").unwrap_or(&text);
-            // A single word is no code: it gets one.
-            if text.contains(&b' ') {
-                text.to_vec()
-            } else {
-                [b"ERR ", text].concat()
-            }
-        }
+        Some(text) => with_code(&text),
     };
     table.raw_set("err", lua.create_string(text)?)?;
     Ok(table)
+}
+
+/// What redis.error_reply makes of a text: up to its first space it is a code; where there is no space it gets one. Line
+/// ends around what follows are cut off.
+fn with_code(text: &[u8]) -> Vec<u8> {
+    let text = convert::up_to_zero(text);
+    let text = text.strip_prefix(b"-").unwrap_or(text);
+    let (code, message) = match memchr::memchr(b' ', text) {
+        Some(at) => (text.get(..at), text.get(at + 1..)),
+        None => (Some(&b"ERR"[..]), Some(text)),
+    };
+    let mut message = message.unwrap_or_default();
+    while let [b'\r' | b'\n', rest @ ..] | [rest @ .., b'\r' | b'\n'] = message {
+        message = rest;
+    }
+    [code.unwrap_or_default(), b" ", message].concat()
 }
 
 fn status_reply(lua: &Lua, args: MultiValue) -> Result<Table> {
@@ -286,7 +303,12 @@ fn sha1hex(lua: &Lua, args: MultiValue) -> Result<String> {
         None => None,
     };
     let digest = match text {
-        Some(text) => digest::sha1_hex(&text.as_bytes()),
+        Some(text) => {
+            if text.as_bytes().len() > pace::LONG {
+                pace::look(lua)?;
+            }
+            digest::sha1_hex(&text.as_bytes())
+        }
         None => digest::sha1_hex(b""),
     };
     Ok(String::from_utf8_lossy(&digest).into_owned())
@@ -299,13 +321,13 @@ fn log(lua: &Lua, args: MultiValue) -> Result<()> {
         ));
     }
     let level = match args.front() {
-        Some(Value::Integer(n)) => *n,
-        Some(Value::Number(n)) => *n as i64,
-        _ => {
-            return Err(reply_error(
-                "ERR First argument must be a number (log level).",
-            ));
-        }
+        Some(level) => lua.coerce_number(level.clone())?,
+        None => None,
+    };
+    let Some(level) = level.map(|n| n as i64) else {
+        return Err(reply_error(
+            "ERR First argument must be a number (log level).",
+        ));
     };
     if !(0..=3).contains(&level) {
         return Err(reply_error("ERR Invalid debug level."));
@@ -353,7 +375,7 @@ fn set_repl(lua: &Lua, shared: &Shared) -> Result<Function> {
     let shared = shared.clone();
     lua.create_function(move |lua, args: MultiValue| {
         if args.len() != 1 {
-            return Err(reply_error("ERR redis.set_repl() requires two arguments."));
+            return Err(reply_error("ERR redis.set_repl() requires one argument."));
         }
         let flags = match args.front() {
             Some(value) => lua.coerce_number(value.clone())?.unwrap_or_default() as i64,
@@ -408,23 +430,32 @@ pub(super) fn helpers(lua: &Lua, shared: &Shared) -> Result<Table> {
         None => Ok(()),
     })?;
     helpers.raw_set("stopped", stopped)?;
-    let slot = shared.clone();
-    let tick = lua.create_function(move |_, ()| Ok(slot.lock().tick()?))?;
+    let tick = lua.create_function(|lua, ()| pace::look(lua))?;
     helpers.raw_set("tick", tick)?;
+    helpers.raw_set("long", pace::LONG)?;
     helpers.raw_set("search", pattern::search(lua, shared)?)?;
+    helpers.raw_set("find", pattern::find(lua, shared)?)?;
+    let less = lua.load("local a, b = ... return a < b");
+    let less = less.set_name(format!("={}", fault::NOWHERE));
+    helpers.raw_set("less", less.into_function()?)?;
     let repetitions = |_: &Lua, text: LuaString| Ok(pattern::repetitions(&text.as_bytes()));
     helpers.raw_set("repetitions", lua.create_function(repetitions)?)?;
-    let failed = |lua: &Lua, e: Value| fault::Failure::of(lua, &e).into_table(lua);
-    helpers.raw_set("failed", lua.create_function(failed)?)?;
+    let slot = shared.clone();
+    let failed = lua.create_function(move |lua, e: Value| {
+        let line = slot.lock().run.as_ref().and_then(|run| run.line);
+        fault::Failure::of(lua, &e, line).into_table(lua)
+    })?;
+    helpers.raw_set("failed", failed)?;
     Ok(helpers)
 }
 
-/// A function of an error that a script caught; it raises again what a script cannot catch.
+/// A function of an error that a script caught; it raises again what a script cannot catch, and looks at the clock,
+/// since what failed may have taken long.
 fn ending(lua: &Lua, shared: &Shared, show: fn(&Lua, Value) -> Result<Value>) -> Result<Function> {
     let shared = shared.clone();
     lua.create_function(move |lua, e: Value| {
-        if let Some(run) = &shared.lock().run {
-            run.check()?;
+        if let Some(run) = &mut shared.lock().run {
+            run.tick()?;
         }
         show(lua, e)
     })
@@ -433,8 +464,8 @@ fn ending(lua: &Lua, shared: &Shared, show: fn(&Lua, Value) -> Result<Value>) ->
 /// An error as pcall gives it: of an error reply, the text.
 fn caught(lua: &Lua, e: Value) -> Result<Value> {
     match revive(lua, e)? {
-        Value::Table(table) => match table.raw_get::<Value>("err")? {
-            Value::String(text) => Ok(Value::String(text)),
+        Value::Table(table) => match table.get::<Value>("err")? {
+            text @ (Value::String(_) | Value::Integer(_) | Value::Number(_)) => Ok(text),
             _ => Ok(Value::Table(table)),
         },
         other => Ok(other),

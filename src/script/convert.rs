@@ -3,8 +3,10 @@
 use mlua::{Either, Lua, Result, Table, Value};
 
 use super::fault::{self, error_reply, is_counted};
+use super::slot::Run;
 use super::vm::Vm;
-use crate::exec::{CmdError, State};
+use super::watch::{self, BYTES_PER_LOOK, STEP};
+use crate::exec::CmdError;
 use crate::resp::{Deferred, ReplyBuf};
 
 /// A value on its way to Lua. UTF-8 crosses without a reference.
@@ -18,22 +20,44 @@ pub(super) enum Answer<'a> {
     Error(&'a [u8]),
 }
 
-/// Reads the reply of a command.
-pub(super) fn answer<'a>(lua: &Lua, reply: &'a [u8]) -> Result<Answer<'a>> {
-    let mut reader = Reader { rest: reply };
-    if reply.first() == Some(&b'-') {
-        reader.skip();
-        return Ok(Answer::Error(reader.line()));
-    }
-    reader.value(lua).map(Answer::Value)
-}
-
-/// Walks over RESP that this server wrote itself, so that what is missing reads as empty.
-struct Reader<'a> {
+/// Reads the reply of a command: RESP that this server wrote itself, so that what is missing reads as empty.
+pub(super) struct Reader<'a, 'r> {
+    lua: &'r Lua,
+    run: &'r mut Run,
+    /// The memory limit of scripts.
+    limit: usize,
     rest: &'a [u8],
+    values: u32,
 }
 
-impl<'a> Reader<'a> {
+/// After so many values it is looked at the clock and at the memory in use.
+const VALUES_PER_LOOK: u32 = 1 << 12;
+
+impl<'a, 'r> Reader<'a, 'r> {
+    pub(super) fn new(
+        lua: &'r Lua,
+        run: &'r mut Run,
+        limit: usize,
+        reply: &'a [u8],
+    ) -> Reader<'a, 'r> {
+        Reader {
+            lua,
+            run,
+            limit,
+            rest: reply,
+            values: 0,
+        }
+    }
+
+    /// The reply as a whole.
+    pub(super) fn answer(&mut self) -> Result<Answer<'a>> {
+        if self.rest.first() == Some(&b'-') {
+            self.skip();
+            return Ok(Answer::Error(self.line()));
+        }
+        self.value().map(Answer::Value)
+    }
+
     fn skip(&mut self) {
         self.rest = self.rest.get(1..).unwrap_or_default();
     }
@@ -54,7 +78,12 @@ impl<'a> Reader<'a> {
         crate::util::num::parse_i64(self.line()).unwrap_or_default()
     }
 
-    fn value(&mut self, lua: &Lua) -> Result<Item<'a>> {
+    fn value(&mut self) -> Result<Item<'a>> {
+        self.values = self.values.wrapping_add(1);
+        if self.values.is_multiple_of(VALUES_PER_LOOK) {
+            watch::look(self.lua, self.run, self.limit, 0)?;
+        }
+        let lua = self.lua;
         let kind = self.rest.first().copied().unwrap_or_default();
         self.skip();
         Ok(match kind {
@@ -72,7 +101,7 @@ impl<'a> Reader<'a> {
                 plain(Value::Table(error_table(lua, line)?))
             }
             b'*' | b'>' => match usize::try_from(self.number()) {
-                Ok(n) => plain(self.array(lua, n)?),
+                Ok(n) => plain(self.array(n)?),
                 Err(_) => plain(Value::Boolean(false)),
             },
             b'_' => {
@@ -92,22 +121,23 @@ impl<'a> Reader<'a> {
                 let n = usize::try_from(self.number()).unwrap_or_default();
                 plain(verbatim(lua, self.take(n))?)
             }
-            b'%' => plain(self.map(lua)?),
-            b'~' => plain(self.set(lua)?),
+            b'%' => plain(self.map()?),
+            b'~' => plain(self.set()?),
             b'|' => {
                 // Attributes are not for scripts: they and what they hold are passed over.
                 for _ in 0..self.number() * 2 {
-                    self.value(lua)?;
+                    self.value()?;
                 }
-                self.value(lua)?
+                self.value()?
             }
             _ => plain(Value::Nil),
         })
     }
 
-    fn array(&mut self, lua: &Lua, n: usize) -> Result<Value> {
+    fn array(&mut self, n: usize) -> Result<Value> {
+        let lua = self.lua;
         let mut failed = None;
-        let items = (0..n).map_while(|_| match self.value(lua) {
+        let items = (0..n).map_while(|_| match self.value() {
             Ok(item) => Some(item),
             Err(e) => {
                 failed = Some(e);
@@ -118,23 +148,24 @@ impl<'a> Reader<'a> {
         failed.map_or(Ok(Value::Table(table)), Err)
     }
 
-    fn map(&mut self, lua: &Lua) -> Result<Value> {
+    fn map(&mut self) -> Result<Value> {
         let n = self.number();
-        let map = lua.create_table_with_capacity(0, usize::try_from(n).unwrap_or_default())?;
+        // Scripts walk over it in the order that comes of growing.
+        let map = self.lua.create_table()?;
         for _ in 0..n {
-            let key = self.value(lua)?;
-            map.raw_set(key, self.value(lua)?)?;
+            let key = self.value()?;
+            map.raw_set(key, self.value()?)?;
         }
-        pair(lua, "map", plain(Value::Table(map)))
+        pair(self.lua, "map", plain(Value::Table(map)))
     }
 
-    fn set(&mut self, lua: &Lua) -> Result<Value> {
+    fn set(&mut self) -> Result<Value> {
         let n = self.number();
-        let set = lua.create_table_with_capacity(0, usize::try_from(n).unwrap_or_default())?;
+        let set = self.lua.create_table()?;
         for _ in 0..n {
-            set.raw_set(self.value(lua)?, true)?;
+            set.raw_set(self.value()?, true)?;
         }
-        pair(lua, "set", plain(Value::Table(set)))
+        pair(self.lua, "set", plain(Value::Table(set)))
     }
 }
 
@@ -185,15 +216,16 @@ const DEEPEST: usize = 7000;
 /// Writes a script's value as its reply. An error comes back to be written and counted by the pipeline.
 pub(super) fn reply(
     vm: &Vm,
-    state: &mut State,
+    run: &mut Run,
     value: &Value,
     script_is_resp3: bool,
     out: &mut ReplyBuf,
 ) -> std::result::Result<(), CmdError> {
     let mut writer = Writer {
         vm,
-        state,
+        run,
         resp3: script_is_resp3,
+        due: 0,
         stack: Vec::new(),
     };
     let Value::Table(table) = value else {
@@ -210,14 +242,24 @@ pub(super) fn reply(
             .and_then(|()| writer.rest(out)),
         Err(e) => Err(e),
     };
-    written.map_err(|e| CmdError::new(String::from_utf8_lossy(&fault::text_of(&e)).into_owned()))
+    written.map_err(|e| {
+        let text = fault::text_of(&e);
+        let text = String::from_utf8_lossy(&text);
+        // Why a script must end has its code already.
+        match fault::thrown(&e) {
+            Some(_) => CmdError::new(text),
+            None => CmdError::new(format!("ERR {text}")),
+        }
+    })
 }
 
 /// Writes nested values with a stack of its own, so that no script can exhaust the thread's.
 struct Writer<'a> {
     vm: &'a Vm,
-    state: &'a mut State,
+    run: &'a mut Run,
     resp3: bool,
+    /// Bytes since it was looked at the clock.
+    due: usize,
     stack: Vec<Frame>,
 }
 
@@ -265,6 +307,15 @@ impl Writer<'_> {
     }
 
     fn one(&mut self, value: &Value, out: &mut ReplyBuf) -> Result<()> {
+        // What a table holds many times over is written as often.
+        self.due += match value {
+            Value::String(text) => text.as_bytes().len() + STEP,
+            _ => STEP,
+        };
+        if self.due >= BYTES_PER_LOOK {
+            self.vm.look(self.run, out.len() + self.due)?;
+            self.due = 0;
+        }
         let Value::Table(table) = value else {
             self.scalar(value, out);
             return Ok(());
@@ -349,7 +400,11 @@ impl Writer<'_> {
     fn error(&mut self, text: &[u8], counted: &Value, out: &mut ReplyBuf) {
         if !matches!(counted, Value::Boolean(true)) {
             let code = text.split(|&b| b == b' ').next().unwrap_or_default();
-            self.state.sys.stats.error(&String::from_utf8_lossy(code));
+            self.run
+                .state
+                .sys
+                .stats
+                .error(&String::from_utf8_lossy(code));
         }
         out.error_bytes(text);
     }
@@ -382,8 +437,8 @@ fn one_line(text: &[u8]) -> Vec<u8> {
     text.iter().map(space).collect()
 }
 
-/// A number as an integer reply. What does not fit becomes the smallest integer, as on x86-64.
-fn truncated(n: f64) -> i64 {
+/// A number as an integer. What does not fit becomes the smallest integer, as on x86-64.
+pub(super) fn truncated(n: f64) -> i64 {
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;
     if (-LIMIT..LIMIT).contains(&n) {
         n as i64

@@ -7,6 +7,9 @@ use crate::exec::CmdError;
 /// The chunk name of prelude.lua. Positions in it mean nothing to a script.
 pub(super) const PRELUDE: &str = "redkeep";
 
+/// The chunk name of what stands in for a function of Lua's library: its messages have no position.
+pub(super) const NOWHERE: &str = "redkeep.";
+
 /// The field by which an error table says that errorstats have the error already.
 pub(super) const COUNTED: &str = "ignore_error_stats_update";
 
@@ -76,20 +79,46 @@ pub(super) fn reply_error(text: &str) -> Error {
 }
 
 /// A message with the position of the calling function before it, as luaL_error raises it.
-pub(super) fn located(lua: &Lua, message: &str) -> Error {
-    let text = match place(lua, 1) {
-        Some(place) => format!("{}:{}: {message}", place.short, place.line),
-        None => message.to_owned(),
+pub(super) fn located(lua: &Lua, message: impl AsRef<[u8]>) -> Error {
+    let mut text = match caller(lua) {
+        Some(place) => format!("{}:{}: ", place.short, place.line).into_bytes(),
+        None => Vec::new(),
     };
-    Thrown::Message(text.into_bytes()).into()
+    text.extend_from_slice(message.as_ref());
+    Thrown::Message(text).into()
 }
 
-/// A wrong argument of a function of a library, as Lua words it.
-pub(super) fn bad_argument(lua: &Lua, position: usize, name: &str, why: &str) -> Error {
-    located(
-        lua,
-        &format!("bad argument #{position} to '{name}' ({why})"),
-    )
+/// Where the running function was called, if a script did that. The prelude is passed over.
+fn caller(lua: &Lua) -> Option<Place> {
+    (1..)
+        .map_while(|level| lua.inspect_stack(level, |frame| (is_prelude(frame), look(frame))))
+        .find(|(is_prelude, _)| !is_prelude)
+        .and_then(|(_, place)| place)
+}
+
+fn is_prelude(frame: &mlua::debug::Debug<'_>) -> bool {
+    frame.source().short_src.as_deref() == Some(PRELUDE)
+}
+
+/// A wrong argument of the running function, as Lua words it.
+pub(super) fn bad_argument(lua: &Lua, position: usize, why: impl AsRef<[u8]>) -> Error {
+    let (name, is_method) = lua
+        .inspect_stack(0, |frame| {
+            let names = frame.names();
+            let name = names.name.map(std::borrow::Cow::into_owned);
+            (name, names.name_what == Some("method"))
+        })
+        .unwrap_or_default();
+    let name = name.as_deref().unwrap_or("?");
+    // What stands before the colon of a method is no argument.
+    let what = match (position, is_method) {
+        (1, true) => format!("calling '{name}' on bad self"),
+        (n, _) => {
+            let n = n as isize - isize::from(is_method);
+            format!("bad argument #{n} to '{name}'")
+        }
+    };
+    located(lua, [what.as_bytes(), b" (", why.as_ref(), b")"].concat())
 }
 
 /// What a value is called in messages, where it may be missing.
@@ -97,6 +126,7 @@ pub(super) fn type_name(value: Option<&Value>) -> &'static str {
     match value {
         None => "no value",
         Some(Value::Integer(_)) => "number",
+        Some(Value::LightUserData(_)) => "userdata",
         Some(value) => value.type_name(),
     }
 }
@@ -131,13 +161,32 @@ pub(super) struct Place {
     line: usize,
 }
 
+impl Place {
+    fn new(chunk: &str, line: usize) -> Place {
+        Place {
+            source: format!("@{chunk}"),
+            short: chunk.to_owned(),
+            line,
+        }
+    }
+}
+
+/// So many levels of the stack are looked at.
+const DEEPEST: usize = 200;
+
 /// The innermost place in a script, from `level` of the stack on. Host functions and the prelude are passed over.
 pub(super) fn place(lua: &Lua, level: usize) -> Option<Place> {
-    const DEEPEST: usize = 200;
     (level..level + DEEPEST)
         .map_while(|level| lua.inspect_stack(level, look))
         .flatten()
         .next()
+}
+
+/// Whether the script left by a tail call, so that its place is not known.
+fn left_by_tail_call(lua: &Lua) -> bool {
+    (1..DEEPEST)
+        .map_while(|level| lua.inspect_stack(level, |frame| frame.source().what == "tail"))
+        .any(|is_tail| is_tail)
 }
 
 fn look(frame: &mlua::debug::Debug<'_>) -> Option<Place> {
@@ -156,13 +205,15 @@ fn look(frame: &mlua::debug::Debug<'_>) -> Option<Place> {
 pub(super) struct Failure {
     text: Vec<u8>,
     place: Option<Place>,
+    /// There is no place, yet it was the script.
+    lost: bool,
     counted: bool,
 }
 
 impl Failure {
-    /// What is known where an error ends a script.
-    pub(super) fn of(lua: &Lua, error: &Value) -> Failure {
-        let place = place(lua, 1);
+    /// What is known where an error ends a script, all of whose code may stand on one line.
+    pub(super) fn of(lua: &Lua, error: &Value, line: Option<usize>) -> Failure {
+        let place = place(lua, 1).or_else(|| line.map(|line| Place::new("user_script", line)));
         let (text, counted) = match error {
             Value::Error(e) => match thrown(e) {
                 Some(Thrown::Reply { text, counted }) => (text.clone(), *counted),
@@ -172,8 +223,12 @@ impl Failure {
             },
             Value::Table(table) => {
                 let text = match table.raw_get::<Value>("err") {
-                    Ok(Value::String(text)) => text.as_bytes().to_vec(),
-                    _ => b"ERR unknown error".to_vec(),
+                    Ok(text) if !text.is_nil() => lua.coerce_string(text).ok().flatten(),
+                    _ => None,
+                };
+                let text = match text {
+                    Some(text) => text.as_bytes().to_vec(),
+                    None => b"ERR unknown error".to_vec(),
                 };
                 (text, is_counted(table))
             }
@@ -181,6 +236,7 @@ impl Failure {
             other => (with_code(&plain_text(lua, other)), false),
         };
         Failure {
+            lost: place.is_none() && left_by_tail_call(lua),
             text,
             place,
             counted,
@@ -194,6 +250,8 @@ impl Failure {
         if let Some(place) = self.place {
             table.raw_set("source", place.source)?;
             table.raw_set("line", place.line)?;
+        } else if self.lost {
+            table.raw_set("source", "?")?;
         }
         if self.counted {
             table.raw_set(COUNTED, true)?;
@@ -209,6 +267,8 @@ pub(super) struct Name<'a> {
     pub(super) chunk: &'static str,
     /// Its own name: of a script, the SHA1.
     pub(super) own: &'a str,
+    /// The only line of its code, if that is known.
+    pub(super) line: Option<usize>,
 }
 
 /// The error reply of a script that ended with an error: `raised` is the table of the handler, or what no handler saw
@@ -226,11 +286,11 @@ pub(super) fn failure_reply(raised: &Value, name: Name<'_>) -> CmdError {
         }
         _ => "ERR unknown error".to_owned(),
     };
-    if let (Ok(Value::String(source)), Ok(Value::Integer(line))) =
-        (table.raw_get("source"), table.raw_get("line"))
-    {
-        let source = source.to_string_lossy();
-        text.push_str(&format!(" script: {}, on {source}:{line}.", name.own));
+    if let Ok(Value::String(source)) = table.raw_get("source") {
+        text.push_str(&format!(" script: {}", name.own));
+        if let Ok(Value::Integer(line)) = table.raw_get("line") {
+            text.push_str(&format!(", on {}:{line}.", source.to_string_lossy()));
+        }
     }
     error_reply(text, is_counted(table))
 }
@@ -250,13 +310,8 @@ fn plain_failure(e: &Error, name: Name<'_>) -> CmdError {
         rest.strip_prefix(':')?.split(':').next()?.parse().ok()
     });
     let place = match (line, thrown(e)) {
-        (Some(line), _) => Some(Place {
-            source: format!("@{}", name.chunk),
-            short: name.chunk.to_owned(),
-            line,
-        }),
-        (None, Some(Thrown::Stop(_, place))) => place.clone(),
-        (None, _) => None,
+        (None, Some(Thrown::Stop(_, Some(place)))) => Some(place.clone()),
+        (line, _) => line.or(name.line).map(|line| Place::new(name.chunk, line)),
     };
     let (mut text, counted) = match thrown(e) {
         Some(Thrown::Reply { text, counted }) => {
@@ -274,6 +329,8 @@ fn plain_failure(e: &Error, name: Name<'_>) -> CmdError {
     if let Some(place) = place {
         let Place { source, line, .. } = place;
         text.push_str(&format!(" script: {}, on {source}:{line}.", name.own));
+    } else if frames.contains("(...tail calls...)") {
+        text.push_str(&format!(" script: {}", name.own));
     }
     error_reply(text, counted)
 }
@@ -307,8 +364,11 @@ fn plain_text(lua: &Lua, value: &Value) -> Vec<u8> {
 /// A message that a library function raised inside of the prelude, with the position of the script in place of
 /// the prelude's.
 pub(super) fn own_position(message: &[u8], place: &Option<Place>) -> Vec<u8> {
-    let inner = message
-        .strip_prefix(PRELUDE.as_bytes())
+    let from = |chunk: &str| message.strip_prefix(chunk.as_bytes());
+    if let Some(bare) = from(NOWHERE).and_then(|rest| rest.strip_prefix(b":1: ")) {
+        return bare.to_vec();
+    }
+    let inner = from(PRELUDE)
         .and_then(|rest| rest.strip_prefix(b":"))
         .and_then(|rest| {
             let end = rest.iter().position(|b| !b.is_ascii_digit())?;

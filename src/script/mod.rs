@@ -5,10 +5,13 @@
 //! slot     the state while a script runs: commands that it calls, its time, why it must end
 //! vm       the interpreter and the world that scripts see, built by prelude.lua
 //! api      redis.call and everything else under redis.*
-//! bit      the library of that name
-//! cjson    likewise
+//! lib      the libraries beside Lua's own: bit, cjson, cmsgpack, struct
+//! pace     how often it is looked whether a script must end
+//! passed   arguments of functions, read as Lua reads them
 //! convert  replies to Lua values and Lua values to replies
+//! watch    looks at clock and memory while a host function works
 //! traits   what can be seen in a script that lets it run faster
+//! callbacks  the same of a library
 //! functions  libraries of functions, and calls of them, in an interpreter of their own
 //! fault    errors that scripts raise and see, and how they read on the wire
 //! pattern  string.find and its like, where Lua's own could run for ever
@@ -20,18 +23,21 @@
 //! references where possible, and the limit is in force only while the script itself runs.
 
 mod api;
-mod bit;
-mod cjson;
+mod callbacks;
 mod convert;
 mod fault;
 mod functions;
 mod host;
+mod lib;
+mod pace;
+mod passed;
 mod pattern;
 mod random;
 mod shebang;
 mod slot;
 mod traits;
 mod vm;
+mod watch;
 
 use crate::exec::declared::ScriptFlags;
 

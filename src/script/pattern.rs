@@ -1,20 +1,26 @@
 //! Patterns of Lua 5.1, matched so that a script can be ended meanwhile.
 //!
 //! The matcher of Lua's library runs without looking up, and some patterns take it for ever: each `*`, `+`, `-` and `?`
-//! may multiply the work by the length of the subject. prelude.lua asks [`repetitions`] and comes here when the product
-//! is large. What is matched, and how errors read, is as in the library.
+//! may multiply the work by the length of the subject. Each also takes a level of its recursion, which has no end.
+//! prelude.lua asks [`repetitions`] and comes here when the product is large. What is matched, and how errors read, is as
+//! in the library.
 
 use mlua::{Function, Lua, LuaString, MultiValue, Result, Value};
 
 use super::fault::located;
 use super::slot::Shared;
 
-/// How often a pattern repeats something: an upper bound, since what is escaped or in a set counts too.
+/// How often a pattern walks over the subject: an upper bound, since what is in a set counts too.
 pub(super) fn repetitions(pattern: &[u8]) -> usize {
-    pattern
+    let escaped = pattern
+        .windows(2)
+        .filter(|pair| matches!(pair, [b'%', b'b' | b'0'..=b'9']))
+        .count();
+    let repeated = pattern
         .iter()
         .filter(|b| matches!(b, b'*' | b'+' | b'-' | b'?'))
-        .count()
+        .count();
+    escaped + repeated
 }
 
 /// `search(subject, pattern, init, anchored)`: tries from byte `init` (from 0) on, there only if `anchored`. Returns
@@ -23,31 +29,81 @@ pub(super) fn search(lua: &Lua, shared: &Shared) -> Result<Function> {
     let shared = shared.clone();
     lua.create_function(
         move |lua, (subject, pattern, init, anchored): (LuaString, LuaString, usize, bool)| {
-            let (subject, pattern) = (subject.as_bytes(), pattern.as_bytes());
-            // In Lua 5.1 a pattern ends at a zero byte.
-            let end = memchr::memchr(0, &pattern).unwrap_or(pattern.len());
-            let mut tick = || {
-                let ticked = shared.lock().tick();
-                ticked.map_err(|e| Failed::Raised(e.into()))
-            };
-            let mut matcher =
-                Matcher::new(&subject, pattern.get(..end).unwrap_or_default(), &mut tick);
-            let found = (init..=subject.len())
-                .take(if anchored { 1 } else { usize::MAX })
-                .find_map(|start| {
-                    matcher.captures.clear();
-                    let end = matcher.matches(start, 0).transpose()?;
-                    Some(end.map(|end| (start, end)))
-                })
-                .transpose();
-            match found {
-                Ok(None) => Ok(MultiValue::from_vec(vec![Value::Nil])),
-                Ok(Some((start, end))) => matcher.values(lua, start, end),
-                Err(Failed::Raised(e)) => Err(e),
-                Err(Failed::Pattern(text)) => Err(located(lua, text)),
-            }
+            matched(
+                lua,
+                &shared,
+                &subject.as_bytes(),
+                &pattern.as_bytes(),
+                init,
+                anchored,
+            )
         },
     )
+}
+
+/// `find(subject, pattern, init, plain)`: the same as string.find knows it. What has nothing special in it, or is meant
+/// `plain`, is looked for as it is.
+pub(super) fn find(lua: &Lua, shared: &Shared) -> Result<Function> {
+    let shared = shared.clone();
+    lua.create_function(
+        move |lua, (subject, pattern, init, plain): (LuaString, LuaString, usize, bool)| {
+            let (subject, pattern) = (subject.as_bytes(), pattern.as_bytes());
+            if !plain && until_zero(&pattern).iter().any(is_special) {
+                let bare = pattern.strip_prefix(b"^");
+                let anchored = bare.is_some();
+                let bare = bare.unwrap_or(&pattern);
+                return matched(lua, &shared, &subject, bare, init, anchored);
+            }
+            let rest = subject.get(init..).unwrap_or_default();
+            let values = match memchr::memmem::find(rest, &pattern) {
+                Some(at) => vec![
+                    Value::Number((init + at + 1) as f64),
+                    Value::Number((init + at + pattern.len()) as f64),
+                ],
+                None => vec![Value::Nil],
+            };
+            Ok(MultiValue::from_vec(values))
+        },
+    )
+}
+
+fn is_special(byte: &u8) -> bool {
+    b"^$*+?.([%-".contains(byte)
+}
+
+/// In Lua 5.1 a pattern ends at a zero byte.
+fn until_zero(pattern: &[u8]) -> &[u8] {
+    let end = memchr::memchr(0, pattern).unwrap_or(pattern.len());
+    pattern.get(..end).unwrap_or_default()
+}
+
+fn matched(
+    lua: &Lua,
+    shared: &Shared,
+    subject: &[u8],
+    pattern: &[u8],
+    init: usize,
+    anchored: bool,
+) -> Result<MultiValue> {
+    let mut tick = || {
+        let ticked = shared.lock().tick();
+        ticked.map_err(|e| Failed::Raised(e.into()))
+    };
+    let mut matcher = Matcher::new(subject, until_zero(pattern), &mut tick);
+    let found = (init..=subject.len())
+        .take(if anchored { 1 } else { usize::MAX })
+        .find_map(|start| {
+            matcher.captures.clear();
+            let end = matcher.matches(start, 0).transpose()?;
+            Some(end.map(|end| (start, end)))
+        })
+        .transpose();
+    match found {
+        Ok(None) => Ok(MultiValue::from_vec(vec![Value::Nil])),
+        Ok(Some((start, end))) => matcher.values(lua, start, end),
+        Err(Failed::Raised(e)) => Err(e),
+        Err(Failed::Pattern(text)) => Err(located(lua, text)),
+    }
 }
 
 /// Why matching ended.
@@ -65,7 +121,7 @@ type Step<T> = std::result::Result<T, Failed>;
 const DEEPEST: usize = 200;
 
 /// The clock is looked at once in so many steps.
-const STEPS_PER_TICK: u32 = 1 << 14;
+const STEPS_PER_TICK: usize = 1 << 14;
 
 const MOST_CAPTURES: usize = 32;
 
@@ -88,7 +144,7 @@ struct Matcher<'a> {
     pattern: &'a [u8],
     captures: Vec<Capture>,
     depth: usize,
-    steps: u32,
+    steps: usize,
     tick: &'a mut dyn FnMut() -> Step<()>,
 }
 
@@ -113,8 +169,15 @@ impl<'a> Matcher<'a> {
     }
 
     fn step(&mut self) -> Step<()> {
-        self.steps += 1;
-        if self.steps.is_multiple_of(STEPS_PER_TICK) {
+        self.long_step(0)
+    }
+
+    /// A step that looks at so many bytes at once.
+    fn long_step(&mut self, bytes: usize) -> Step<()> {
+        const BYTES_PER_STEP: usize = 8;
+        self.steps += 1 + bytes / BYTES_PER_STEP;
+        if self.steps >= STEPS_PER_TICK {
+            self.steps = 0;
             (self.tick)()?;
         }
         Ok(())
@@ -156,6 +219,7 @@ impl<'a> Matcher<'a> {
                 },
                 _ => {
                     let after = self.class_end(p)?;
+                    self.long_step(after - p)?;
                     let one = self.single(s, p, after);
                     match self.at(after) {
                         Some(b'?') => {
@@ -179,7 +243,7 @@ impl<'a> Matcher<'a> {
     fn most(&mut self, s: usize, p: usize, after: usize) -> Step<Option<usize>> {
         let mut n = 0;
         while self.single(s + n, p, after) {
-            self.step()?;
+            self.long_step(after - p)?;
             n += 1;
         }
         for n in (0..=n).rev() {
@@ -196,6 +260,7 @@ impl<'a> Matcher<'a> {
             if let Some(end) = self.matches(s, after + 1)? {
                 return Ok(Some(end));
             }
+            self.long_step(after - p)?;
             if !self.single(s, p, after) {
                 return Ok(None);
             }
@@ -285,6 +350,7 @@ impl<'a> Matcher<'a> {
             End::Position => return Ok(None),
             End::At(end) => self.subject.get(start..end).unwrap_or_default(),
         };
+        self.long_step(held.len())?;
         let rest = self.subject.get(s..).unwrap_or_default();
         Ok(rest.starts_with(held).then_some(s + held.len()))
     }
@@ -508,6 +574,20 @@ mod tests {
                     (theirs, ours) => panic!("{subject:?} {pattern:?}: {theirs:?} {ours:?}"),
                 }
             }
+        }
+    }
+
+    #[test]
+    fn whatever_walks_over_the_subject_counts() {
+        for (pattern, n) in [
+            ("abc", 0),
+            ("%d%%", 0),
+            ("%b()", 1),
+            ("(a*)%1", 2),
+            ("a?b-c+", 3),
+            ("[a-z]", 1),
+        ] {
+            assert_eq!(repetitions(pattern.as_bytes()), n, "{pattern}");
         }
     }
 

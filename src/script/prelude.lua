@@ -9,9 +9,13 @@ local assert, collectgarbage, error, gcinfo, getmetatable, ipairs, load, loadstr
   assert, collectgarbage, error, gcinfo, getmetatable, ipairs, load, loadstring, next, pairs, pcall,
   rawequal, rawget, rawset, select, setmetatable, tonumber, tostring, type, unpack, xpcall
 local byte, concat, rep, sub = string.byte, table.concat, string.rep, string.sub
-local insert, setn = table.insert, table.setn
+local insert, setn, sort = table.insert, table.setn, table.sort
+local dump = string.dump
 local create, resume, wrap = coroutine.create, coroutine.resume, coroutine.wrap
 local caught, revive, stopped, tick = host.caught, host.revive, host.stopped, host.tick
+
+-- What is longer is worth a look at the clock.
+local LONG = host.long
 
 local READONLY = 'Attempt to modify a readonly table'
 
@@ -81,11 +85,19 @@ local G = {
   unpack = unpack,
 }
 
+-- What is called without anything to call is the first result.
 function G.pcall(...)
+  if ... == nil and select('#', ...) == 0 then
+    return after_pcall(pcall(true))
+  end
   return after_pcall(pcall(...))
 end
 
-function G.xpcall(f, handler)
+function G.xpcall(f, ...)
+  local handler = ...
+  if select('#', ...) == 0 then
+    return xpcall(f)
+  end
   local guarded = handler
   if type(handler) == 'function' then
     guarded = function(e)
@@ -139,16 +151,21 @@ function G.collectgarbage(option, argument)
 end
 
 -- Compiled chunks are not to be loaded. A space before their first byte makes them an ordinary syntax error.
-function G.loadstring(text, name)
+function G.loadstring(...)
+  local text, name = ...
+  if type(text) == 'string' and #text > LONG / 10 then
+    tick()
+  end
   if type(text) == 'string' and byte(text, 1) == 27 then
     return loadstring(' ' .. text, name or text)
   end
-  return loadstring(text, name)
+  return loadstring(...)
 end
 
-function G.load(reader, name)
+function G.load(...)
+  local reader, name = ...
   if type(reader) ~= 'function' then
-    return load(reader, name)
+    return load(...)
   end
   local first = true
   return after_load(load(function()
@@ -182,17 +199,41 @@ function strings.rep(s, ...)
   if s == '' and ... then
     return ''
   end
-  return rep(s, ...)
+  local made = rep(s, ...)
+  if #made > LONG then
+    tick()
+  end
+  return made
+end
+
+-- What takes long with a long string is no single instruction.
+local lower, reverse, upper = string.lower, string.reverse, string.upper
+local function pause(s)
+  if type(s) == 'string' and #s > LONG then
+    tick()
+  end
+end
+function strings.lower(s, ...)
+  pause(s)
+  return lower(s, ...)
+end
+function strings.reverse(s, ...)
+  pause(s)
+  return reverse(s, ...)
+end
+function strings.upper(s, ...)
+  pause(s)
+  return upper(s, ...)
 end
 
 -- Lua's own matcher looks up neither at the clock nor at the depth of its recursion. Where a pattern could take it
--- more than a fraction of a second, the host's matcher does the work. How often a pattern repeats something is
--- remembered for some patterns.
+-- more than a fraction of a second, or deep, the host's matcher does the work. How often a pattern walks over the
+-- subject is remembered for some patterns.
 
 local find, match, gmatch, gsub = string.find, string.match, string.gmatch, string.gsub
 local floor = math.floor
-local search, repetitions = host.search, host.repetitions
-local MUCH = 1e8
+local seek, search, repetitions = host.find, host.search, host.repetitions
+local MUCH, DEEP, BRIEF = 1e8, 100, 32
 local known, known_count = {}, 0
 
 local function heavy(s, pattern)
@@ -207,7 +248,16 @@ local function heavy(s, pattern)
     end
     known[pattern], known_count = n, known_count + 1
   end
-  return n > 0 and type(s) == 'string' and (#s + 1) ^ (n + 1) > MUCH
+  if type(s) ~= 'string' then
+    return n > DEEP and type(s) == 'number'
+  end
+  pause(s)
+  local length = #pattern
+  local work = (#s + 1) ^ (n + 1)
+  if length > BRIEF then
+    work = work * length
+  end
+  return work > MUCH or n > DEEP
 end
 
 -- Where to begin, from 0; and the pattern without its anchor.
@@ -234,17 +284,19 @@ local function captured(s, first, last, ...)
 end
 
 function strings.find(s, pattern, init, plain, ...)
-  if plain or not heavy(s, pattern) then
+  if not heavy(s, pattern) then
     return find(s, pattern, init, plain, ...)
   end
-  local at, bare, anchored = prepare(s, pattern, init)
-  return search(s, bare, at, anchored)
+  s = tostring(s)
+  local at = prepare(s, pattern, init)
+  return seek(s, pattern, at, plain and true or false)
 end
 
 function strings.match(s, pattern, ...)
   if not heavy(s, pattern) then
     return match(s, pattern, ...)
   end
+  s = tostring(s)
   local at, bare, anchored = prepare(s, pattern, ...)
   return captured(s, search(s, bare, at, anchored))
 end
@@ -253,6 +305,7 @@ function strings.gmatch(s, pattern, ...)
   if not heavy(s, pattern) then
     return gmatch(s, pattern, ...)
   end
+  s = tostring(s)
   local at = 0
   local function advance(first, last, ...)
     if first then
@@ -317,6 +370,7 @@ function strings.gsub(s, pattern, repl, most, ...)
   if not heavy(s, pattern) or kind ~= 'string' and kind ~= 'table' and kind ~= 'function' then
     return gsub(s, pattern, repl, most, ...)
   end
+  s = tostring(s)
   most = tonumber(most) or #s + 1
   local _, bare, anchored = prepare(s, pattern, 1)
   local parts, at, count = {}, 0, 0
@@ -348,6 +402,23 @@ function tables.insert(t, ...)
   return insert(thawed(t), ...)
 end
 
+-- Sorting compares a square of the elements if they are laid out for it. Where they are many, each comparison runs
+-- instructions, which are counted.
+local less = host.less
+local MANY = 200
+function tables.sort(t, before)
+  if type(t) ~= 'table' or #t < MANY then
+    return sort(t, before)
+  elseif before == nil then
+    return sort(t, less)
+  elseif type(before) ~= 'function' or pcall(dump, before) then
+    return sort(t, before)
+  end
+  return sort(t, function(a, b)
+    return before(a, b)
+  end)
+end
+
 function tables.setn(t, n)
   return setn(thawed(t), n)
 end
@@ -370,6 +441,17 @@ function threads.resume(co, ...)
 end
 
 maths.random, maths.randomseed = host.random, host.randomseed
+
+-- What stands in for a function of C has no code that could be dumped, either.
+local own = {}
+for _, functions in ipairs({ G, strings, tables, threads }) do
+  for _, value in pairs(functions) do
+    own[value] = true
+  end
+end
+function strings.dump(f, ...)
+  return dump(own[f] and dump or f, ...)
+end
 
 host.freeze, host.refuse = freeze, refuse
 
@@ -421,14 +503,6 @@ local function shape(t)
   if v ~= nil and type(v) == 'number' then
     return 3, v
   end
-  v = t.map
-  if v ~= nil and type(v) == 'table' then
-    return 4, v
-  end
-  v = t.set
-  if v ~= nil and type(v) == 'table' then
-    return 5, v
-  end
   v = t.big_number
   if v ~= nil and type(v) == 'string' then
     return 6, v
@@ -439,6 +513,14 @@ local function shape(t)
     if type(text) == 'string' and type(format) == 'string' then
       return 7, text, format
     end
+  end
+  v = t.map
+  if v ~= nil and type(v) == 'table' then
+    return 4, v
+  end
+  v = t.set
+  if v ~= nil and type(v) == 'table' then
+    return 5, v
   end
   return 0
 end

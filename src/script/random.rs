@@ -6,7 +6,8 @@ use std::sync::Arc;
 use mlua::{Function, Lua, MultiValue, Result};
 use parking_lot::Mutex;
 
-use super::fault::{bad_argument, located, type_name};
+use super::fault::located;
+use super::passed::Passed;
 
 /// The generator.
 struct Lrand48(u64);
@@ -31,48 +32,34 @@ pub(super) fn functions(lua: &Lua, seed: u64) -> Result<(Function, Function)> {
     let generator = Arc::clone(&shared);
     let random = lua.create_function(move |lua, args: MultiValue| {
         let r = generator.lock().next();
-        draw(lua, r, &args)
+        draw(&Passed::new(lua, &args), r)
     })?;
     let randomseed = lua.create_function(move |lua, args: MultiValue| {
-        let seed = integer(lua, &args, 0, "randomseed")?;
-        *shared.lock() = Lrand48::seeded(seed as u32);
+        let seed = Passed::new(lua, &args).int(0)?;
+        *shared.lock() = Lrand48::seeded(seed.cast_unsigned());
         Ok(())
     })?;
     Ok((random, randomseed))
 }
 
-fn draw(lua: &Lua, r: f64, args: &MultiValue) -> Result<f64> {
+fn draw(args: &Passed<'_>, r: f64) -> Result<f64> {
     const EMPTY: &str = "interval is empty";
-    let (low, high, last) = match args.len() {
+    let (low, high) = match args.len() {
         0 => return Ok(r),
-        1 => (1, integer(lua, args, 0, "random")?, 1),
-        2 => (
-            integer(lua, args, 0, "random")?,
-            integer(lua, args, 1, "random")?,
-            2,
-        ),
-        _ => return Err(located(lua, "wrong number of arguments")),
+        1 => (1, args.int(0)?),
+        2 => (args.int(0)?, args.int(1)?),
+        _ => return Err(located(args.lua, "wrong number of arguments")),
     };
     if low > high {
-        return Err(bad_argument(lua, last, "random", EMPTY));
+        return Err(args.wrong(args.len() - 1, EMPTY));
     }
-    let span = high as f64 - low as f64 + 1.0;
-    Ok((r * span).floor() + low as f64)
-}
-
-fn integer(lua: &Lua, args: &MultiValue, at: usize, name: &str) -> Result<i64> {
-    let value = args.get(at);
-    let number = match value {
-        Some(value) => lua.coerce_number(value.clone())?,
-        None => None,
+    // More than 31 bits are lost, as in C.
+    let span = if args.len() == 1 {
+        high
+    } else {
+        high.wrapping_sub(low).wrapping_add(1)
     };
-    match number {
-        Some(n) => Ok(n as i64),
-        None => {
-            let why = format!("number expected, got {}", type_name(value));
-            Err(bad_argument(lua, at + 1, name, &why))
-        }
-    }
+    Ok((r * f64::from(span)).floor() + f64::from(low))
 }
 
 #[cfg(test)]

@@ -40,10 +40,10 @@ pub(super) fn parse(body: &[u8]) -> Result<(Flags, &[u8]), CmdError> {
     }
     let end = memchr::memchr(b'\n', body).ok_or(CmdError::fixed("ERR Invalid script shebang"))?;
     let (line, code) = body.split_at(end);
-    let mut words = line
-        .split(u8::is_ascii_whitespace)
-        .filter(|word| !word.is_empty());
-    let engine = words.next().unwrap_or_default();
+    let words = split_line(line).unwrap_or_default();
+    let Some((engine, words)) = words.split_first() else {
+        return Err(CmdError::fixed("ERR Invalid engine in script shebang"));
+    };
     if engine != b"#!lua" {
         return Err(error("Unexpected engine in script shebang: ", engine));
     }

@@ -91,6 +91,8 @@ pub(super) struct Run {
     calls: u32,
     busy: bool,
     stop: Option<Stop>,
+    /// The only line of its code, if that is known.
+    pub(super) line: Option<usize>,
     /// If it is a function: which, and the command that called it.
     function: Option<(FunctionId, Words)>,
 }
@@ -107,7 +109,7 @@ impl Run {
         allow_oom: bool,
     ) -> Run {
         state.sys.running = Some(RunningScript {
-            allow_oom,
+            no_room: !allow_oom && state.is_out_of_memory(),
             ..RunningScript::default()
         });
         let limit = u64::try_from(state.sys.cfg.busy_reply_threshold)
@@ -124,8 +126,15 @@ impl Run {
             calls: 0,
             busy: false,
             stop: None,
+            line: None,
             function: None,
         }
+    }
+
+    /// All of its code stands on one line.
+    pub(super) fn on_line(mut self, line: Option<usize>) -> Run {
+        self.line = line;
+        self
     }
 
     /// What runs is a function.
@@ -134,12 +143,9 @@ impl Run {
         self
     }
 
-    /// The state, and the room of the command; the run is over.
-    pub(super) fn end(self) -> (Box<State>, Words) {
-        (
-            self.state,
-            self.function.map(|(_, words)| words).unwrap_or_default(),
-        )
+    /// The state, and the room of the command if there was one; the run is over.
+    pub(super) fn end(self) -> (Box<State>, Option<Words>) {
+        (self.state, self.function.map(|(_, command)| command))
     }
 
     /// Runs a command that the script calls.
@@ -233,6 +239,9 @@ impl Run {
     fn serve(&mut self) {
         for request in self.state.sys.gate.take() {
             busy::serve(&mut self.state, request);
+        }
+        if !self.state.sys.actions.is_empty() {
+            busy::wake(&mut self.state);
         }
         let Some(running) = &self.state.sys.running else {
             return;

@@ -9,13 +9,20 @@ pub(super) struct Traits {
     pub(super) leaves_arguments: bool,
     /// It raises no tables, since it never mentions `error` or what could hide it. Then no error handler is needed.
     pub(super) is_plain: bool,
+    /// All of its code stands on this line, counted from 1. Where a tail call has left nothing on the stack to tell, this
+    /// is where it was.
+    pub(super) sole_line: Option<usize>,
 }
 
 impl Traits {
     /// Looks at the code of a script.
     pub(super) fn of(code: &[u8]) -> Traits {
+        let sole_line = sole_line(code);
         let Some(tokens) = tokens(code) else {
-            return Traits::default();
+            return Traits {
+                sole_line,
+                ..Traits::default()
+            };
         };
         let hidden = tokens
             .iter()
@@ -24,8 +31,16 @@ impl Traits {
         Traits {
             leaves_arguments: !hidden && !named(b"rawset") && leaves_arguments(&tokens),
             is_plain: !hidden && !named(b"error"),
+            sole_line,
         }
     }
+}
+
+fn sole_line(code: &[u8]) -> Option<usize> {
+    let mut lines = code.split(|&b| b == b'\n').zip(1..);
+    let is_code = |(line, _): &(&[u8], usize)| !line.trim_ascii().is_empty();
+    let (_, at) = lines.find(is_code)?;
+    lines.find(is_code).is_none().then_some(at)
 }
 
 fn leaves_arguments(tokens: &[Token<'_>]) -> bool {
@@ -37,7 +52,7 @@ fn leaves_arguments(tokens: &[Token<'_>]) -> bool {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Token<'a> {
+pub(super) enum Token<'a> {
     /// A name or a keyword.
     Name(&'a [u8]),
     /// A string or a number.
@@ -48,7 +63,7 @@ enum Token<'a> {
     Mark(u8),
 }
 
-fn only_read(tokens: &[Token<'_>], at: usize) -> bool {
+pub(super) fn only_read(tokens: &[Token<'_>], at: usize) -> bool {
     tokens.get(at + 1) == Some(&Token::Mark(b'['))
         || (at > 0 && tokens[at - 1] == Token::Mark(b'#'))
 }
@@ -56,7 +71,7 @@ fn only_read(tokens: &[Token<'_>], at: usize) -> bool {
 /// What stands before a `=` is a list of targets, the name of a field in a constructor, or names declared. None may
 /// end in `]`. Walks back over names, dots and commas: a `]` there ends a target if nothing or a comma or dot follows
 /// it; a name that follows it begins another statement.
-fn assigns_no_index(before: &[Token<'_>]) -> bool {
+pub(super) fn assigns_no_index(before: &[Token<'_>]) -> bool {
     let mut follows = None;
     for &token in before.iter().rev() {
         match token {
@@ -70,7 +85,7 @@ fn assigns_no_index(before: &[Token<'_>]) -> bool {
 }
 
 /// Takes a script apart; nothing if it ends within a string or comment.
-fn tokens(code: &[u8]) -> Option<Vec<Token<'_>>> {
+pub(super) fn tokens(code: &[u8]) -> Option<Vec<Token<'_>>> {
     let mut tokens = Vec::new();
     let mut rest = code;
     while let Some((&first, tail)) = rest.split_first() {
@@ -179,6 +194,19 @@ mod tests {
             "local v = KEYS[1] x = 5",
         ] {
             assert!(Traits::of(code.as_bytes()).leaves_arguments, "{code}");
+        }
+    }
+
+    #[test]
+    fn code_on_one_line_is_seen() {
+        for (code, line) in [
+            ("return 1", Some(1)),
+            ("\n return 1 \n\n", Some(2)),
+            ("return\n1", None),
+            ("", None),
+            ("return 'open", Some(1)),
+        ] {
+            assert_eq!(Traits::of(code.as_bytes()).sole_line, line, "{code}");
         }
     }
 

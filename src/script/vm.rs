@@ -1,23 +1,24 @@
 //! The interpreter, and the world that scripts see in it.
 
 use std::cell::Cell;
-use std::sync::Arc;
 
 use mlua::chunk::ChunkMode;
-use mlua::{Error, Function, HookTriggers, Lua, LuaOptions, Result, StdLib, Table, Value, VmState};
+use mlua::{Error, Function, Lua, LuaOptions, Result, StdLib, Table, Value};
 
-use super::fault::{self, PRELUDE, Thrown};
-use super::slot::Shared;
+use super::fault::PRELUDE;
+use super::pace::Pace;
+use super::slot::{Run, Shared};
 use super::traits::Traits;
-use super::{api, bit, cjson, convert, random};
+use super::{api, convert, lib, random, watch};
 
-/// The clock is looked at after so many instructions, which take about 50 µs. It costs nothing measurable.
-const INSTRUCTIONS_PER_TICK: u32 = 10_000;
+/// Tables of more arguments are not used again: few stay behind.
+const FEW: usize = 16;
 
 /// An interpreter that scripts run in.
 pub(super) struct Vm {
     /// The interpreter. Its global table is the one scripts see.
     pub(super) lua: Lua,
+    pace: Pace,
     /// What is behind the global table: KEYS and ARGV are put here.
     globals: Table,
     /// Keeps a compiled script under a number, or forgets it.
@@ -84,10 +85,7 @@ impl Vm {
         let lua = Lua::new_with(libraries, LuaOptions::new())?;
         let host = api::helpers(&lua, shared)?;
         host.raw_set("redis", api::library(&lua, shared, limit)?)?;
-        let libraries = lua.create_table()?;
-        libraries.raw_set("bit", bit::library(&lua)?)?;
-        libraries.raw_set("cjson", cjson::library(&lua, shared, limit)?)?;
-        host.raw_set("libraries", libraries)?;
+        host.raw_set("libraries", lib::all(&lua, limit)?)?;
         let (random, randomseed) = random::functions(&lua, seed)?;
         host.raw_set("random", random)?;
         host.raw_set("randomseed", randomseed)?;
@@ -105,24 +103,13 @@ impl Vm {
         ) = prelude.call(&host)?;
         let (seen, made) = extend(&lua, host, seen, &globals)?;
         lua.set_globals(seen)?;
-        let slot = Arc::clone(shared);
-        lua.set_global_hook(
-            HookTriggers::new().every_nth_instruction(INSTRUCTIONS_PER_TICK),
-            move |lua, _| {
-                let ended = slot.lock().tick();
-                // No traceback comes with what a hook raises.
-                ended.map_err(|thrown| match thrown {
-                    Thrown::Stop(stop, _) => Thrown::Stop(stop, fault::place(lua, 0)),
-                    other => other,
-                })?;
-                Ok(VmState::Continue)
-            },
-        )?;
+        let pace = Pace::start(&lua, shared)?;
         let vm = Vm {
             keys: Arguments::new(&lua)?,
             args: Arguments::new(&lua)?,
             replaced: Cell::new(true),
             lua,
+            pace,
             globals,
             keep,
             run,
@@ -172,16 +159,27 @@ impl Vm {
         }
     }
 
+    /// The tables that [`reuse`](Self::reuse) fills.
+    pub(super) fn reused(&self) -> (&Table, &Table) {
+        (&self.keys.table, &self.args.table)
+    }
+
+    /// Fills the tables that are used again, if there are few arguments; returns whether there are.
+    pub(super) fn reuse(&self, keys: &[&[u8]], args: &[&[u8]]) -> Result<bool> {
+        if keys.len() + args.len() > FEW {
+            return Ok(false);
+        }
+        self.keys.fill(&self.lua, keys)?;
+        self.args.fill(&self.lua, args)?;
+        Ok(true)
+    }
+
     fn arguments(&self, reuse: bool, keys: &[&[u8]], args: &[&[u8]]) -> Result<()> {
-        // Few stay behind.
-        const FEW: usize = 16;
-        if !reuse || keys.len() + args.len() > FEW {
+        if !reuse || !self.reuse(keys, args)? {
             self.replaced.set(true);
             self.globals.raw_set("KEYS", self.strings(keys)?)?;
             return self.globals.raw_set("ARGV", self.strings(args)?);
         }
-        self.keys.fill(&self.lua, keys)?;
-        self.args.fill(&self.lua, args)?;
         if self.replaced.replace(false) {
             self.globals.raw_set("KEYS", &self.keys.table)?;
             self.globals.raw_set("ARGV", &self.args.table)?;
@@ -219,16 +217,27 @@ impl Vm {
         self.shape.call(table)
     }
 
+    /// Fails if the script must end, or if too much memory is in use with what is `held` outside of the interpreter.
+    pub(super) fn look(&self, run: &mut Run, held: usize) -> Result<()> {
+        watch::look(&self.lua, run, self.limit, held)
+    }
+
     /// Gives back what a script used and needs no more; returns how many bytes are left in use.
     pub(super) fn tidy(&self) -> usize {
-        let used = self.lua.used_memory();
-        if !self.is_too_much(used) {
-            return used;
+        let mut used = self.lua.used_memory();
+        if self.is_too_much(used) {
+            if let Err(e) = self.lua.gc_collect() {
+                tracing::warn!("garbage of a script could not be collected: {e}");
+            }
+            used = self.lua.used_memory();
         }
-        if let Err(e) = self.lua.gc_collect() {
-            tracing::warn!("garbage of a script could not be collected: {e}");
-        }
-        self.lua.used_memory()
+        self.rest(used);
+        used
+    }
+
+    /// Nothing runs, and so many bytes are in use.
+    pub(super) fn rest(&self, used: usize) {
+        self.pace.rest(used);
     }
 
     /// Whether so many bytes are in use between scripts that it is better to start afresh.

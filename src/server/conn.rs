@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tracing::{debug, warn};
 
 use super::buffers::{Queue, READ, REPLY_PER_HOLD, Worker};
+use super::runtime::is_out_of_turn;
 use super::signal::Signal;
 use crate::embed::{LockError, Node, Posted};
 use crate::engine::Outcome;
@@ -111,6 +112,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     /// Serves the client until either side ends the connection.
     pub(super) async fn serve(mut self) {
         poll_fn(|cx| {
+            if is_out_of_turn() {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             let mut worker = Worker::borrow();
             let done = self.poll(cx, &mut worker);
             worker.give_back();
@@ -187,8 +192,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             return;
         }
         let outcome = loop {
-            match self.node.lock() {
-                Ok(mut engine) => break Some(engine.take_output(self.sid, out)),
+            match self.node.take_output(self.sid, out) {
+                Ok(outcome) => break Some(outcome),
                 Err(LockError::Stopped) => break Some(Outcome::Cut),
                 Err(LockError::Busy) => {
                     if let Posted::Yes = self.node.post(ask(self.sid, Vec::new(), &self.signal)) {

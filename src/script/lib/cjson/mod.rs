@@ -7,12 +7,13 @@ mod encode;
 
 use std::sync::Arc;
 
-use mlua::{Error, Function, Lua, MultiValue, Result, Table, Value};
+use mlua::{Function, Lua, MultiValue, Result, Table, Value};
 use parking_lot::Mutex;
 
-use super::api::Unlimited;
-use super::fault::{bad_argument, type_name};
-use super::slot::Shared;
+use crate::script::api::Unlimited;
+use crate::script::convert::up_to_zero;
+use crate::script::passed::Passed;
+use crate::script::watch::Watch;
 
 /// The options of one instance of the library.
 #[derive(Debug, Clone)]
@@ -56,7 +57,6 @@ const DEEPEST: i64 = 1000;
 #[derive(Clone)]
 struct Instance {
     options: Arc<Mutex<Options>>,
-    slot: Shared,
     /// The memory limit of scripts.
     limit: usize,
     /// Lua's `next`.
@@ -64,12 +64,11 @@ struct Instance {
 }
 
 /// A new instance of the library.
-pub(super) fn library(lua: &Lua, slot: &Shared, limit: usize) -> Result<Table> {
+pub(super) fn library(lua: &Lua, limit: usize) -> Result<Table> {
     functions(
         lua,
         Instance {
             options: Arc::default(),
-            slot: Arc::clone(slot),
             limit,
             next: lua.globals().raw_get("next")?,
         },
@@ -104,122 +103,96 @@ fn functions(lua: &Lua, instance: Instance) -> Result<Table> {
     Ok(library)
 }
 
+type Body<R> = fn(&Passed<'_>, &mut Call<'_>) -> Result<R>;
+
 fn with<R: mlua::IntoLuaMulti + 'static>(
     lua: &Lua,
     instance: &Instance,
-    run: fn(&Lua, &mut Call<'_>, &MultiValue) -> Result<R>,
+    body: Body<R>,
 ) -> Result<Function> {
     let instance = instance.clone();
     lua.create_function(move |lua, args: MultiValue| {
         let _unlimited = Unlimited::new(lua, instance.limit)?;
         let mut call = Call {
             options: &mut instance.options.lock(),
-            slot: &instance.slot,
-            limit: instance.limit,
+            watch: Watch::new(lua, instance.limit),
             next: &instance.next,
         };
-        run(lua, &mut call, &args)
+        body(&Passed::new(lua, &args), &mut call)
     })
 }
 
 /// A call of a function of the library.
 struct Call<'a> {
     options: &'a mut Options,
-    slot: &'a Shared,
-    limit: usize,
+    watch: Watch<'a>,
     next: &'a Function,
 }
 
-fn encode(lua: &Lua, call: &mut Call<'_>, args: &MultiValue) -> Result<Value> {
-    let Some(value) = only(args) else {
-        return Err(bad_argument(lua, 1, "encode", "expected 1 argument"));
-    };
-    let text = encode::encode(lua, call, value)?;
-    Ok(Value::String(lua.create_string(text)?))
+fn encode(args: &Passed<'_>, call: &mut Call<'_>) -> Result<Value> {
+    let text = encode::encode(args.lua, call, only(args)?)?;
+    Ok(Value::String(args.lua.create_string(text)?))
 }
 
-fn decode(lua: &Lua, call: &mut Call<'_>, args: &MultiValue) -> Result<Value> {
-    let Some(value) = only(args) else {
-        return Err(bad_argument(lua, 1, "decode", "expected 1 argument"));
-    };
-    let Some(text) = lua.coerce_string(value.clone())? else {
-        let why = format!("string expected, got {}", type_name(Some(value)));
-        return Err(bad_argument(lua, 1, "decode", &why));
-    };
-    decode::decode(lua, call.options, &text.as_bytes())
+fn decode(args: &Passed<'_>, call: &mut Call<'_>) -> Result<Value> {
+    only(args)?;
+    let text = args.text(0)?;
+    decode::decode(args.lua, call, &text.as_bytes())
 }
 
-fn only(args: &MultiValue) -> Option<&Value> {
-    (args.len() == 1).then(|| args.front()).flatten()
+fn only<'a>(args: &Passed<'a>) -> Result<&'a Value> {
+    match args.get(0) {
+        Some(value) if args.len() == 1 => Ok(value),
+        _ => Err(args.wrong(0, "expected 1 argument")),
+    }
 }
 
-/// An optional argument of the option function `name`, which takes `most`.
-struct Setting<'a> {
-    lua: &'a Lua,
-    name: &'static str,
-    args: &'a MultiValue,
-}
+/// The optional arguments of a function that sets options.
+struct Setting<'a>(&'a Passed<'a>);
 
 impl<'a> Setting<'a> {
-    fn new(lua: &'a Lua, name: &'static str, args: &'a MultiValue, most: usize) -> Result<Self> {
+    fn new(args: &'a Passed<'a>, most: usize) -> Result<Setting<'a>> {
         if args.len() > most {
-            let why = "found too many arguments";
-            return Err(bad_argument(lua, most + 1, name, why));
+            return Err(args.wrong(most, "found too many arguments"));
         }
-        Ok(Setting { lua, name, args })
-    }
-
-    fn given(&self, at: usize) -> Option<&Value> {
-        self.args.get(at).filter(|v| !v.is_nil())
-    }
-
-    fn wrong(&self, at: usize, why: &str) -> Error {
-        bad_argument(self.lua, at + 1, self.name, why)
+        Ok(Setting(args))
     }
 
     fn integer(&self, at: usize, low: i64, high: i64, was: i64) -> Result<i64> {
-        let Some(value) = self.given(at) else {
+        if self.0.given(at).is_none() {
             return Ok(was);
-        };
-        let Some(n) = self.lua.coerce_number(value.clone())? else {
-            let why = format!("number expected, got {}", type_name(Some(value)));
-            return Err(self.wrong(at, &why));
-        };
-        let n = n as i64;
+        }
+        let n = i64::from(self.0.int(at)?);
         if (low..=high).contains(&n) {
             Ok(n)
         } else {
             // Whichever it is, the first is blamed.
-            Err(self.wrong(0, &format!("expected integer between {low} and {high}")))
+            let why = format!("expected integer between {low} and {high}");
+            Err(self.0.wrong(0, why))
         }
     }
 
     /// One of the words, by its position; a boolean stands for the first two.
     fn choice(&self, at: usize, words: &[&str], was: usize) -> Result<usize> {
-        let Some(value) = self.given(at) else {
-            return Ok(was);
-        };
-        if let Value::Boolean(on) = value {
-            return Ok(usize::from(*on));
+        match self.0.given(at) {
+            None => return Ok(was),
+            Some(Value::Boolean(on)) => return Ok(usize::from(*on)),
+            Some(_) => {}
         }
-        let Some(word) = self.lua.coerce_string(value.clone())? else {
-            let why = format!("string expected, got {}", type_name(Some(value)));
-            return Err(self.wrong(at, &why));
-        };
-        let word = word.to_string_lossy();
-        words
-            .iter()
-            .position(|w| **w == word)
-            .ok_or_else(|| self.wrong(at, &format!("invalid option '{word}'")))
+        let word = self.0.text(at)?;
+        let word = word.as_bytes();
+        let word = up_to_zero(&word);
+        let known = words.iter().position(|w| w.as_bytes() == word);
+        known.ok_or_else(|| self.0.wrong(at, [b"invalid option '", word, b"'"].concat()))
     }
 }
 
 const SWITCH: &[&str] = &["off", "on"];
 const LARGEST: i64 = i32::MAX as i64;
 
-fn sparse_array(lua: &Lua, call: &mut Call<'_>, args: &MultiValue) -> Result<(bool, i64, i64)> {
+fn sparse_array(args: &Passed<'_>, call: &mut Call<'_>) -> Result<(bool, i64, i64)> {
     let options = &mut *call.options;
-    let set = Setting::new(lua, "encode_sparse_array", args, 3)?;
+    let set = Setting::new(args, 3)?;
     options.sparse_convert = set.choice(0, SWITCH, usize::from(options.sparse_convert))? == 1;
     options.sparse_ratio = set.integer(1, 0, LARGEST, options.sparse_ratio)?;
     options.sparse_safe = set.integer(2, 0, LARGEST, options.sparse_safe)?;
@@ -230,48 +203,48 @@ fn sparse_array(lua: &Lua, call: &mut Call<'_>, args: &MultiValue) -> Result<(bo
     ))
 }
 
-fn encode_max_depth(lua: &Lua, call: &mut Call<'_>, args: &MultiValue) -> Result<i64> {
+fn encode_max_depth(args: &Passed<'_>, call: &mut Call<'_>) -> Result<i64> {
     let options = &mut *call.options;
-    let set = Setting::new(lua, "encode_max_depth", args, 1)?;
+    let set = Setting::new(args, 1)?;
     options.encode_depth = set.integer(0, 1, LARGEST, options.encode_depth)?;
     Ok(options.encode_depth)
 }
 
-fn decode_max_depth(lua: &Lua, call: &mut Call<'_>, args: &MultiValue) -> Result<i64> {
+fn decode_max_depth(args: &Passed<'_>, call: &mut Call<'_>) -> Result<i64> {
     let options = &mut *call.options;
-    let set = Setting::new(lua, "decode_max_depth", args, 1)?;
+    let set = Setting::new(args, 1)?;
     options.decode_depth = set.integer(0, 1, LARGEST, options.decode_depth)?;
     Ok(options.decode_depth)
 }
 
-fn number_precision(lua: &Lua, call: &mut Call<'_>, args: &MultiValue) -> Result<usize> {
+fn number_precision(args: &Passed<'_>, call: &mut Call<'_>) -> Result<usize> {
     let options = &mut *call.options;
-    let set = Setting::new(lua, "encode_number_precision", args, 1)?;
+    let set = Setting::new(args, 1)?;
     let precision = set.integer(0, 1, 14, options.precision as i64)?;
     options.precision = usize::try_from(precision).unwrap_or(14);
     Ok(options.precision)
 }
 
-fn keep_buffer(lua: &Lua, call: &mut Call<'_>, args: &MultiValue) -> Result<bool> {
+fn keep_buffer(args: &Passed<'_>, call: &mut Call<'_>) -> Result<bool> {
     let options = &mut *call.options;
-    let set = Setting::new(lua, "encode_keep_buffer", args, 1)?;
+    let set = Setting::new(args, 1)?;
     options.keep_buffer = set.choice(0, SWITCH, usize::from(options.keep_buffer))? == 1;
     Ok(options.keep_buffer)
 }
 
-fn encode_invalid_numbers(lua: &Lua, call: &mut Call<'_>, args: &MultiValue) -> Result<Value> {
+fn encode_invalid_numbers(args: &Passed<'_>, call: &mut Call<'_>) -> Result<Value> {
     let options = &mut *call.options;
-    let set = Setting::new(lua, "encode_invalid_numbers", args, 1)?;
+    let set = Setting::new(args, 1)?;
     options.encode_invalid = set.choice(0, &["off", "on", "null"], options.encode_invalid)?;
     match options.encode_invalid {
-        2 => Ok(Value::String(lua.create_string("null")?)),
+        2 => Ok(Value::String(args.lua.create_string("null")?)),
         on => Ok(Value::Boolean(on == 1)),
     }
 }
 
-fn decode_invalid_numbers(lua: &Lua, call: &mut Call<'_>, args: &MultiValue) -> Result<bool> {
+fn decode_invalid_numbers(args: &Passed<'_>, call: &mut Call<'_>) -> Result<bool> {
     let options = &mut *call.options;
-    let set = Setting::new(lua, "decode_invalid_numbers", args, 1)?;
+    let set = Setting::new(args, 1)?;
     options.decode_invalid = set.choice(0, SWITCH, usize::from(options.decode_invalid))? == 1;
     Ok(options.decode_invalid)
 }

@@ -1,17 +1,18 @@
 //! Lua values to JSON.
 
-use mlua::{Error, Lua, Result, Table, Value};
+use mlua::{Error, Function, Lua, Result, Table, Value};
 
 use super::{Call, DEEPEST, Options};
 use crate::script::fault::located;
+use crate::script::watch::Watch;
 
 /// Writes a value.
-pub(super) fn encode(lua: &Lua, call: &Call<'_>, value: &Value) -> Result<Vec<u8>> {
+pub(super) fn encode(lua: &Lua, call: &mut Call<'_>, value: &Value) -> Result<Vec<u8>> {
     let mut encoder = Encoder {
         lua,
         options: call.options,
-        call,
-        values: 0,
+        watch: &mut call.watch,
+        advance: call.next,
         stack: Vec::new(),
         out: Vec::new(),
     };
@@ -19,18 +20,16 @@ pub(super) fn encode(lua: &Lua, call: &Call<'_>, value: &Value) -> Result<Vec<u8
     Ok(encoder.out)
 }
 
-struct Encoder<'a> {
+struct Encoder<'a, 'w> {
     lua: &'a Lua,
     options: &'a Options,
-    call: &'a Call<'a>,
-    /// How many were written.
-    values: u32,
+    /// A table that holds others many times over is written as often.
+    watch: &'a mut Watch<'w>,
+    /// Lua's `next`.
+    advance: &'a Function,
     stack: Vec<Frame>,
     out: Vec<u8>,
 }
-
-/// A table that holds others many times over is written as often: now and then it is looked whether that is too much.
-const VALUES_PER_LOOK: u32 = 1 << 12;
 
 /// What a table is.
 enum Form {
@@ -61,17 +60,7 @@ enum Frame {
 const SMALL: usize = 16;
 const SHALLOW: usize = 64;
 
-impl Encoder<'_> {
-    fn look(&self) -> Result<()> {
-        if self.out.len() > self.call.limit {
-            return Err(Error::MemoryError("not enough memory".to_owned()));
-        }
-        match &mut self.call.slot.lock().run {
-            Some(run) => Ok(run.tick()?),
-            None => Ok(()),
-        }
-    }
-
+impl Encoder<'_, '_> {
     fn run(&mut self, value: &Value) -> Result<()> {
         self.value(value)?;
         while let Some(frame) = self.stack.pop() {
@@ -101,7 +90,7 @@ impl Encoder<'_> {
                     self.pair(&key, &value)?;
                 }
                 Frame::Large { table, key } => {
-                    let next: (Value, Value) = self.call.next.call((&table, key))?;
+                    let next: (Value, Value) = self.advance.call((&table, key))?;
                     let (Value::Nil, _) = next else {
                         let (key, value) = next;
                         self.stack.push(Frame::Large {
@@ -120,10 +109,7 @@ impl Encoder<'_> {
 
     /// Writes a value, or begins a table.
     fn value(&mut self, value: &Value) -> Result<()> {
-        self.values = self.values.wrapping_add(1);
-        if self.values.is_multiple_of(VALUES_PER_LOOK) {
-            self.look()?;
-        }
+        self.watch.step(self.out.len(), 0)?;
         match value {
             Value::Nil => self.out.extend_from_slice(b"null"),
             Value::LightUserData(p) if p.0.is_null() => self.out.extend_from_slice(b"null"),
@@ -131,7 +117,7 @@ impl Encoder<'_> {
             Value::Boolean(false) => self.out.extend_from_slice(b"false"),
             Value::Integer(n) => self.number(*n as f64)?,
             Value::Number(n) => self.number(*n)?,
-            Value::String(text) => self.string(&text.as_bytes()),
+            Value::String(text) => self.string(&text.as_bytes())?,
             Value::Table(table) => return self.table(table),
             other => return Err(self.refused(other, "type not supported")),
         }
@@ -144,14 +130,14 @@ impl Encoder<'_> {
             Value::LightUserData(_) => "userdata",
             other => other.type_name(),
         };
-        located(self.lua, &format!("Cannot serialise {name}: {why}"))
+        located(self.lua, format!("Cannot serialise {name}: {why}"))
     }
 
     fn table(&mut self, table: &Table) -> Result<()> {
         let depth = self.stack.len() as i64 + 1;
         if depth > self.options.encode_depth.min(DEEPEST) {
             let text = format!("Cannot serialise, excessive nesting ({depth})");
-            return Err(located(self.lua, &text));
+            return Err(located(self.lua, text));
         }
         let frame = match self.form(table)? {
             Form::Array(len) => Frame::Array {
@@ -178,16 +164,28 @@ impl Encoder<'_> {
         Ok(())
     }
 
-    /// An array has positive whole numbers for keys, and not too few of them.
-    fn form(&self, table: &Table) -> Result<Form> {
-        let (mut max, mut items, mut others) = (0, 0, 0);
+    /// An array has positive whole numbers for keys, and not too few of them. The largest is kept in 32 bits, as there:
+    /// beyond them it counts as the smallest of all.
+    fn form(&mut self, table: &Table) -> Result<Form> {
+        let (mut max, mut items, mut others) = (0_i32, 0_i64, 0);
         for pair in table.pairs::<Value, bool>() {
-            match pair?.0 {
-                Value::Integer(n) if (1..=i64::from(i32::MAX)).contains(&n) => {
-                    max = max.max(n);
-                    items += 1;
+            self.watch.step(self.out.len(), 0)?;
+            let number = match pair?.0 {
+                Value::Integer(n) => n as f64,
+                Value::Number(n) => n,
+                _ => f64::NAN,
+            };
+            if number >= 1.0 && number.floor() == number {
+                if number > f64::from(max) {
+                    max = if number <= f64::from(i32::MAX) {
+                        number as i32
+                    } else {
+                        i32::MIN
+                    };
                 }
-                _ => others += 1,
+                items += 1;
+            } else {
+                others += 1;
             }
             // What is known by now is enough.
             if others > 0 && items + others > SMALL as i64 {
@@ -195,9 +193,10 @@ impl Encoder<'_> {
             }
         }
         let object = Form::Object(usize::try_from(items + others).unwrap_or(usize::MAX));
-        if others > 0 || max == 0 {
+        if others > 0 {
             return Ok(object);
         }
+        let max = i64::from(max);
         let Options {
             sparse_convert,
             sparse_ratio,
@@ -211,7 +210,7 @@ impl Encoder<'_> {
             }
             return Ok(object);
         }
-        Ok(Form::Array(max))
+        Ok(if max > 0 { Form::Array(max) } else { object })
     }
 
     /// Writes a key and its value.
@@ -222,7 +221,7 @@ impl Encoder<'_> {
         match key {
             Value::Integer(n) => self.number_key(*n as f64)?,
             Value::Number(n) => self.number_key(*n)?,
-            Value::String(text) => self.string(&text.as_bytes()),
+            Value::String(text) => self.string(&text.as_bytes())?,
             other => return Err(self.refused(other, "table key must be a number or string")),
         }
         self.out.push(b':');
@@ -255,7 +254,8 @@ impl Encoder<'_> {
         Ok(())
     }
 
-    fn string(&mut self, text: &[u8]) {
+    fn string(&mut self, text: &[u8]) -> Result<()> {
+        self.watch.step(self.out.len(), text.len())?;
         self.out.push(b'"');
         for &b in text {
             match b {
@@ -272,6 +272,7 @@ impl Encoder<'_> {
             }
         }
         self.out.push(b'"');
+        Ok(())
     }
 }
 

@@ -2,8 +2,9 @@
 
 use mlua::{Error, Lua, LuaString, Result, Table, Value};
 
-use super::{DEEPEST, Options};
+use super::{Call, DEEPEST, Options};
 use crate::script::fault::located;
+use crate::script::watch::Watch;
 
 /// What stands next in a text.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,14 +43,15 @@ impl Token {
 }
 
 /// Reads a whole text.
-pub(super) fn decode(lua: &Lua, options: &Options, text: &[u8]) -> Result<Value> {
+pub(super) fn decode(lua: &Lua, call: &mut Call<'_>, text: &[u8]) -> Result<Value> {
     if text.len() >= 2 && text.iter().take(2).any(|&b| b == 0) {
         let text = "JSON parser does not support UTF-16 or UTF-32";
         return Err(located(lua, text));
     }
     let mut decoder = Decoder {
         lua,
-        options,
+        options: call.options,
+        watch: &mut call.watch,
         text,
         at: 0,
         begin: 0,
@@ -63,9 +65,10 @@ pub(super) fn decode(lua: &Lua, options: &Options, text: &[u8]) -> Result<Value>
     }
 }
 
-struct Decoder<'a> {
+struct Decoder<'a, 'w> {
     lua: &'a Lua,
     options: &'a Options,
+    watch: &'a mut Watch<'w>,
     text: &'a [u8],
     at: usize,
     /// Where the latest token begins, or where it went wrong.
@@ -85,7 +88,7 @@ enum Frame {
     },
 }
 
-impl Decoder<'_> {
+impl Decoder<'_, '_> {
     fn peek(&self) -> u8 {
         self.ahead(0)
     }
@@ -101,7 +104,7 @@ impl Decoder<'_> {
             found.name(),
             self.begin + 1
         );
-        located(self.lua, &text)
+        located(self.lua, text)
     }
 
     fn next(&mut self) -> Token {
@@ -241,6 +244,7 @@ impl Decoder<'_> {
 
     /// A value that is not nested, or a table, which is begun.
     fn value(&mut self, token: Token) -> Result<Option<Value>> {
+        self.watch.step(0, 0)?;
         let frame = match token {
             Token::Text(text) => {
                 return Ok(Some(Value::String(self.lua.create_string(text)?)));
@@ -346,7 +350,7 @@ impl Decoder<'_> {
                 "Found too many nested data structures ({depth}) at character {}",
                 self.at
             );
-            return Err(located(self.lua, &text));
+            return Err(located(self.lua, text));
         }
         self.lua.create_table()
     }
