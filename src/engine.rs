@@ -733,11 +733,10 @@ mod tests {
             e.execute(c, Args::new(&args), &mut reply);
             String::from_utf8_lossy(reply.as_slice()).into_owned()
         };
-        assert_eq!(
-            call(&mut e, &["FUNCTION", "LOAD", code]),
-            "$3\r\nlib\r\n"
-        );
-        let kept: Vec<String> = (0..30).map(|_| call(&mut e, &["FCALL", "keep", "0"])).collect();
+        assert_eq!(call(&mut e, &["FUNCTION", "LOAD", code]), "$3\r\nlib\r\n");
+        let kept: Vec<String> = (0..30)
+            .map(|_| call(&mut e, &["FCALL", "keep", "0"]))
+            .collect();
         let afresh = kept.iter().filter(|reply| *reply == ":1\r\n").count();
         assert!((2..6).contains(&afresh), "{kept:?}");
         assert!(kept.iter().all(|reply| reply.starts_with(':')), "{kept:?}");

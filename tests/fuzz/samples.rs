@@ -275,9 +275,8 @@ pub fn logs() -> Vec<Vec<u8>> {
 
 /// What to do, how much of the rest is a format, and the rest.
 pub fn for_script_libraries() -> Vec<Vec<u8>> {
-    let of = |kind: u8, format: &[u8], data: &[u8]| {
-        [&[kind, format.len() as u8], format, data].concat()
-    };
+    let of =
+        |kind: u8, format: &[u8], data: &[u8]| [&[kind, format.len() as u8], format, data].concat();
     vec![
         of(0, b"", b"\x93\x01\xa3abc\x82\xa1k\xc0\x02\xcb\x3f\xf8\0\0\0\0\0\0"),
         of(0, b"", b"\xdc\0\x02\xdd\0\0\0\x01\xde\0\x01\xc3\xdf\0\0\0\x01\xd9\x01x\xda\0\x01y"),
