@@ -441,3 +441,44 @@ fn with_engine(use_it: impl FnOnce(&mut Instance)) {
         use_it(e);
     });
 }
+
+/// Bytes that scripts take apart with cmsgpack, struct and cjson: a value or an error, and the interpreter stays.
+pub fn script_libraries(data: &[u8]) {
+    const SCRIPT: &[u8] = b"local kind, data, format = ARGV[1], ARGV[2], ARGV[3]
+        if kind == '0' then
+            local values = { pcall(cmsgpack.unpack, data) }
+            if values[1] then return #cmsgpack.pack(unpack(values, 2, #values > 1 and #values or 2)) end
+        elseif kind == '1' then
+            return pcall(cmsgpack.unpack_limit, data, #format, #data % 7) and 1
+        elseif kind == '2' then
+            local size = select(2, pcall(struct.size, format))
+            return { size, pcall(struct.unpack, format, data), pcall(struct.pack, format, data, data, #data, #data) }
+        else
+            local ok, value = pcall(cjson.decode, data)
+            if ok then return cjson.decode(cjson.encode({ value }))[1] end
+        end";
+    let Some((&[kind, split], bytes)) = data.split_first_chunk() else {
+        return;
+    };
+    let bytes = &bytes[..bytes.len().min(MOST)];
+    let (format, bytes) = bytes.split_at(usize::from(split).min(bytes.len()));
+    thread_local! {
+        static SERVER: RefCell<(Engine, SessionId)> = RefCell::new({
+            let mut engine = Engine::new(Options::default());
+            let client = engine.connect(Peer::default());
+            (engine, client)
+        });
+    }
+    SERVER.with_borrow_mut(|(engine, client)| {
+        let kind = [b'0' + kind % 4];
+        let mut run = |args: &[&[u8]]| {
+            let mut reply = ReplyBuf::new(Proto::Resp2);
+            engine.execute(*client, Args::new(args), &mut reply);
+            reply.take()
+        };
+        let reply = run(&[b"EVAL", SCRIPT, b"0", &kind, bytes, format]);
+        let text = String::from_utf8_lossy(&reply);
+        assert!(!text.contains("Internal error"), "{text}");
+        assert_eq!(run(&[b"EVAL", b"return 1", b"0"]), b":1\r\n");
+    });
+}

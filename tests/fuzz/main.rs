@@ -113,3 +113,13 @@ fn payloads_are_refused_or_hold() {
 fn libraries_are_refused_or_hold() {
     run("functions", bodies::functions, &samples::libraries());
 }
+
+#[cfg(feature = "lua")]
+#[test]
+fn what_scripts_take_apart_is_refused_or_read() {
+    run(
+        "script_libraries",
+        bodies::script_libraries,
+        &samples::for_script_libraries(),
+    );
+}

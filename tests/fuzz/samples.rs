@@ -272,3 +272,19 @@ pub fn logs() -> Vec<Vec<u8>> {
     }
     vec![plain, vouched]
 }
+
+/// What to do, how much of the rest is a format, and the rest.
+pub fn for_script_libraries() -> Vec<Vec<u8>> {
+    let of =
+        |kind: u8, format: &[u8], data: &[u8]| [&[kind, format.len() as u8], format, data].concat();
+    vec![
+        of(0, b"", b"\x93\x01\xa3abc\x82\xa1k\xc0\x02\xcb\x3f\xf8\0\0\0\0\0\0"),
+        of(0, b"", b"\xdc\0\x02\xdd\0\0\0\x01\xde\0\x01\xc3\xdf\0\0\0\x01\xd9\x01x\xda\0\x01y"),
+        of(0, b"", b"\xcc\xff\xcd\xff\xff\xce\xff\xff\xff\xff\xd0\x80\xd1\x80\0\xd2\x80\0\0\0\xdb\0\0\0\x01z"),
+        of(1, b"ab", b"\x01\x02\x03\xa2xy\xc2"),
+        of(2, b">!8bhi3lBHILTfd", &[7; 60]),
+        of(2, b"<sc0bc0x c5i16", b"3\0abc\x02xy1234567890123456789012345"),
+        of(3, b"", br#"{"a":[1,-2.5e3,true,null,"x\u00e4\ud83d\ude00\n"],"b":{"c":{}}}"#),
+        of(3, b"", b"[[[[]],0x10,nan,-inf,1e999,\"\"]]"),
+    ]
+}

@@ -114,7 +114,7 @@ fn sleep(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 }
 
 fn object(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    let Some(record) = cx.ks.peek(args.at(2)) else {
+    let Some(record) = cx.ks.stored(args.at(2)) else {
         return Err(CmdError::NO_SUCH_KEY);
     };
     let value = record.value();
