@@ -21,6 +21,7 @@ use crate::exec::admit::{self, Refusal};
 use crate::exec::busy::{self, BusyGate, BusyRequest};
 use crate::exec::call::{self, Step};
 use crate::exec::declared::ReadDeclared;
+use crate::exec::functions::Policy;
 use crate::exec::host::Alone;
 use crate::exec::output;
 use crate::exec::pause::Postponed;
@@ -29,7 +30,7 @@ use crate::exec::tracking::{self, Tracking};
 use crate::exec::txn::{Multi, Queued, Watchers};
 use crate::exec::unit;
 use crate::exec::{
-    Action, Args, DebugSwitches, Effects, Host, HostBox, Origin, ScriptCall, ScriptHost,
+    Action, Args, CmdError, DebugSwitches, Effects, Host, HostBox, Origin, ScriptCall, ScriptHost,
     ScriptOrigin, Sessions, SharedClock, State, System, Waiters,
 };
 use smallvec::SmallVec;
@@ -435,13 +436,22 @@ impl Engine {
             ..Peer::default()
         });
         let mut reply = ReplyBuf::new(Proto::Resp2);
-        let command: [&[u8]; 4] = [b"FUNCTION", b"RESTORE", payload, b"FLUSH"];
-        self.execute(sid, Args::new(&command), &mut reply);
+        let call = ScriptCall::ReloadLibraries {
+            payload: payload.to_vec(),
+            policy: Policy::Flush,
+            failed: CmdError::fixed("functions cannot be loaded"),
+        };
+        let Some(state) = self.state.take() else {
+            return Err("a script runs".to_owned());
+        };
+        // Past the gate: what was saved is loaded, whatever `maxmemory` says now.
+        let origin = ScriptOrigin { sid, db: 0 };
+        let (state, result) = self
+            .host
+            .run(state, origin, &call, Args::new(&[]), &mut reply);
+        self.state = Some(state);
         self.disconnect(sid);
-        match reply.as_slice().strip_prefix(b"-") {
-            Some(error) => Err(String::from_utf8_lossy(error).trim_end().to_owned()),
-            None => Ok(()),
-        }
+        result.map_err(|e| e.text().to_owned())
     }
 
     /// Moves what waits in a client's outbox to `out`; returns the outcome its connection must act on.
@@ -532,7 +542,7 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exec::{CmdError, RunningScript};
+    use crate::exec::RunningScript;
     use crate::util::clock::ManualClock;
 
     fn engine() -> (Engine, SessionId, Arc<ManualClock>) {

@@ -122,6 +122,22 @@ fn what_is_saved_is_loaded() {
 }
 
 #[test]
+fn functions_are_loaded_whatever_the_limit_of_memory() {
+    let mut server = Server::redkeep(&["--maxmemory", "100kb"]);
+    let mut c = server.client();
+    c.run("CONFIG SET maxmemory 0");
+    let code = "#!lua name=lib\nredis.register_function('f', function() return 7 end)";
+    assert_eq!(c.call(&["FUNCTION", "LOAD", code]).unwrap().text(), "lib");
+    let big = "x".repeat(200_000);
+    assert_eq!(c.call(&["SET", "big", &big]).unwrap().text(), "OK");
+    c.run("SAVE");
+    assert!(server.start_again(), "{}", server.log());
+    let mut c = server.client();
+    assert!(c.run("SET a 1").text().starts_with("OOM"));
+    assert!(format!("{:?}", c.run("FUNCTION LIST")).contains("lib"));
+}
+
+#[test]
 fn a_real_server_reads_ours_and_we_read_its() {
     let Some(mut real) = Server::redis(DEBUG) else {
         return;
