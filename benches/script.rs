@@ -20,6 +20,18 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const UNLOCK: &[u8] =
     b"if redis.call(\"get\",KEYS[1])==ARGV[1] then return redis.call(\"del\",KEYS[1]) else return 0 end";
 
+/// The same, where the tables of keys and arguments cannot be used again.
+const UNLOCK_INDIRECT: &[u8] =
+    b"local function unlock(keys,args) if redis.call(\"get\",keys[1])==args[1] then \
+    return redis.call(\"del\",keys[1]) else return 0 end end return unlock(KEYS,ARGV)";
+
+const UNLOCK_LIBRARY: &[u8] = b"#!lua name=unlock\nredis.register_function('unlock', function(keys, args) \
+    if redis.call(\"get\",keys[1])==args[1] then return redis.call(\"del\",keys[1]) else return 0 end end)";
+
+const UNLOCK_LIBRARY_INDIRECT: &[u8] = b"#!lua name=indirect\nlocal function unlock(keys, args) \
+    if redis.call(\"get\",keys[1])==args[1] then return redis.call(\"del\",keys[1]) else return 0 end end \
+    redis.register_function('unlock_indirect', unlock)";
+
 struct Client {
     engine: Engine,
     sid: SessionId,
@@ -56,7 +68,11 @@ fn scripts(c: &mut Criterion) {
         format!("lock:{:06}", at % 100_000).into_bytes()
     };
     client.run(&[b"SCRIPT", b"LOAD", UNLOCK]);
+    client.run(&[b"SCRIPT", b"LOAD", UNLOCK_INDIRECT]);
+    client.run(&[b"FUNCTION", b"LOAD", UNLOCK_LIBRARY]);
+    client.run(&[b"FUNCTION", b"LOAD", UNLOCK_LIBRARY_INDIRECT]);
     let sha = redkeep::util::digest::sha1_hex(UNLOCK);
+    let indirect = redkeep::util::digest::sha1_hex(UNLOCK_INDIRECT);
 
     let mut one = |name: &str, make: &mut dyn FnMut(&mut Client)| {
         c.bench_function(name, |b| b.iter(|| make(&mut client)));
@@ -76,6 +92,24 @@ fn scripts(c: &mut Criterion) {
         let key = key();
         client.run(&[b"EVALSHA", &sha, b"1", &key, token]);
     });
+    one("unlock by function, nothing there", &mut |client| {
+        let key = key();
+        client.run(&[b"FCALL", b"unlock", b"1", &key, token]);
+    });
+    one(
+        "unlock by function with new tables, nothing there",
+        &mut |client| {
+            let key = key();
+            client.run(&[b"FCALL", b"unlock_indirect", b"1", &key, token]);
+        },
+    );
+    one(
+        "unlock by sha with new tables, nothing there",
+        &mut |client| {
+            let key = key();
+            client.run(&[b"EVALSHA", &indirect, b"1", &key, token]);
+        },
+    );
     one("lock and unlock", &mut |client| {
         let key = key();
         client.run(&[b"SET", &key, token, b"NX", b"PX", b"30000"]);

@@ -348,14 +348,11 @@ impl Engine {
             ks, sys, sessions, ..
         } = self.state();
         for sid in sys.overdue.take_cut_off() {
-            let Some(session) = sessions.get_mut(sid) else {
-                continue;
-            };
-            let text = commands::description(session, sys);
-            tracing::warn!("Client {text} closed for overcoming of output buffer limits.");
-            admit::part(ks, sys, session, sid);
-            session.outbox = ReplyBuf::new(session.proto);
-            sessions.recount(sid);
+            if let Some(session) = sessions.get(sid) {
+                let text = commands::description(session, sys);
+                tracing::warn!("Client {text} closed for overcoming of output buffer limits.");
+                admit::expel(sys, sessions, ks, sid);
+            }
         }
     }
 
@@ -659,6 +656,30 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_behind_a_late_command_that_waits_is_given_back() {
+        let (mut e, c, _) = engine();
+        let other = e.connect(Peer::default());
+        let served = Arc::new(std::sync::Mutex::new(None));
+        let answer = Arc::clone(&served);
+        e.gate.shut();
+        let command = |line: &str| line.split(' ').map(|w| w.as_bytes().to_vec()).collect();
+        let requests: Vec<_> = ["PING", "BLPOP l 0", "GET k", "GET l"].map(command).into();
+        let behind = requests[2..].to_vec();
+        let posted = e.gate.post(BusyRequest::Run {
+            sid: other,
+            requests,
+            done: Box::new(move |served| *answer.lock().unwrap() = Some(served)),
+        });
+        assert!(posted.is_ok());
+        e.was_busy = true;
+        run(&mut e, c, "SET k v");
+        let served = served.lock().unwrap().take().unwrap();
+        assert_eq!(served.bytes, b"+PONG\r\n");
+        assert!(served.blocked && !served.closing);
+        assert_eq!(served.unserved, behind);
+    }
+
+    #[test]
     fn protected_mode_keeps_strangers_out() {
         let (mut e, here, _) = engine();
         let stranger = Peer::default;
@@ -696,5 +717,35 @@ mod tests {
             String::from_utf8_lossy(&log),
             "*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n"
         );
+    }
+
+    #[cfg(feature = "lua")]
+    #[test]
+    fn functions_that_keep_too_much_are_loaded_afresh() {
+        let (mut e, c, _) = engine();
+        e.host = Box::new(crate::script::LuaHost::with_memory_limit(16 << 20));
+        let code = "#!lua name=lib\nlocal kept = {}\n\
+            redis.register_function('keep', function() kept[#kept + 1] = ('x'):rep(1e6) .. #kept return #kept end)\n\
+            redis.register_function('burst', function() local t = {} while true do t[#t + 1] = {} end end)";
+        let call = |e: &mut Engine, args: &[&str]| {
+            let args: Vec<&[u8]> = args.iter().map(|a| a.as_bytes()).collect();
+            let mut reply = ReplyBuf::new(Proto::Resp2);
+            e.execute(c, Args::new(&args), &mut reply);
+            String::from_utf8_lossy(reply.as_slice()).into_owned()
+        };
+        assert_eq!(call(&mut e, &["FUNCTION", "LOAD", code]), "$3\r\nlib\r\n");
+        let kept: Vec<String> = (0..30)
+            .map(|_| call(&mut e, &["FCALL", "keep", "0"]))
+            .collect();
+        let afresh = kept.iter().filter(|reply| *reply == ":1\r\n").count();
+        assert!((2..6).contains(&afresh), "{kept:?}");
+        assert!(kept.iter().all(|reply| reply.starts_with(':')), "{kept:?}");
+        for _ in 0..3 {
+            let burst = call(&mut e, &["FCALL", "burst", "0"]);
+            assert!(burst.starts_with("-ERR not enough memory"), "{burst}");
+            assert!(call(&mut e, &["FCALL", "keep", "0"]).starts_with(':'));
+        }
+        assert_eq!(call(&mut e, &["FUNCTION", "FLUSH"]), "+OK\r\n");
+        assert_eq!(e.state().sys.libraries.interpreter, 0);
     }
 }

@@ -229,6 +229,7 @@ fn a_hostile_library_is_an_error_and_changes_nothing() {
         "while true do end",
         "local s = 'x' while true do s = s .. s end",
         "local s = ('x'):rep(1e9)",
+        "redis.register_function{function_name = 'g', callback = function() end, flags = {('x'):rep(1e9)}}",
         "local t = {} while true do t[#t + 1] = {} end",
         "local function f() return 1 + f() end f()",
         "local function f(s) return s:gsub('.', f) end f('a')",
@@ -236,7 +237,6 @@ fn a_hostile_library_is_an_error_and_changes_nothing() {
         "local i = 0 while true do i = i + 1 redis.register_function('f' .. i, function() end) end",
         "local d, i = ('x'):rep(1e7), 0 while true do i = i + 1 redis.register_function{function_name = 'f' .. i, \
          callback = function() end, description = d .. i} end",
-        "redis.register_function{function_name = 'g', callback = function() end, flags = ('x'):rep(1e8):gsub('.', 'xx')}",
     ] {
         let began = Instant::now();
         let reply = node.load(&format!("#!lua name=lib\n{body}"));

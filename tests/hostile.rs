@@ -200,7 +200,11 @@ fn run(server: &Server, script: &str, patience: Duration) -> Reply {
 
 /// The server is there, serves, and has given back what the script took.
 fn goes_on(server: &mut Server, script: &str) {
-    assert!(server.alive(), "{script}: the server died\n{}", server.log());
+    assert!(
+        server.alive(),
+        "{script}: the server died\n{}",
+        server.log()
+    );
     let mut client: Client = server.client();
     assert_eq!(client.run("PING").text(), "PONG", "{script}");
     let one = client.call(&["EVAL", "return 1", "0"]).unwrap();
@@ -267,10 +271,20 @@ fn others_are_told_that_a_script_runs_and_served_again_after_it() {
         assert!(Instant::now() < until, "the script never became busy");
     }
     let mut late = server.client();
-    assert!(late.run("GET k").text().starts_with("BUSY Redis is busy running a script."));
+    assert!(
+        late.run("GET k")
+            .text()
+            .starts_with("BUSY Redis is busy running a script.")
+    );
     assert!(late.run("FUNCTION KILL").text().starts_with("BUSY"));
     assert_eq!(late.run("SCRIPT KILL").text(), "OK");
-    assert!(client.reply().unwrap().text().starts_with("ERR Script killed"));
+    assert!(
+        client
+            .reply()
+            .unwrap()
+            .text()
+            .starts_with("ERR Script killed")
+    );
     assert_eq!(other.run("PING").text(), "PONG");
     assert_eq!(late.run("PING").text(), "PONG");
 }

@@ -24,7 +24,9 @@ use redkeep::persist::{Disk, Files};
 use redkeep::resp::{Proto, ReplyBuf};
 use redkeep::service::config::{Invocation, Settings, SystemFiles, invocation};
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -362,4 +364,102 @@ fn a_save_holds_the_moment_at_which_it_began_while_writers_go_on() {
     });
     ours.stop();
     ours.join_jobs();
+}
+
+/// Runs `redkeep` with these words and an answer; its exit code, and what it printed.
+fn tool(words: &[&str], answer: &str) -> (bool, String) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_redkeep"))
+        .args(words)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(answer.as_bytes())
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    (
+        output.status.success(),
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+    )
+}
+
+#[test]
+fn files_are_checked_by_the_program() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let mut servers = vec![Server::redkeep(&[])];
+    servers.extend(Server::redis(&[]));
+    for server in servers {
+        let mut c = server.client();
+        c.run("SET key value");
+        c.run("SET gone soon PX 1");
+        c.run("RPUSH list a b c");
+        c.run("SAVE");
+        let file = server.dir.path().join("dump.rdb");
+        let (sound, text) = tool(&["check-rdb", file.to_str().unwrap()], "");
+        assert!(
+            sound && text.contains("RDB looks OK") && text.contains("AUX FIELD redis-ver"),
+            "{text}"
+        );
+        let mut bytes = fs::read(&file).unwrap();
+        let at = bytes.windows(5).position(|w| w == b"value").unwrap();
+        bytes[at] ^= 1;
+        fs::write(path("bad.rdb"), &bytes).unwrap();
+        let (sound, text) = tool(&["check-rdb", &path("bad.rdb")], "");
+        assert!(
+            !sound && text.contains("RDB ERROR DETECTED") && text.contains("wrong checksum"),
+            "{text}"
+        );
+        bytes.truncate(at);
+        fs::write(path("bad.rdb"), &bytes).unwrap();
+        let (sound, text) = tool(&["check-rdb", &path("bad.rdb")], "");
+        assert!(!sound && text.contains("integrity check failed"), "{text}");
+    }
+    let set = "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n";
+    let whole = format!("#TS:100\r\n{set}#TS:200\r\n{set}");
+    fs::write(path("a.aof"), &whole).unwrap();
+    assert!(tool(&["check-aof", &path("a.aof")], "").0);
+    for (behind, kept) in [
+        ("*3\r\n$3\r\nSE", whole.len()),
+        ("*1\r\n$5\r\nMULTI\r\n", whole.len()),
+    ] {
+        fs::write(path("a.aof"), format!("{whole}{behind}")).unwrap();
+        let (sound, text) = tool(&["check-aof", &path("a.aof")], "");
+        assert!(
+            !sound && text.contains(&format!("ok_up_to={kept}")),
+            "{text}"
+        );
+        let (sound, text) = tool(&["check-aof", "--fix", &path("a.aof")], "n\n");
+        assert!(!sound && text.contains("Aborting"), "{text}");
+        let (sound, text) = tool(&["check-aof", "--fix", &path("a.aof")], "y\n");
+        assert!(sound && text.contains("Successfully truncated"), "{text}");
+        assert_eq!(fs::read(path("a.aof")).unwrap(), whole.as_bytes());
+    }
+    let (sound, text) = tool(
+        &[
+            "check-aof",
+            "--truncate-to-timestamp",
+            "150",
+            &path("a.aof"),
+        ],
+        "",
+    );
+    assert!(sound, "{text}");
+    assert_eq!(
+        fs::read(path("a.aof")).unwrap().len(),
+        "#TS:100\r\n".len() + set.len()
+    );
+    fs::write(path("a.manifest"), "file a.aof seq 1 type i\n").unwrap();
+    let (sound, text) = tool(&["check-aof", &path("a.manifest")], "");
+    assert!(
+        sound && text.contains("All AOF files and manifest are valid"),
+        "{text}"
+    );
+    fs::write(path("a.manifest"), "file a.aof seq 1 type x\n").unwrap();
+    assert!(!tool(&["check-aof", &path("a.manifest")], "").0);
+    assert!(!tool(&["check-aof"], "").0);
 }

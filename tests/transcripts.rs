@@ -25,9 +25,9 @@
 //! The notation of replies is that of `common/notation.rs`. In arguments `$c1` stands for the id of client c1, `$ms+50`
 //! and `$s-10` for the Unix time in milliseconds and seconds plus an offset. `{direct}` sections make sense only as they
 //! stand, not through a script or a transaction, `{noscript}` ones not through a script, `{encoding}` ones not where the
-//! limits of the encodings are others; what `{once}` sections did is not all logged, as with Redis (that an entry of the
-//! history was read again counts as a delivery, for one). `{since …}` sections show what redis-server 7.0.15 does not know; they
-//! are written by hand. All others are recorded: `RECORD=1 cargo test --test transcripts` runs them against a real
+//! limits of the encodings are others; in `{expires}` ones keys must go by themselves; what `{once}` sections did is not all
+//! logged, as with Redis (that an entry of the history was read again counts as a delivery, for one). `{since …}` sections
+//! show what redis-server 7.0.15 does not know; they are written by hand. All others are recorded: `RECORD=1 cargo test --test transcripts` runs them against a real
 //! redis-server and writes its replies into the files (where a pattern already matches, the pattern stays).
 #![allow(
     clippy::unwrap_used,
@@ -45,6 +45,7 @@ use common::client::Got;
 use common::node::Node;
 use common::notation::{self, Kind, Pattern};
 use common::{Client, Reply, Server};
+use redkeep::embed::{CallError, Message};
 use redkeep::util::clock::ManualClock;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -139,7 +140,7 @@ fn redkeep_gives_the_same_replies_inside_of_a_process() {
 fn what_a_section_did_can_be_done_again() {
     run_corpus(false, |file| {
         let mut report = String::new();
-        let sections = file.sections.iter().filter(|s| s.goes(Way::Inside));
+        let sections = file.sections.iter().filter(|s| !s.direct);
         for (seed, section) in (0..).zip(sections) {
             let clock = Arc::new(ManualClock::at_ms(now_ms()));
             let mut leader = Node::new(clock.clone(), seed);
@@ -265,6 +266,7 @@ struct Section {
     direct: bool,
     noscript: bool,
     encoding: bool,
+    expires: bool,
     once: bool,
     since: Option<String>,
     steps: Vec<Step>,
@@ -304,9 +306,25 @@ impl Section {
         match way {
             Way::Plain => true,
             Way::Script => !self.direct && !self.noscript,
-            Way::Multi | Way::Inside => !self.direct,
+            Way::Multi => !self.direct,
+            Way::Inside => !self.direct || self.listens(),
             Way::Tight => !self.encoding && !self.steps.iter().any(Step::shows_storage),
         }
+    }
+}
+
+impl Section {
+    /// Whether what its clients get without asking is all that keeps it from other ways than the plain one.
+    fn listens(&self) -> bool {
+        let can_be_called = |step: &Step| match &step.act {
+            Act::Raw(_) => false,
+            Act::Command(args) => {
+                !step.expect.contains(&Expect::Waiting)
+                    && !args.iter().any(|a| a.starts_with(b"$c"))
+            }
+            Act::Receive | Act::Sleep(_) => true,
+        };
+        self.steps.iter().any(Step::subscribes) && self.steps.iter().all(can_be_called)
     }
 }
 
@@ -424,6 +442,7 @@ impl Section {
             direct: marks.contains("direct"),
             noscript: marks.contains("noscript"),
             encoding: marks.contains("encoding"),
+            expires: marks.contains("expires"),
             once: marks.contains("once"),
             since: marks
                 .split_once("since ")
@@ -471,6 +490,11 @@ impl Step {
         names.iter().any(|n| name.as_deref() == Some(n.as_bytes()))
     }
 
+    /// Whether it makes what follows another conversation: with a subscriber.
+    fn subscribes(&self) -> bool {
+        self.is(&["SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE"])
+    }
+
     /// Whether the reply tells how a value is stored.
     fn shows_storage(&self) -> bool {
         self.is(&["DUMP", "DEBUG", "PFDEBUG", "MEMORY", "XINFO"])
@@ -492,7 +516,9 @@ impl Step {
         };
         match &self.act {
             Act::Raw(_) | Act::Receive => true,
-            Act::Command(args) => resp3(args) || self.expect.contains(&Expect::Waiting),
+            Act::Command(args) => {
+                resp3(args) || self.subscribes() || self.expect.contains(&Expect::Waiting)
+            }
             Act::Sleep(_) => false,
         }
     }
@@ -595,8 +621,9 @@ fn run_corpus(old: bool, run: impl Fn(&File) -> String + Sync) {
 
 type Fixes = Vec<(std::ops::Range<usize>, String)>;
 
-/// What makes a server empty.
-const RESET: [&str; 4] = [
+/// What makes a server as good as new.
+const RESET: [&str; 5] = [
+    "CLIENT UNPAUSE",
     "FLUSHALL",
     "SCRIPT FLUSH",
     "FUNCTION FLUSH",
@@ -728,24 +755,19 @@ fn replay_inside(server: &redkeep::Server, section: &Section) -> String {
         admin.call(line.split(' ')).unwrap();
     }
     for step in &section.steps {
-        let args = match &step.act {
-            Act::Command(args) => args
-                .iter()
-                .map(|a| with_times(a).unwrap_or_else(|| a.clone())),
-            Act::Sleep(ms) => {
-                std::thread::sleep(Duration::from_millis(*ms));
-                continue;
-            }
-            Act::Raw(_) | Act::Receive => unreachable!("such sections are direct"),
-        };
+        if let Act::Sleep(ms) = &step.act {
+            std::thread::sleep(Duration::from_millis(*ms));
+            continue;
+        }
         let client = clients
             .entry(&step.client)
             .or_insert_with(|| server.client().unwrap());
-        let got = client.call(args).map(reply_of);
-        let agrees =
-            matches!(&got, Ok(r) if agrees(&step.expect, &[Got::Reply(r.clone())], Way::Inside));
-        if !agrees {
-            let got = got.map_or_else(|e| e.to_string(), |r| notation::render(&r));
+        let got = play_inside(client, step);
+        if !matches!(&got, Ok(got) if agrees(&step.expect, got, Way::Inside)) {
+            let got = match got {
+                Ok(got) => got.iter().map(show).collect::<Vec<_>>().join("\n"),
+                Err(e) => e.to_string(),
+            };
             _ = writeln!(
                 report,
                 "{} {:?} line {} (Inside)\n  command  {}\n  expected {}\n  got      {got}",
@@ -760,7 +782,51 @@ fn replay_inside(server: &redkeep::Server, section: &Section) -> String {
     report
 }
 
-/// A value of the library as the reply that it is on the wire, in RESP2.
+/// Calls, and fetches what else is expected; or only that.
+fn play_inside(client: &mut redkeep::Client, step: &Step) -> Result<Vec<Got>, CallError> {
+    let mut got = Vec::new();
+    if let Act::Command(args) = &step.act {
+        let filled = args
+            .iter()
+            .map(|a| with_times(a).unwrap_or_else(|| a.clone()));
+        got.push(Got::Reply(reply_of(client.call(filled)?)));
+    }
+    while got.len() < step.expect.len() {
+        match client.next_message(Some(PATIENCE))? {
+            Some(Message::Other(value)) => got.push(Got::Reply(reply_of(value))),
+            Some(message) => got.push(Got::Reply(published(message, &step.expect[got.len()]))),
+            None => break,
+        }
+    }
+    Ok(got)
+}
+
+/// A message as it is on the wire, as an array or a push: whichever is expected.
+fn published(message: Message, expect: &Expect) -> Reply {
+    let Message::Published {
+        pattern,
+        channel,
+        text,
+        shard,
+    } = message
+    else {
+        panic!("{message:?}");
+    };
+    let mut words = match (pattern, shard) {
+        (Some(pattern), _) => vec![b"pmessage".to_vec(), pattern],
+        (None, true) => vec![b"smessage".to_vec()],
+        (None, false) => vec![b"message".to_vec()],
+    };
+    words.extend([channel, text]);
+    let words: Vec<Reply> = words.iter().map(Reply::bulk).collect();
+    let push = Reply::Push(words.clone());
+    match expect {
+        Expect::Reply(pattern) if pattern.matches(&push) => push,
+        _ => Reply::Array(words),
+    }
+}
+
+/// A value of the library as the reply that it is on the wire.
 fn reply_of(value: redkeep::Value) -> Reply {
     use redkeep::Value;
     match value {
@@ -771,7 +837,15 @@ fn reply_of(value: redkeep::Value) -> Reply {
         Value::Int(n) => Reply::Int(n),
         Value::Bulk(b) => Reply::Bulk(b),
         Value::Array(v) => Reply::Array(v.into_iter().map(reply_of).collect()),
-        other => panic!("not of RESP2: {other:?}"),
+        Value::Push(v) => Reply::Push(v.into_iter().map(reply_of).collect()),
+        Value::Map(pairs) => {
+            let pairs = pairs.into_iter();
+            Reply::Map(pairs.map(|(k, v)| (reply_of(k), reply_of(v))).collect())
+        }
+        Value::Verbatim(format, text) => {
+            Reply::Verbatim(String::from_utf8_lossy(&format).into_owned(), text)
+        }
+        other => panic!("not known here: {other:?}"),
     }
 }
 
@@ -851,7 +925,11 @@ fn play(stage: &mut Stage<'_>, step: &Step, way: Way) -> std::io::Result<Vec<Got
         }
         Act::Receive => {
             let (client, _) = stage.client(&step.client)?;
-            receive(client, PATIENCE, step)
+            let patience = match step.expect.as_slice() {
+                [Expect::Waiting] => silence,
+                _ => PATIENCE,
+            };
+            receive(client, patience, step)
         }
     }
 }
@@ -886,11 +964,22 @@ fn agrees(expect: &[Expect], got: &[Got], way: Way) -> bool {
         && expect.iter().zip(got).all(|(e, g)| match (e, g) {
             (Expect::Reply(p), Got::Reply(r)) => match way {
                 Way::Script => through_lua(p).matches(r),
+                Way::Inside => p.matches(r) || p.matches(&with_null(r)),
                 _ => p.matches(r),
             },
             (Expect::Waiting, Got::Nothing) | (Expect::Closed, Got::Closed) => true,
             _ => false,
         })
+}
+
+/// A reply with the null of RESP3, which values do not tell from that of RESP2.
+fn with_null(reply: &Reply) -> Reply {
+    match reply {
+        Reply::NullBulk => Reply::Null,
+        Reply::Array(items) => Reply::Array(items.iter().map(with_null).collect()),
+        Reply::Push(items) => Reply::Push(items.iter().map(with_null).collect()),
+        other => other.clone(),
+    }
 }
 
 fn agrees_in_any_order(expect: &[Expect], got: &[Got]) -> bool {

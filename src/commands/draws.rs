@@ -1,7 +1,7 @@
 //! What HRANDFIELD and ZRANDMEMBER are asked to do.
 
 use crate::exec::args::is;
-use crate::exec::{Args, CmdError};
+use crate::exec::{Args, CmdError, Ctx};
 
 /// So many draws at most are answered: the reply would hold each of them.
 const MOST: usize = 1 << 24;
@@ -43,9 +43,18 @@ impl Draws {
             repeated: number < 0,
             with,
         };
-        if draws.repeated && draws.count > MOST {
-            return Err(OUT_OF_RANGE);
-        }
         Ok(Some(draws))
+    }
+
+    /// Whether these are more than are answered.
+    pub(super) fn are_too_many(&self) -> bool {
+        self.repeated && self.count > MOST
+    }
+
+    /// Refuses to answer so many.
+    pub(super) fn refuse(&self, cx: &mut Ctx<'_>) -> CmdError {
+        const LEAST: usize = b"$0\r\n\r\n".len();
+        cx.refuse_reply(self.count.saturating_mul(LEAST));
+        OUT_OF_RANGE
     }
 }

@@ -21,5 +21,8 @@ fn monitor(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
     if cx.sys.monitors.insert(cx.sid) {
         cx.reply.ok();
     }
+    if let Some(session) = cx.session() {
+        session.monitors = true;
+    }
     Ok(Flow::Done)
 }

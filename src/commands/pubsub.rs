@@ -4,7 +4,7 @@ use crate::ds::bytes::SmallBytes;
 use crate::exec::notify;
 use crate::exec::pubsub::{self, Kind};
 use crate::exec::session::ReplyMode;
-use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, Handler};
+use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, Handler, Origin};
 use crate::spec::{Group, KeySpec, Propagate, flag};
 use crate::util::glob;
 
@@ -155,6 +155,10 @@ fn psubscribe(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 }
 
 fn ssubscribe(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    if cx.origin == Origin::Exec {
+        let text = "ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client";
+        return Err(CmdError::fixed(text));
+    }
     begin(cx, args, Kind::Shard)
 }
 

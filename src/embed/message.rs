@@ -10,6 +10,8 @@ pub enum Message {
     Published {
         /// The pattern that the channel matches, where the client is subscribed to that.
         pattern: Option<Vec<u8>>,
+        /// Whether it is a channel of a shard (SSUBSCRIBE).
+        shard: bool,
         /// The channel.
         channel: Vec<u8>,
         /// What was published.
@@ -21,16 +23,18 @@ pub enum Message {
 }
 
 impl From<Value> for Message {
-    fn from(value: Value) -> Self {
-        let (Value::Push(mut words) | Value::Array(mut words)) = value else {
-            return Self::Other(value);
+    fn from(mut value: Value) -> Self {
+        let words: &mut [Value] = match &mut value {
+            Value::Push(words) | Value::Array(words) => words,
+            _ => &mut [],
         };
-        match &mut words[..] {
+        match words {
             [Value::Bulk(kind), Value::Bulk(channel), Value::Bulk(text)]
                 if kind == b"message" || kind == b"smessage" =>
             {
                 Self::Published {
                     pattern: None,
+                    shard: kind == b"smessage",
                     channel: std::mem::take(channel),
                     text: std::mem::take(text),
                 }
@@ -42,10 +46,11 @@ impl From<Value> for Message {
                 Value::Bulk(text),
             ] if kind == b"pmessage" => Self::Published {
                 pattern: Some(std::mem::take(pattern)),
+                shard: false,
                 channel: std::mem::take(channel),
                 text: std::mem::take(text),
             },
-            _ => Self::Other(Value::Push(words)),
+            _ => Self::Other(value),
         }
     }
 }
@@ -56,10 +61,10 @@ pub(super) fn is_push(value: &Value) -> bool {
         Value::Push(_) => true,
         Value::Array(words) => {
             let kind = words.first().and_then(Value::as_bytes);
-            match (kind, words.len()) {
-                (Some(b"message" | b"smessage"), 3) | (Some(b"pmessage"), 4) => true,
-                _ => false,
-            }
+            matches!(
+                (kind, words.len()),
+                (Some(b"message" | b"smessage"), 3) | (Some(b"pmessage"), 4)
+            )
         }
         _ => false,
     }

@@ -15,11 +15,12 @@ use std::time::Duration;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use super::jobs;
-use crate::engine::Engine;
+use crate::engine::{Engine, Outcome};
 use crate::exec::busy::{BusyGate, BusyRequest};
 use crate::exec::host::Alone;
 use crate::exec::output::{Unsent, UnsentTotal};
 use crate::exec::{Action, HostBox, SessionId};
+use crate::resp::ReplyBuf;
 
 /// How long to wait for the lock before looking whether a script is busy.
 const PATIENCE: Duration = Duration::from_millis(5);
@@ -91,6 +92,18 @@ struct Inner {
     jobs: Mutex<Vec<JoinHandle<()>>>,
 }
 
+impl Inner {
+    /// Wakes clients that have output, or are to end.
+    fn wake(&self, actions: &[Action]) {
+        let wakers = self.wakers.read();
+        let woken = actions.iter().filter_map(|action| match action {
+            Action::Wake(sid) | Action::Close(sid) => wakers.get(sid.0)?.as_ref(),
+            _ => None,
+        });
+        woken.for_each(|waker| waker.wake());
+    }
+}
+
 /// The engine, held.
 pub struct Held<'a> {
     node: &'a Node,
@@ -108,19 +121,24 @@ impl Node {
     pub fn new(mut engine: Engine) -> Self {
         let gate = engine.gate();
         let unsent = engine.state().sessions.unsent().clone();
-        Self {
-            inner: Arc::new(Inner {
-                engine: Mutex::new(engine),
-                unsent,
-                gate,
-                wakers: RwLock::default(),
-                driver_waits_for: AtomicI64::new(i64::MIN),
-                stopped: AtomicBool::new(false),
-                failed: AtomicBool::new(false),
-                listener: RwLock::default(),
-                jobs: Mutex::default(),
-            }),
-        }
+        let inner = Arc::new(Inner {
+            engine: Mutex::new(engine),
+            unsent,
+            gate,
+            wakers: RwLock::default(),
+            driver_waits_for: AtomicI64::new(i64::MIN),
+            stopped: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
+            listener: RwLock::default(),
+            jobs: Mutex::default(),
+        });
+        let weak = Arc::downgrade(&inner);
+        inner.gate.on_wake(move |actions| {
+            if let Some(inner) = weak.upgrade() {
+                inner.wake(actions);
+            }
+        });
+        Self { inner }
     }
 
     /// Sets what is told of events. Called without the lock.
@@ -144,18 +162,33 @@ impl Node {
     /// When a script is busy, or the server has stopped.
     #[inline]
     pub fn lock(&self) -> Result<Held<'_>, LockError> {
-        let mut engine = match self.inner.engine.try_lock() {
+        let mut engine = self.lock_as_it_is()?;
+        engine.refresh_time();
+        Ok(Held {
+            node: self,
+            engine: Some(engine),
+        })
+    }
+
+    /// Moves what waits for a client to `out`; returns the outcome that its connection must act on. Nothing follows from
+    /// that, so this is cheaper than to hold the engine.
+    ///
+    /// # Errors
+    /// As [`lock`](Self::lock).
+    pub fn take_output(&self, sid: SessionId, out: &mut ReplyBuf) -> Result<Outcome, LockError> {
+        Ok(self.lock_as_it_is()?.take_output(sid, out))
+    }
+
+    #[inline]
+    fn lock_as_it_is(&self) -> Result<MutexGuard<'_, Engine>, LockError> {
+        let engine = match self.inner.engine.try_lock() {
             Some(engine) => engine,
             None => self.lock_slowly()?,
         };
         if self.inner.stopped.load(Ordering::Relaxed) {
             return Err(LockError::Stopped);
         }
-        engine.refresh_time();
-        Ok(Held {
-            node: self,
-            engine: Some(engine),
-        })
+        Ok(engine)
     }
 
     #[cold]
@@ -297,13 +330,7 @@ impl Node {
 
     #[cold]
     fn act(&self, actions: Vec<Action>) {
-        let wakers = self.inner.wakers.read();
-        let woken = actions.iter().filter_map(|action| match action {
-            Action::Wake(sid) | Action::Close(sid) => wakers.get(sid.0)?.as_ref(),
-            _ => None,
-        });
-        woken.for_each(|waker| waker.wake());
-        drop(wakers);
+        self.inner.wake(&actions);
         for action in actions {
             match action {
                 Action::Wake(_) | Action::Close(_) => {}

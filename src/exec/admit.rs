@@ -3,6 +3,7 @@
 use super::session::{Peer, Session, SessionId, Sessions};
 use super::{Action, State, System};
 use crate::keyspace::Keyspace;
+use crate::resp::ReplyBuf;
 
 /// Why a client is not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -56,16 +57,17 @@ pub(crate) fn expel(sys: &mut System, sessions: &mut Sessions, ks: &Keyspace, si
         part(ks, sys, session, sid);
         session.closing = true;
         session.cut_off = true;
-        session.outbox.clear();
+        session.outbox = ReplyBuf::new(session.proto);
         sessions.recount(sid);
         sys.actions.push(Action::Close(sid));
     }
 }
 
 /// Takes a client out of everything that knows it. If it is to go, its session stays until its connection has ended.
-pub(crate) fn part(ks: &Keyspace, sys: &mut System, session: &mut Session, sid: SessionId) {
+fn part(ks: &Keyspace, sys: &mut System, session: &mut Session, sid: SessionId) {
     sys.pubsub.forget(session, sid);
     sys.monitors.remove(&sid);
+    session.monitors = false;
     sys.tracking.leave(session);
     sys.pause.forget(session);
     if let Some(blocked) = session.blocked.take() {

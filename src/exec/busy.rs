@@ -16,7 +16,7 @@ use super::admit::{self, Refusal};
 use super::args::{Args, Argv};
 use super::call::{self, Step};
 use super::session::{Peer, SessionId};
-use super::{CmdError, Origin, RunningScript, State, System, output};
+use super::{Action, CmdError, Origin, RunningScript, State, System, output};
 use crate::resp::ReplyBuf;
 
 /// What a connection wants while a script is busy.
@@ -72,6 +72,7 @@ impl std::fmt::Debug for BusyRequest {
 }
 
 type Hook = Box<dyn Fn() + Send + Sync>;
+type Waker = Box<dyn Fn(&[Action]) + Send + Sync>;
 
 /// Shared by the engine and its connections.
 #[derive(Default)]
@@ -81,6 +82,7 @@ pub struct BusyGate {
     unwanted: AtomicBool,
     inbox: Mutex<Vec<BusyRequest>>,
     on_busy: Mutex<Option<Arc<Hook>>>,
+    on_wake: Mutex<Option<Arc<Waker>>>,
 }
 
 impl std::fmt::Debug for BusyGate {
@@ -96,6 +98,11 @@ impl BusyGate {
     /// its worker thread over, so that other connections can be served.
     pub fn on_busy(&self, hook: impl Fn() + Send + Sync + 'static) {
         *self.on_busy.lock() = Some(Arc::new(Box::new(hook)));
+    }
+
+    /// Sets what wakes clients for whom a busy script has left something: they post a request for it.
+    pub fn on_wake(&self, waker: impl Fn(&[Action]) + Send + Sync + 'static) {
+        *self.on_wake.lock() = Some(Arc::new(Box::new(waker)));
     }
 
     /// Whether a script is past its limit.
@@ -155,6 +162,18 @@ impl BusyGate {
     pub fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Acquire)
     }
+}
+
+/// Wakes the clients for whom there is something, although the unit of work is not over.
+pub fn wake(state: &mut State) {
+    let Some(waker) = state.sys.gate.on_wake.lock().clone() else {
+        return;
+    };
+    let is_wake = |action: &Action| matches!(action, Action::Wake(_) | Action::Close(_));
+    let actions = std::mem::take(&mut state.sys.actions).into_iter();
+    let (wakes, rest) = actions.partition::<Vec<_>, _>(is_wake);
+    state.sys.actions = rest;
+    waker(&wakes);
 }
 
 const BUSY_SCRIPT: CmdError = CmdError::fixed(

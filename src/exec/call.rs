@@ -337,7 +337,7 @@ fn gate(state: &State, sid: SessionId, args: Args<'_>) -> Result<&'static Entry,
     {
         return Err(busy::error(running));
     }
-    if !state.sys.monitors.is_empty() && state.sys.monitors.contains(&sid) {
+    if session.monitors {
         monitor_may(state, sid, row, args)?;
     }
     Ok(row)

@@ -112,7 +112,8 @@ pub(super) fn flags_of(
     if row.flags.has(flag::ENDS_TXN)
         && let Some(multi) = state.sessions.get(sid).and_then(|s| s.multi.as_ref())
     {
-        return row.flags.with(multi.flags);
+        // By itself it does nothing.
+        return row.flags.without(flag::MAY_REPLICATE).with(multi.flags);
     }
     row.flags
 }

@@ -105,6 +105,15 @@ pub enum ScriptCall {
     },
     /// FUNCTION RESTORE: argument 2 is a payload of FUNCTION DUMP.
     RestoreLibraries(Policy),
+    /// DEBUG RELOAD: the libraries of a file. That they are loaded is no change.
+    ReloadLibraries {
+        /// As FUNCTION DUMP gives them; empty if there are none.
+        payload: Vec<u8>,
+        /// What becomes of those that are there.
+        policy: Policy,
+        /// The answer if they cannot be loaded.
+        failed: CmdError,
+    },
     /// Libraries are gone: what was compiled of them goes too. The reply is written.
     DropFunctions,
 }
@@ -496,6 +505,17 @@ impl Ctx<'_> {
     pub fn null(&mut self) -> CmdResult {
         self.reply.null();
         Ok(Flow::Done)
+    }
+
+    /// The reply would take so many bytes at least, and is refused. A client that may not have as much output waiting is
+    /// cut off, as it would be by the reply.
+    #[cold]
+    pub fn refuse_reply(&mut self, bytes: usize) {
+        if !matches!(self.origin, Origin::Script { .. })
+            && let Some(session) = self.sessions.get_mut(self.sid)
+        {
+            output::may_wait(self.sys, session, self.sid, bytes);
+        }
     }
 
     /// Answers with one of the HELP texts: a line each for `lines`, framed as Redis frames it.

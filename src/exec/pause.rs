@@ -129,7 +129,7 @@ pub(super) fn holds(state: &State, sid: SessionId, row: &'static Entry, args: Ar
     let Some((scope, _)) = sys.pause.now else {
         return false;
     };
-    if sys.running.is_some() || sys.monitors.contains(&sid) {
+    if sys.running.is_some() || state.sessions.get(sid).is_none_or(|s| s.monitors) {
         return false;
     }
     scope == Scope::All || {

@@ -74,6 +74,8 @@ pub struct Session {
     pub no_touch: bool,
     /// CLIENT NO-EVICT.
     pub no_evict: bool,
+    /// It is shown every command (MONITOR).
+    pub monitors: bool,
     /// When it connected, unix milliseconds.
     pub since: i64,
     /// When it last sent a command, unix milliseconds.
@@ -119,6 +121,7 @@ impl Session {
         self.reply_mode = ReplyMode::On;
         self.no_touch = false;
         self.no_evict = false;
+        self.monitors = false;
         self.multi = None;
     }
 }
@@ -251,6 +254,7 @@ impl Sessions {
             reply_mode: ReplyMode::On,
             no_touch: false,
             no_evict: false,
+            monitors: false,
             since: now,
             seen: now,
             last_cmd: "NULL",

@@ -151,7 +151,7 @@ impl Watchers {
         }
         self.clients += usize::from(session.watch.is_empty());
         let stale = ks.is_stale(db, &key);
-        let existed = stale || ks.peek_in(db, &key).is_some();
+        let existed = stale || ks.is_there(db, &key);
         session.watch.keys.push(Watched {
             db,
             key,
@@ -201,7 +201,7 @@ impl Watchers {
             return;
         };
         let clients: Vec<SessionId> = clients.iter().copied().collect();
-        let gone = !ks.is_stale(db, key) && ks.peek_in(db, key).is_none();
+        let gone = !ks.is_stale(db, key) && !ks.is_there(db, key);
         for sid in clients {
             let Some(session) = sessions.get_mut(sid) else {
                 continue;
@@ -228,7 +228,7 @@ impl Watchers {
             };
             let mut spoilt = false;
             for w in session.watch.keys.iter_mut().filter(|w| w.db == db) {
-                spoilt |= (w.existed && !w.stale) || ks.peek_in(db, &w.key).is_some();
+                spoilt |= (w.existed && !w.stale) || ks.is_there(db, &w.key);
                 // One that is over takes the place of none, or of another that was: that is no change.
                 w.stale = ks.is_stale(db, &w.key);
                 w.existed = w.stale;

@@ -111,13 +111,6 @@ impl ChangeLog {
         }
     }
 
-    /// As [`modified`](Self::modified), but time did it: not a change that the command made.
-    pub(crate) fn lapsed(&mut self, db: usize, key: &[u8]) {
-        if self.interest.any() {
-            self.push(db, key, What::Lapsed);
-        }
-    }
-
     pub(crate) fn event(&mut self, db: usize, key: &[u8], event: Event) {
         if self.notify.intersects(event.class) {
             self.push(db, key, What::Event(event));
@@ -128,8 +121,9 @@ impl ChangeLog {
         self.changes.get_mut().push(Change::new(db, key, what));
     }
 
-    /// As [`lapsed`](Self::lapsed), by a reader.
-    pub(super) fn note_lapsed(&self, db: usize, key: &[u8]) {
+    /// As [`modified`](Self::modified), but time did it, as a reader or an editor found: not a change that the command
+    /// made.
+    pub(super) fn lapsed(&self, db: usize, key: &[u8]) {
         if self.interest.any() {
             self.note(db, key, What::Lapsed);
         }

@@ -30,7 +30,7 @@ impl Keyspace {
         if !self.stale.borrow_mut().insert((index, key.clone())) {
             return;
         }
-        self.log.note_lapsed(index, key);
+        self.log.lapsed(index, key);
         if self.now > record.expire_at {
             self.log.note_event(index, key, Event::EXPIRED);
             return;

@@ -343,6 +343,12 @@ impl Keyspace {
         found.is_some_and(|r| r.is_over(self.now))
     }
 
+    /// Whether a key is there whose time is not over, for those who only watch it.
+    pub fn is_there(&self, db: usize, key: &[u8]) -> bool {
+        let found = self.dbs[db].table.get(key);
+        found.is_some_and(|r| !r.is_over(self.now))
+    }
+
     /// The record of a key, of any type, counted as a read.
     pub fn read_any(&self, key: &[u8]) -> Option<&Record> {
         let record = self.read_meta(key)?;

@@ -1,12 +1,14 @@
 //! What outlives the process: formats and state machines of the files. Threads and the disk itself are elsewhere.
 //!
 //! ```text
+//! aof    the append-only file
 //! disk   what a disk can do, and the one of the operating system
 //! frame  an RDB file in the making: header, databases, checksum
 //! load   an RDB file taken apart as it comes in
 //! write  a file that is there whole or not at all
 //! ```
 
+pub mod aof;
 pub mod disk;
 pub mod frame;
 pub mod load;

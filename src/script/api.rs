@@ -5,8 +5,8 @@ use smallvec::SmallVec;
 
 use super::convert::{self, Answer, Item, Reader};
 use super::fault::{self, Thrown, reply_error};
-use super::{pace, pattern};
 use super::slot::Shared;
+use super::{pace, pattern};
 use crate::resp::Proto;
 use crate::service::info::REDIS_VERSION;
 use crate::util::{digest, num};

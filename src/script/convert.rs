@@ -400,7 +400,11 @@ impl Writer<'_> {
     fn error(&mut self, text: &[u8], counted: &Value, out: &mut ReplyBuf) {
         if !matches!(counted, Value::Boolean(true)) {
             let code = text.split(|&b| b == b' ').next().unwrap_or_default();
-            self.run.state.sys.stats.error(&String::from_utf8_lossy(code));
+            self.run
+                .state
+                .sys
+                .stats
+                .error(&String::from_utf8_lossy(code));
         }
         out.error_bytes(text);
     }

@@ -171,13 +171,22 @@ impl Place {
     }
 }
 
+/// So many levels of the stack are looked at.
+const DEEPEST: usize = 200;
+
 /// The innermost place in a script, from `level` of the stack on. Host functions and the prelude are passed over.
 pub(super) fn place(lua: &Lua, level: usize) -> Option<Place> {
-    const DEEPEST: usize = 200;
     (level..level + DEEPEST)
         .map_while(|level| lua.inspect_stack(level, look))
         .flatten()
         .next()
+}
+
+/// Whether the script left by a tail call, so that its place is not known.
+fn left_by_tail_call(lua: &Lua) -> bool {
+    (1..DEEPEST)
+        .map_while(|level| lua.inspect_stack(level, |frame| frame.source().what == "tail"))
+        .any(|is_tail| is_tail)
 }
 
 fn look(frame: &mlua::debug::Debug<'_>) -> Option<Place> {
@@ -196,6 +205,8 @@ fn look(frame: &mlua::debug::Debug<'_>) -> Option<Place> {
 pub(super) struct Failure {
     text: Vec<u8>,
     place: Option<Place>,
+    /// There is no place, yet it was the script.
+    lost: bool,
     counted: bool,
 }
 
@@ -225,6 +236,7 @@ impl Failure {
             other => (with_code(&plain_text(lua, other)), false),
         };
         Failure {
+            lost: place.is_none() && left_by_tail_call(lua),
             text,
             place,
             counted,
@@ -238,6 +250,8 @@ impl Failure {
         if let Some(place) = self.place {
             table.raw_set("source", place.source)?;
             table.raw_set("line", place.line)?;
+        } else if self.lost {
+            table.raw_set("source", "?")?;
         }
         if self.counted {
             table.raw_set(COUNTED, true)?;
@@ -273,11 +287,11 @@ pub(super) fn failure_reply(raised: &Value, name: Name<'_>) -> CmdError {
         }
         _ => "ERR unknown error".to_owned(),
     };
-    if let (Ok(Value::String(source)), Ok(Value::Integer(line))) =
-        (table.raw_get("source"), table.raw_get("line"))
-    {
-        let source = source.to_string_lossy();
-        text.push_str(&format!(" script: {}, on {source}:{line}.", name.own));
+    if let Ok(Value::String(source)) = table.raw_get("source") {
+        text.push_str(&format!(" script: {}", name.own));
+        if let Ok(Value::Integer(line)) = table.raw_get("line") {
+            text.push_str(&format!(", on {}:{line}.", source.to_string_lossy()));
+        }
     }
     error_reply(text, is_counted(table))
 }
@@ -328,6 +342,8 @@ fn plain_failure(e: &Error, name: Name<'_>) -> CmdError {
     if let Some(place) = place {
         let Place { source, line, .. } = place;
         text.push_str(&format!(" script: {}, on {source}:{line}.", name.own));
+    } else if frames.contains("(...tail calls...)") {
+        text.push_str(&format!(" script: {}", name.own));
     }
     error_reply(text, counted)
 }

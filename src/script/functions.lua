@@ -158,6 +158,13 @@ local function forget(number)
   functions[number], plain[number] = nil, nil
 end
 
+-- Functions that only read keys and arguments get the same tables again and again.
+local reused_keys, reused_args
+
+local function reuse(k, a)
+  reused_keys, reused_args = k, a
+end
+
 -- A call is prepared and run in two steps, since only the second is under the memory limit. What was prepared is let go
 -- of before the function runs.
 local callback, is_plain, keys, args
@@ -187,10 +194,12 @@ local function prepare_few(number, n, a, b, c, d, e, f)
   end
 end
 
+-- No tail call: errors must find the place in the function.
 local function call()
   local k, a = keys, args
   keys, args = nil, nil
-  return callback(k, a)
+  local value = callback(k, a)
+  return value
 end
 
 local function run()
@@ -202,4 +211,9 @@ local function run()
   return xpcall(call, failed)
 end
 
-return env, load, discard, adopt, forget, prepare, prepare_few, run
+local function run_again(number)
+  prepare(number, reused_keys, reused_args)
+  return run()
+end
+
+return env, load, discard, adopt, forget, reuse, prepare, prepare_few, run, run_again

@@ -4,12 +4,13 @@
 //! beside the real one, its callbacks waiting in the interpreter without numbers; only what joins the real one gets
 //! numbers there. So whatever fails leaves everything as it was.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use mlua::chunk::ChunkMode;
 use mlua::{BString, Lua, LuaString, Table};
 
+use super::callbacks;
 use super::convert;
 use super::fault::{self, Name, Thrown};
 use super::host::{broken, perform};
@@ -128,31 +129,31 @@ impl Functions {
     }
 
     /// The interpreter with everything in it that the registry has.
-    fn world(&mut self, state: &mut State) -> Result<&World, CmdError> {
+    fn world(&mut self, state: &mut State) -> Result<&mut World, CmdError> {
         self.forget_dropped(state)?;
         if self.world.is_none() {
             self.start(state)?;
         }
         self.world
-            .as_ref()
+            .as_mut()
             .ok_or(CmdError::fixed("ERR no interpreter"))
     }
 
     fn start(&mut self, state: &mut State) -> Result<(), CmdError> {
         let seed = state.sys.rng.next_u64();
-        let world = World::new(&self.shared, seed, self.limit).map_err(|e| broken(&e))?;
+        let mut world = World::new(&self.shared, seed, self.limit).map_err(|e| broken(&e))?;
         let libraries = &state.sys.libraries;
         for (name, library) in libraries.iter() {
             let until = Instant::now() + RESTORE_TIME;
             let loaded = shebang::library(&library.code)
                 .and_then(|head| world.load(&self.shared, &head, until))
                 .and_then(|functions| {
-                    let is_plain = Traits::of(&library.code).is_plain;
+                    let traits = CallTraits::of(&library.code);
                     for (at, function) in functions.iter().enumerate() {
                         if let Some((id, _)) = libraries.find(function.name.as_bytes())
                             && library.functions.contains(&id)
                         {
-                            world.adopt(at, id, is_plain).map_err(|e| broken(&e))?;
+                            world.adopt(at, id, traits).map_err(|e| broken(&e))?;
                         }
                     }
                     Ok(())
@@ -233,6 +234,25 @@ impl Functions {
         loaded
     }
 
+    /// DEBUG RELOAD: the same with what a file had, and no change of the data.
+    pub(super) fn reload(
+        &mut self,
+        state: &mut State,
+        bytes: &[u8],
+        policy: Policy,
+    ) -> Result<(), CmdError> {
+        let dirty = state.ks.log.dirty;
+        let loaded = if bytes.is_empty() {
+            let joined = self.join(state, Libraries::default(), policy);
+            self.settle(state);
+            joined
+        } else {
+            self.restore(state, bytes, policy)
+        };
+        state.ks.log.dirty = dirty;
+        loaded
+    }
+
     fn load_all(
         &mut self,
         state: &mut State,
@@ -273,23 +293,20 @@ impl Functions {
         beside: Libraries,
         policy: Policy,
     ) -> Result<(), CmdError> {
-        let plain: Vec<(Vec<FunctionId>, bool)> = beside
-            .iter()
-            .map(|(_, l)| (l.functions.clone(), Traits::of(&l.code).is_plain))
-            .collect();
+        let mut traits = HashMap::new();
+        for (_, library) in beside.iter() {
+            let same = CallTraits::of(&library.code);
+            traits.extend(library.functions.iter().map(|&id| (id, same)));
+        }
         let renumbered = state.sys.libraries.join(beside, policy)?;
         state.ks.mark_dirty(1);
         if renumbered.is_empty() {
             return self.forget_dropped(state);
         }
-        let plain: HashSet<FunctionId> = plain
-            .into_iter()
-            .filter(|(_, is_plain)| *is_plain)
-            .flat_map(|(ids, _)| ids)
-            .collect();
         let world = self.world(state)?;
         for (was, now) in renumbered {
-            let adopted = world.adopt(was.index(), now, plain.contains(&was));
+            let traits = traits.get(&was).copied().unwrap_or_default();
+            let adopted = world.adopt(was.index(), now, traits);
             adopted.map_err(|e| broken(&e))?;
         }
         Ok(())
@@ -328,18 +345,20 @@ impl Functions {
             let text = "ERR Can not execute a script with write flag using *_ro command.";
             return (state, Err(CmdError::fixed(text)));
         }
-        let name = function.name.clone();
-        let name = Name {
-            chunk: CHUNK,
-            own: &name,
-            line: None,
-        };
         let read_only = fcall.read_only || flags.has(ScriptFlags::NO_WRITES);
         let allow_oom = flags.has(ScriptFlags::ALLOW_OOM);
         let words = std::mem::take(&mut self.shared.lock().command).holding(args);
         let run = Run::new(state, origin, read_only, allow_oom).of_function(fcall.id, words);
         let work = || world.call(fcall);
-        let (mut state, result) = perform(&self.shared, run, name, &world.vm, work, reply);
+        let (mut state, ended) = perform(&self.shared, run, &world.vm, work, reply);
+        let result = ended.map_err(|failed| {
+            let function = state.sys.libraries.function(fcall.id);
+            failed.into_reply(Name {
+                chunk: CHUNK,
+                own: function.map_or("", |f| &f.name),
+                line: None,
+            })
+        });
         self.tidy(&mut state);
         (state, result)
     }
@@ -387,6 +406,27 @@ struct World {
     prepare: mlua::Function,
     prepare_few: mlua::Function,
     run: mlua::Function,
+    run_again: mlua::Function,
+    /// By number: whether a function leaves keys and arguments as they are.
+    leave_arguments: Vec<bool>,
+}
+
+/// What was seen in the code of a library that lets its functions run faster.
+#[derive(Debug, Clone, Copy, Default)]
+struct CallTraits {
+    is_plain: bool,
+    leave_arguments: bool,
+}
+
+impl CallTraits {
+    fn of(code: &[u8]) -> CallTraits {
+        // The first line is no code.
+        let code = shebang::library(code).map_or(code, |head| head.code);
+        CallTraits {
+            is_plain: Traits::of(code).is_plain,
+            leave_arguments: callbacks::leave_arguments(code),
+        }
+    }
 }
 
 /// So many arguments are handed over one by one.
@@ -394,6 +434,8 @@ const FEW: usize = 6;
 
 type Made = (
     Table,
+    mlua::Function,
+    mlua::Function,
     mlua::Function,
     mlua::Function,
     mlua::Function,
@@ -418,7 +460,8 @@ impl World {
             let made: Made = extend.call((host, globals, define(lua, shared)?, fail, bits))?;
             Ok((made.0.clone(), made))
         })?;
-        let (_, load, discard, adopt, forget, prepare, prepare_few, run) = made;
+        let (_, load, discard, adopt, forget, reuse, prepare, prepare_few, run, run_again) = made;
+        reuse.call::<()>(vm.reused())?;
         Ok(World {
             vm,
             load,
@@ -428,6 +471,8 @@ impl World {
             prepare,
             prepare_few,
             run,
+            run_again,
+            leave_arguments: Vec::new(),
         })
     }
 
@@ -465,20 +510,38 @@ impl World {
     }
 
     /// Gives a waiting callback its number.
-    fn adopt(&self, at: usize, id: FunctionId, is_plain: bool) -> mlua::Result<()> {
-        self.adopt.call((at + 1, id.index(), is_plain))
+    fn adopt(&mut self, at: usize, id: FunctionId, traits: CallTraits) -> mlua::Result<()> {
+        let number = id.index();
+        if self.leave_arguments.len() <= number {
+            self.leave_arguments.resize(number + 1, false);
+        }
+        if let Some(place) = self.leave_arguments.get_mut(number) {
+            *place = traits.leave_arguments;
+        }
+        self.adopt.call((at + 1, number, traits.is_plain))
     }
 
     /// Calls a function: whether it came to its end, and its value or what it raised.
     fn call(&self, fcall: &Fcall<'_>) -> mlua::Result<(bool, mlua::Value)> {
+        match self.start(fcall) {
+            // What raises no tables has no handler; and memory may run out where no handler is.
+            Err(e) => Ok((false, mlua::Value::Error(Box::new(e)))),
+            ended => ended,
+        }
+    }
+
+    fn start(&self, fcall: &Fcall<'_>) -> mlua::Result<(bool, mlua::Value)> {
         let number = fcall.id.index();
         let (keys, args) = (fcall.keys, fcall.args);
+        let leaves = self.leave_arguments.get(number).copied();
+        if leaves.unwrap_or_default() && self.vm.reuse(keys, args)? {
+            return self.vm.limited(|| self.run_again.call(number));
+        }
         if keys.len() + args.len() <= FEW {
             let mut words = keys.iter().chain(args);
             let mut word = || {
-                words
-                    .next()
-                    .map(|word| convert::text(&self.vm.lua, word))
+                let word = words.next();
+                word.map(|word| convert::text(&self.vm.lua, word))
                     .transpose()
             };
             self.prepare_few.call::<()>((
@@ -495,11 +558,7 @@ impl World {
             let (keys, args) = (self.vm.strings(keys)?, self.vm.strings(args)?);
             self.prepare.call::<()>((number, keys, args))?;
         }
-        match self.vm.limited(|| self.run.call(())) {
-            // What raises no tables has no handler; and memory may run out where no handler is.
-            Err(e) => Ok((false, mlua::Value::Error(Box::new(e)))),
-            ended => ended,
-        }
+        self.vm.limited(|| self.run.call(()))
     }
 }
 

@@ -224,13 +224,15 @@ impl LuaHost {
         let given = args.from(3);
         let (keys, argv) = given.split_at(eval.numkeys.min(given.len()));
         let run = Run::new(state, origin, read_only, allow_oom).on_line(script.traits.sole_line);
-        let name = Name {
-            chunk: "user_script",
-            own: &String::from_utf8_lossy(&script.sha),
-            line: script.traits.sole_line,
-        };
         let work = || vm.run(at, script.traits, keys, argv);
-        let (mut state, result) = perform(&self.shared, run, name, vm, work, reply);
+        let (mut state, ended) = perform(&self.shared, run, vm, work, reply);
+        let result = ended.map_err(|failed| {
+            failed.into_reply(Name {
+                chunk: "user_script",
+                own: &String::from_utf8_lossy(&script.sha),
+                line: script.traits.sole_line,
+            })
+        });
         let used = vm.tidy();
         state.sys.scripts.interpreter = used;
         if vm.is_too_much(used) {
@@ -244,11 +246,10 @@ impl LuaHost {
 pub(super) fn perform(
     shared: &Shared,
     run: Run,
-    name: Name<'_>,
     vm: &Vm,
     work: impl FnOnce() -> mlua::Result<(bool, Value)>,
     reply: &mut ReplyBuf,
-) -> (Box<State>, Result<(), CmdError>) {
+) -> (Box<State>, Result<(), Failed>) {
     {
         let mut slot = shared.lock();
         slot.reply.set_proto(Proto::Resp2);
@@ -267,16 +268,38 @@ pub(super) fn perform(
     run.state.fx.mute(false);
     let result = match ended {
         // What is long may still be ended.
-        Ok(Ok((true, value))) => convert::reply(vm, &mut run, &value, script_is_resp3, reply),
-        Ok(Ok((false, raised))) => Err(fault::failure_reply(&raised, name)),
-        Ok(Err(e)) => Err(broken(&e)),
-        Err(_) => Err(CmdError::fixed("ERR Internal error in a script")),
+        Ok(Ok((true, value))) => {
+            convert::reply(vm, &mut run, &value, script_is_resp3, reply).map_err(Failed::Answered)
+        }
+        Ok(Ok((false, raised))) => Err(Failed::Raised(raised)),
+        Ok(Err(e)) => Err(Failed::Answered(broken(&e))),
+        Err(_) => Err(Failed::Answered(CmdError::fixed(
+            "ERR Internal error in a script",
+        ))),
     };
     let (state, room) = run.end();
     if let Some(room) = room {
         shared.lock().command = room;
     }
     (state, result)
+}
+
+/// How a script came to an error reply.
+pub(super) enum Failed {
+    /// It raised this.
+    Raised(Value),
+    /// It returned the error, or something else went wrong.
+    Answered(CmdError),
+}
+
+impl Failed {
+    /// The error reply.
+    pub(super) fn into_reply(self, name: Name<'_>) -> CmdError {
+        match self {
+            Failed::Raised(raised) => fault::failure_reply(&raised, name),
+            Failed::Answered(e) => e,
+        }
+    }
 }
 
 /// What EVAL and its like were asked.
@@ -344,6 +367,18 @@ impl ScriptHost for LuaHost {
             ScriptCall::RestoreLibraries(policy) => {
                 let restored = self.functions.restore(&mut state, args.at(2), policy);
                 (state, restored.map(|()| reply.ok()))
+            }
+            ScriptCall::ReloadLibraries {
+                ref payload,
+                policy,
+                ref failed,
+            } => {
+                let loaded = self.functions.reload(&mut state, payload, policy);
+                let loaded = loaded.map_err(|e| {
+                    tracing::warn!("functions cannot be loaded: {}", e.text());
+                    failed.clone()
+                });
+                (state, loaded.map(|()| reply.ok()))
             }
             ScriptCall::DropFunctions => {
                 let forgotten = self.functions.forget_dropped(&mut state);

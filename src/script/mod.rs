@@ -11,6 +11,7 @@
 //! convert  replies to Lua values and Lua values to replies
 //! watch    looks at clock and memory while a host function works
 //! traits   what can be seen in a script that lets it run faster
+//! callbacks  the same of a library
 //! functions  libraries of functions, and calls of them, in an interpreter of their own
 //! fault    errors that scripts raise and see, and how they read on the wire
 //! pattern  string.find and its like, where Lua's own could run for ever
@@ -22,6 +23,7 @@
 //! references where possible, and the limit is in force only while the script itself runs.
 
 mod api;
+mod callbacks;
 mod convert;
 mod fault;
 mod functions;

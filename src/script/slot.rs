@@ -240,6 +240,9 @@ impl Run {
         for request in self.state.sys.gate.take() {
             busy::serve(&mut self.state, request);
         }
+        if !self.state.sys.actions.is_empty() {
+            busy::wake(&mut self.state);
+        }
         let Some(running) = &self.state.sys.running else {
             return;
         };

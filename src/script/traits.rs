@@ -52,7 +52,7 @@ fn leaves_arguments(tokens: &[Token<'_>]) -> bool {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Token<'a> {
+pub(super) enum Token<'a> {
     /// A name or a keyword.
     Name(&'a [u8]),
     /// A string or a number.
@@ -63,7 +63,7 @@ enum Token<'a> {
     Mark(u8),
 }
 
-fn only_read(tokens: &[Token<'_>], at: usize) -> bool {
+pub(super) fn only_read(tokens: &[Token<'_>], at: usize) -> bool {
     tokens.get(at + 1) == Some(&Token::Mark(b'['))
         || (at > 0 && tokens[at - 1] == Token::Mark(b'#'))
 }
@@ -71,7 +71,7 @@ fn only_read(tokens: &[Token<'_>], at: usize) -> bool {
 /// What stands before a `=` is a list of targets, the name of a field in a constructor, or names declared. None may
 /// end in `]`. Walks back over names, dots and commas: a `]` there ends a target if nothing or a comma or dot follows
 /// it; a name that follows it begins another statement.
-fn assigns_no_index(before: &[Token<'_>]) -> bool {
+pub(super) fn assigns_no_index(before: &[Token<'_>]) -> bool {
     let mut follows = None;
     for &token in before.iter().rev() {
         match token {
@@ -85,7 +85,7 @@ fn assigns_no_index(before: &[Token<'_>]) -> bool {
 }
 
 /// Takes a script apart; nothing if it ends within a string or comment.
-fn tokens(code: &[u8]) -> Option<Vec<Token<'_>>> {
+pub(super) fn tokens(code: &[u8]) -> Option<Vec<Token<'_>>> {
     let mut tokens = Vec::new();
     let mut rest = code;
     while let Some((&first, tail)) = rest.split_first() {

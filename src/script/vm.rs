@@ -11,6 +11,9 @@ use super::slot::{Run, Shared};
 use super::traits::Traits;
 use super::{api, convert, lib, random, watch};
 
+/// Tables of more arguments are not used again: few stay behind.
+const FEW: usize = 16;
+
 /// An interpreter that scripts run in.
 pub(super) struct Vm {
     /// The interpreter. Its global table is the one scripts see.
@@ -158,16 +161,27 @@ impl Vm {
         }
     }
 
+    /// The tables that [`reuse`](Self::reuse) fills.
+    pub(super) fn reused(&self) -> (&Table, &Table) {
+        (&self.keys.table, &self.args.table)
+    }
+
+    /// Fills the tables that are used again, if there are few arguments; returns whether there are.
+    pub(super) fn reuse(&self, keys: &[&[u8]], args: &[&[u8]]) -> Result<bool> {
+        if keys.len() + args.len() > FEW {
+            return Ok(false);
+        }
+        self.keys.fill(&self.lua, keys)?;
+        self.args.fill(&self.lua, args)?;
+        Ok(true)
+    }
+
     fn arguments(&self, reuse: bool, keys: &[&[u8]], args: &[&[u8]]) -> Result<()> {
-        // Few stay behind.
-        const FEW: usize = 16;
-        if !reuse || keys.len() + args.len() > FEW {
+        if !reuse || !self.reuse(keys, args)? {
             self.replaced.set(true);
             self.globals.raw_set("KEYS", self.strings(keys)?)?;
             return self.globals.raw_set("ARGV", self.strings(args)?);
         }
-        self.keys.fill(&self.lua, keys)?;
-        self.args.fill(&self.lua, args)?;
         if self.replaced.replace(false) {
             self.globals.raw_set("KEYS", &self.keys.table)?;
             self.globals.raw_set("ARGV", &self.args.table)?;

@@ -150,4 +150,17 @@ mod tests {
         queue.take_reply(&mut reply, 1);
         assert!(queue.bytes().ends_with(b"xx123"));
     }
+
+    #[test]
+    fn what_is_put_back_comes_first() {
+        let mut queue = Queue::default();
+        queue.extend(b"0123456789");
+        queue.consume(3);
+        queue.put_back(b"ab");
+        assert_eq!(queue.bytes(), b"ab3456789");
+        let mut empty = Queue::default();
+        empty.put_back(b"c");
+        empty.extend(b"d");
+        assert_eq!(empty.bytes(), b"cd");
+    }
 }

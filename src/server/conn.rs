@@ -14,7 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tracing::{debug, warn};
 
 use super::buffers::{Queue, READ, REPLY_PER_HOLD, Worker};
-use super::signal::Signal;
+use super::runtime::is_out_of_turn;
+use super::signal::{News, Signal};
 use crate::embed::{LockError, Node, Posted};
 use crate::engine::Outcome;
 use crate::exec::busy::{BusyRequest, Served};
@@ -111,6 +112,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     /// Serves the client until either side ends the connection.
     pub(super) async fn serve(mut self) {
         poll_fn(|cx| {
+            if is_out_of_turn() {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             let mut worker = Worker::borrow();
             let done = self.poll(cx, &mut worker);
             worker.give_back();
@@ -124,8 +129,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         self.signal.register(cx.waker());
         let mut more = false;
         for _ in 0..BATCHES_PER_POLL {
-            if self.signal.take() {
-                self.collect(&mut worker.reply);
+            if let Some(news) = self.signal.take() {
+                self.collect(news, &mut worker.reply);
                 if self.poll_reply(cx, worker).is_err() {
                     return Poll::Ready(());
                 }
@@ -177,18 +182,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     }
 
     /// Takes what others left for this client, for it to be sent.
-    fn collect(&mut self, out: &mut ReplyBuf) {
+    fn collect(&mut self, news: News, out: &mut ReplyBuf) {
         if self.phase == Phase::Posted {
             match self.signal.served() {
                 Some(served) => self.take_served(&served, out),
                 None if self.node.is_stopped() => self.abandon(),
-                None => {}
+                // The answer is still to come, and brings it.
+                None => return,
             }
-            return;
+            if !news.output {
+                return;
+            }
         }
         let outcome = loop {
-            match self.node.lock() {
-                Ok(mut engine) => break Some(engine.take_output(self.sid, out)),
+            match self.node.take_output(self.sid, out) {
+                Ok(outcome) => break Some(outcome),
                 Err(LockError::Stopped) => break Some(Outcome::Cut),
                 Err(LockError::Busy) => {
                     if let Posted::Yes = self.node.post(ask(self.sid, Vec::new(), &self.signal)) {

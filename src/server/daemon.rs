@@ -19,6 +19,8 @@ use crate::service::config::{Config, Invocation, Loaded, SystemFiles, invocation
 
 const HELP: &str = "\
 Usage: redkeep [FILE] [--NAME VALUE ...] [-]
+       redkeep check-rdb FILE
+       redkeep check-aof [--fix] FILE
        redkeep --version
        redkeep --help
 
@@ -37,6 +39,9 @@ const RESERVED_FILES: u64 = 32;
 
 /// Does what the command line (without the name of the program) asks for.
 pub fn main(argv: &[Vec<u8>]) -> ExitCode {
+    if let Some(code) = super::check::main(argv) {
+        return code;
+    }
     match invocation(argv, &SystemFiles) {
         Ok(Invocation::Run(loaded)) => run(*loaded),
         Ok(Invocation::Help) => say(HELP),

@@ -2,6 +2,7 @@
 
 mod accept;
 mod buffers;
+mod check;
 mod conn;
 pub mod daemon;
 mod handle;

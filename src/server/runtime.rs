@@ -30,6 +30,16 @@ const HAND_OVER: Duration = Duration::from_secs(1);
 thread_local! {
     /// The server whose worker this thread is; 0 for none.
     static WORKER_OF: Cell<u64> = const { Cell::new(0) };
+    /// Whether this thread has just been woken and has not run a connection since.
+    static JUST_WOKEN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the connection at hand should let others go first, for they were ready before it.
+///
+/// Of all that is ready when a thread wakes, the runtime runs the last first and then the rest in order. Once put back it
+/// has its turn behind them, so that requests of several connections are served in the order in which they arrived.
+pub(super) fn is_out_of_turn() -> bool {
+    JUST_WOKEN.replace(false)
 }
 
 /// Why a server ended.
@@ -104,6 +114,7 @@ pub(super) fn build(threads: usize) -> io::Result<(Runtime, RuntimeId)> {
         .worker_threads(threads.max(1))
         .thread_name("redkeep-io")
         .on_thread_start(move || WORKER_OF.set(id.0))
+        .on_thread_unpark(|| JUST_WOKEN.set(true))
         .enable_all()
         .build()?;
     Ok((runtime, id))

@@ -11,6 +11,8 @@ use redkeep::ds::lzf;
 use redkeep::engine::{Engine, Options};
 use redkeep::exec::Args;
 use redkeep::exec::session::{Peer, SessionId};
+use redkeep::persist::aof::Reader;
+use redkeep::persist::{Loaded, Loader};
 use redkeep::resp::{Proto, ReplyBuf};
 use redkeep::service::config::{Allow, Config, Settings};
 use redkeep::types::list::{Builder, End, Limits, List};
@@ -235,6 +237,82 @@ pub fn restore(data: &[u8]) {
             e.run(&words);
         }
     });
+}
+
+/// An RDB file of any bytes, which come in pieces: an error with a place in it, or what it holds. How it is cut into
+/// pieces makes no difference.
+pub fn rdb_file(data: &[u8]) {
+    let data = &data[..data.len().min(64 * 1024)];
+    let Some((&piece, file)) = data.split_first() else {
+        return;
+    };
+    let limits = redkeep::types::dump::Limits {
+        list: redkeep::types::list::Limits {
+            fill: -2,
+            depth: 1,
+            plain_from: 1 << 30,
+        },
+        hash: redkeep::types::hash::Limits {
+            entries: 8,
+            value: 64,
+            seed: redkeep::ds::table::Seed::random(|| 1),
+        },
+        set: redkeep::types::set::Limits {
+            max_intset: 8,
+            max_packed: 8,
+            max_value: 64,
+            seed: redkeep::ds::table::Seed::random(|| 1),
+        },
+        zset: redkeep::types::zset::Limits {
+            entries: 8,
+            value: 64,
+            seed: redkeep::ds::table::Seed::random(|| 1),
+        },
+    };
+    let read = |piece: usize| {
+        let mut loader = Loader::new(false);
+        let mut pieces = file.chunks(piece).chain([&b""[..]]);
+        let mut names = Vec::new();
+        loop {
+            match loader.next(&limits, 1_700_000_000_000) {
+                Ok(None) => loader.feed(pieces.next().unwrap()),
+                Ok(Some(Loaded::End)) => return (names, Ok(loader.position())),
+                Ok(Some(Loaded::Key(key))) => names.push(key.name),
+                Ok(Some(_)) => {}
+                Err(e) => {
+                    assert!(e.offset <= file.len() as u64);
+                    return (names, Err(e));
+                }
+            }
+        }
+    };
+    assert_eq!(read(usize::from(piece) * 16 + 1), read(file.len().max(1)));
+}
+
+/// An append-only file of any bytes, which come in pieces: its entries, and where it is torn or damaged.
+pub fn log(data: &[u8]) {
+    let data = &data[..data.len().min(64 * 1024)];
+    let Some((&piece, file)) = data.split_first() else {
+        return;
+    };
+    let read = |piece: usize| {
+        let mut reader = Reader::new(0);
+        let mut pieces = file.chunks(piece).chain([&b""[..]]);
+        let mut entries = Vec::new();
+        loop {
+            match reader.next_entry() {
+                Ok(Some(entry)) => entries.push(entry),
+                Ok(None) => match pieces.next() {
+                    Some(piece) => reader.feed(piece),
+                    None => return (entries, reader.position(), None),
+                },
+                Err(wrong) => return (entries, reader.position(), Some(wrong)),
+            }
+        }
+    };
+    let (entries, whole, wrong) = read(usize::from(piece) + 1);
+    assert!(whole <= file.len() as u64);
+    assert_eq!((entries, whole, wrong), read(file.len().max(1)));
 }
 
 /// Reads and edits for every type; those of the others are errors.

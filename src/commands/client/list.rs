@@ -2,49 +2,14 @@
 
 use std::fmt::Write;
 
-use crate::exec::args::is;
-use crate::exec::error::shown;
 use crate::exec::output::REPLY_BUFFER;
-use crate::exec::session::{Session, SessionId};
+use crate::exec::session::Session;
 use crate::exec::tracking::Scope;
-use crate::exec::{Args, CmdError, CmdResult, Ctx, Flow, System, pubsub};
+use crate::exec::{Args, CmdResult, Ctx, Flow, System, pubsub};
 use crate::resp::Proto;
-use crate::util::num;
 
+use super::filter::{Filter, For};
 use super::tracking::redirect_id;
-
-/// What TYPE tells apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Normal,
-    Master,
-    Replica,
-    PubSub,
-}
-
-impl Kind {
-    pub(super) fn parse(word: &[u8]) -> Result<Self, CmdError> {
-        match word.to_ascii_lowercase().as_slice() {
-            b"normal" => Ok(Self::Normal),
-            b"master" => Ok(Self::Master),
-            b"slave" | b"replica" => Ok(Self::Replica),
-            b"pubsub" => Ok(Self::PubSub),
-            _ => {
-                let word = shown(word, usize::MAX);
-                Err(CmdError::new(format!("ERR Unknown client type '{word}'")))
-            }
-        }
-    }
-
-    /// What a client is. One that monitors is normal.
-    pub(super) const fn of(session: &Session) -> Self {
-        if session.subscriptions.is_some() {
-            Self::PubSub
-        } else {
-            Self::Normal
-        }
-    }
-}
 
 /// The one user there is.
 pub(super) const USER: &str = "default";
@@ -59,36 +24,12 @@ pub(super) fn info(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 }
 
 pub(super) fn list(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    let mut kind = None;
-    let mut ids = None;
-    match args.from(2) {
-        [] => {}
-        [word, name] if is(word, "TYPE") => kind = Some(Kind::parse(name)?),
-        [word, list @ ..] if is(word, "ID") && !list.is_empty() => ids = Some(list),
-        _ => return Err(CmdError::SYNTAX),
-    }
+    let filter = Filter::parse(args.cursor(2), For::List)?;
     let mut text = String::new();
-    let line = |text: &mut String, sid: SessionId, session: &Session| {
-        let running = (sid == cx.sid).then_some(args);
-        describe(text, session, cx.sys, cx.now, running);
-    };
-    match ids {
-        Some(ids) => {
-            for id in ids {
-                let id = num::parse_i64(id).ok_or(CmdError::fixed("ERR Invalid client ID"))?;
-                let sid = u64::try_from(id).ok().and_then(|id| cx.sessions.by_id(id));
-                if let Some((sid, session)) = sid.and_then(|sid| Some((sid, cx.sessions.get(sid)?)))
-                {
-                    line(&mut text, sid, session);
-                }
-            }
-        }
-        None => {
-            for (sid, session) in cx.sessions.iter() {
-                if kind.is_none_or(|kind| kind == Kind::of(session)) {
-                    line(&mut text, sid, session);
-                }
-            }
+    for sid in filter.select(cx) {
+        if let Some(session) = cx.sessions.get(sid) {
+            let running = (sid == cx.sid).then_some(args);
+            describe(&mut text, session, cx.sys, cx.now, running);
         }
     }
     cx.reply.verbatim("txt", text.as_bytes());
@@ -204,17 +145,19 @@ fn describe(out: &mut String, s: &Session, sys: &System, now: i64, running: Opti
 }
 
 /// The letters of field `flags`, in Redis's order.
-fn flags_of(s: &Session) -> String {
+pub(super) fn flags_of(s: &Session) -> String {
     let tracking = s.tracking.as_deref();
     let flags = [
+        (s.monitors, 'O'),
         (s.subscriptions.is_some(), 'P'),
         (s.multi.is_some(), 'x'),
-        (s.blocked.is_some(), 'b'),
+        (s.waits(), 'b'),
         (tracking.is_some(), 't'),
         (tracking.is_some_and(|t| t.broken), 'R'),
         (tracking.is_some_and(|t| t.scope == Scope::Broadcast), 'B'),
         (s.watch.broken, 'd'),
-        (s.closing, 'A'),
+        (s.closing && !s.cut_off, 'c'),
+        (s.cut_off, 'A'),
         (s.peer.unix, 'U'),
         (s.no_evict, 'e'),
         (s.no_touch, 'T'),

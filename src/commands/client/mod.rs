@@ -1,5 +1,6 @@
 //! CLIENT: who is connected, what they are called, and how to be rid of them.
 
+mod filter;
 mod kill;
 mod list;
 mod pause;
@@ -69,11 +70,17 @@ const SUBCOMMANDS: &[Command] = &[
         .since("2.4.0")
         .flags(&[flag::ADMIN])
         .syntax(
-            "filter=(old-format\"ip:port\"!2.8.12 | new-format=([ID^client-id:int@2.8.12] \
+            "filter=(old-format\"ip:port\"!2.8.12 | new-format=([ID^client-id:int...@2.8.12] \
              | [TYPE^client-type=(normal='normal' | master='master'@3.2.0 | slave='slave' \
              | replica='replica'@5.0.0 | pubsub='pubsub')@2.8.12] | [USER^username] \
              | [ADDR^addr\"ip:port\"] | [LADDR^laddr\"ip:port\"@6.2.0] | [SKIPME^skipme=(YES | NO)] \
-             | [MAXAGE^maxage:int@7.4.0])...)",
+             | [MAXAGE^maxage:int@7.4.0] | [NAME^name] | [IDLE^idle:int] | [FLAGS^flags] | [LIB-NAME^lib-name] \
+             | [LIB-VER^lib-ver] | [DB^db:int] | [IP^ip] | [NOT-ID^not-client-id:int...] \
+             | [NOT-TYPE^not-client-type=(normal='normal' | master='master' | slave='slave' | replica='replica' \
+             | pubsub='pubsub')] | [NOT-USER^not-username] | [NOT-ADDR^not-addr\"ip:port\"] \
+             | [NOT-LADDR^not-laddr\"ip:port\"] | [NOT-NAME^not-name] | [NOT-FLAGS^not-flags] \
+             | [NOT-LIB-NAME^not-lib-name] | [NOT-LIB-VER^not-lib-ver] | [NOT-DB^not-db:int] \
+             | [NOT-IP^not-ip])...)",
         )
         .summary("Close connections.")
         .complexity("O(N), N being the number of connections")
@@ -83,6 +90,8 @@ const SUBCOMMANDS: &[Command] = &[
             ("5.0.0", "TYPE knows `replica`, for what was `slave`."),
             ("6.2.0", "Takes LADDR."),
             ("7.4.0", "Takes MAXAGE."),
+            ("8.1.0", "Takes several ids."),
+            ("9.0.0", "Takes what CLIENT LIST shows, and the opposite of it."),
         ])
         .checked(),
     sub("list", -2, list)
@@ -90,7 +99,13 @@ const SUBCOMMANDS: &[Command] = &[
         .flags(&[flag::ADMIN])
         .syntax(
             "[TYPE^client-type=(normal='normal' | master='master' | replica='replica' | pubsub='pubsub')@5.0.0] \
-             [ID^client-id:int...@6.2.0]",
+             [ID^client-id:int...@6.2.0] [USER^username] [ADDR^addr\"ip:port\"] [LADDR^laddr\"ip:port\"] \
+             [SKIPME^skipme=(YES | NO)] [MAXAGE^maxage:int] [NAME^name] [IDLE^idle:int] [FLAGS^flags] \
+             [LIB-NAME^lib-name] [LIB-VER^lib-ver] [DB^db:int] [IP^ip] [NOT-ID^not-client-id:int...] \
+             [NOT-TYPE^not-client-type=(normal='normal' | master='master' | replica='replica' | pubsub='pubsub')] \
+             [NOT-USER^not-username] [NOT-ADDR^not-addr\"ip:port\"] [NOT-LADDR^not-laddr\"ip:port\"] \
+             [NOT-NAME^not-name] [NOT-FLAGS^not-flags] [NOT-LIB-NAME^not-lib-name] [NOT-LIB-VER^not-lib-ver] \
+             [NOT-DB^not-db:int] [NOT-IP^not-ip]",
         )
         .summary("Describe the connections.")
         .complexity("O(N), N being the number of connections")
@@ -102,6 +117,7 @@ const SUBCOMMANDS: &[Command] = &[
             ("7.0.0", "Fields `resp`, `multi-mem`, `rbs` and `rbp`."),
             ("7.0.3", "Field `ssub`."),
             ("7.2.0", "Fields `lib-name` and `lib-ver`."),
+            ("8.1.0", "Takes the filters of CLIENT KILL."),
         ])
         .tips(&["nondeterministic_output"])
         .checked(),
@@ -287,17 +303,22 @@ fn help(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
         "    One line about this connection.",
         "KILL <ip:port>",
         "    Close the connection from this address.",
-        "KILL <option> <value> [<option> <value> ...]",
+        "KILL <filter> [<filter> ...]",
         "    Close the connections that meet all of these:",
-        "    * ADDR (<ip:port>|<unixsocket>:0), LADDR (<ip:port>|<unixsocket>:0)",
-        "      The client's end, this server's end.",
-        "    * ID <client-id>, USER <username>, TYPE (NORMAL|MASTER|REPLICA|PUBSUB)",
-        "    * MAXAGE <seconds>",
-        "      Connected for at least so long.",
+        "    * ID <client-id> [<client-id> ...], TYPE (NORMAL|MASTER|REPLICA|PUBSUB), USER <username>",
+        "    * ADDR (<ip:port>|<unixsocket>:0), LADDR (<ip:port>|<unixsocket>:0), IP <ip>",
+        "      The client's end, this server's end; the client's address without the port.",
+        "    * NAME <name>, LIB-NAME <name>, LIB-VER <version>, FLAGS <letters>, DB <index>",
+        "      As LIST shows them; of flags at least these.",
+        "    * NOT-ID, NOT-TYPE, NOT-USER, NOT-ADDR, NOT-LADDR, NOT-IP, NOT-NAME, NOT-LIB-NAME, NOT-LIB-VER,",
+        "      NOT-FLAGS, NOT-DB",
+        "      The opposite of each.",
+        "    * MAXAGE <seconds>, IDLE <seconds>",
+        "      Connected, or silent, for at least so long.",
         "    * SKIPME (YES|NO)",
         "      Whether this connection is spared (default: yes).",
-        "LIST [TYPE (NORMAL|MASTER|REPLICA|PUBSUB)] [ID <client-id> ...]",
-        "    One line about each connection.",
+        "LIST [<filter> ...]",
+        "    One line about each connection that meets the filters of KILL (SKIPME is no by default).",
         "NO-EVICT (ON|OFF)",
         "    Whether this connection is excepted from eviction.",
         "NO-TOUCH (ON|OFF)",

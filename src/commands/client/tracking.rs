@@ -1,6 +1,7 @@
 //! CLIENT TRACKING and what belongs to it: clients that keep copies of what they read.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 
 use super::sub;
 use crate::ds::bytes::SmallBytes;
@@ -143,9 +144,9 @@ fn client(cx: &Ctx<'_>, id: i64) -> Result<Redirect, CmdError> {
     Ok(Redirect { sid, id })
 }
 
-/// Prefixes, none of which may be the beginning of another one, nor of one that the client has.
+/// Prefixes, none of which may be the beginning of another one, nor of one that the client has. The first that is, in
+/// the order given, is refused; however many there are, none is compared with all others.
 fn distinct(given: &[&[u8]], before: Option<&Mode>) -> Result<BTreeSet<SmallBytes>, CmdError> {
-    let overlap = |a: &[u8], b: &[u8]| a.starts_with(b) || b.starts_with(a);
     let error = |prefix: &[u8], which: &str, other: &[u8]| {
         let (prefix, other) = (shown(prefix, usize::MAX), shown(other, usize::MAX));
         CmdError::new(format!(
@@ -153,13 +154,14 @@ fn distinct(given: &[&[u8]], before: Option<&Mode>) -> Result<BTreeSet<SmallByte
              overlap."
         ))
     };
-    for (i, prefix) in given.iter().enumerate() {
-        let mut have = before.iter().flat_map(|mode| &mode.prefixes);
-        if let Some(other) = have.find(|other| overlap(prefix, other)) {
+    let overlapping = overlapping(given);
+    for (i, (prefix, overlaps)) in given.iter().zip(overlapping).enumerate() {
+        if let Some(other) = before.and_then(|mode| first_overlap(&mode.prefixes, prefix)) {
             return Err(error(prefix, "an existing", other));
         }
-        let mut others = given.iter().skip(i + 1);
-        if let Some(other) = others.find(|other| overlap(prefix, other)) {
+        // The other one stands behind it: otherwise that would have been refused.
+        let mut others = given.iter().skip(i + 1).filter(|_| overlaps);
+        if let Some(other) = others.find(|o| o.starts_with(prefix) || prefix.starts_with(o)) {
             return Err(error(prefix, "another provided", other));
         }
     }
@@ -167,6 +169,36 @@ fn distinct(given: &[&[u8]], before: Option<&Mode>) -> Result<BTreeSet<SmallByte
         .iter()
         .map(|prefix| SmallBytes::from(*prefix))
         .collect())
+}
+
+/// Which of these are the beginning of another one, or the other way round.
+fn overlapping(given: &[&[u8]]) -> Vec<bool> {
+    let mut sorted: Vec<(usize, &[u8])> = given.iter().copied().enumerate().collect();
+    sorted.sort_by_key(|&(_, prefix)| prefix);
+    let mut found = vec![false; given.len()];
+    // What begins with a prefix follows it without a gap.
+    let mut first: Option<(usize, &[u8])> = None;
+    for (i, prefix) in sorted {
+        match first {
+            Some((begin, shorter)) if prefix.starts_with(shorter) => {
+                found[begin] = true;
+                found[i] = true;
+            }
+            _ => first = Some((i, prefix)),
+        }
+    }
+    found
+}
+
+/// The first of the prefixes that a client has which overlaps with this one. None of them overlap, but for the empty
+/// one, which overlaps with all.
+fn first_overlap<'a>(have: &'a BTreeSet<SmallBytes>, prefix: &[u8]) -> Option<&'a SmallBytes> {
+    let empty = have.first().filter(|p| p.is_empty());
+    let mut below = have.range::<[u8], _>((Bound::Unbounded, Bound::Included(prefix)));
+    let mut above = have.range::<[u8], _>((Bound::Included(prefix), Bound::Unbounded));
+    empty
+        .or_else(|| below.next_back().filter(|p| prefix.starts_with(p)))
+        .or_else(|| above.next().filter(|p| p.starts_with(prefix)))
 }
 
 fn tracking(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
@@ -248,4 +280,60 @@ fn flags(mode: Option<&Mode>) -> Vec<&'static str> {
     ];
     let set = words.iter().filter(|(on, _)| *on);
     set.map(|&(_, word)| word).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// As it is told, one by one: which prefix overlaps with which.
+    fn naive(given: &[&[u8]], have: &BTreeSet<SmallBytes>) -> Option<String> {
+        let overlap = |a: &[u8], b: &[u8]| a.starts_with(b) || b.starts_with(a);
+        for (i, prefix) in given.iter().enumerate() {
+            let existing = have.iter().map(|p| ("an existing", &p[..]));
+            let provided = given[i + 1..].iter().map(|p| ("another provided", *p));
+            for (which, other) in existing.chain(provided) {
+                if overlap(prefix, other) {
+                    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+                    return Some(format!("'{}' {which} '{}'", text(prefix), text(other)));
+                }
+            }
+        }
+        None
+    }
+
+    proptest! {
+        #[test]
+        fn the_first_overlap_is_told(
+            given in prop::collection::vec("[ab]{0,4}", 0..6),
+            have in prop::collection::btree_set("[ab]{1,4}", 0..4),
+            all in any::<bool>(),
+        ) {
+            let mut before = BTreeSet::new();
+            for prefix in &have {
+                if first_overlap(&before, prefix.as_bytes()).is_none() {
+                    before.insert(SmallBytes::from(prefix.as_str()));
+                }
+            }
+            if all {
+                before.insert(SmallBytes::new());
+            }
+            let mode = Mode {
+                scope: Scope::Broadcast,
+                noloop: false,
+                redirect: None,
+                broken: false,
+                caching: None,
+                prefixes: before.clone(),
+            };
+            let given: Vec<&[u8]> = given.iter().map(String::as_bytes).collect();
+            let told = distinct(&given, Some(&mode)).err().map(|e| {
+                let text = e.text().replace("ERR Prefix ", "").replace("overlaps with ", "");
+                text.replace("prefix '", "'").split('.').next().unwrap().to_owned()
+            });
+            prop_assert_eq!(told, naive(&given, &before));
+        }
+    }
 }

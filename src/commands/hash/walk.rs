@@ -76,6 +76,7 @@ fn hrandfield(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
         (None, Some(_)) => cx.reply.array(0),
         (Some(hash), None) => hash.sample(1, cx.now, rng, |entry| put(cx.reply, entry.name)),
         (Some(_), Some(Draws { count: 0, .. })) => cx.reply.array(0),
+        (Some(_), Some(draws)) if draws.are_too_many() => return Err(draws.refuse(cx)),
         (Some(hash), Some(draws)) => {
             let mut left = match draws.repeated {
                 true => draws.count,

@@ -121,12 +121,13 @@ fn clients(cx: &Ctx<'_>, out: &mut Report) {
         "client_recent_max_output_buffer",
         buffers().map(Session::waiting).max().unwrap_or(0),
     );
-    out.field("blocked_clients", cx.sys.waiters.len());
+    let waiting = cx.sys.waiters.len() + cx.sys.pause.len();
+    out.field("blocked_clients", waiting);
     out.field("tracking_clients", cx.sys.tracking.clients());
     out.field("pubsub_clients", cx.sys.pubsub.clients());
-    out.field("watching_clients", 0);
+    out.field("watching_clients", cx.sys.watchers.clients());
     out.field("clients_in_timeout_table", timed.count());
-    out.field("total_watched_keys", 0);
+    out.field("total_watched_keys", cx.sys.watchers.keys());
     out.field("total_blocking_keys", cx.sys.waiters.keys());
     out.field(
         "total_blocking_keys_on_nokey",

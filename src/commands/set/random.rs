@@ -159,6 +159,7 @@ fn srandmember(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     // Nothing but the count bounds a reply that repeats members.
     let most = usize::try_from(cx.sys.cfg.proto_max_bulk_len).unwrap_or(usize::MAX);
     if times > most / LEAST_BULK {
+        cx.refuse_reply(times.saturating_mul(LEAST_BULK));
         return Err(TOO_LONG);
     }
     let start = cx.reply.len();

@@ -88,6 +88,9 @@ fn zrandmember(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
         zset.draw(1, rng, |member, _| put(cx.reply, member));
         return Ok(Flow::Done);
     };
+    if draws.are_too_many() {
+        return Err(draws.refuse(cx));
+    }
     let layout = Layout::of(cx.reply, draws.with);
     if draws.repeated {
         layout.begin(cx.reply, draws.count);

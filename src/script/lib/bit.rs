@@ -33,7 +33,9 @@ fn fold(lua: &Lua, op: fn(i32, i32) -> i32) -> Result<Function> {
     lua.create_function(move |lua, args: MultiValue| {
         let first = operand(lua, &args, 0)?;
         // Of several wrong ones the last is told.
-        (1..args.len()).rev().try_fold(first, |acc, i| Ok(op(acc, operand(lua, &args, i)?)))
+        (1..args.len())
+            .rev()
+            .try_fold(first, |acc, i| Ok(op(acc, operand(lua, &args, i)?)))
     })
 }
 

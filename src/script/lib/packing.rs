@@ -286,10 +286,10 @@ fn fixed<const N: usize>(bytes: &[u8]) -> [u8; N] {
 /// The number that was read last, as the length of what follows; it is no result then.
 fn length(lua: &Lua, values: &mut Vec<Read<'_>>) -> Result<usize> {
     let number = match values.pop() {
-        Some(read) => lua.coerce_number(read.item(lua)?.either(
-            |text| lua.create_string(text).map(Value::String),
-            Ok,
-        )?)?,
+        Some(read) => lua.coerce_number(
+            read.item(lua)?
+                .either(|text| lua.create_string(text).map(Value::String), Ok)?,
+        )?,
         None => None,
     };
     match number {

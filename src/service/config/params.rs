@@ -293,9 +293,10 @@ params! {
         "proto-max-bulk-len" => proto_max_bulk_len: u64 = "512mb", Mem(1 << 20, BYTES);
         /// How much unprocessed input a client may pile up before it is closed.
         "client-query-buffer-limit" => client_query_buffer_limit: u64 = "1gb", Mem(1 << 20, BYTES);
-        /// How much output may wait for a client: class, hard limit, soft limit, seconds above the soft limit.
+        /// How much output may wait for a client before it is cut off: class, hard limit, soft limit, seconds above the
+        /// soft limit. Output of up to 16 KiB does not count.
         "client-output-buffer-limit" => client_output_buffer_limit: BufferLimits =
-            "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60", ClientLimits, multi, later;
+            "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60", ClientLimits, multi;
         /// Keys that are remembered for clients with a cache of their own.
         "tracking-table-max-keys" => tracking_table_max_keys: u64 = "1000000", Int(0, LONG);
         /// Milliseconds after which a script makes other clients get BUSY; 0 or less: never.

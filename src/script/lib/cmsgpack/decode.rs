@@ -127,7 +127,8 @@ impl<'a, 'w> Decoder<'a, 'w> {
 
     /// Reads what has no elements, or the beginning of what has.
     fn next(&mut self) -> Result<Next<'a>> {
-        const MANY: &str = "too many return values at once; use unpack_one or unpack_limit instead.";
+        const MANY: &str =
+            "too many return values at once; use unpack_one or unpack_limit instead.";
         self.watch.step(0, 0)?;
         let [first] = self.take()?;
         if self.slots + 1 > STACK || self.stack.len() >= DEEPEST {
@@ -151,7 +152,7 @@ impl<'a, 'w> Decoder<'a, 'w> {
             0xd0 => number(f64::from(i8::from_be_bytes(self.take()?))),
             0xd1 => number(f64::from(i16::from_be_bytes(self.take()?))),
             0xd2 => number(f64::from(i32::from_be_bytes(self.take()?))),
-            0xd9 | 0xda | 0xdb => {
+            0xd9..=0xdb => {
                 let len = self.length(first - 0xd9)?;
                 self.text(len as usize)
             }
@@ -161,9 +162,7 @@ impl<'a, 'w> Decoder<'a, 'w> {
             }
             0xde | 0xdf => Ok(Next::Map(self.length(first - 0xde + 1)?)),
             0xe0..=0xff => number(f64::from(first.cast_signed())),
-            0xc1 | 0xc4..=0xc9 | 0xd4..=0xd8 => {
-                Err(located(self.lua, "Bad data format in input."))
-            }
+            0xc1 | 0xc4..=0xc9 | 0xd4..=0xd8 => Err(located(self.lua, "Bad data format in input.")),
         }
     }
 
