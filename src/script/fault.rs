@@ -276,8 +276,9 @@ pub(super) struct Name<'a> {
 pub(super) fn failure_reply(raised: &Value, name: Name<'_>) -> CmdError {
     let table = match raised {
         Value::Table(table) => table,
+        Value::Error(e) if is_memory(e) => return unhandled(name, "not enough memory"),
         Value::Error(e) => return plain_failure(e, name),
-        Value::String(text) => return CmdError::new(format!("ERR {}", text.to_string_lossy())),
+        Value::String(text) => return unhandled(name, &text.to_string_lossy()),
         _ => return CmdError::fixed("ERR unknown error"),
     };
     let mut text = match table.raw_get::<Value>("err") {
@@ -293,6 +294,18 @@ pub(super) fn failure_reply(raised: &Value, name: Name<'_>) -> CmdError {
         }
     }
     error_reply(text, is_counted(table))
+}
+
+/// An error that no handler saw.
+fn unhandled(name: Name<'_>, text: &str) -> CmdError {
+    CmdError::new(format!("ERR Error running script {}, {text}", name.own))
+}
+
+fn is_memory(error: &Error) -> bool {
+    match error {
+        Error::CallbackError { cause, .. } | Error::WithContext { cause, .. } => is_memory(cause),
+        error => matches!(error, Error::MemoryError(_)),
+    }
 }
 
 /// The error reply of a script that ran without a handler of its own: the interface added a traceback, which tells the

@@ -171,11 +171,11 @@ fn pack(args: &Passed<'_>, watch: &mut Watch<'_>) -> Result<Value> {
                 let text = args.text(arg)?;
                 let text = text.as_bytes();
                 let size = if size == 0 { text.len() } else { size };
-                watch.step(out.len(), size)?;
                 let Some(taken) = text.get(..size) else {
                     // It is the argument behind it that is blamed.
                     return Err(args.wrong(arg + 1, "string too short"));
                 };
+                watch.step(out.len(), size)?;
                 out.extend_from_slice(taken);
                 if letter == b's' {
                     out.push(0);
