@@ -723,4 +723,34 @@ mod tests {
             "*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n"
         );
     }
+
+    #[cfg(feature = "lua")]
+    #[test]
+    fn functions_that_keep_too_much_are_loaded_afresh() {
+        let (mut e, c, _) = engine();
+        e.host = Box::new(crate::script::LuaHost::with_memory_limit(16 << 20));
+        let code = "#!lua name=lib\nlocal kept = {}\n\
+            redis.register_function('keep', function() kept[#kept + 1] = ('x'):rep(1e6) .. #kept return #kept end)\n\
+            redis.register_function('burst', function() local t = {} while true do t[#t + 1] = {} end end)";
+        let call = |e: &mut Engine, args: &[&str]| {
+            let args: Vec<&[u8]> = args.iter().map(|a| a.as_bytes()).collect();
+            let mut reply = ReplyBuf::new(Proto::Resp2);
+            e.execute(c, Args::new(&args), &mut reply);
+            String::from_utf8_lossy(reply.as_slice()).into_owned()
+        };
+        assert_eq!(call(&mut e, &["FUNCTION", "LOAD", code]), "$3\r\nlib\r\n");
+        let kept: Vec<String> = (0..30)
+            .map(|_| call(&mut e, &["FCALL", "keep", "0"]))
+            .collect();
+        let afresh = kept.iter().filter(|reply| *reply == ":1\r\n").count();
+        assert!((2..6).contains(&afresh), "{kept:?}");
+        assert!(kept.iter().all(|reply| reply.starts_with(':')), "{kept:?}");
+        for _ in 0..3 {
+            let burst = call(&mut e, &["FCALL", "burst", "0"]);
+            assert!(burst.starts_with("-ERR not enough memory"), "{burst}");
+            assert!(call(&mut e, &["FCALL", "keep", "0"]).starts_with(':'));
+        }
+        assert_eq!(call(&mut e, &["FUNCTION", "FLUSH"]), "+OK\r\n");
+        assert_eq!(e.state().sys.libraries.interpreter, 0);
+    }
 }

@@ -8,9 +8,13 @@ use redkeep::spec::syntax::Syntax;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
+use std::sync::Mutex;
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/COMPATIBILITY.md");
 const MARK: &str = "<!-- From here on generated: UPDATE=1 cargo test --test compatibility -->\n";
+
+/// Held while the page is read or written.
+static PAGE: Mutex<()> = Mutex::new(());
 
 const GROUPS: &[(Group, &str)] = &[
     (Group::Connection, "Connection"),
@@ -34,6 +38,7 @@ const GROUPS: &[(Group, &str)] = &[
 
 #[test]
 fn the_list_of_commands_is_true() {
+    let _page = PAGE.lock();
     let text = fs::read_to_string(PATH).unwrap();
     let (by_hand, generated) = text.split_once(MARK).unwrap();
     let wanted = generate();
@@ -45,6 +50,62 @@ fn the_list_of_commands_is_true() {
             "the list of commands changed: run UPDATE=1 cargo test --test compatibility"
         );
     }
+}
+
+/// Every package that is pinned stands among the tested clients with its version.
+#[test]
+fn the_tested_clients_are_those_that_are_pinned() {
+    let page = PAGE.lock();
+    let text = fs::read_to_string(PATH).unwrap();
+    drop(page);
+    let (_, table) = text.split_once("\n## Tested clients\n").unwrap();
+    let (table, _) = table.split_once("\n## ").unwrap();
+    for (package, version) in pins() {
+        let line = table
+            .lines()
+            .find(|l| l.starts_with(&format!("| {package} |")));
+        assert!(
+            line.is_some_and(|l| l.contains(&version)),
+            "{package} {version} is not among the tested clients: {line:?}"
+        );
+    }
+}
+
+fn pins() -> Vec<(String, String)> {
+    let at = |path| fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let known = |name: &str| {
+        Some(
+            match name {
+                "redis[hiredis]" => "redis-py",
+                "redis-5" | "node redis" => "node-redis",
+                "ioredis-5" => "ioredis",
+                "bullmq" | "bullmq-5" => "BullMQ",
+                // What the others need.
+                "packaging" => return None,
+                other => other,
+            }
+            .to_owned(),
+        )
+    };
+    let mut pins = Vec::new();
+    for line in at("tests/e2e/python/requirements.in").lines() {
+        let (name, version) = line.split_once("==").unwrap();
+        pins.extend(known(name).map(|n| (n, version.to_owned())));
+    }
+    let node: serde_json::Value = serde_json::from_str(&at("tests/e2e/node/package.json")).unwrap();
+    for (name, version) in node["dependencies"].as_object().unwrap() {
+        let name = if name == "redis" { "node redis" } else { name };
+        let version = version.as_str().unwrap();
+        let version = version.rsplit_once('@').map_or(version, |(_, v)| v);
+        pins.extend(known(name).map(|n| (n, version.to_owned())));
+    }
+    let lock = at("Cargo.lock");
+    let (_, redis) = lock.split_once("name = \"redis\"\nversion = \"").unwrap();
+    pins.push((
+        "redis-rs".to_owned(),
+        redis.split('"').next().unwrap().to_owned(),
+    ));
+    pins
 }
 
 fn generate() -> String {

@@ -3,7 +3,7 @@
 //!
 //! `REDKEEP_DIFF=N` sets the number of scripts (4,000 by default), `REDKEEP_DIFF_SEED=S` the seed.
 #![cfg(feature = "lua")]
-#![expect(
+#![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
     reason = "a test may stop at the first surprise"

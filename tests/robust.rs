@@ -123,9 +123,15 @@ fn corpus() -> Vec<Vec<Vec<u8>>> {
                 .map(|(_, c)| c)
         });
         for line in commands {
-            let stalls = ["while true", "for i = 1", "SHUTDOWN", "DEBUG", "CONFIG SET"]
-                .iter()
-                .any(|w| line.contains(w));
+            const STALL: &[&str] = &[
+                "while true",
+                "for i = 1",
+                "SHUTDOWN",
+                "DEBUG",
+                "CONFIG SET",
+                "PAUSE",
+            ];
+            let stalls = STALL.iter().any(|w| line.contains(w));
             if let (false, Ok(words)) = (stalls, notation::words(line)) {
                 out.push(words);
             }

@@ -330,13 +330,22 @@ const NOT_CALLED: &[&str] = &[
     "debug",
     "quit",
     "client|kill",
+    "client|pause",
     "client|reply",
     "config|rewrite",
+    "monitor",
 ];
 
-/// Calls that Redis itself refuses though its published arguments allow them: CLIENT LIST takes TYPE or ID, ZRANGE no
-/// LIMIT by rank and no WITHSCORES by member.
-const REFUSED: &[&str] = &["client|list", "zrange", "zrangestore"];
+/// Calls that Redis itself refuses though its published arguments allow them: RESTORE takes IDLETIME or FREQ, XADD and
+/// XTRIM a LIMIT only with `~`, ZRANGE no LIMIT by rank and no WITHSCORES by member.
+const REFUSED: &[&str] = &[
+    "restore",
+    "restore-asking",
+    "xadd",
+    "xtrim",
+    "zrange",
+    "zrangestore",
+];
 
 /// What a valid call is never answered with.
 const COMPLAINTS: &[&str] = &[

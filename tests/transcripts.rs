@@ -25,9 +25,9 @@
 //! The notation of replies is that of `common/notation.rs`. In arguments `$c1` stands for the id of client c1, `$ms+50`
 //! and `$s-10` for the Unix time in milliseconds and seconds plus an offset. `{direct}` sections make sense only as they
 //! stand, not through a script or a transaction, `{noscript}` ones not through a script, `{encoding}` ones not where the
-//! limits of the encodings are others; what `{once}` sections did is not all logged, as with Redis (that an entry of the
-//! history was read again counts as a delivery, for one). `{since …}` sections show what redis-server 7.0.15 does not know; they
-//! are written by hand. All others are recorded: `RECORD=1 cargo test --test transcripts` runs them against a real
+//! limits of the encodings are others; in `{expires}` ones keys must go by themselves; what `{once}` sections did is not all
+//! logged, as with Redis (that an entry of the history was read again counts as a delivery, for one). `{since …}` sections
+//! show what redis-server 7.0.15 does not know; they are written by hand. All others are recorded: `RECORD=1 cargo test --test transcripts` runs them against a real
 //! redis-server and writes its replies into the files (where a pattern already matches, the pattern stays).
 #![allow(
     clippy::unwrap_used,
@@ -266,6 +266,7 @@ struct Section {
     direct: bool,
     noscript: bool,
     encoding: bool,
+    expires: bool,
     once: bool,
     since: Option<String>,
     steps: Vec<Step>,
@@ -443,6 +444,7 @@ impl Section {
             direct: marks.contains("direct"),
             noscript: marks.contains("noscript"),
             encoding: marks.contains("encoding"),
+            expires: marks.contains("expires"),
             once: marks.contains("once"),
             since: marks
                 .split_once("since ")
@@ -925,7 +927,11 @@ fn play(stage: &mut Stage<'_>, step: &Step, way: Way) -> std::io::Result<Vec<Got
         }
         Act::Receive => {
             let (client, _) = stage.client(&step.client)?;
-            receive(client, PATIENCE, step)
+            let patience = match step.expect.as_slice() {
+                [Expect::Waiting] => silence,
+                _ => PATIENCE,
+            };
+            receive(client, patience, step)
         }
     }
 }

@@ -17,7 +17,7 @@ fn skipped_tests_are_counted() {
     lines.dedup();
     let line = match lines.len() {
         0 => {
-            "Every peer (redis-server, redis-cli, redis-py, ioredis) was met: no test was skipped."
+            "Every peer (redis-server, redis-cli, Python's and Node's packages) was met: no test was skipped."
                 .to_owned()
         }
         n => format!("{n} SKIPPED for want of a peer: {}", lines.join("; ")),

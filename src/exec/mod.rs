@@ -105,6 +105,15 @@ pub enum ScriptCall {
     },
     /// FUNCTION RESTORE: argument 2 is a payload of FUNCTION DUMP.
     RestoreLibraries(Policy),
+    /// DEBUG RELOAD: the libraries of a file. That they are loaded is no change.
+    ReloadLibraries {
+        /// As FUNCTION DUMP gives them; empty if there are none.
+        payload: Vec<u8>,
+        /// What becomes of those that are there.
+        policy: Policy,
+        /// The answer if they cannot be loaded.
+        failed: CmdError,
+    },
     /// Libraries are gone: what was compiled of them goes too. The reply is written.
     DropFunctions,
 }

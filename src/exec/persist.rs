@@ -379,11 +379,12 @@ pub struct Reload {
     pub merge: bool,
 }
 
-/// Saves the data set and loads it again, by the disk or, where there is none, in memory.
+/// Saves the data set and loads it again, by the disk or, where there is none, in memory. Gives the libraries of
+/// functions that are to be loaded, as FUNCTION RESTORE takes them.
 ///
 /// # Errors
 /// When it cannot be saved, and what is wrong with the file.
-pub fn reload(ks: &mut Keyspace, sys: &mut System, how: Reload) -> Result<(), String> {
+pub fn reload(ks: &mut Keyspace, sys: &mut System, how: Reload) -> Result<Option<Vec<u8>>, String> {
     give_up(ks, sys);
     let mut bytes = Vec::new();
     let mut file: Box<dyn Read> = match sys.host.0.disk() {
@@ -432,11 +433,10 @@ pub fn reload(ks: &mut Keyspace, sys: &mut System, how: Reload) -> Result<(), St
         }
     };
     ks.select(selected);
-    // They are still there.
-    sys.persist.functions.clear();
+    let functions = loaded_functions(sys);
     ks.log.dirty = 0;
     sys.persist.dirty = 0;
-    loaded
+    loaded.map(|()| functions)
 }
 
 /// How long a failed save is not tried again by itself, in milliseconds.

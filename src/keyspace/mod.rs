@@ -332,6 +332,11 @@ impl Keyspace {
         self.live(db, key)
     }
 
+    /// The record of a key as it is stored, whether its time is over or not.
+    pub fn stored(&self, key: &[u8]) -> Option<&Record> {
+        self.dbs[self.current].table.get(key)
+    }
+
     /// Whether a key is there whose time is over and which nobody has deleted yet.
     pub fn is_stale(&self, db: usize, key: &[u8]) -> bool {
         let found = self.dbs[db].table.get(key);

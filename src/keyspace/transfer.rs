@@ -112,7 +112,7 @@ impl Keyspace {
             key: key.into(),
             value,
             expire_at: at.map_or(super::NEVER, |at| at.min(super::LATEST)),
-            access: self.uses.from_file(idle, frequency, self.now),
+            access: self.uses.loaded(idle, frequency, self.now),
         };
         let db = &mut self.dbs[self.current];
         let hash = db.table.hash(key);

@@ -47,7 +47,7 @@ impl Uses {
     }
 
     /// What a key begins with that comes from a file: seconds since its last use, or how often it is used.
-    pub(super) fn from_file(&self, idle: Option<u64>, count: Option<u8>, now: i64) -> AtomicU32 {
+    pub(super) fn loaded(&self, idle: Option<u64>, count: Option<u8>, now: i64) -> AtomicU32 {
         match (&self.lfu, idle, count) {
             (Some(_), _, Some(count)) => AtomicU32::new(pack(now, count)),
             (None, Some(idle), _) => {

@@ -152,7 +152,7 @@ impl Loader {
         let Some(version) = file::version(*header) else {
             return Err(self.error("wrong signature: this is no RDB file"));
         };
-        if version < 1 || version > payload::NEWEST {
+        if !(1..=payload::NEWEST).contains(&version) {
             return Err(self.error(&format!("can't handle RDB format version {version}")));
         }
         self.sum = crc64(0, header);

@@ -234,6 +234,25 @@ impl Functions {
         loaded
     }
 
+    /// DEBUG RELOAD: the same with what a file had, and no change of the data.
+    pub(super) fn reload(
+        &mut self,
+        state: &mut State,
+        bytes: &[u8],
+        policy: Policy,
+    ) -> Result<(), CmdError> {
+        let dirty = state.ks.log.dirty;
+        let loaded = if bytes.is_empty() {
+            let joined = self.join(state, Libraries::default(), policy);
+            self.settle(state);
+            joined
+        } else {
+            self.restore(state, bytes, policy)
+        };
+        state.ks.log.dirty = dirty;
+        loaded
+    }
+
     fn load_all(
         &mut self,
         state: &mut State,

@@ -368,6 +368,18 @@ impl ScriptHost for LuaHost {
                 let restored = self.functions.restore(&mut state, args.at(2), policy);
                 (state, restored.map(|()| reply.ok()))
             }
+            ScriptCall::ReloadLibraries {
+                ref payload,
+                policy,
+                ref failed,
+            } => {
+                let loaded = self.functions.reload(&mut state, payload, policy);
+                let loaded = loaded.map_err(|e| {
+                    tracing::warn!("functions cannot be loaded: {}", e.text());
+                    failed.clone()
+                });
+                (state, loaded.map(|()| reply.ok()))
+            }
             ScriptCall::DropFunctions => {
                 let forgotten = self.functions.forget_dropped(&mut state);
                 (state, forgotten)

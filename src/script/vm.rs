@@ -103,6 +103,8 @@ impl Vm {
         ) = prelude.call(&host)?;
         let (seen, made) = extend(&lua, host, seen, &globals)?;
         lua.set_globals(seen)?;
+        // What compiling left behind.
+        lua.gc_collect()?;
         let pace = Pace::start(&lua, shared)?;
         let vm = Vm {
             keys: Arguments::new(&lua)?,

@@ -51,6 +51,8 @@ pub(super) fn look(lua: &Lua, run: &mut Run, limit: usize, held: usize) -> Resul
 }
 
 fn room(lua: &Lua, limit: usize, held: usize) -> Result<()> {
+    // A buffer is there twice while it grows, or while it is copied into the interpreter.
+    let held = held.saturating_mul(2);
     if lua.used_memory().saturating_add(held) > limit {
         return Err(Error::MemoryError("not enough memory".to_owned()));
     }

@@ -2,9 +2,10 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::{Shutdown, SocketAddr, TcpListener as StdListener};
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -24,16 +25,36 @@ use crate::resp::Limits;
 /// How long to wait when the system has no socket to give.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Accepts TCP connections on the sockets that were given last.
-pub(super) async fn all(mut sockets: UnboundedReceiver<Vec<StdListener>>, node: Node) {
+/// Accepts TCP connections on the sockets that were given last, until the other side of `end` is dropped. Nobody is let in
+/// then, whoever else holds the sockets.
+pub(super) async fn all(
+    mut sockets: UnboundedReceiver<Vec<StdListener>>,
+    node: Node,
+    mut end: oneshot::Receiver<()>,
+) {
     let mut accepting = JoinSet::new();
-    while let Some(given) = sockets.recv().await {
+    let mut open = Vec::new();
+    loop {
+        let given = tokio::select! {
+            given = sockets.recv() => given,
+            _ = &mut end => None,
+        };
         accepting.shutdown().await;
+        let Some(given) = given else {
+            break;
+        };
+        open.clear();
         for socket in given {
+            open.extend(socket.try_clone());
             match TcpListener::from_std(socket) {
                 Ok(listener) => drop(accepting.spawn(tcp(listener, node.clone()))),
                 Err(error) => warn!("Listening: {error}"),
             }
+        }
+    }
+    for socket in open {
+        if let Err(error) = SockRef::from(&socket).shutdown(Shutdown::Both) {
+            warn!("Closing a socket: {error}");
         }
     }
 }

@@ -181,8 +181,10 @@ enum Mend {
 }
 
 fn check_aof(path: &Path, mend: Mend, out: Out<'_>) -> io::Result<bool> {
-    let first = File::open(path)?.bytes().next().transpose()?;
-    let is_manifest = path.extension().is_some_and(|e| e == "manifest") || first == Some(b'f');
+    let mut first = [0];
+    // An empty file is no manifest.
+    let _ = File::open(path)?.read(&mut first)?;
+    let is_manifest = path.extension().is_some_and(|e| e == "manifest") || first == *b"f";
     if !is_manifest {
         writeln!(out, "Start checking Old-Style AOF")?;
         return check_log(path, Kind::Base, true, mend, out);
@@ -289,7 +291,7 @@ fn read_log(
     let (mut ended, mut open) = (false, None);
     let mut whole = reader.position();
     loop {
-        match reader.next() {
+        match reader.next_entry() {
             Ok(Some(Entry::Time(at))) if matches!(mend, Mend::Until(until) if at > until) => {
                 return Ok((whole, None));
             }

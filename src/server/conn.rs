@@ -15,7 +15,7 @@ use tracing::{debug, warn};
 
 use super::buffers::{Queue, READ, REPLY_PER_HOLD, Worker};
 use super::runtime::is_out_of_turn;
-use super::signal::Signal;
+use super::signal::{News, Signal};
 use crate::embed::{LockError, Node, Posted};
 use crate::engine::Outcome;
 use crate::exec::busy::{BusyRequest, Served};
@@ -129,8 +129,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         self.signal.register(cx.waker());
         let mut more = false;
         for _ in 0..BATCHES_PER_POLL {
-            if self.signal.take() {
-                self.collect(&mut worker.reply);
+            if let Some(news) = self.signal.take() {
+                self.collect(news, &mut worker.reply);
                 if self.poll_reply(cx, worker).is_err() {
                     return Poll::Ready(());
                 }
@@ -182,14 +182,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     }
 
     /// Takes what others left for this client, for it to be sent.
-    fn collect(&mut self, out: &mut ReplyBuf) {
+    fn collect(&mut self, news: News, out: &mut ReplyBuf) {
         if self.phase == Phase::Posted {
             match self.signal.served() {
                 Some(served) => self.take_served(&served, out),
                 None if self.node.is_stopped() => self.abandon(),
-                None => {}
+                // The answer is still to come, and brings it.
+                None => return,
             }
-            return;
+            if !news.output {
+                return;
+            }
         }
         let outcome = loop {
             match self.node.take_output(self.sid, out) {

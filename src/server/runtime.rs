@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinHandle;
 
-use tracing::{error, info};
+use tracing::{debug, error, info};
 
 use super::accept;
 use crate::embed::{Event, LockError, Node};
@@ -141,7 +142,8 @@ pub(super) fn serve(
         }
     });
     node.gate().on_busy(hand_over);
-    handle.spawn(accept::all(sockets.tcp, node.clone()));
+    let (listening, end) = oneshot::channel();
+    let accepting = handle.spawn(accept::all(sockets.tcp, node.clone(), end));
     #[cfg(unix)]
     let file = match sockets.unix {
         Some((listener, file, path)) => {
@@ -153,6 +155,8 @@ pub(super) fn serve(
     };
     handle.spawn(drive(node.clone(), deadline));
     Ok(Serving {
+        listening,
+        accepting,
         #[cfg(unix)]
         _socket_file: file,
     })
@@ -160,6 +164,9 @@ pub(super) fn serve(
 
 /// What is to be cleaned up when a server ends.
 pub(super) struct Serving {
+    /// Dropped when no more connections are to be accepted.
+    listening: oneshot::Sender<()>,
+    accepting: JoinHandle<()>,
     #[cfg(unix)]
     _socket_file: Option<super::listen::unix::SocketFile>,
 }
@@ -167,7 +174,17 @@ pub(super) struct Serving {
 /// Waits on the runtime's thread for the end, and ends.
 pub(super) fn run_to_end(runtime: Runtime, node: &Node, serving: Serving, stop: &Stop) {
     runtime.block_on(stop.notify.notified());
-    drop(serving);
+    // Who sees its connection closed must not be let in again. A script that is to be ended may hold the only thread.
+    let Serving {
+        listening,
+        accepting,
+        ..
+    } = serving;
+    drop(listening);
+    let closed = async { tokio::time::timeout(PATIENCE, accepting).await };
+    if runtime.block_on(closed).is_err() {
+        debug!("The sockets are still open");
+    }
     node.stop();
     node.no_more_events();
     runtime.shutdown_timeout(PATIENCE);

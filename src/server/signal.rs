@@ -12,6 +12,7 @@ use crate::exec::busy::Served;
 #[derive(Default)]
 pub(super) struct Signal {
     raised: AtomicBool,
+    answered: AtomicBool,
     task: Mutex<Option<Waker>>,
     served: Mutex<Option<Served>>,
 }
@@ -25,15 +26,18 @@ impl Signal {
         }
     }
 
-    /// Whether there is news since the last call.
-    pub(super) fn take(&self) -> bool {
-        self.raised.load(Ordering::Relaxed) && self.raised.swap(false, Ordering::AcqRel)
+    /// What is new since the last call, if anything is.
+    pub(super) fn take(&self) -> Option<News> {
+        let take =
+            |flag: &AtomicBool| flag.load(Ordering::Relaxed) && flag.swap(false, Ordering::AcqRel);
+        let (output, answer) = (take(&self.raised), take(&self.answered));
+        (output || answer).then_some(News { output })
     }
 
     /// Leaves the answer to a posted request.
     pub(super) fn serve(&self, served: Served) {
         *self.served.lock() = Some(served);
-        self.wake();
+        self.raise(&self.answered);
     }
 
     /// Takes the answer to a posted request.
@@ -42,12 +46,45 @@ impl Signal {
     }
 }
 
-impl Wake for Signal {
-    fn wake(&self) {
-        if !self.raised.swap(true, Ordering::AcqRel)
+impl Signal {
+    fn raise(&self, flag: &AtomicBool) {
+        if !flag.swap(true, Ordering::AcqRel)
             && let Some(task) = self.task.lock().as_ref()
         {
             task.wake_by_ref();
         }
+    }
+}
+
+impl Wake for Signal {
+    fn wake(&self) {
+        self.raise(&self.raised);
+    }
+}
+
+/// What is new for a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct News {
+    /// Output may wait that no answer has brought: an answer knows nothing of what came behind it.
+    pub(super) output: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_does_not_hide_what_came_behind_it() {
+        let signal = Signal::default();
+        assert_eq!(signal.take(), None);
+        signal.wake();
+        assert_eq!(signal.take(), Some(News { output: true }));
+        signal.serve(Served::default());
+        assert_eq!(signal.take(), Some(News { output: false }));
+        signal.serve(Served::default());
+        signal.wake();
+        assert_eq!(signal.take(), Some(News { output: true }));
+        assert!(signal.served().is_some() && signal.served().is_none());
+        assert_eq!(signal.take(), None);
     }
 }

@@ -14,7 +14,7 @@ pub struct Server {
     child: Child,
     pub port: u16,
     pub dir: tempfile::TempDir,
-    name: &'static str,
+    name: String,
     program: PathBuf,
     args: Vec<String>,
 }
@@ -40,16 +40,20 @@ fn spawn(program: &Path, port: u16, dir: &Path, args: &[String]) -> Child {
 impl Server {
     /// The binary under test.
     pub fn redkeep(args: &[&str]) -> Server {
-        Server::start("redkeep", Path::new(env!("CARGO_BIN_EXE_redkeep")), args)
+        Server::start(Path::new(env!("CARGO_BIN_EXE_redkeep")), args)
     }
 
     /// A real redis-server, or `None` after having said that it is missing.
     pub fn redis(args: &[&str]) -> Option<Server> {
         let path = tool("redis-server")?;
-        Some(Server::start("redis-server", &path, args))
+        Some(Server::start(&path, args))
     }
 
-    fn start(name: &'static str, program: &Path, args: &[&str]) -> Server {
+    /// Any program that takes the options of redis-server.
+    pub fn start(program: &Path, args: &[&str]) -> Server {
+        let name = program
+            .file_name()
+            .map_or_else(String::new, |n| n.to_string_lossy().into_owned());
         for _ in 0..5 {
             let port = free_port();
             let dir = tempfile::tempdir().expect("a temporary directory");
@@ -59,7 +63,7 @@ impl Server {
                 child,
                 port,
                 dir,
-                name,
+                name: name.clone(),
                 program: program.to_owned(),
                 args,
             };
@@ -151,8 +155,8 @@ impl Server {
         )
     }
 
-    pub fn name(&self) -> &'static str {
-        self.name
+    pub fn name(&self) -> &str {
+        &self.name
     }
 }
 

@@ -54,12 +54,15 @@ pub fn play(pair: &Pair, preamble: &[Argv], commands: &[Argv]) -> Option<Differe
     None
 }
 
+/// Whether a difference is this one: of a command, what was heard of theirs and of ours.
+type Holds = fn(command: &[Vec<u8>], theirs: &[Event], ours: &[Event]) -> bool;
+
 /// A difference that stays.
 struct Known {
     /// Why they tell of something else.
     #[expect(dead_code, reason = "it says why the entry is there")]
     reason: &'static str,
-    holds: fn(command: &[Vec<u8>], theirs: &[Event], ours: &[Event]) -> bool,
+    holds: Holds,
 }
 
 const KNOWN: &[Known] = &[

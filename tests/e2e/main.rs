@@ -1,5 +1,5 @@
-//! Whole programs against the binary: the sessions of README.md by redis-cli, redis-py and ioredis; locks under
-//! contention; a consumer that is killed.
+//! Whole programs against the binary: client libraries and job queues as their users install them; the sessions of
+//! README.md by redis-cli, redis-py and ioredis; locks under contention; a consumer that is killed.
 #![allow(
     unreachable_pub,
     clippy::unwrap_used,
@@ -12,7 +12,9 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod locks;
+mod programs;
 mod readme;
+mod redis_rs;
 mod streams;
 mod tools;
 
@@ -20,35 +22,37 @@ use common::Server;
 use common::peer::tool;
 use std::fs;
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// The server under test; or, to try the tests themselves, the one that listens on `REDKEEP_E2E_PORT`.
-struct Target {
-    port: u16,
-    _server: Option<Server>,
-}
+/// The server under test; or, to try the tests themselves, another one: `REDKEEP_E2E_SERVER=redis-server` names the
+/// program that is started in its place.
+struct Target(Server);
 
 impl Target {
     fn start() -> Target {
-        if let Some(port) = std::env::var("REDKEEP_E2E_PORT")
-            .ok()
-            .and_then(|p| p.parse().ok())
-        {
-            common::Client::connect(port).unwrap().run("FLUSHALL");
-            return Target {
-                port,
-                _server: None,
-            };
-        }
-        let server = Server::redkeep(&[]);
-        Target {
-            port: server.port,
-            _server: Some(server),
-        }
+        let args = ["--unixsocket", "socket"];
+        Target(match std::env::var_os("REDKEEP_E2E_SERVER") {
+            Some(program) => Server::start(Path::new(&program), &args),
+            None => Server::redkeep(&args),
+        })
+    }
+
+    fn port(&self) -> u16 {
+        self.0.port
     }
 
     fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        format!("redis://127.0.0.1:{}", self.0.port)
+    }
+
+    /// Where its Unix socket is, by the name of `socket`.
+    fn folder(&self) -> &Path {
+        self.0.dir.path()
+    }
+
+    fn log(&self) -> String {
+        self.0.log()
     }
 }
 
@@ -63,7 +67,7 @@ fn redis_cli_prints_what_the_readme_shows() {
             "-h",
             "127.0.0.1",
             "-p",
-            &target.port.to_string(),
+            &target.port().to_string(),
         ])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -135,7 +139,7 @@ fn redis_py_prints_what_the_readme_says() {
     };
     let target = Target::start();
     for example in readme::blocks("python") {
-        let code = example.replace("6379", &target.port.to_string());
+        let code = example.replace("6379", &target.port().to_string());
         let output = Command::new(&python).args(["-c", &code]).output().unwrap();
         assert_eq!(tools::lines(output), readme::promised(&example));
     }
@@ -149,7 +153,7 @@ fn ioredis_prints_what_the_readme_says() {
     let target = Target::start();
     for (i, example) in readme::blocks("javascript").into_iter().enumerate() {
         let file = home.join(format!("example{i}.mjs"));
-        fs::write(&file, example.replace("6379", &target.port.to_string())).unwrap();
+        fs::write(&file, example.replace("6379", &target.port().to_string())).unwrap();
         let output = Command::new(&node).arg(&file).output().unwrap();
         assert_eq!(tools::lines(output), readme::promised(&example));
     }

@@ -11,6 +11,8 @@ use redkeep::ds::lzf;
 use redkeep::engine::{Engine, Options};
 use redkeep::exec::Args;
 use redkeep::exec::session::{Peer, SessionId};
+use redkeep::persist::aof::Reader;
+use redkeep::persist::{Loaded, Loader};
 use redkeep::resp::{Proto, ReplyBuf};
 use redkeep::service::config::{Allow, Config, Settings};
 use redkeep::types::list::{Builder, End, Limits, List};
@@ -237,6 +239,82 @@ pub fn restore(data: &[u8]) {
     });
 }
 
+/// An RDB file of any bytes, which come in pieces: an error with a place in it, or what it holds. How it is cut into
+/// pieces makes no difference.
+pub fn rdb_file(data: &[u8]) {
+    let data = &data[..data.len().min(64 * 1024)];
+    let Some((&piece, file)) = data.split_first() else {
+        return;
+    };
+    let limits = redkeep::types::dump::Limits {
+        list: redkeep::types::list::Limits {
+            fill: -2,
+            depth: 1,
+            plain_from: 1 << 30,
+        },
+        hash: redkeep::types::hash::Limits {
+            entries: 8,
+            value: 64,
+            seed: redkeep::ds::table::Seed::random(|| 1),
+        },
+        set: redkeep::types::set::Limits {
+            max_intset: 8,
+            max_packed: 8,
+            max_value: 64,
+            seed: redkeep::ds::table::Seed::random(|| 1),
+        },
+        zset: redkeep::types::zset::Limits {
+            entries: 8,
+            value: 64,
+            seed: redkeep::ds::table::Seed::random(|| 1),
+        },
+    };
+    let read = |piece: usize| {
+        let mut loader = Loader::new(false);
+        let mut pieces = file.chunks(piece).chain([&b""[..]]);
+        let mut names = Vec::new();
+        loop {
+            match loader.next(&limits, 1_700_000_000_000) {
+                Ok(None) => loader.feed(pieces.next().unwrap()),
+                Ok(Some(Loaded::End)) => return (names, Ok(loader.position())),
+                Ok(Some(Loaded::Key(key))) => names.push(key.name),
+                Ok(Some(_)) => {}
+                Err(e) => {
+                    assert!(e.offset <= file.len() as u64);
+                    return (names, Err(e));
+                }
+            }
+        }
+    };
+    assert_eq!(read(usize::from(piece) * 16 + 1), read(file.len().max(1)));
+}
+
+/// An append-only file of any bytes, which come in pieces: its entries, and where it is torn or damaged.
+pub fn log(data: &[u8]) {
+    let data = &data[..data.len().min(64 * 1024)];
+    let Some((&piece, file)) = data.split_first() else {
+        return;
+    };
+    let read = |piece: usize| {
+        let mut reader = Reader::new(0);
+        let mut pieces = file.chunks(piece).chain([&b""[..]]);
+        let mut entries = Vec::new();
+        loop {
+            match reader.next_entry() {
+                Ok(Some(entry)) => entries.push(entry),
+                Ok(None) => match pieces.next() {
+                    Some(piece) => reader.feed(piece),
+                    None => return (entries, reader.position(), None),
+                },
+                Err(wrong) => return (entries, reader.position(), Some(wrong)),
+            }
+        }
+    };
+    let (entries, whole, wrong) = read(usize::from(piece) + 1);
+    assert!(whole <= file.len() as u64);
+    assert_eq!((entries, whole, wrong), read(file.len().max(1)));
+}
+
 /// Reads and edits for every type; those of the others are errors.
 const USES: &[&str] = &[
     "OBJECT ENCODING k",
@@ -361,5 +439,46 @@ fn with_engine(use_it: impl FnOnce(&mut Instance)) {
     ENGINE.with_borrow_mut(|e| {
         e.run(&[b"FLUSHALL"]);
         use_it(e);
+    });
+}
+
+/// Bytes that scripts take apart with cmsgpack, struct and cjson: a value or an error, and the interpreter stays.
+pub fn script_libraries(data: &[u8]) {
+    const SCRIPT: &[u8] = b"local kind, data, format = ARGV[1], ARGV[2], ARGV[3]
+        if kind == '0' then
+            local values = { pcall(cmsgpack.unpack, data) }
+            if values[1] then return #cmsgpack.pack(unpack(values, 2, #values > 1 and #values or 2)) end
+        elseif kind == '1' then
+            return pcall(cmsgpack.unpack_limit, data, #format, #data % 7) and 1
+        elseif kind == '2' then
+            local size = select(2, pcall(struct.size, format))
+            return { size, pcall(struct.unpack, format, data), pcall(struct.pack, format, data, data, #data, #data) }
+        else
+            local ok, value = pcall(cjson.decode, data)
+            if ok then return cjson.decode(cjson.encode({ value }))[1] end
+        end";
+    let Some((&[kind, split], bytes)) = data.split_first_chunk() else {
+        return;
+    };
+    let bytes = &bytes[..bytes.len().min(MOST)];
+    let (format, bytes) = bytes.split_at(usize::from(split).min(bytes.len()));
+    thread_local! {
+        static SERVER: RefCell<(Engine, SessionId)> = RefCell::new({
+            let mut engine = Engine::new(Options::default());
+            let client = engine.connect(Peer::default());
+            (engine, client)
+        });
+    }
+    SERVER.with_borrow_mut(|(engine, client)| {
+        let kind = [b'0' + kind % 4];
+        let mut run = |args: &[&[u8]]| {
+            let mut reply = ReplyBuf::new(Proto::Resp2);
+            engine.execute(*client, Args::new(args), &mut reply);
+            reply.take()
+        };
+        let reply = run(&[b"EVAL", SCRIPT, b"0", &kind, bytes, format]);
+        let text = String::from_utf8_lossy(&reply);
+        assert!(!text.contains("Internal error"), "{text}");
+        assert_eq!(run(&[b"EVAL", b"return 1", b"0"]), b":1\r\n");
     });
 }

@@ -74,6 +74,16 @@ fn listpacks_are_refused_or_hold() {
 }
 
 #[test]
+fn rdb_files_are_refused_or_read() {
+    run("rdb", bodies::rdb_file, &samples::rdb_files());
+}
+
+#[test]
+fn logs_are_read_as_far_as_they_are_whole() {
+    run("aof", bodies::log, &samples::logs());
+}
+
+#[test]
 fn compressed_data_is_refused_or_holds() {
     run("lzf", bodies::lzf, &samples::compressed());
 }
@@ -102,4 +112,14 @@ fn payloads_are_refused_or_hold() {
 #[cfg(feature = "lua")]
 fn libraries_are_refused_or_hold() {
     run("functions", bodies::functions, &samples::libraries());
+}
+
+#[cfg(feature = "lua")]
+#[test]
+fn what_scripts_take_apart_is_refused_or_read() {
+    run(
+        "script_libraries",
+        bodies::script_libraries,
+        &samples::for_script_libraries(),
+    );
 }

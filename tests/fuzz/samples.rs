@@ -5,7 +5,10 @@ use redkeep::ds::listpack::Listpack;
 use redkeep::ds::lzf;
 use redkeep::engine::{Engine, Options};
 use redkeep::exec::Args;
+use redkeep::exec::State;
+use redkeep::exec::persist::{self, SaveStep};
 use redkeep::exec::session::Peer;
+use redkeep::persist::aof::reader;
 use redkeep::resp::{Proto, ReplyBuf};
 
 pub fn listpacks() -> Vec<Vec<u8>> {
@@ -198,4 +201,90 @@ pub fn libraries() -> Vec<Vec<u8>> {
         .iter()
         .flat_map(|codes| [of(codes, false), of(codes, true)]);
     both.collect()
+}
+
+/// Values of all types, some with a deadline.
+const CONTENTS: &[&str] = &[
+    "SET text value",
+    "SET number 12345 PX 99999999",
+    "SET long aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+    "RPUSH list a 1 -5 70000 bb",
+    "HSET hash f v g 1",
+    "SADD ints 1 2 300",
+    "SADD words a b c 1",
+    "ZADD scores 1 a 2.5 b -inf c",
+    "XADD stream 1-1 f v",
+    "XADD stream 2-1 f v",
+    "XGROUP CREATE stream g 0",
+    "XREADGROUP GROUP g c STREAMS stream >",
+    "SELECT 3",
+    "HSET ttl a 1 b 2",
+    "HPEXPIRE ttl 99999999 FIELDS 1 a",
+    "RPUSH many 1 2 3 4 5 6 7 8 9 10 11 12 13 14",
+];
+
+/// The size of pieces, then a file.
+pub fn rdb_files() -> Vec<Vec<u8>> {
+    let mut engine = Engine::new(Options::default());
+    let sid = engine.connect(Peer::default());
+    let mut all = Vec::new();
+    for line in CONTENTS {
+        let argv: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        let mut reply = ReplyBuf::new(Proto::Resp2);
+        engine.refresh_time();
+        engine.execute(sid, Args::new(&argv), &mut reply);
+        let State { ks, sys, .. } = engine.state();
+        let mut file = Vec::new();
+        let id = persist::begin_save(ks, sys, false, &mut file).unwrap();
+        let header = loop {
+            match persist::save_step(ks, sys, id, &mut file) {
+                SaveStep::Done(header) => break header,
+                SaveStep::More => {}
+                SaveStep::Cancelled => unreachable!(),
+            }
+        };
+        file[..header.len()].copy_from_slice(&header);
+        persist::end_save(ks, sys, id, false);
+        all.push([&[3], &file[..]].concat());
+    }
+    all
+}
+
+/// The size of pieces, then a log: with batches that are vouched for, and without.
+pub fn logs() -> Vec<Vec<u8>> {
+    let (mut plain, mut vouched) = (vec![9], vec![30]);
+    for (n, line) in CONTENTS.iter().enumerate() {
+        let words: Vec<&str> = line.split(' ').collect();
+        let mut command = format!("*{}\r\n", words.len());
+        words
+            .iter()
+            .for_each(|w| command += &format!("${}\r\n{w}\r\n", w.len()));
+        if n % 5 == 0 {
+            command = format!("#TS:17000000{n:02}\r\n{command}");
+        }
+        plain.extend(command.bytes());
+        vouched.extend(command.bytes());
+        reader::vouch(
+            &mut vouched,
+            crc32fast::hash(command.as_bytes()),
+            command.len() as u64,
+        );
+    }
+    vec![plain, vouched]
+}
+
+/// What to do, how much of the rest is a format, and the rest.
+pub fn for_script_libraries() -> Vec<Vec<u8>> {
+    let of =
+        |kind: u8, format: &[u8], data: &[u8]| [&[kind, format.len() as u8], format, data].concat();
+    vec![
+        of(0, b"", b"\x93\x01\xa3abc\x82\xa1k\xc0\x02\xcb\x3f\xf8\0\0\0\0\0\0"),
+        of(0, b"", b"\xdc\0\x02\xdd\0\0\0\x01\xde\0\x01\xc3\xdf\0\0\0\x01\xd9\x01x\xda\0\x01y"),
+        of(0, b"", b"\xcc\xff\xcd\xff\xff\xce\xff\xff\xff\xff\xd0\x80\xd1\x80\0\xd2\x80\0\0\0\xdb\0\0\0\x01z"),
+        of(1, b"ab", b"\x01\x02\x03\xa2xy\xc2"),
+        of(2, b">!8bhi3lBHILTfd", &[7; 60]),
+        of(2, b"<sc0bc0x c5i16", b"3\0abc\x02xy1234567890123456789012345"),
+        of(3, b"", br#"{"a":[1,-2.5e3,true,null,"x\u00e4\ud83d\ude00\n"],"b":{"c":{}}}"#),
+        of(3, b"", b"[[[[]],0x10,nan,-inf,1e999,\"\"]]"),
+    ]
 }

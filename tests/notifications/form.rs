@@ -91,7 +91,8 @@ pub(crate) struct Stage<'a> {
 impl<'a> Stage<'a> {
     pub(crate) fn new(server: &'a Server) -> Self {
         let mut admin = server.client();
-        for line in ["FLUSHALL", "SCRIPT FLUSH", "DEBUG SET-ACTIVE-EXPIRE 0"] {
+        let switch = "DEBUG SET-ACTIVE-EXPIRE 0";
+        for line in ["FLUSHALL", "SCRIPT FLUSH", "FUNCTION FLUSH", switch] {
             assert!(!admin.run(line).is_error(), "{line}");
         }
         Self {

@@ -204,12 +204,9 @@ impl<'a> Filter<'a> {
     /// The clients that are meant: in the order in which they are named by id, otherwise as they connected.
     pub(super) fn select(&self, cx: &Ctx<'_>) -> Vec<SessionId> {
         let passes = |&(sid, session): &(SessionId, &Session)| {
-            !(self.skip_me && sid == cx.sid)
-                && !self.not_ids.contains(&session.id)
-                && self
-                    .tests
-                    .iter()
-                    .all(|&(wanted, test)| wanted == test.passes(session, cx.now))
+            let spared = (self.skip_me && sid == cx.sid) || self.not_ids.contains(&session.id);
+            let mut tests = self.tests.iter();
+            !spared && tests.all(|&(wanted, test)| wanted == test.passes(session, cx.now))
         };
         match &self.ids {
             Some(ids) => {

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::{allowed, config};
 use crate::exec::args::is;
+use crate::exec::functions::Policy;
 use crate::exec::persist::{self, Reload};
-use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow};
+use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, ScriptCall};
 use crate::keyspace::{Db, Expiry, Record};
 use crate::resp::{Proto, ReplyBuf};
 use crate::spec::{Group, flag};
@@ -113,7 +114,7 @@ fn sleep(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 }
 
 fn object(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    let Some(record) = cx.ks.peek(args.at(2)) else {
+    let Some(record) = cx.ks.stored(args.at(2)) else {
         return Err(CmdError::NO_SUCH_KEY);
     };
     let value = record.value();
@@ -264,13 +265,22 @@ fn reload(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
             }
         }
     }
-    match persist::reload(cx.ks, cx.sys, how) {
-        Ok(()) => cx.ok(),
-        Err(e) => {
-            tracing::warn!("DEBUG RELOAD: {e}");
-            Err(NOT_READ)
-        }
+    let functions = persist::reload(cx.ks, cx.sys, how).map_err(|e| {
+        tracing::warn!("DEBUG RELOAD: {e}");
+        NOT_READ
+    })?;
+    if functions.is_none() && cx.sys.libraries.is_empty() {
+        return cx.ok();
     }
+    Ok(Flow::Script(ScriptCall::ReloadLibraries {
+        payload: functions.unwrap_or_default(),
+        policy: match how {
+            Reload { flush: true, .. } => Policy::Flush,
+            Reload { merge: true, .. } => Policy::Replace,
+            _ => Policy::Append,
+        },
+        failed: NOT_READ,
+    }))
 }
 
 fn pause_cron(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {

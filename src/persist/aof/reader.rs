@@ -103,7 +103,7 @@ impl Reader {
     /// # Errors
     /// [`Wrong::Torn`] when the end is missing, [`Wrong::Damaged`] when something before the end is not what it was. To
     /// tell them apart everything behind must have been fed: before that, none is given.
-    pub fn next(&mut self) -> Result<Option<Entry>, Wrong> {
+    pub fn next_entry(&mut self) -> Result<Option<Entry>, Wrong> {
         let rest = self.buf.get(self.at..).unwrap_or_default();
         if rest.is_empty() {
             return Ok(None);
@@ -280,7 +280,7 @@ mod tests {
         let mut names = Vec::new();
         let mut pieces = bytes.chunks(piece.max(1)).chain([&b""[..]]);
         loop {
-            match reader.next() {
+            match reader.next_entry() {
                 Ok(Some(Entry::Command(argv))) => {
                     names.push(String::from_utf8_lossy(&argv[0]).into_owned());
                 }

@@ -152,7 +152,7 @@ impl<'a, 'w> Decoder<'a, 'w> {
             0xd0 => number(f64::from(i8::from_be_bytes(self.take()?))),
             0xd1 => number(f64::from(i16::from_be_bytes(self.take()?))),
             0xd2 => number(f64::from(i32::from_be_bytes(self.take()?))),
-            0xd9 | 0xda | 0xdb => {
+            0xd9..=0xdb => {
                 let len = self.length(first - 0xd9)?;
                 self.text(len as usize)
             }
