@@ -335,8 +335,13 @@ impl Engine {
         let Some(session) = sessions.get_mut(sid) else {
             return true;
         };
-        let keeps = output::may_wait(sys, session, sid, reply.len()) && !session.cut_off;
+        let is_new = !session.cut_off;
+        let keeps = output::may_wait(sys, session, sid, reply.len()) && is_new;
         if !keeps {
+            if is_new {
+                // The log will tell how much it was.
+                session.outbox.raw(reply.as_slice());
+            }
             reply.clear();
         }
         keeps

@@ -320,6 +320,8 @@ impl Section {
             Act::Raw(_) => false,
             Act::Command(args) => {
                 !step.expect.contains(&Expect::Waiting)
+                    && !step.expect.contains(&Expect::Closed)
+                    && !step.is(&["MONITOR"])
                     && !args.iter().any(|a| a.starts_with(b"$c"))
             }
             Act::Receive | Act::Sleep(_) => true,

@@ -134,7 +134,7 @@ impl Client {
         while reply.is_none() && (self.blocked || self.posted > 0) && !self.closed {
             self.bell.wait(None);
             self.receive()?;
-            reply = self.sort(None)?;
+            reply = self.sort(|_, value| !is_push(value))?;
         }
         match reply {
             Some(reply) => Ok(reply),
@@ -172,7 +172,7 @@ impl Client {
     ) -> Result<Option<Message>, CallError> {
         let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut in_time = true;
-        loop {
+        while in_time {
             if let Some((value, bytes)) = self.messages.pop_front() {
                 self.hold(self.held - bytes);
                 return Ok(Some(Message::from(value)));
@@ -181,17 +181,12 @@ impl Client {
                 return Err(CallError::Closed);
             }
             self.receive()?;
-            // A reply belongs to no call any more.
-            if let Some(value) = self.sort(None)? {
-                return Ok(Some(Message::from(value)));
-            }
-            if !in_time && self.messages.is_empty() && !self.closed {
-                return Ok(None);
-            }
+            self.sort(|_, _| false)?;
             if self.messages.is_empty() && !self.closed {
                 in_time = self.bell.wait(until);
             }
         }
+        Ok(None)
     }
 
     fn hold(&mut self, bytes: usize) {
@@ -205,6 +200,7 @@ impl Client {
         loop {
             match node.lock() {
                 Ok(mut engine) => {
+                    self.take_served();
                     let out = &mut self.received;
                     engine.take_output(self.sid, out);
                     if let Some(session) = engine.state().sessions.get(self.sid) {
@@ -212,13 +208,17 @@ impl Client {
                     }
                     let before = out.len();
                     let outcome = engine.run(self.sid, Args::new(args), out);
-                    let reply_at = (out.len() > before).then_some(before);
+                    let replied = out.len() > before;
                     if outcome != Outcome::Cut {
                         engine.take_output(self.sid, out);
                     }
                     drop(engine);
                     self.enter(outcome);
-                    return self.sort(reply_at);
+                    return self.sort(|at, value| match replied {
+                        true => at == before,
+                        // It came as what others cause: the command had to wait for a moment.
+                        false => at >= before && !is_push(value),
+                    });
                 }
                 Err(LockError::Stopped) => return Err(CallError::Stopped),
                 Err(LockError::Busy) => {
@@ -236,13 +236,7 @@ impl Client {
         let node = self.node.clone();
         loop {
             let locked = node.lock();
-            // Looked at with the lock held: an answer to what was posted is there before the lock is free.
-            for served in self.bell.served() {
-                self.posted = self.posted.saturating_sub(1);
-                self.received.raw(&served.bytes);
-                self.closed |= served.closing;
-                self.blocked = served.blocked;
-            }
+            self.take_served();
             match locked {
                 Ok(mut engine) => {
                     let outcome = engine.take_output(self.sid, &mut self.received);
@@ -260,6 +254,16 @@ impl Client {
                 }
             }
             return Ok(());
+        }
+    }
+
+    /// Takes the answers to what was posted. With the lock held: they are there before the lock is free.
+    fn take_served(&mut self) {
+        for served in self.bell.served() {
+            self.posted = self.posted.saturating_sub(1);
+            self.received.raw(&served.bytes);
+            self.closed |= served.closing;
+            self.blocked = served.blocked;
         }
     }
 
@@ -281,29 +285,33 @@ impl Client {
         posted
     }
 
-    /// Sorts what was received into messages and a reply. The reply is what begins at byte `reply_at`, or else the
-    /// first that is no push.
-    fn sort(&mut self, reply_at: Option<usize>) -> Result<Option<Value>, CallError> {
+    /// Sorts what was received into messages and the reply, which is the first that `is_reply` says so of, given where
+    /// it begins.
+    fn sort(
+        &mut self,
+        is_reply: impl Fn(usize, &Value) -> bool,
+    ) -> Result<Option<Value>, CallError> {
+        /// The buffer stays up to this size.
+        const KEEP: usize = 16 * 1024;
+        let mut received = self.received.take();
         let mut reply = None;
         let mut at = 0;
-        while let Some(rest @ [_, ..]) = self.received.as_slice().get(at..) {
+        while let Some(rest @ [_, ..]) = received.get(at..) {
             let Some((value, used)) = parse_reply(rest)? else {
                 break;
             };
-            let is_reply = match reply_at {
-                Some(start) => at == start,
-                None => reply.is_none() && !is_push(&value),
-            };
-            at += used;
-            if is_reply {
+            if reply.is_none() && is_reply(at, &value) {
                 reply = Some(value);
             } else {
                 self.messages.push_back((value, used));
-                self.held += used;
+                self.hold(self.held + used);
             }
+            at += used;
         }
-        self.received.clear();
-        self.hold(self.held);
+        if received.capacity() <= KEEP {
+            received.clear();
+            self.received.swap(&mut received);
+        }
         Ok(reply)
     }
 }

@@ -52,11 +52,9 @@ pub(crate) fn deliver<W: Fn(&mut ReplyBuf)>(
         return;
     }
     let bytes = message.bytes(session.proto);
-    if !output::may_wait(sys, session, sid, bytes.len()) {
-        return;
-    }
+    let may_wait = output::may_wait(sys, session, sid, bytes.len());
     session.outbox.raw(bytes);
-    if sys.current != Some(sid) && !session.woken {
+    if may_wait && sys.current != Some(sid) && !session.woken {
         session.woken = true;
         sys.actions.push(Action::Wake(sid));
     }
