@@ -451,9 +451,9 @@ impl Engine {
         };
         // Past the gate: what was saved is loaded, whatever `maxmemory` says now.
         let origin = ScriptOrigin { sid, db: 0 };
-        let (state, result) = self
-            .host
-            .run(state, origin, &call, Args::new(&[]), &mut reply);
+        let (state, result) =
+            self.host
+                .run(state, origin, &call, Args::new(&[b"FUNCTION"]), &mut reply);
         self.state = Some(state);
         self.disconnect(sid);
         result.map_err(|e| e.text().to_owned())

@@ -134,7 +134,7 @@ fn functions_are_loaded_whatever_the_limit_of_memory() {
     assert!(server.start_again(), "{}", server.log());
     let mut c = server.client();
     assert!(c.run("SET a 1").text().starts_with("OOM"));
-    assert!(format!("{:?}", c.run("FUNCTION LIST")).contains("lib"));
+    assert_eq!(c.run("FUNCTION LIST").items().len(), 1);
 }
 
 #[test]

@@ -123,21 +123,17 @@ pub fn load(node: &Node, disk: &Arc<dyn Disk>, path: &Path) -> Result<(), JobErr
         sys.cfg.rdbchecksum
     };
     tracing::info!("Loading RDB from {} ({total} bytes)", path.display());
-    let read = read(node, &mut *file, checked);
+    // When it fails nobody may see the half of it that is there.
+    read(node, &mut *file, checked)?;
     let mut engine = lock(node)?;
-    let sys = &mut engine.state().sys;
-    let took = sys
-        .persist
-        .loading
-        .take()
-        .map_or(0, |l| sys.now_us / 1000 - l.began);
-    let counts = sys.persist.loaded;
-    read?;
     if let Some(functions) = persist::loaded_functions(&mut engine.state().sys) {
-        engine
-            .restore_functions(&functions)
-            .map_err(JobError::File)?;
+        let restored = engine.restore_functions(&functions);
+        restored.map_err(JobError::File)?;
     }
+    let sys = &mut engine.state().sys;
+    let began = sys.persist.loading.take().map(|loading| loading.began);
+    let took = began.map_or(0, |began| sys.now_us / 1000 - began);
+    let counts = sys.persist.loaded;
     drop(engine);
     tracing::info!(
         "Done loading RDB, keys loaded: {}, keys expired: {}, empty keys skipped: {}.",
