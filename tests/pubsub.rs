@@ -583,7 +583,8 @@ fn a_subscriber_above_its_soft_limit_is_cut_off_though_nothing_happens() {
     admin.call(["PUBLISH", "a", &text]).unwrap();
     eventually(|| info(&mut admin, "clients", "pubsub_clients") == 0);
     assert!(began.elapsed() >= Duration::from_secs(1));
-    assert!(info(&mut admin, "memory", "used_memory") < 1 << 20);
+    // What its connection holds goes with that.
+    eventually(|| info(&mut admin, "memory", "used_memory") < 1 << 20);
     eventually(|| !matches!(deaf.receive(PATIENCE), Ok(Got::Nothing)));
 }
 
@@ -791,7 +792,7 @@ fn output_that_was_taken_counts_no_more() {
     }
     assert_eq!(info(&mut admin, "clients", "pubsub_clients"), 1);
     eventually(|| info(&mut admin, "clients", "client_recent_max_output_buffer") == 0);
-    assert!(info(&mut admin, "memory", "used_memory") < 1 << 20);
+    eventually(|| info(&mut admin, "memory", "used_memory") < 1 << 20);
 }
 
 // ---- Inside of a process ---------------------------------------------------------------------------------------------
