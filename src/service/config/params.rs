@@ -428,7 +428,7 @@ params! {
         "loading-process-events-interval-bytes" => loading_process_events_interval_bytes: u64 = "2mb",
             Mem(1024, INT as u64), hidden, immutable, later;
         /// Log every write.
-        "appendonly" => appendonly: bool = "no", YesNo, not_loading, only(&["no"], "there is no persistence yet");
+        "appendonly" => appendonly: bool = "no", YesNo, not_loading, only(&["no"], "there is no append-only file yet");
         /// The name that the files of the log begin with.
         "appendfilename" => appendfilename: String = "appendonly.aof", FileName, immutable, later;
         /// The directory for them, inside `dir`.
