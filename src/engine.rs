@@ -757,7 +757,7 @@ mod tests {
         assert!(kept.iter().all(|reply| reply.starts_with(':')), "{kept:?}");
         for _ in 0..3 {
             let burst = call(&mut e, &["FCALL", "burst", "0"]);
-            assert!(burst.starts_with("-ERR not enough memory"), "{burst}");
+            assert!(burst.contains("not enough memory"), "{burst}");
             assert!(call(&mut e, &["FCALL", "keep", "0"]).starts_with(':'));
         }
         assert_eq!(call(&mut e, &["FUNCTION", "FLUSH"]), "+OK\r\n");
