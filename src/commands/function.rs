@@ -1,5 +1,6 @@
 //! Functions: libraries of them, and calls. The interpreter itself is the script host.
 
+use super::script::number_of_keys;
 use crate::exec::args::is;
 use crate::exec::functions::Policy;
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, ScriptCall, busy};
@@ -140,14 +141,7 @@ fn call(cx: &mut Ctx<'_>, args: Args<'_>, read_only: bool) -> CmdResult {
     let Some(numkeys) = num::parse_i64(args.at(2)) else {
         return Err(CmdError::fixed("ERR Bad number of keys provided"));
     };
-    let Ok(numkeys) = usize::try_from(numkeys) else {
-        return Err(CmdError::fixed("ERR Number of keys can't be negative"));
-    };
-    if numkeys > args.len() - 3 {
-        return Err(CmdError::fixed(
-            "ERR Number of keys can't be greater than number of args",
-        ));
-    }
+    let numkeys = number_of_keys(args, numkeys)?;
     Ok(Flow::Script(ScriptCall::Function {
         id,
         numkeys,

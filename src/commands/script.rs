@@ -164,21 +164,25 @@ fn evalsha_ro(_: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     call(args, true, true)
 }
 
+/// How many of the arguments behind the number of keys are keys: of EVAL and FCALL, and their like.
+pub(super) fn number_of_keys(args: Args<'_>, given: i64) -> Result<usize, CmdError> {
+    let Ok(given) = usize::try_from(given) else {
+        return Err(CmdError::fixed("ERR Number of keys can't be negative"));
+    };
+    if given > args.len() - 3 {
+        let text = "ERR Number of keys can't be greater than number of args";
+        return Err(CmdError::fixed(text));
+    }
+    Ok(given)
+}
+
 fn call(args: Args<'_>, sha: bool, read_only: bool) -> CmdResult {
     // What cannot be a SHA1 is not looked at any further.
     if sha && args.at(1).len() != 40 {
         let text = "NOSCRIPT No matching script. Please use EVAL.";
         return Err(CmdError::fixed(text));
     }
-    let numkeys = args.int(2)?;
-    let Ok(numkeys) = usize::try_from(numkeys) else {
-        return Err(CmdError::fixed("ERR Number of keys can't be negative"));
-    };
-    if numkeys > args.len() - 3 {
-        return Err(CmdError::fixed(
-            "ERR Number of keys can't be greater than number of args",
-        ));
-    }
+    let numkeys = number_of_keys(args, args.int(2)?)?;
     Ok(Flow::Script(ScriptCall::Eval {
         sha,
         numkeys,

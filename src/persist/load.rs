@@ -3,6 +3,7 @@
 //! Bytes go in by [`Loader::feed`], items come out by [`Loader::next`]. Objects say nothing of their length, so one that
 //! has not arrived whole is tried again when there is twice as much of it: each byte is looked at a few times at most.
 
+use super::input::Input;
 use crate::rdb::file::{self, HEADER, Item};
 use crate::rdb::{Corrupt, Reader, payload};
 use crate::types::Value;
@@ -58,14 +59,8 @@ pub struct LoadError {
 /// Reads a file.
 #[derive(Debug)]
 pub struct Loader {
-    buf: Vec<u8>,
-    /// How much of `buf` was read.
-    at: usize,
-    /// Where in the file `buf` begins.
-    before: u64,
-    /// No more is to come.
-    complete: bool,
-    /// The item at `at` was tried with so many bytes, which were too few.
+    input: Input,
+    /// The next item was tried with so many bytes, which were too few.
     tried: usize,
     version: Option<u16>,
     checked: bool,
@@ -77,10 +72,7 @@ impl Loader {
     /// Reads a file whose checksum is looked at if `checked`.
     pub fn new(checked: bool) -> Loader {
         Loader {
-            buf: Vec::new(),
-            at: 0,
-            before: 0,
-            complete: false,
+            input: Input::default(),
             tried: 0,
             version: None,
             checked,
@@ -91,23 +83,17 @@ impl Loader {
 
     /// Takes the next bytes of the file; none say that it ends.
     pub fn feed(&mut self, bytes: &[u8]) {
-        self.complete |= bytes.is_empty();
-        if self.at > 0 {
-            self.before += self.at as u64;
-            self.buf.drain(..self.at);
-            self.at = 0;
-        }
-        self.buf.extend_from_slice(bytes);
+        self.input.feed(bytes);
     }
 
     /// Bytes of the file that were read.
     pub fn position(&self) -> u64 {
-        self.before + self.at as u64
+        self.input.position()
     }
 
     /// Whatever follows the file, as far as it came in.
     pub fn rest(&self) -> &[u8] {
-        self.buf.get(self.at..).unwrap_or_default()
+        self.input.rest()
     }
 
     /// The next item; none when more bytes are needed.
@@ -122,10 +108,10 @@ impl Loader {
             return self.begin(limits, now);
         };
         let left = self.rest();
-        if left.is_empty() && self.complete {
+        if left.is_empty() && self.input.complete {
             return Err(self.error("the file ends too soon"));
         }
-        if left.len() < self.tried.saturating_mul(2) && !self.complete {
+        if left.len() < self.tried.saturating_mul(2) && !self.input.complete {
             return Ok(None);
         }
         let mut r = Reader::new(left);
@@ -134,7 +120,7 @@ impl Loader {
                 let used = left.len() - r.left().len();
                 self.take(used, loaded)
             }
-            Err(_) if !self.complete => {
+            Err(_) if !self.input.complete => {
                 self.tried = left.len().max(1);
                 Ok(None)
             }
@@ -143,8 +129,8 @@ impl Loader {
     }
 
     fn begin(&mut self, limits: &Limits, now: i64) -> Result<Option<Loaded>, LoadError> {
-        let Some(header) = self.buf.first_chunk::<HEADER>() else {
-            if self.complete {
+        let Some(header) = self.rest().first_chunk::<HEADER>() else {
+            if self.input.complete {
                 return Err(self.error("the file ends too soon"));
             }
             return Ok(None);
@@ -157,12 +143,12 @@ impl Loader {
         }
         self.sum = crc64(0, header);
         self.version = Some(version);
-        self.at = HEADER;
+        self.input.read(HEADER);
         self.next(limits, now)
     }
 
     fn take(&mut self, used: usize, read: Found) -> Result<Option<Loaded>, LoadError> {
-        let bytes = self.buf.get(self.at..self.at + used).unwrap_or_default();
+        let bytes = self.input.rest().get(..used).unwrap_or_default();
         let loaded = match read {
             Found::Item(loaded) => {
                 self.sum = crc64(self.sum, bytes);
@@ -183,7 +169,7 @@ impl Loader {
                 Loaded::End
             }
         };
-        self.at += used;
+        self.input.read(used);
         self.tried = 0;
         Ok(Some(loaded))
     }

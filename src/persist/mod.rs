@@ -11,6 +11,7 @@
 pub mod aof;
 pub mod disk;
 pub mod frame;
+mod input;
 pub mod load;
 pub mod write;
 

@@ -4,6 +4,7 @@
 //! writes with such a line, `#CRC:SUM:LENGTH`: the CRC-32 of the bytes since the last such line and how many they are. By
 //! them a tail that was torn off is told from damage in the middle, behind which whole batches follow.
 
+use crate::persist::input::Input;
 use crate::util::num;
 
 /// What a line that vouches for a batch begins with.
@@ -40,10 +41,7 @@ pub enum Wrong {
 /// Reads a log.
 #[derive(Debug)]
 pub struct Reader {
-    buf: Vec<u8>,
-    at: usize,
-    before: u64,
-    complete: bool,
+    input: Input,
     /// Checksum and length of what was read since the last voucher.
     sum: crc32fast::Hasher,
     len: u64,
@@ -71,10 +69,7 @@ impl Reader {
     /// Reads a log that begins at this offset of its file.
     pub fn new(offset: u64) -> Reader {
         Reader {
-            buf: Vec::new(),
-            at: 0,
-            before: offset,
-            complete: false,
+            input: Input::at(offset),
             sum: crc32fast::Hasher::new(),
             len: 0,
             batch: offset,
@@ -84,18 +79,12 @@ impl Reader {
 
     /// Takes the next bytes; none say that the log ends.
     pub fn feed(&mut self, bytes: &[u8]) {
-        self.complete |= bytes.is_empty();
-        if self.at > 0 {
-            self.before += self.at as u64;
-            self.buf.drain(..self.at);
-            self.at = 0;
-        }
-        self.buf.extend_from_slice(bytes);
+        self.input.feed(bytes);
     }
 
     /// Everything before this offset was read and is whole.
     pub fn position(&self) -> u64 {
-        self.before + self.at as u64
+        self.input.position()
     }
 
     /// The next entry; none when more bytes are needed, or the log has come to its end.
@@ -104,7 +93,7 @@ impl Reader {
     /// [`Wrong::Torn`] when the end is missing, [`Wrong::Damaged`] when something before the end is not what it was. To
     /// tell them apart everything behind must have been fed: before that, none is given.
     pub fn next_entry(&mut self) -> Result<Option<Entry>, Wrong> {
-        let rest = self.buf.get(self.at..).unwrap_or_default();
+        let rest = self.input.rest();
         if rest.is_empty() {
             return Ok(None);
         }
@@ -112,7 +101,7 @@ impl Reader {
             Parsed::Entry(entry, used) => {
                 self.sum.update(rest.get(..used).unwrap_or_default());
                 self.len += used as u64;
-                self.at += used;
+                self.input.read(used);
                 Ok(Some(entry))
             }
             Parsed::Voucher(sum, len, used) => {
@@ -124,16 +113,16 @@ impl Reader {
                 }
                 self.vouched = true;
                 self.len = 0;
-                self.at += used;
+                self.input.read(used);
                 self.batch = self.position();
                 Ok(Some(Entry::Note))
             }
-            Parsed::Short if !self.complete => Ok(None),
+            Parsed::Short if !self.input.complete => Ok(None),
             Parsed::Short => Err(Wrong::Torn(self.position())),
             Parsed::Bad(what) => {
                 let offset = self.position();
                 // The batch goes on to the next voucher.
-                let rest = self.buf.get(self.at..).unwrap_or_default();
+                let rest = self.input.rest();
                 let own = memchr::memmem::find(rest, VOUCHER).map_or(rest.len(), |at| at + 1);
                 self.wrong(offset, own, what)
             }
@@ -148,10 +137,10 @@ impl Reader {
         own: usize,
         what: &'static str,
     ) -> Result<Option<Entry>, Wrong> {
-        if !self.complete {
+        if !self.input.complete {
             return Ok(None);
         }
-        let behind = self.buf.get(self.at + own..).unwrap_or_default();
+        let behind = self.input.rest().get(own..).unwrap_or_default();
         if !self.vouched || memchr::memmem::find(behind, VOUCHER).is_some() {
             return Err(Wrong::Damaged(offset, what));
         }
