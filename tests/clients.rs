@@ -17,6 +17,7 @@ use redkeep::resp::{Proto, ReplyBuf};
 use redkeep::service::config::{Config, Settings};
 use redkeep::util::clock::ManualClock;
 use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -810,4 +811,21 @@ fn a_key_watched_by_thousands_takes_no_longer_for_each() {
     each(500);
     let (few, many) = (each(1000), each(32_000));
     assert!(many < few * 12.0, "{few} s each, then {many} s");
+}
+
+#[test]
+fn who_killed_a_client_finds_its_connection_closed() {
+    let server = Server::redkeep(&[]);
+    let mut killer = server.client();
+    for _ in 0..200 {
+        let mut victim = std::net::TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+        victim.write_all(b"CLIENT ID\r\n").unwrap();
+        let mut id = [0; 64];
+        let n = victim.read(&mut id).unwrap();
+        let id = String::from_utf8_lossy(&id[1..n]).trim().to_owned();
+        assert_eq!(killer.run(&format!("CLIENT KILL ID {id}")).int(), Some(1));
+        victim.set_nonblocking(true).unwrap();
+        // The end is there already, not on its way.
+        assert_eq!(victim.read(&mut [0; 8]).unwrap(), 0);
+    }
 }

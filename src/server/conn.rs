@@ -20,7 +20,7 @@ use crate::embed::{LockError, Node, Posted};
 use crate::engine::Outcome;
 use crate::exec::busy::{BusyRequest, Served};
 use crate::exec::output::Unsent;
-use crate::exec::{Args, Argv, SessionId};
+use crate::exec::{Action, Args, Argv, SessionId};
 use crate::resp::{ArgVec, Batch, Decoder, Limits, ReplyBuf, encode_command};
 
 /// Nothing more is run or read for a client that has left this much output untaken.
@@ -67,6 +67,8 @@ pub(super) struct Conn<S> {
     unsent: Unsent,
     /// Its last batch woke others.
     woke_others: bool,
+    /// The batch just run ends other connections: they are gone before its replies are sent.
+    closed_others: bool,
 }
 
 impl<S> Drop for Conn<S> {
@@ -106,6 +108,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             output: Queue::default(),
             unsent,
             woke_others: false,
+            closed_others: false,
         }
     }
 
@@ -158,6 +161,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             }
             if self.poll_reply(cx, worker).is_err() {
                 return Poll::Ready(());
+            }
+            if std::mem::take(&mut self.closed_others) {
+                break;
             }
             if std::mem::take(&mut self.woke_others) && (more || self.backlog) {
                 // They would pile up what this one has for them.
@@ -391,7 +397,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             usize::try_from(state.sys.cfg.client_query_buffer_limit).unwrap_or(usize::MAX);
         self.limits.max_bulk =
             usize::try_from(state.sys.cfg.proto_max_bulk_len).unwrap_or(usize::MAX);
-        self.woke_others = !state.sys.actions.is_empty();
+        let actions = &state.sys.actions;
+        self.woke_others = !actions.is_empty();
+        self.closed_others = actions.iter().any(|a| matches!(a, Action::Close(_)));
         let (now, recent) = (state.sys.now_us / 1000, state.sys.debug.recent_reply_ms());
         if let Some(session) = state.sessions.get_mut(self.sid) {
             self.limits.unauthenticated = !session.authenticated;
@@ -414,8 +422,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     fn poll_reply(&mut self, cx: &mut Context<'_>, worker: &mut Worker) -> io::Result<()> {
         let reply = &mut worker.reply;
         let mut written = 0;
+        let at_once = !self.closed_others;
         while let Some(rest @ [_, ..]) = reply.as_slice().get(written..)
             && self.output.is_empty()
+            && at_once
         {
             match Pin::new(&mut self.io).poll_write(cx, rest) {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
