@@ -2,7 +2,7 @@
 //! forget.
 
 use std::fmt::Debug;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 
@@ -64,7 +64,22 @@ pub trait Disk: Send + Sync + Debug {
     /// # Errors
     /// Those of the system; [`io::ErrorKind::NotFound`] when there is none.
     fn size(&self, path: &Path) -> io::Result<u64>;
+
+    /// Makes a directory, if there is none. It is lasting once the directory above is synced.
+    ///
+    /// # Errors
+    /// Those of the system.
+    fn make_dir(&self, dir: &Path) -> io::Result<()>;
+
+    /// Keeps a directory for one instance, until what is returned is dropped.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when another instance has it; and those of the system.
+    fn lock(&self, dir: &Path) -> io::Result<Box<dyn DirLock>>;
 }
+
+/// A directory that nobody else has, until this is dropped.
+pub trait DirLock: Send + Debug {}
 
 /// The file system of the operating system.
 #[derive(Clone, Copy, Debug, Default)]
@@ -113,5 +128,52 @@ impl Disk for Files {
 
     fn size(&self, path: &Path) -> io::Result<u64> {
         Ok(fs::metadata(path)?.len())
+    }
+
+    fn make_dir(&self, dir: &Path) -> io::Result<()> {
+        match fs::create_dir(dir) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
+            made => made,
+        }
+    }
+
+    fn lock(&self, dir: &Path) -> io::Result<Box<dyn DirLock>> {
+        if !cfg!(unix) {
+            // There a directory cannot be opened, and what is open cannot be replaced.
+            return Ok(Box::new(Locked(None)));
+        }
+        let file = File::open(dir)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Box::new(Locked(Some(file)))),
+            Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
+            // A file system without locks keeps nobody out.
+            Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Unsupported => {
+                Ok(Box::new(Locked(None)))
+            }
+            Err(TryLockError::Error(e)) => Err(e),
+        }
+    }
+}
+
+/// The system's lock, held while the directory is open.
+#[derive(Debug)]
+struct Locked(#[expect(dead_code, reason = "held for its lock")] Option<File>);
+
+impl DirLock for Locked {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(unix)]
+    fn a_directory_belongs_to_one_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = Files.lock(dir.path()).unwrap();
+        let kind = Files.lock(dir.path()).unwrap_err().kind();
+        assert_eq!(kind, io::ErrorKind::WouldBlock);
+        drop(held);
+        assert!(Files.lock(dir.path()).is_ok());
+        assert!(Files.make_dir(dir.path()).is_ok());
     }
 }

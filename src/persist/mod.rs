@@ -15,7 +15,7 @@ mod input;
 pub mod load;
 pub mod write;
 
-pub use disk::{Disk, DiskFile, Files};
+pub use disk::{DirLock, Disk, DiskFile, Files};
 pub use frame::Frame;
 pub use load::{LoadError, Loaded, Loader};
 pub use write::{Pending, Target};
