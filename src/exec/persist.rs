@@ -5,7 +5,7 @@ use std::io::Read;
 
 use super::{Action, CmdError, System};
 use crate::keyspace::Keyspace;
-use crate::keyspace::snapshot::Detail;
+use crate::keyspace::snapshot::{Detail, Form};
 use crate::persist::write::directory;
 use crate::persist::{Frame, Loaded, Loader, Pending, Target};
 use crate::rdb::{library, payload};
@@ -167,6 +167,7 @@ pub fn begin_save(
         frame.function(out, &library.code);
     }
     ks.begin_snapshot(Detail {
+        form: Form::Rdb,
         compress: sys.cfg.rdbcompression,
         uses,
     });
