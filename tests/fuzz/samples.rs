@@ -140,6 +140,19 @@ pub fn payloads() -> Vec<Vec<u8>> {
             words("XREADGROUP GROUP g c COUNT 1 STREAMS k >"),
             words("XGROUP CREATE k h $"),
         ],
+        // Pending entries that are gone, one handed back, and producers.
+        vec![
+            words("XADD k 1-1 a 1"),
+            words("XADD k 1-2 a 1"),
+            words("XADD k 2-0 a 1"),
+            words("XADD k 3-0 a 1"),
+            words("XGROUP CREATE k g 0"),
+            words("XREADGROUP GROUP g c STREAMS k >"),
+            words("XNACK k g FAIL IDS 1 3-0"),
+            words("XIDMPRECORD k p i 3-0"),
+            words("XTRIM k MINID 1-2"),
+            words("XDEL k 2-0"),
+        ],
     ];
     lines
         .iter()
