@@ -301,7 +301,7 @@ pub fn log(data: &[u8]) {
         let mut entries = Vec::new();
         loop {
             match reader.next_entry() {
-                Ok(Some(entry)) => entries.push(entry),
+                Ok(Some(entry)) => entries.push(format!("{entry:?}")),
                 Ok(None) => match pieces.next() {
                     Some(piece) => reader.feed(piece),
                     None => return (entries, reader.position(), None),
