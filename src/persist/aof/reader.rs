@@ -55,8 +55,8 @@ pub enum Entry<'a> {
     Command(Words<'a>),
     /// The time of what follows, in unix seconds.
     Time(i64),
-    /// A note that says nothing to the reader of commands.
-    Note,
+    /// Another line that begins with `#`: a voucher, or a note that says nothing to us.
+    Note(&'a [u8]),
 }
 
 /// The words of a command, its name first. There is at least that.
@@ -214,7 +214,7 @@ impl Reader {
             self.given += len as u64;
         }
         Some(match is_note {
-            true => time(bytes).map_or(Entry::Note, Entry::Time),
+            true => time(bytes).map_or(Entry::Note(bytes), Entry::Time),
             false => Entry::Command(Words {
                 bytes,
                 places: &self.words,
