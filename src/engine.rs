@@ -512,12 +512,7 @@ impl Engine {
         admit::forget(self.state(), replay.sid);
     }
 
-    fn replay_transaction(
-        &mut self,
-        sid: SessionId,
-        mut multi: Box<Multi>,
-        reply: &mut ReplyBuf,
-    ) {
+    fn replay_transaction(&mut self, sid: SessionId, mut multi: Box<Multi>, reply: &mut ReplyBuf) {
         for Queued { row, argv } in replay::take_queue(&mut multi) {
             let args: SmallVec<[&[u8]; 16]> = argv.iter().map(Vec::as_slice).collect();
             let args = Args::new(&args);

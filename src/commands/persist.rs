@@ -55,7 +55,9 @@ pub(super) const COMMANDS: &[Command] = &[
         .flags(&[flag::BLOCKING])
         .acl_only(&[category::CONNECTION])
         .syntax("numlocal:int numreplicas:int timeout:int")
-        .summary("Wait until the connection's writes are on the disk, here and on so many replicas.")
+        .summary(
+            "Wait until the connection's writes are on the disk, here and on so many replicas.",
+        )
         .complexity("O(1)")
         .tips(&["request_policy:all_shards", "response_policy:agg_min"])
         .checked(),
@@ -89,7 +91,12 @@ fn bgsave(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
         return Err(MEMORY_ONLY);
     }
     let persist = &mut cx.sys.persist;
-    let saves = |purpose| persist.saving.as_ref().is_some_and(|s| s.purpose == purpose);
+    let saves = |purpose| {
+        persist
+            .saving
+            .as_ref()
+            .is_some_and(|s| s.purpose == purpose)
+    };
     if saves(Purpose::Background) {
         return Err(save::IN_PROGRESS);
     }

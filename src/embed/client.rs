@@ -28,7 +28,9 @@ pub enum CallError {
     Closed,
     /// The command was run, and it is not known whether what it did will outlast a crash: the append-only log cannot be
     /// written (`appendfsync always`). The connection is closed.
-    #[error("the append-only log cannot be written: whether the command will outlast a crash is unknown")]
+    #[error(
+        "the append-only log cannot be written: whether the command will outlast a crash is unknown"
+    )]
     Unconfirmed,
     /// No argument was given: a command has at least its name.
     #[error("a command without a name")]

@@ -309,7 +309,9 @@ pub fn open_log(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
     let place = log::place(&lock(node)?.state().sys);
     let mut files = Directory::open(Arc::clone(disk), place)?;
     if let Some(name) = files.adopt()? {
-        tracing::info!("Successfully migrated an old-style AOF file ({name}) into the AOF directory");
+        tracing::info!(
+            "Successfully migrated an old-style AOF file ({name}) into the AOF directory"
+        );
     }
     let log = Arc::new(Log::new(Policy::EverySecond));
     let writer = if files.manifest().is_empty() {

@@ -352,8 +352,7 @@ impl OpenFile {
             match reader.next_entry() {
                 Ok(None) => return Ok(Applied::All),
                 Ok(Some(Entry::Command(words))) => {
-                    let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
-                    engine.replay(replay, &words).map_err(|e| {
+                    engine.replay(replay, &words.argv()).map_err(|e| {
                         format!("{e} reading the append only file {path}, at offset {at}")
                     })?;
                     self.open = match engine.replays_transaction(replay) {

@@ -89,12 +89,30 @@ mod tests {
         let signal = Signal::default();
         assert_eq!(signal.take(), None);
         signal.wake();
-        assert_eq!(signal.take(), Some(News { output: true, answer: false }));
+        assert_eq!(
+            signal.take(),
+            Some(News {
+                output: true,
+                answer: false
+            })
+        );
         signal.serve(Served::default());
-        assert_eq!(signal.take(), Some(News { output: false, answer: true }));
+        assert_eq!(
+            signal.take(),
+            Some(News {
+                output: false,
+                answer: true
+            })
+        );
         signal.serve(Served::default());
         signal.wake();
-        assert_eq!(signal.take(), Some(News { output: true, answer: true }));
+        assert_eq!(
+            signal.take(),
+            Some(News {
+                output: true,
+                answer: true
+            })
+        );
         assert!(signal.served().is_some() && signal.served().is_none());
         assert_eq!(signal.take(), None);
     }

@@ -168,7 +168,9 @@ fn digest_value(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
         let mut sum = Digest::default();
         if let Some(record) = cx.ks.peek(key) {
             let expires = record.expire_at().is_some();
-            record.value().add_to_digest(&mut sum, cx.ks.horizon(), expires);
+            record
+                .value()
+                .add_to_digest(&mut sum, cx.ks.horizon(), expires);
         }
         cx.reply.simple_bytes(&sum.hex());
     }

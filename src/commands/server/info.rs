@@ -197,7 +197,12 @@ fn memory(cx: &mut Ctx<'_>, out: &mut Report) {
 
 fn persistence(cx: &Ctx<'_>, out: &mut Report) {
     let persist = &cx.sys.persist;
-    let saves = |purpose| persist.saving.as_ref().filter(move |s| s.purpose == purpose);
+    let saves = |purpose| {
+        persist
+            .saving
+            .as_ref()
+            .filter(move |s| s.purpose == purpose)
+    };
     let saving = saves(Purpose::Background);
     let seconds = |ms: Option<i64>| ms.map_or(-1, |ms| ms / 1000);
     out.field("loading", u8::from(persist.loading.is_some()));
@@ -238,7 +243,10 @@ fn persistence(cx: &Ctx<'_>, out: &mut Report) {
 fn append_only(cx: &Ctx<'_>, out: &mut Report) {
     let persist = &cx.sys.persist;
     let rewrites = &persist.rewrites;
-    let base = persist.saving.as_ref().filter(|s| s.purpose == Purpose::Base);
+    let base = persist
+        .saving
+        .as_ref()
+        .filter(|s| s.purpose == Purpose::Base);
     let seconds = |ms: Option<i64>| ms.map_or(-1, |ms| ms / 1000);
     let status = |failed| if failed { "err" } else { "ok" };
     let log = persist.logging.as_ref().map(|logging| &logging.log);
@@ -261,7 +269,10 @@ fn append_only(cx: &Ctx<'_>, out: &mut Report) {
     out.field("aof_base_size", log.base_size());
     out.field("aof_pending_rewrite", 0);
     out.field("aof_buffer_length", log.unwritten());
-    out.field("aof_pending_bio_fsync", u8::from(log.synced() < log.appended()));
+    out.field(
+        "aof_pending_bio_fsync",
+        u8::from(log.synced() < log.appended()),
+    );
     out.field("aof_delayed_fsync", 0);
 }
 

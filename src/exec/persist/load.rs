@@ -4,9 +4,9 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use super::save::{Purpose, SaveStep, begin_save, end_save, give_up, save_now, save_step};
-use crate::persist::write::directory;
 use super::{STEP, System};
 use crate::keyspace::Keyspace;
+use crate::persist::write::directory;
 use crate::persist::{Loaded, Loader};
 use crate::rdb::{library, payload};
 
@@ -60,7 +60,8 @@ pub fn reload(ks: &mut Keyspace, sys: &mut System, how: Reload) -> Result<Option
             Box::new(file.map_err(|e| e.to_string())?)
         }
         None => {
-            let id = begin_save(ks, sys, Purpose::Foreground, &mut bytes).map_err(|e| e.text().to_owned())?;
+            let id = begin_save(ks, sys, Purpose::Foreground, &mut bytes)
+                .map_err(|e| e.text().to_owned())?;
             let header = loop {
                 match save_step(ks, sys, id, &mut bytes) {
                     SaveStep::More => {}

@@ -91,7 +91,11 @@ pub(super) fn apply_policy(sys: &System) {
 
 /// Where the log is.
 pub fn place(sys: &System) -> Place {
-    Place::new(&sys.cfg.dir, &sys.cfg.appenddirname, &sys.cfg.appendfilename)
+    Place::new(
+        &sys.cfg.dir,
+        &sys.cfg.appenddirname,
+        &sys.cfg.appendfilename,
+    )
 }
 
 /// The configuration may have changed.
@@ -341,9 +345,7 @@ fn hear(state: &mut State) {
             }
             News::Rebased(id, done) => {
                 match &done {
-                    Ok(()) => tracing::info!(
-                        "Background AOF rewrite finished successfully"
-                    ),
+                    Ok(()) => tracing::info!("Background AOF rewrite finished successfully"),
                     Err(why) => tracing::warn!("Background AOF rewrite failed: {why}"),
                 }
                 save::end_save(ks, sys, id, done.is_ok());
@@ -397,9 +399,10 @@ pub(super) fn is_to_be_watched(sys: &System) -> bool {
     if persist.logging.is_none() {
         return sys.cfg.appendonly;
     }
-    persist.logging.as_ref().is_some_and(|logging| {
-        logging.grown || logging.starting || logging.log.is_troubled()
-    })
+    persist
+        .logging
+        .as_ref()
+        .is_some_and(|logging| logging.grown || logging.starting || logging.log.is_troubled())
 }
 
 /// When [`tick`] has something to do next.

@@ -79,8 +79,7 @@ pub enum SaveStep {
 }
 
 /// What SAVE and BGSAVE are refused with while one is written.
-pub(crate) const IN_PROGRESS: CmdError =
-    CmdError::fixed("ERR Background save already in progress");
+pub(crate) const IN_PROGRESS: CmdError = CmdError::fixed("ERR Background save already in progress");
 
 /// Begins to save: the state of this moment is what will be written. The first bytes are appended to `out`.
 ///
