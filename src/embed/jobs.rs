@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::node::{Held, LockError, Node};
-use crate::exec::persist::{self, Loading, STEP, SaveStep};
-use crate::persist::{Disk, Loader, Pending};
+use crate::exec::State;
+use crate::exec::persist::{self, SaveStep};
+use crate::persist::{Batch, Disk, LoadError, Loader, Pending};
 
 /// Bytes read from a file at once.
 const READ: usize = 256 * 1024;
@@ -22,12 +23,18 @@ pub enum JobError {
     /// The disk has its reasons.
     #[error(transparent)]
     Disk(#[from] io::Error),
-    /// The file cannot be loaded.
+    /// The file is damaged: where, and what is wrong.
     #[error("{0}")]
     File(String),
     /// It was cancelled, or the server stops.
     #[error("given up")]
     GivenUp,
+}
+
+impl From<LoadError> for JobError {
+    fn from(e: LoadError) -> JobError {
+        JobError::File(e.to_string())
+    }
 }
 
 /// The engine, once no script is in the way.
@@ -82,19 +89,24 @@ fn write(node: &Node, id: u64, mut bytes: Vec<u8>) -> Result<(), JobError> {
 
 /// Waits as `rdb-key-save-delay` has it, for the keys that were written since it last did, unless the save is given up.
 fn dawdle(node: &Node, id: u64) -> Result<(), JobError> {
+    let delay = persist::save_delay(&mut lock(node)?.state().sys, id);
+    wait(delay, || {
+        let is_over = lock(node)?.state().sys.persist.is_over(id);
+        if is_over { Err(JobError::GivenUp) } else { Ok(()) }
+    })
+}
+
+/// Waits for so many microseconds, and looks now and then whether that still makes sense.
+fn wait(
+    mut microseconds: u64,
+    mut look: impl FnMut() -> Result<(), JobError>,
+) -> Result<(), JobError> {
     const SLICE: u64 = 10_000;
-    let mut left = {
-        let mut engine = lock(node)?;
-        let sys = &mut engine.state().sys;
-        persist::save_delay(sys, id)
-    };
-    while left > 0 {
-        let slice = left.min(SLICE);
+    while microseconds > 0 {
+        let slice = microseconds.min(SLICE);
         std::thread::sleep(Duration::from_micros(slice));
-        left -= slice;
-        if lock(node)?.state().sys.persist.is_over(id) {
-            return Err(JobError::GivenUp);
-        }
+        microseconds -= slice;
+        look()?;
     }
     Ok(())
 }
@@ -104,27 +116,28 @@ fn dawdle(node: &Node, id: u64) -> Result<(), JobError> {
 /// # Errors
 /// When the file is damaged or cannot be read: half of it may be loaded then.
 pub fn load(node: &Node, disk: &Arc<dyn Disk>, path: &Path) -> Result<(), JobError> {
+    let named = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
     let total = match disk.size(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             lock(node)?.state().sys.persist.loading = None;
             return Ok(());
         }
-        size => size?,
+        size => size.map_err(named)?,
     };
-    let mut file = disk.open(path)?;
+    let mut file = disk.open(path).map_err(named)?;
+    tracing::info!("Loading RDB from {} ({total} bytes)", path.display());
     let checked = {
         let mut engine = lock(node)?;
         let sys = &mut engine.state().sys;
-        sys.persist.loading = Some(Loading {
-            began: sys.now_us / 1000,
-            total,
-            done: 0,
-        });
+        persist::begin_load(sys, total);
         sys.cfg.rdbchecksum
     };
-    tracing::info!("Loading RDB from {} ({total} bytes)", path.display());
     // When it fails nobody may see the half of it that is there.
-    read(node, &mut *file, checked)?;
+    read(node, &mut *file, checked).map_err(|e| match e {
+        JobError::Disk(e) => JobError::Disk(named(e)),
+        JobError::File(what) => JobError::File(format!("{} {what}", path.display())),
+        JobError::GivenUp => JobError::GivenUp,
+    })?;
     let mut engine = lock(node)?;
     if let Some(functions) = persist::loaded_functions(&mut engine.state().sys) {
         let restored = engine.restore_functions(&functions);
@@ -135,12 +148,7 @@ pub fn load(node: &Node, disk: &Arc<dyn Disk>, path: &Path) -> Result<(), JobErr
     let took = began.map_or(0, |began| sys.now_us / 1000 - began);
     let counts = sys.persist.loaded;
     drop(engine);
-    tracing::info!(
-        "Done loading RDB, keys loaded: {}, keys expired: {}, empty keys skipped: {}.",
-        counts.keys,
-        counts.expired,
-        counts.empty
-    );
+    tracing::info!("{counts}");
     tracing::info!(
         "DB loaded from disk: {}.{:03} seconds",
         took / 1000,
@@ -151,29 +159,40 @@ pub fn load(node: &Node, disk: &Arc<dyn Disk>, path: &Path) -> Result<(), JobErr
 
 fn read(node: &Node, file: &mut dyn Read, checked: bool) -> Result<(), JobError> {
     let mut loader = Loader::new(checked);
-    let mut bytes = vec![0; READ];
-    let mut db = 0;
+    let (mut bytes, mut batch, mut db) = (vec![0; READ], Vec::new(), 0);
+    let mut plan = {
+        let mut engine = lock(node)?;
+        let state = engine.state();
+        persist::load_plan(&state.ks, &state.sys)
+    };
     loop {
-        let n = match file.read(&mut bytes) {
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            n => n?,
-        };
-        loader.feed(bytes.get(..n).unwrap_or_default());
-        loop {
+        // Values are made without the lock, however long that takes.
+        let read = loader.batch(plan.bytes, &plan.limits, plan.now, &mut batch);
+        let delay = {
             let mut engine = lock(node)?;
-            let state = engine.state();
-            let now = state.sys.now_us / 1000;
-            state.ks.begin(db, now);
-            let before = loader.position();
-            let ended = persist::load_step(&mut state.ks, &mut state.sys, &mut loader, false)
-                .map_err(JobError::File)?;
-            db = state.ks.current();
-            if ended {
-                return Ok(());
-            }
-            if loader.position() < before + STEP as u64 {
-                break;
-            }
+            let State { ks, sys, .. } = engine.state();
+            ks.begin(db, sys.now_us / 1000);
+            persist::put_batch(ks, sys, &mut batch, loader.position(), false)?;
+            db = ks.current();
+            plan = persist::load_plan(ks, sys);
+            persist::load_delay(sys)
+        };
+        wait(delay, || lock(node).map(drop))?;
+        match read? {
+            Batch::More => {}
+            Batch::Ended => return Ok(()),
+            Batch::Hungry => loader.feed(next_bytes(file, &mut bytes)?),
+        }
+    }
+}
+
+/// The next bytes of a file; none at its end.
+fn next_bytes<'a>(file: &mut dyn Read, into: &'a mut [u8]) -> io::Result<&'a [u8]> {
+    loop {
+        match file.read(into) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+            Ok(n) => return Ok(into.get(..n).unwrap_or_default()),
         }
     }
 }

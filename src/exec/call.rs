@@ -613,7 +613,7 @@ fn settle(state: &mut State, row: &'static Entry, args: Args<'_>) {
     );
     if dirty > 0 {
         sys.stats.dirty(dirty);
-        sys.persist.dirty += dirty;
+        sys.persist.changed(dirty);
     }
     if fx.wanted() {
         let as_sent = match row.row.propagate {

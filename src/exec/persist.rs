@@ -1,16 +1,19 @@
 //! Saving and loading as the engine sees them: what runs, how it ended, and the small steps in which it is done, so that
 //! clients wait no longer than a step takes.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
+use std::time::Duration;
 
 use super::{Action, CmdError, System};
 use crate::keyspace::Keyspace;
 use crate::keyspace::snapshot::Detail;
 use crate::persist::write::directory;
-use crate::persist::{Frame, Loaded, Loader, Pending, Target};
+use crate::persist::{Batch, Frame, LoadError, Loaded, Loader, Pending, Target};
 use crate::rdb::{library, payload};
-use crate::service::config::{Eviction, ShutdownFlags};
+use crate::service::config::Eviction;
 use crate::service::info::REDIS_VERSION;
+use crate::types::dump::Limits;
+use crate::util::num;
 
 /// The name of the version that the file is written by.
 const BITS: usize = usize::BITS as usize;
@@ -25,6 +28,8 @@ pub struct Persistence {
     pub lasting: bool,
     /// Changes since the data set was last saved.
     pub dirty: u64,
+    /// Changes of the running command that are saved already.
+    saved_ahead: u64,
     /// When that was, in unix milliseconds; at first, when the instance started.
     pub saved_at: i64,
     /// When saving in the background was last begun.
@@ -35,6 +40,8 @@ pub struct Persistence {
     pub saves: u64,
     /// How long the last attempt in the background took, in milliseconds.
     pub took: Option<i64>,
+    /// Bytes that clients changed during that attempt before they were written.
+    pub copied: usize,
     /// The save that is being written.
     pub saving: Option<Saving>,
     /// A save in the background is to begin as soon as nothing is in its way.
@@ -43,6 +50,8 @@ pub struct Persistence {
     pub loading: Option<Loading>,
     /// What came of the last load.
     pub loaded: Counts,
+    /// Its keys that were waited for.
+    waited: usize,
     /// The code of the libraries that it brought.
     functions: Vec<Vec<u8>>,
     checked_at: i64,
@@ -50,6 +59,12 @@ pub struct Persistence {
 }
 
 impl Persistence {
+    /// A command has made so many changes.
+    #[inline]
+    pub(crate) fn changed(&mut self, changes: u64) {
+        self.dirty += changes.saturating_sub(std::mem::take(&mut self.saved_ahead));
+    }
+
     /// Whether this save is not to be written on.
     pub fn is_over(&self, id: u64) -> bool {
         self.saving
@@ -90,6 +105,8 @@ pub struct Saving {
     pub written: usize,
     /// Those that were waited for.
     waited: usize,
+    /// Bytes that clients changed before they were written.
+    copied: usize,
     /// It is to be given up.
     pub cancelled: bool,
 }
@@ -103,6 +120,8 @@ pub struct Loading {
     pub total: u64,
     /// Bytes read so far.
     pub done: u64,
+    /// Memory that was used when the file was written, if it says so.
+    pub used_memory: u64,
 }
 
 /// What came of a load.
@@ -115,6 +134,20 @@ pub struct Counts {
     /// Collections without elements.
     pub empty: u64,
 }
+
+impl std::fmt::Display for Counts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Counts { keys, expired, .. } = self;
+        write!(f, "Done loading RDB, keys loaded: {keys}, keys expired: {expired}")?;
+        match self.empty {
+            0 => f.write_str("."),
+            empty => write!(f, ", empty keys skipped: {empty}."),
+        }
+    }
+}
+
+/// So many empty collections of a file are named in the log; the rest is counted.
+const EMPTY_NAMED: u64 = 10;
 
 /// What a step of saving has come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,6 +214,7 @@ pub fn begin_save(
         keys,
         written: 0,
         waited: 0,
+        copied: 0,
         cancelled: false,
     });
     if background {
@@ -196,12 +230,15 @@ pub fn save_step(ks: &mut Keyspace, sys: &mut System, id: u64, out: &mut Vec<u8>
         return SaveStep::Cancelled;
     };
     let frame = &mut saving.frame;
-    let step = ks.walk_snapshot(STEP, |db, keys| frame.keys(out, db, keys));
+    // Who wants to wait for keys does not want to have many of them at once.
+    let bytes = if sys.cfg.rdb_key_save_delay == 0 { STEP } else { 1 };
+    let step = ks.walk_snapshot(bytes, |db, keys| frame.keys(out, db, keys));
     frame.needs(step.version);
     saving.written += step.keys;
     if !step.done {
         return SaveStep::More;
     }
+    saving.copied = ks.snapshot_copied();
     ks.end_snapshot();
     SaveStep::Done(std::mem::take(frame).end(out))
 }
@@ -229,6 +266,7 @@ pub fn end_save(ks: &mut Keyspace, sys: &mut System, id: u64, saved: bool) {
     let Some(saving) = sys.persist.saving.take_if(|saving| saving.id == id) else {
         return;
     };
+    let copied = saving.copied.max(ks.snapshot_copied());
     ks.end_snapshot();
     let now = sys.clock.0.now_us() / 1000;
     let persist = &mut sys.persist;
@@ -239,6 +277,7 @@ pub fn end_save(ks: &mut Keyspace, sys: &mut System, id: u64, saved: bool) {
     }
     if saving.background {
         persist.took = Some(now - saving.began);
+        persist.copied = copied;
     }
     if saving.background && !saving.cancelled || saved {
         persist.failed = !saved;
@@ -247,11 +286,15 @@ pub fn end_save(ks: &mut Keyspace, sys: &mut System, id: u64, saved: bool) {
 
 /// Where the data set is saved.
 pub fn target(sys: &System) -> Target {
+    // Another instance may have the same directory. What a crash leaves there has the name that Redis would give it.
+    let who = match sys.host.0.process() {
+        Some(pid) => pid.to_string(),
+        None => sys.run_id.get(..16).unwrap_or_default().to_owned(),
+    };
     Target {
         dir: directory(&sys.cfg.dir).to_path_buf(),
         name: sys.cfg.dbfilename.clone(),
-        // Another instance may have the same directory.
-        temporary: format!("temp-{}.rdb", sys.run_id.get(..16).unwrap_or_default()),
+        temporary: format!("temp-{who}.rdb"),
         incremental: sys.cfg.rdb_save_incremental_fsync,
     }
 }
@@ -288,6 +331,9 @@ pub enum NotSaved {
     /// The data set is kept in memory only.
     #[error("there is no disk")]
     NoDisk,
+    /// The server has stopped meanwhile.
+    #[error("the server has stopped")]
+    Stopped,
     /// What the disk says.
     #[error(transparent)]
     Disk(#[from] std::io::Error),
@@ -307,51 +353,38 @@ pub fn save_now(ks: &mut Keyspace, sys: &mut System) -> Result<(), NotSaved> {
             let step = save_step(ks, sys, id, &mut bytes);
             file.write(&bytes)?;
             bytes.clear();
+            dawdle(sys, id);
             match step {
+                _ if sys.gate.is_stopped() => return Err(ErrorKind::Interrupted.into()),
                 SaveStep::More => {}
                 SaveStep::Done(header) => return file.finish(&header),
-                SaveStep::Cancelled => return Err(std::io::ErrorKind::Interrupted.into()),
+                SaveStep::Cancelled => return Err(ErrorKind::Interrupted.into()),
             }
         }
     });
     end_save(ks, sys, id, written.is_ok());
-    match &written {
-        Ok(()) => tracing::info!("DB saved on disk"),
-        Err(e) => tracing::warn!("Error saving DB on disk: {e}"),
-    }
-    Ok(written?)
-}
-
-/// The server is to end: saves what is to be saved.
-///
-/// # Errors
-/// When that fails and is no reason to stay (`force`).
-pub fn shut_down(
-    ks: &mut Keyspace,
-    sys: &mut System,
-    flags: ShutdownFlags,
-) -> Result<(), CmdError> {
-    give_up(ks, sys);
-    let wanted = flags.save || !sys.cfg.save.is_empty() && !flags.nosave;
-    // What is not yet loaded must not take the place of the file.
-    if wanted && sys.persist.loading.is_none() {
-        tracing::info!("Saving the final RDB snapshot before exiting.");
-        match save_now(ks, sys) {
-            Ok(()) => {}
-            Err(NotSaved::NoDisk) if !flags.save => {}
-            Err(_) if flags.force => {
-                tracing::warn!("Error trying to save the DB. Exit anyway.");
-            }
-            Err(_) => {
-                tracing::warn!("Error trying to save the DB, can't exit.");
-                return Err(CmdError::fixed(
-                    "ERR Errors trying to SHUTDOWN. Check logs.",
-                ));
-            }
+    match written {
+        Ok(()) => {
+            tracing::info!("DB saved on disk");
+            Ok(())
+        }
+        Err(_) if sys.gate.is_stopped() => Err(NotSaved::Stopped),
+        Err(e) => {
+            tracing::warn!("Error saving DB on disk: {e}");
+            Err(e.into())
         }
     }
-    sys.actions.push(Action::Shutdown);
-    Ok(())
+}
+
+/// Waits as `rdb-key-save-delay` has it, unless the server stops.
+fn dawdle(sys: &mut System, id: u64) {
+    const SLICE: u64 = 10_000;
+    let mut left = save_delay(sys, id);
+    while left > 0 && !sys.gate.is_stopped() {
+        let slice = left.min(SLICE);
+        sys.host.0.sleep(Duration::from_micros(slice));
+        left -= slice;
+    }
 }
 
 /// Everything is gone: so it is to be on the disk.
@@ -362,9 +395,9 @@ pub fn flushed(ks: &mut Keyspace, sys: &mut System) {
     let persist = &sys.persist;
     if persist.lasting && persist.loading.is_none() && !sys.cfg.save.is_empty() {
         // It is in the log if that failed; the command itself did what it was to do.
-        let dirty = sys.persist.dirty;
-        let _ = save_now(ks, sys);
-        sys.persist.dirty = dirty;
+        if save_now(ks, sys).is_ok() {
+            sys.persist.saved_ahead = ks.log.dirty;
+        }
     }
 }
 
@@ -419,19 +452,7 @@ pub fn reload(ks: &mut Keyspace, sys: &mut System, how: Reload) -> Result<Option
     }
     let selected = ks.current();
     ks.select(0);
-    let mut loader = Loader::new(sys.cfg.rdbchecksum);
-    let mut piece = vec![0; STEP];
-    let loaded = loop {
-        match load_step(ks, sys, &mut loader, how.merge) {
-            Ok(true) => break Ok(()),
-            Err(e) => break Err(e),
-            Ok(false) => {}
-        }
-        match file.read(&mut piece) {
-            Ok(n) => loader.feed(piece.get(..n).unwrap_or_default()),
-            Err(e) => break Err(e.to_string()),
-        }
-    };
+    let loaded = load_now(ks, sys, &mut *file, how.merge);
     ks.select(selected);
     let functions = loaded_functions(sys);
     ks.log.dirty = 0;
@@ -500,34 +521,95 @@ pub fn loaded_functions(sys: &mut System) -> Option<Vec<u8>> {
     (!codes.is_empty()).then_some(bytes)
 }
 
-/// Reads on: puts what has been fed to `loader` into the databases, for about [`STEP`] bytes. Returns whether the
-/// file has come to its end.
+/// A file of so many bytes is going to be loaded.
+pub fn begin_load(sys: &mut System, total: u64) {
+    sys.persist.loaded = Counts::default();
+    sys.persist.loading = Some(Loading {
+        began: sys.now_us / 1000,
+        total,
+        ..Loading::default()
+    });
+}
+
+/// How the next step of loading is to read.
+#[derive(Debug, Clone, Copy)]
+pub struct LoadPlan {
+    /// For values.
+    pub limits: Limits,
+    /// The time, in unix milliseconds.
+    pub now: i64,
+    /// Bytes to read: never more than `loading-process-events-interval-bytes`, so that clients are served as often as
+    /// that asks for.
+    pub bytes: u64,
+}
+
+/// Tells how to read on.
+pub fn load_plan(ks: &Keyspace, sys: &System) -> LoadPlan {
+    let interval = sys.cfg.loading_process_events_interval_bytes;
+    LoadPlan {
+        limits: super::limits(sys, ks.seed()),
+        now: sys.now_us / 1000,
+        bytes: interval.min(STEP as u64),
+    }
+}
+
+/// Microseconds to wait for the keys loaded since this was last asked, as `key-load-delay` has it.
+pub fn load_delay(sys: &mut System) -> u64 {
+    let Counts { keys, expired, .. } = sys.persist.loaded;
+    let all = usize::try_from(keys + expired).unwrap_or(usize::MAX);
+    let waited = std::mem::replace(&mut sys.persist.waited, all);
+    delay(sys.cfg.key_load_delay, all.saturating_sub(waited))
+}
+
+/// Puts what was read, up to `done` bytes of the file, into the databases, in place of keys that are there if `merge`.
 ///
 /// # Errors
 /// What is wrong with the file.
-pub fn load_step(
+pub fn put_batch(
     ks: &mut Keyspace,
     sys: &mut System,
-    loader: &mut Loader,
+    batch: &mut Vec<(u64, Loaded)>,
+    done: u64,
     merge: bool,
-) -> Result<bool, String> {
+) -> Result<(), LoadError> {
     let now = sys.now_us / 1000;
-    let until = loader.position() + STEP as u64;
-    let ended = loop {
-        let limits = super::limits(sys, ks.seed());
-        match loader.next(&limits, now).map_err(|e| e.to_string())? {
-            None => break false,
-            Some(Loaded::End) => break true,
-            Some(loaded) => put(ks, sys, loaded, merge, now)?,
-        }
-        if loader.position() >= until {
-            break false;
-        }
-    };
     if let Some(loading) = &mut sys.persist.loading {
-        loading.done = loader.position();
+        loading.done = done;
     }
-    Ok(ended)
+    for (offset, loaded) in batch.drain(..) {
+        put(ks, sys, loaded, merge, now).map_err(|what| LoadError { offset, what })?;
+    }
+    Ok(())
+}
+
+/// Reads what is left of a file and puts it into the databases, here and now.
+fn load_now(
+    ks: &mut Keyspace,
+    sys: &mut System,
+    file: &mut dyn Read,
+    merge: bool,
+) -> Result<(), String> {
+    let mut loader = Loader::new(sys.cfg.rdbchecksum);
+    let (mut piece, mut batch) = (vec![0; STEP], Vec::new());
+    sys.persist.loaded = Counts::default();
+    loop {
+        let LoadPlan { limits, now, bytes } = load_plan(ks, sys);
+        let read = loader.batch(bytes, &limits, now, &mut batch);
+        let done = loader.position();
+        put_batch(ks, sys, &mut batch, done, merge).map_err(|e| e.to_string())?;
+        match read.map_err(|e| e.to_string())? {
+            Batch::More => {}
+            Batch::Ended => return Ok(()),
+            Batch::Hungry => {
+                let n = file.read(&mut piece).map_err(|e| e.to_string())?;
+                loader.feed(piece.get(..n).unwrap_or_default());
+            }
+        }
+        let delay = load_delay(sys);
+        if delay > 0 {
+            sys.host.0.sleep(Duration::from_micros(delay));
+        }
+    }
 }
 
 fn put(
@@ -550,7 +632,10 @@ fn put(
         }
         Loaded::Empty(name) => {
             counts.empty += 1;
-            tracing::info!("Skipping empty key: {}", String::from_utf8_lossy(&name));
+            if counts.empty <= EMPTY_NAMED {
+                let name = String::from_utf8_lossy(&name);
+                tracing::info!("Loading: skipping empty key: {name}");
+            }
         }
         Loaded::Select(db) => {
             let index = usize::try_from(db).ok().filter(|db| *db < ks.databases());
@@ -559,7 +644,8 @@ fn put(
                 ks.databases()
             ))?);
         }
-        Loaded::Sizes(_) | Loaded::Fact(..) => {}
+        Loaded::Sizes(_) => {}
+        Loaded::Fact(name, value) => learn(sys, &name, &value, now),
         Loaded::Function(code) => sys.persist.functions.push(code),
         Loaded::Module(name) => {
             tracing::warn!("What the module '{name}' wrote into the file is not loaded");
@@ -567,4 +653,26 @@ fn put(
         Loaded::End => {}
     }
     Ok(())
+}
+
+/// A fact about the file. What begins with % is meant for the log.
+fn learn(sys: &mut System, name: &[u8], value: &[u8], now: i64) {
+    let text = String::from_utf8_lossy(value);
+    let number = num::parse_i64(value).unwrap_or(0);
+    match name {
+        [b'%', ..] => tracing::info!("RDB '{}': {text}", String::from_utf8_lossy(name)),
+        b"redis-ver" => tracing::info!("Loading RDB produced by version {text}"),
+        b"ctime" => {
+            let age = now / 1000 - number;
+            tracing::info!("RDB age {} seconds", age.max(0));
+        }
+        b"used-mem" => {
+            let megabytes = number as f64 / f64::from(1 << 20);
+            tracing::info!("RDB memory usage when created {megabytes:.2} Mb");
+            if let Some(loading) = &mut sys.persist.loading {
+                loading.used_memory = u64::try_from(number).unwrap_or(0);
+            }
+        }
+        _ => {}
+    }
 }
