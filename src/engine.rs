@@ -25,6 +25,7 @@ use crate::exec::functions::Policy;
 use crate::exec::host::Alone;
 use crate::exec::output;
 use crate::exec::pause::Postponed;
+use crate::exec::replay::{self, Replay, Unreplayable};
 use crate::exec::session::{Peer, Session, SessionId};
 use crate::exec::tracking::{self, Tracking};
 use crate::exec::txn::{Multi, Queued, Watchers};
@@ -263,12 +264,7 @@ impl Engine {
         if self.state().sys.pause.has_ready() {
             self.run_postponed();
         }
-        if std::mem::take(&mut self.was_busy) {
-            // Not before: a transaction goes on behind its script, and nobody may come between.
-            for request in self.gate.open() {
-                self.serve_late(request);
-            }
-        }
+        self.open_gate();
         let keeps_limit = self.keeps_limit(sid, reply);
         if self.state().sys.overdue.has_cut_off() {
             self.part_with_cut_off();
@@ -277,6 +273,16 @@ impl Engine {
             None => Outcome::Close,
             Some(_) if !keeps_limit => Outcome::Cut,
             Some(session) => outcome_for(session),
+        }
+    }
+
+    /// Opens the gate if a script was busy. Not before the unit is over: a transaction goes on behind its script, and
+    /// nobody may come between.
+    fn open_gate(&mut self) {
+        if std::mem::take(&mut self.was_busy) {
+            for request in self.gate.open() {
+                self.serve_late(request);
+            }
         }
     }
 
@@ -430,6 +436,81 @@ impl Engine {
             .sessions
             .get(sid)
             .map_or(crate::resp::Proto::Resp2, |s| s.proto)
+    }
+
+    /// Begins to replay a log of effects, which goes on with [`replay`](Self::replay) and must be ended with
+    /// [`end_replay`](Self::end_replay).
+    pub fn begin_replay(&mut self) -> Replay {
+        Replay::begin(self.state())
+    }
+
+    /// Replays one entry of a log: a command, its name first. Nothing is over meanwhile, refused or logged. As with
+    /// clients, the time is that of [`refresh_time`](Self::refresh_time), and there may be actions and garbage to take
+    /// after a batch. An entry that comes to an error is told to the log of the server and counted, and that is all.
+    ///
+    /// # Errors
+    /// When neither this entry nor what follows can be replayed.
+    pub fn replay(&mut self, replay: &mut Replay, args: &[&[u8]]) -> Result<(), Unreplayable> {
+        if args.is_empty() {
+            return Ok(());
+        }
+        let (sid, args) = (replay.sid, Args::new(args));
+        let reply = &mut replay.reply;
+        let state = self.state();
+        state.fx.silence(true);
+        let started = replay::start(state, sid, args, reply);
+        let unreplayable = match started {
+            Ok(Step::Script(call, pending)) => {
+                self.run_script(sid, &call, &pending, args, reply);
+                None
+            }
+            Ok(Step::Exec(multi, pending)) => {
+                self.replay_transaction(sid, multi, reply);
+                call::finish(self.state(), &pending, args, Ok(()), reply);
+                None
+            }
+            Ok(_) => None,
+            Err(e) => Some(e),
+        };
+        let state = self.state();
+        state.fx.silence(false);
+        unit::end_unit(state);
+        self.open_gate();
+        let state = self.state();
+        let lost = state.sessions.get(sid).is_none_or(|s| s.closing);
+        match unreplayable {
+            Some(e) => Err(e),
+            None if lost => Err(Unreplayable::Database(state.ks.databases())),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a transaction has begun in what was replayed, and has not ended: its entries have done nothing yet.
+    pub fn replays_transaction(&mut self, replay: &Replay) -> bool {
+        replay.is_in_transaction(self.state())
+    }
+
+    /// Ends what [`begin_replay`](Self::begin_replay) began. A transaction that has not ended is dropped: it has done
+    /// nothing.
+    pub fn end_replay(&mut self, replay: Replay) {
+        admit::forget(self.state(), replay.sid);
+    }
+
+    fn replay_transaction(
+        &mut self,
+        sid: SessionId,
+        mut multi: Box<Multi>,
+        reply: &mut ReplyBuf,
+    ) {
+        for Queued { row, argv } in replay::take_queue(&mut multi) {
+            let args: SmallVec<[&[u8]; 16]> = argv.iter().map(Vec::as_slice).collect();
+            let args = Args::new(&args);
+            replay::drop_reply(reply);
+            let step = replay::queued(self.state(), sid, row, args, reply);
+            if let Step::Script(call, pending) = step {
+                self.run_script(sid, &call, &pending, args, reply);
+            }
+        }
     }
 
     /// Puts the libraries of functions in place that a file has brought.

@@ -201,6 +201,9 @@ pub fn kill(sys: &mut System, function: bool) -> Result<(), CmdError> {
         None => Err(CmdError::fixed(
             "NOTBUSY No scripts in execution right now.",
         )),
+        Some(running) if running.replays => Err(CmdError::fixed(
+            "UNKILLABLE The busy script is part of what is replicated or loaded, and cannot be ended.",
+        )),
         Some(running) if running.wrote => Err(CmdError::fixed(
             "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait \
              the script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.",
@@ -217,6 +220,7 @@ pub fn kill(sys: &mut System, function: bool) -> Result<(), CmdError> {
 /// afterwards.
 pub fn serve(state: &mut State, request: BusyRequest) {
     let (now_us, db, current) = (state.sys.now_us, state.ks.current(), state.sys.current);
+    let replays = state.ks.replays();
     state.sys.now_us = state.sys.clock.0.now_us();
     match request {
         BusyRequest::Run {
@@ -229,7 +233,10 @@ pub fn serve(state: &mut State, request: BusyRequest) {
     }
     state.sys.now_us = now_us;
     state.sys.current = current;
-    state.ks.begin(db, now_us / 1000);
+    match replays {
+        true => state.ks.begin_replay(db, now_us / 1000),
+        false => state.ks.begin(db, now_us / 1000),
+    }
 }
 
 fn run(state: &mut State, sid: SessionId, requests: &[Argv]) -> Served {

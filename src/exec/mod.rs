@@ -24,6 +24,7 @@ pub mod output;
 pub mod pause;
 pub mod persist;
 pub mod pubsub;
+pub mod replay;
 pub mod session;
 pub mod shutdown;
 pub mod tracking;
@@ -180,6 +181,8 @@ pub enum Origin {
     Resumed,
     /// A transaction.
     Exec,
+    /// A log of effects that is replayed, its transactions included.
+    Replay,
     /// A script: `read_only` if it must not write.
     Script {
         /// Whether writing is refused.
@@ -225,6 +228,8 @@ pub struct RunningScript {
     pub busy: bool,
     /// If it is busy and a function: which.
     pub function: Option<RunningFunction>,
+    /// It stands in a log of effects that is replayed.
+    pub replays: bool,
     /// Memory was over its limit when it began: it may not begin to write with what needs more.
     pub no_room: bool,
     /// It has written something, so that SCRIPT KILL is refused.
@@ -515,7 +520,7 @@ impl Ctx<'_> {
     /// cut off, as it would be by the reply.
     #[cold]
     pub fn refuse_reply(&mut self, bytes: usize) {
-        if !matches!(self.origin, Origin::Script { .. })
+        if !matches!(self.origin, Origin::Script { .. } | Origin::Replay)
             && let Some(session) = self.sessions.get_mut(self.sid)
         {
             output::may_wait(self.sys, session, self.sid, bytes);

@@ -142,7 +142,7 @@ pub fn expire_keys(state: &mut State, limit: usize) -> usize {
     state.fx.begin(0);
     let n = state.ks.expire_due(now, limit);
     if n > 0 {
-        call::settle_changes(state);
+        call::settle_changes(state, false);
         end_unit(state);
         let took = state.sys.clock.0.now_us() - state.sys.now_us;
         call::note_spike(state, "expire-cycle", u64::try_from(took).unwrap_or(0));

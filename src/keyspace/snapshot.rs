@@ -299,7 +299,7 @@ mod tests {
                 let now = ks.now + ms;
                 ks.begin(0, now);
                 ks.expire_due(now, 100);
-                ks.reap();
+                ks.reap(false);
             }
         }
         ks.log.changes.take();

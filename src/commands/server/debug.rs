@@ -133,12 +133,12 @@ fn object(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 }
 
 /// The digest of a key with its value, in no order with those of others.
-fn add_record(sum: &mut Digest, record: &Record, now: i64) {
+fn add_record(sum: &mut Digest, record: &Record, horizon: i64) {
     let mut one = Digest::default();
     one.mix(record.key());
     record
         .value()
-        .add_to_digest(&mut one, now, record.expire_at().is_some());
+        .add_to_digest(&mut one, horizon, record.expire_at().is_some());
     sum.xor(&one.0);
 }
 
@@ -151,8 +151,9 @@ fn digest(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
         }
         sum.mix(&u32::try_from(db).unwrap_or(u32::MAX).to_be_bytes());
         cx.ks.select(db);
+        let horizon = cx.ks.horizon();
         cx.ks
-            .for_each(|record| add_record(&mut sum, record, cx.now));
+            .for_each(|record| add_record(&mut sum, record, horizon));
     }
     cx.ks.select(selected);
     cx.reply.simple_bytes(&sum.hex());
@@ -166,7 +167,7 @@ fn digest_value(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
         let mut sum = Digest::default();
         if let Some(record) = cx.ks.peek(key) {
             let expires = record.expire_at().is_some();
-            record.value().add_to_digest(&mut sum, cx.now, expires);
+            record.value().add_to_digest(&mut sum, cx.ks.horizon(), expires);
         }
         cx.reply.simple_bytes(&sum.hex());
     }
