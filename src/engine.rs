@@ -175,6 +175,7 @@ impl Engine {
                 declared: read_declared(),
                 current: None,
                 persist: Default::default(),
+                summons: Default::default(),
                 pubsub: Default::default(),
                 tracking,
                 monitors: Default::default(),
@@ -594,6 +595,7 @@ impl Engine {
         drop(self.take_garbage());
         self.end_pause_if_over();
         let state = self.state();
+        exec::shutdown::heed(state);
         if !state.sys.debug.cron_paused && state.sys.persist.loading.is_none() {
             unit::expire_keys(state, EXPIRE_BATCH);
             tracking::tick(&mut state.sys, &mut state.sessions);
@@ -622,6 +624,7 @@ impl Engine {
                 .next_expiry()
                 .filter(|_| !state.sys.debug.cron_paused && state.sys.persist.loading.is_none()),
             exec::persist::next_look(&state.sys),
+            exec::shutdown::next_heed(&state.sys),
             state
                 .sys
                 .tracking

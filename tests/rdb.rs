@@ -263,7 +263,7 @@ fn a_damaged_file_is_refused_with_the_place() {
     bad[at] ^= 1;
     fs::write(&path, &bad).unwrap();
     assert!(!server.start_again());
-    assert!(server.log().contains("wrong checksum"), "{}", server.log());
+    assert!(server.log().contains("RDB CRC error"), "{}", server.log());
     fs::write(&path, &good).unwrap();
     assert!(server.start_again());
     assert_eq!(server.client().run("DBSIZE").int(), Some(2));
@@ -427,7 +427,7 @@ fn files_are_checked_by_the_program() {
         fs::write(path("bad.rdb"), &bytes).unwrap();
         let (sound, text) = tool(&["check-rdb", &path("bad.rdb")], "");
         assert!(
-            !sound && text.contains("RDB ERROR DETECTED") && text.contains("wrong checksum"),
+            !sound && text.contains("RDB ERROR DETECTED") && text.contains("RDB CRC error"),
             "{text}"
         );
         bytes.truncate(at);

@@ -76,7 +76,7 @@ fn save(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
         Err(NotSaved::Busy) => Err(CmdError::fixed("ERR Background save already in progress")),
         Err(NotSaved::NoDisk) => Err(MEMORY_ONLY),
         // Redis says no more either; the log does.
-        Err(NotSaved::Disk(_)) => Err(CmdError::fixed("ERR")),
+        Err(NotSaved::Stopped | NotSaved::Disk(_)) => Err(CmdError::fixed("ERR")),
     }
 }
 

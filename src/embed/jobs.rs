@@ -8,12 +8,11 @@ use std::time::Duration;
 use super::node::{Held, LockError, Node};
 use crate::engine::load::{LoadStep, LogLoad};
 use crate::exec::State;
-use crate::exec::persist::load::{self, Loading};
 use crate::exec::persist::save::{self, Purpose, SaveStep};
-use crate::exec::persist::{STEP, log};
+use crate::exec::persist::{load, log};
 use crate::persist::aof::log::{News, Order};
 use crate::persist::aof::{Directory, DirectoryError, Log, Place, Policy, Writer};
-use crate::persist::{Disk, Loader, Pending, Target};
+use crate::persist::{Batch, Disk, LoadError, Loader, Pending, Target};
 use crate::rdb::file::HEADER;
 
 /// Bytes read from a file at once.
@@ -31,12 +30,18 @@ pub enum JobError {
     /// The append-only log cannot be opened.
     #[error(transparent)]
     Log(#[from] DirectoryError),
-    /// The file cannot be loaded.
+    /// The file is damaged: where, and what is wrong.
     #[error("{0}")]
     File(String),
     /// It was cancelled, or the server stops.
     #[error("given up")]
     GivenUp,
+}
+
+impl From<LoadError> for JobError {
+    fn from(e: LoadError) -> JobError {
+        JobError::File(e.to_string())
+    }
 }
 
 /// The engine, once no script is in the way.
@@ -230,19 +235,28 @@ fn serve_log(mut writer: Writer) {
 
 /// Waits as `rdb-key-save-delay` has it, for the keys that were written since it last did, unless the save is given up.
 fn dawdle(node: &Node, id: u64) -> Result<(), JobError> {
-    const SLICE: u64 = 10_000;
-    let mut left = {
-        let mut engine = lock(node)?;
-        let sys = &mut engine.state().sys;
-        save::save_delay(sys, id)
-    };
-    while left > 0 {
-        let slice = left.min(SLICE);
-        std::thread::sleep(Duration::from_micros(slice));
-        left -= slice;
-        if lock(node)?.state().sys.persist.is_over(id) {
-            return Err(JobError::GivenUp);
+    let delay = save::save_delay(&mut lock(node)?.state().sys, id);
+    wait(delay, || {
+        let is_over = lock(node)?.state().sys.persist.is_over(id);
+        if is_over {
+            Err(JobError::GivenUp)
+        } else {
+            Ok(())
         }
+    })
+}
+
+/// Waits for so many microseconds, and looks now and then whether that still makes sense.
+fn wait(
+    mut microseconds: u64,
+    mut look: impl FnMut() -> Result<(), JobError>,
+) -> Result<(), JobError> {
+    const SLICE: u64 = 10_000;
+    while microseconds > 0 {
+        let slice = microseconds.min(SLICE);
+        std::thread::sleep(Duration::from_micros(slice));
+        microseconds -= slice;
+        look()?;
     }
     Ok(())
 }
@@ -259,24 +273,25 @@ pub fn load_file(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
 
 fn load_rdb(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
     let path = load::file_path(&lock(node)?.state().sys);
+    let named = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
     let total = match disk.size(&path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        size => size?,
+        size => size.map_err(named)?,
     };
-    let mut file = disk.open(&path)?;
+    let mut file = disk.open(&path).map_err(named)?;
+    tracing::info!("Loading RDB from {} ({total} bytes)", path.display());
     let checked = {
         let mut engine = lock(node)?;
         let sys = &mut engine.state().sys;
-        sys.persist.loading = Some(Loading {
-            began: sys.now_us / 1000,
-            total,
-            done: 0,
-        });
+        load::begin_load(sys, total);
         sys.cfg.rdbchecksum
     };
-    tracing::info!("Loading RDB from {} ({total} bytes)", path.display());
     // When it fails nobody may see the half of it that is there.
-    read(node, &mut *file, checked)?;
+    read(node, &mut *file, checked).map_err(|e| match e {
+        JobError::Disk(e) => JobError::Disk(named(e)),
+        JobError::File(what) => JobError::File(format!("{} {what}", path.display())),
+        other => other,
+    })?;
     let mut engine = lock(node)?;
     if let Some(functions) = load::loaded_functions(&mut engine.state().sys) {
         let restored = engine.restore_functions(&functions);
@@ -287,12 +302,7 @@ fn load_rdb(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
     let took = began.map_or(0, |began| sys.now_us / 1000 - began);
     let counts = sys.persist.loaded;
     drop(engine);
-    tracing::info!(
-        "Done loading RDB, keys loaded: {}, keys expired: {}, empty keys skipped: {}.",
-        counts.keys,
-        counts.expired,
-        counts.empty
-    );
+    tracing::info!("{counts}");
     tracing::info!(
         "DB loaded from disk: {}.{:03} seconds",
         took / 1000,
@@ -369,14 +379,17 @@ fn load_log(node: &Node, files: &Directory) -> Result<u64, JobError> {
         let sys = &mut engine.state().sys;
         let (checked, truncates) = (sys.cfg.rdbchecksum, sys.cfg.aof_load_truncated);
         let load = LogLoad::new(files, checked, truncates).map_err(JobError::File)?;
-        sys.persist.loading = Some(load.loading(sys.now_us / 1000));
+        load::begin_load(sys, load.total());
         load
     };
     let len = loop {
         let step = {
             let mut engine = lock(node)?;
-            load.apply(&mut engine, &**files.disk())
+            let step = load.apply(&mut engine, &**files.disk());
+            (step, load::load_delay(&mut engine.state().sys))
         };
+        let (step, delay) = step;
+        wait(delay, || lock(node).map(drop))?;
         match step.map_err(JobError::File)? {
             LoadStep::Apply => {}
             LoadStep::Read => load.read(&**files.disk()).map_err(JobError::File)?,
@@ -404,29 +417,40 @@ fn files_left_over(disk: &Arc<dyn Disk>, place: &Place) {
 
 fn read(node: &Node, file: &mut dyn Read, checked: bool) -> Result<(), JobError> {
     let mut loader = Loader::new(checked);
-    let mut bytes = vec![0; READ];
-    let mut db = 0;
+    let (mut bytes, mut batch, mut db) = (vec![0; READ], Vec::new(), 0);
+    let mut plan = {
+        let mut engine = lock(node)?;
+        let state = engine.state();
+        load::load_plan(&state.ks, &state.sys)
+    };
     loop {
-        let n = match file.read(&mut bytes) {
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            n => n?,
-        };
-        loader.feed(bytes.get(..n).unwrap_or_default());
-        loop {
+        // Values are made without the lock, however long that takes.
+        let read = loader.batch(plan.bytes, &plan.limits, plan.now, &mut batch);
+        let delay = {
             let mut engine = lock(node)?;
-            let state = engine.state();
-            let now = state.sys.now_us / 1000;
-            state.ks.begin(db, now);
-            let before = loader.position();
-            let ended = load::load_step(&mut state.ks, &mut state.sys, &mut loader, false)
-                .map_err(JobError::File)?;
-            db = state.ks.current();
-            if ended {
-                return Ok(());
-            }
-            if loader.position() < before + STEP as u64 {
-                break;
-            }
+            let State { ks, sys, .. } = engine.state();
+            ks.begin(db, sys.now_us / 1000);
+            load::put_batch(ks, sys, &mut batch, loader.position(), false)?;
+            db = ks.current();
+            plan = load::load_plan(ks, sys);
+            load::load_delay(sys)
+        };
+        wait(delay, || lock(node).map(drop))?;
+        match read? {
+            Batch::More => {}
+            Batch::Ended => return Ok(()),
+            Batch::Hungry => loader.feed(next_bytes(file, &mut bytes)?),
+        }
+    }
+}
+
+/// The next bytes of a file; none at its end.
+fn next_bytes<'a>(file: &mut dyn Read, into: &'a mut [u8]) -> io::Result<&'a [u8]> {
+    loop {
+        match file.read(into) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+            Ok(n) => return Ok(into.get(..n).unwrap_or_default()),
         }
     }
 }

@@ -313,7 +313,7 @@ impl Node {
     }
 
     /// Does something on a thread of its own, which ends when the server does.
-    pub(super) fn spawn(&self, name: &str, work: impl FnOnce(&Node) + Send + 'static) {
+    pub(crate) fn spawn(&self, name: &str, work: impl FnOnce(&Node) + Send + 'static) {
         let node = self.clone();
         let thread = std::thread::Builder::new().name(name.into());
         let mut jobs = self.inner.jobs.lock();
@@ -423,6 +423,10 @@ impl Held<'_> {
         let ticket = engine.settle();
         let actions = engine.take_actions();
         let garbage = engine.take_garbage();
+        if actions.contains(&Action::Shutdown) {
+            // Under the lock still: what comes after the end would be acknowledged, and lost.
+            self.node.inner.stopped.store(true, Ordering::Release);
+        }
         let waits_for = &self.node.inner.driver_waits_for;
         let earlier = engine
             .next_deadline()

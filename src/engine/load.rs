@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Engine;
-use crate::exec::persist::load::{self, Loading};
+use crate::exec::persist::load::{self, LoadPlan};
 use crate::exec::persist::{STEP, log, save};
 use crate::exec::replay::Replay;
 use crate::exec::{CmdError, State};
 use crate::persist::aof::{Directory, Entry, Kind, Reader, Wrong};
-use crate::persist::{Disk, DiskFile, Loader};
+use crate::persist::{Batch, Disk, DiskFile, Loaded, Loader};
 
 /// Bytes read from a file at once.
 const READ: usize = 256 * 1024;
@@ -66,7 +66,7 @@ impl std::fmt::Debug for OpenFile {
 enum Content {
     /// Nothing is known of it yet.
     Unread(Vec<u8>),
-    Rdb(Loader),
+    Rdb(Loader, Vec<(u64, Loaded)>),
     Log(Reader),
 }
 
@@ -107,13 +107,9 @@ impl LogLoad {
         })
     }
 
-    /// What is known before anything is loaded.
-    pub const fn loading(&self, began: i64) -> Loading {
-        Loading {
-            began,
-            total: self.total,
-            done: 0,
-        }
+    /// Bytes of all files.
+    pub const fn total(&self) -> u64 {
+        self.total
     }
 
     /// Reads on. The engine is not needed for that.
@@ -175,7 +171,7 @@ impl LogLoad {
         };
         let step = match &mut open.content {
             Content::Unread(_) => Applied::All,
-            Content::Rdb(loader) => open_rdb(engine, loader, &open.what)?,
+            Content::Rdb(loader, batch) => put_rdb(engine, loader, batch, &open.what)?,
             Content::Log(_) => {
                 let replay = self.replay.get_or_insert_with(|| engine.begin_replay());
                 open.replay(engine, replay)?
@@ -263,26 +259,33 @@ enum Applied {
     Torn(u64),
 }
 
-fn open_rdb(engine: &mut Engine, loader: &mut Loader, what: &File) -> Result<Applied, String> {
-    let before = loader.position();
-    let state = engine.state();
-    let now = state.sys.now_us / 1000;
-    let db = state.ks.current();
-    state.ks.begin(db, now);
-    match load::load_step(&mut state.ks, &mut state.sys, loader, false) {
-        Err(e) => Err(format!(
-            "Error reading the RDB part of the AOF file {}: {e}",
+fn put_rdb(
+    engine: &mut Engine,
+    loader: &mut Loader,
+    batch: &mut Vec<(u64, Loaded)>,
+    what: &File,
+) -> Result<Applied, String> {
+    let State { ks, sys, .. } = engine.state();
+    ks.begin(ks.current(), sys.now_us / 1000);
+    let LoadPlan { limits, now, bytes } = load::load_plan(ks, sys);
+    let read = loader.batch(bytes, &limits, now, batch);
+    let done = loader.position();
+    let put = load::put_batch(ks, sys, batch, done, false);
+    let step = put.and(read).map_err(|e| {
+        format!(
+            "Error reading the RDB part of the AOF file {} {e}",
             what.path.display()
-        )),
-        Ok(true) => {
-            let functions = load::loaded_functions(&mut state.sys);
-            if let Some(functions) = functions {
+        )
+    })?;
+    match step {
+        Batch::More => Ok(Applied::Some),
+        Batch::Hungry => Ok(Applied::All),
+        Batch::Ended => {
+            if let Some(functions) = load::loaded_functions(sys) {
                 engine.restore_functions(&functions)?;
             }
             Ok(Applied::Rdb(loader.rest().to_vec()))
         }
-        Ok(false) if loader.position() < before + STEP as u64 => Ok(Applied::All),
-        Ok(false) => Ok(Applied::Some),
     }
 }
 
@@ -290,7 +293,7 @@ impl OpenFile {
     fn feed(&mut self, bytes: &[u8], checked: bool) {
         self.ended |= bytes.is_empty();
         match &mut self.content {
-            Content::Rdb(loader) => loader.feed(bytes),
+            Content::Rdb(loader, _) => loader.feed(bytes),
             Content::Log(reader) => reader.feed(bytes),
             Content::Unread(start) => {
                 start.extend_from_slice(bytes);
@@ -301,7 +304,7 @@ impl OpenFile {
                 self.content = if start.starts_with(RDB) {
                     let mut loader = Loader::new(checked);
                     loader.feed(&start);
-                    Content::Rdb(loader)
+                    Content::Rdb(loader, Vec::new())
                 } else {
                     let mut reader = Reader::new(0);
                     reader.feed(&start);
@@ -317,7 +320,7 @@ impl OpenFile {
     fn position(&self) -> u64 {
         match &self.content {
             Content::Unread(_) => 0,
-            Content::Rdb(loader) => loader.position(),
+            Content::Rdb(loader, _) => loader.position(),
             Content::Log(reader) => reader.position(),
         }
     }
@@ -381,7 +384,7 @@ impl OpenFile {
         match &self.content {
             // Nothing at all is nothing wrong.
             Content::Unread(_) | Content::Log(_) => {}
-            Content::Rdb(_) => {
+            Content::Rdb(..) => {
                 return Err(format!(
                     "Error reading the RDB part of the AOF file {}: it ends too early, at offset {}",
                     self.what.path.display(),

@@ -631,7 +631,7 @@ pub(super) fn settle(state: &mut State, row: &'static Entry, args: Args<'_>) {
     );
     if dirty > 0 {
         sys.stats.dirty(dirty);
-        sys.persist.dirty += dirty;
+        sys.persist.changed(dirty);
     }
     if fx.wanted() {
         let as_sent = match row.row.propagate {

@@ -26,6 +26,7 @@ pub mod persist;
 pub mod pubsub;
 pub mod replay;
 pub mod session;
+pub mod shutdown;
 pub mod tracking;
 pub mod txn;
 pub mod unit;
@@ -335,6 +336,8 @@ pub struct System {
     pub current: Option<SessionId>,
     /// Saving and loading.
     pub persist: persist::Persistence,
+    /// Signals that ask for the end.
+    pub summons: Arc<shutdown::Summons>,
     /// Who is subscribed to what.
     pub pubsub: pubsub::PubSub,
     /// Which clients remember which keys.
@@ -441,6 +444,7 @@ impl State {
 pub fn configure(ks: &mut Keyspace, sys: &mut System) {
     sys.stats.track_latency = sys.cfg.latency_tracking;
     sys.slowlog.trim(sys.cfg.slowlog_max_len);
+    sys.summons.configure(&sys.cfg);
     ks.count_uses(sys.cfg.lfu());
     notify::listen(ks, sys);
     persist::log::configure(sys);

@@ -7,7 +7,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use tokio::runtime::Handle;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::host::{IN_USE, ServerHost};
@@ -130,7 +129,9 @@ impl Builder {
         let Invocation::Run(loaded) = config::invocation(&argv, &SystemFiles)? else {
             return Err(io::Error::from(io::ErrorKind::InvalidInput).into());
         };
-        Server::launch(*loaded, Some(port), false, self.disk)
+        let server = Server::open(*loaded, Some(port), false, self.disk)?;
+        server.load()?;
+        Ok(server)
     }
 }
 
@@ -149,7 +150,6 @@ pub struct Server {
     addrs: Vec<SocketAddr>,
     stop: Arc<Stop>,
     id: RuntimeId,
-    handle: Handle,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -167,9 +167,10 @@ impl Server {
         Builder::default()
     }
 
-    /// Starts a server with a configuration that is complete. `port` none is no TCP at all; the process
-    /// is the server's own if it `owns_process`.
-    pub(super) fn launch(
+    /// Starts a server with a configuration that is complete. Its clients are told that it is loading until
+    /// [`load`](Self::load) has done that. `port` none is no TCP at all; the process is the server's own if it
+    /// `owns_process`.
+    pub(super) fn open(
         loaded: Loaded,
         port: Option<u16>,
         owns_process: bool,
@@ -233,29 +234,40 @@ impl Server {
                 });
                 let (runtime, serving): (_, Serving) = match run {
                     Ok((runtime, id, serving)) => {
-                        let _ = sender.send(Ok((id, runtime.handle().clone())));
+                        let _ = sender.send(Ok(id));
                         (runtime, serving)
                     }
                     Err(error) => return drop(sender.send(Err(error))),
                 };
                 runtime::run_to_end(runtime, &its_node, serving, &its_stop);
             })?;
-        let (id, handle) = started.recv().map_err(io::Error::other)??;
-        if let Some(disk) = disk
-            && let Err(e) = load_data(&node, &disk)
-        {
-            stop.request(End::Failed);
-            let _ = thread.join();
-            return Err(e.into());
-        }
+        let id = started.recv().map_err(io::Error::other)??;
         Ok(Self {
             node,
             addrs,
             stop,
             id,
-            handle,
             thread: Some(thread),
         })
+    }
+
+    /// Loads the data set that is in the configured directory, if it is kept on a disk.
+    ///
+    /// # Errors
+    /// When it cannot be loaded; the server is of no use then.
+    pub(super) fn load(&self) -> Result<(), StartError> {
+        let (disk, appends) = {
+            let mut engine = self.node.lock().map_err(|_| JobError::GivenUp)?;
+            let sys = &engine.state().sys;
+            match sys.host.0.disk() {
+                Some(disk) => (disk, sys.cfg.appendonly),
+                None => return Ok(()),
+            }
+        };
+        Ok(match appends {
+            true => jobs::open_log(&self.node, &disk),
+            false => jobs::load_file(&self.node, &disk),
+        }?)
     }
 
     /// The address of the first TCP socket.
@@ -303,11 +315,6 @@ impl Server {
         self.stop.wait()
     }
 
-    /// The runtime that the server runs on.
-    pub(super) const fn handle(&self) -> &Handle {
-        &self.handle
-    }
-
     /// The engine.
     pub(super) const fn node(&self) -> &Node {
         &self.node
@@ -331,18 +338,6 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.end();
-    }
-}
-
-/// Loads the data set that is in the configured directory.
-fn load_data(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
-    let appends = match node.lock() {
-        Ok(mut engine) => engine.state().sys.cfg.appendonly,
-        Err(_) => return Err(JobError::GivenUp),
-    };
-    match appends {
-        true => jobs::open_log(node, disk),
-        false => jobs::load_file(node, disk),
     }
 }
 

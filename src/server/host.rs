@@ -165,6 +165,10 @@ impl Host for ServerHost {
         self.disk.clone()
     }
 
+    fn process(&self) -> Option<u32> {
+        self.owns_process.then(std::process::id)
+    }
+
     fn facts(&self) -> Facts {
         let port = self
             .listening

@@ -1,5 +1,6 @@
 //! INFO.
 
+use crate::exec::persist::load::Loading;
 use crate::exec::persist::save::Purpose;
 use crate::exec::pubsub::Kind;
 use crate::exec::{Args, CmdResult, Command, Ctx, Flow, Session, used_memory};
@@ -207,11 +208,16 @@ fn persistence(cx: &Ctx<'_>, out: &mut Report) {
     let seconds = |ms: Option<i64>| ms.map_or(-1, |ms| ms / 1000);
     out.field("loading", u8::from(persist.loading.is_some()));
     out.field("async_loading", 0);
-    out.field(
-        "current_save_keys_processed",
-        saving.map_or(0, |s| s.written),
-    );
-    out.field("current_save_keys_total", saving.map_or(0, |s| s.keys));
+    // What is changed before it is written has to be copied, as a forked child has the system do it.
+    let copied = saving.map_or(0, |_| cx.ks.snapshot_copied());
+    let (written, keys) = saving.map_or((0, 0), |s| (s.written, s.keys));
+    let percent = written as f64 * 100.0 / keys.max(1) as f64;
+    out.field("current_cow_peak", copied);
+    out.field("current_cow_size", copied);
+    out.field("current_cow_size_age", 0);
+    out.field("current_fork_perc", format_args!("{percent:.2}"));
+    out.field("current_save_keys_processed", written);
+    out.field("current_save_keys_total", keys);
     out.field("rdb_changes_since_last_save", persist.dirty);
     out.field("rdb_bgsave_in_progress", u8::from(saving.is_some()));
     out.field("rdb_last_save_time", persist.saved_at / 1000);
@@ -221,22 +227,14 @@ fn persistence(cx: &Ctx<'_>, out: &mut Report) {
     let runs = saving.map(|s| cx.now - s.began);
     out.field("rdb_current_bgsave_time_sec", seconds(runs));
     out.field("rdb_saves", persist.saves);
+    out.field("rdb_last_cow_size", persist.copied);
     out.field("rdb_last_load_keys_expired", persist.loaded.expired);
     out.field("rdb_last_load_keys_loaded", persist.loaded.keys);
     append_only(cx, out);
+    out.field("module_fork_in_progress", 0);
+    out.field("module_fork_last_cow_size", 0);
     if let Some(loading) = &persist.loading {
-        let took = (cx.now - loading.began).max(0);
-        let left = loading.total.saturating_sub(loading.done);
-        let eta = match loading.done {
-            0 => 1,
-            done => took.unsigned_abs() * left / done / 1000,
-        };
-        let percent = loading.done as f64 * 100.0 / loading.total.max(1) as f64;
-        out.field("loading_start_time", loading.began / 1000);
-        out.field("loading_total_bytes", loading.total);
-        out.field("loading_loaded_bytes", loading.done);
-        out.field("loading_loaded_perc", format_args!("{percent:.2}"));
-        out.field("loading_eta_seconds", eta);
+        progress(loading, cx.now, out);
     }
 }
 
@@ -261,7 +259,7 @@ fn append_only(cx: &Ctx<'_>, out: &mut Report) {
     out.field("aof_rewrites_consecutive_failures", rewrites.failures);
     let troubled = log.is_some_and(|log| log.is_troubled());
     out.field("aof_last_write_status", status(troubled));
-    out.field("aof_last_cow_size", 0);
+    out.field("aof_last_cow_size", rewrites.copied);
     let Some(log) = log else {
         return;
     };
@@ -274,6 +272,23 @@ fn append_only(cx: &Ctx<'_>, out: &mut Report) {
         u8::from(log.synced() < log.appended()),
     );
     out.field("aof_delayed_fsync", 0);
+}
+
+fn progress(loading: &Loading, now: i64, out: &mut Report) {
+    let elapsed = u64::try_from(now - loading.began).unwrap_or(0) / 1000;
+    let left = loading.total.saturating_sub(loading.done);
+    // As long as nothing can be said: one second.
+    let eta = match elapsed {
+        0 => 1,
+        elapsed => elapsed.saturating_mul(left) / (loading.done + 1),
+    };
+    let percent = loading.done as f64 * 100.0 / loading.total.max(1) as f64;
+    out.field("loading_start_time", loading.began / 1000);
+    out.field("loading_total_bytes", loading.total);
+    out.field("loading_rdb_used_mem", loading.used_memory);
+    out.field("loading_loaded_bytes", loading.done);
+    out.field("loading_loaded_perc", format_args!("{percent:.2}"));
+    out.field("loading_eta_seconds", eta);
 }
 
 fn replication(cx: &Ctx<'_>, out: &mut Report) {

@@ -2,13 +2,17 @@
 
 use std::io::Read;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use super::save::{Purpose, SaveStep, begin_save, end_save, give_up, save_now, save_step};
+use super::save::{Purpose, SaveStep, begin_save, delay, end_save, give_up, save_now, save_step};
 use super::{STEP, System};
+use crate::exec;
 use crate::keyspace::Keyspace;
 use crate::persist::write::directory;
-use crate::persist::{Loaded, Loader};
+use crate::persist::{Batch, LoadError, Loaded, Loader};
 use crate::rdb::{library, payload};
+use crate::types::dump::Limits;
+use crate::util::num;
 
 /// A load in progress.
 #[derive(Debug, Clone, Copy, Default)]
@@ -19,6 +23,8 @@ pub struct Loading {
     pub total: u64,
     /// Bytes read so far.
     pub done: u64,
+    /// Memory that was used when the file was written, if it says so.
+    pub used_memory: u64,
 }
 
 /// What came of a load.
@@ -31,6 +37,23 @@ pub struct Counts {
     /// Collections without elements.
     pub empty: u64,
 }
+
+impl std::fmt::Display for Counts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Counts { keys, expired, .. } = self;
+        write!(
+            f,
+            "Done loading RDB, keys loaded: {keys}, keys expired: {expired}"
+        )?;
+        match self.empty {
+            0 => f.write_str("."),
+            empty => write!(f, ", empty keys skipped: {empty}."),
+        }
+    }
+}
+
+/// So many empty collections of a file are named in the log; the rest is counted.
+const EMPTY_NAMED: u64 = 10;
 
 /// What DEBUG RELOAD does, and leaves out.
 #[derive(Debug, Clone, Copy)]
@@ -83,19 +106,7 @@ pub fn reload(ks: &mut Keyspace, sys: &mut System, how: Reload) -> Result<Option
     }
     let selected = ks.current();
     ks.select(0);
-    let mut loader = Loader::new(sys.cfg.rdbchecksum);
-    let mut piece = vec![0; STEP];
-    let loaded = loop {
-        match load_step(ks, sys, &mut loader, how.merge) {
-            Ok(true) => break Ok(()),
-            Err(e) => break Err(e),
-            Ok(false) => {}
-        }
-        match file.read(&mut piece) {
-            Ok(n) => loader.feed(piece.get(..n).unwrap_or_default()),
-            Err(e) => break Err(e.to_string()),
-        }
-    };
+    let loaded = load_now(ks, sys, &mut *file, how.merge);
     ks.select(selected);
     let functions = loaded_functions(sys);
     ks.log.dirty = 0;
@@ -119,34 +130,95 @@ pub fn loaded_functions(sys: &mut System) -> Option<Vec<u8>> {
     (!codes.is_empty()).then_some(bytes)
 }
 
-/// Reads on: puts what has been fed to `loader` into the databases, for about [`STEP`] bytes. Returns whether the
-/// file has come to its end.
+/// A file of so many bytes is going to be loaded.
+pub fn begin_load(sys: &mut System, total: u64) {
+    sys.persist.loaded = Counts::default();
+    sys.persist.loading = Some(Loading {
+        began: sys.now_us / 1000,
+        total,
+        ..Loading::default()
+    });
+}
+
+/// How the next step of loading is to read.
+#[derive(Debug, Clone, Copy)]
+pub struct LoadPlan {
+    /// For values.
+    pub limits: Limits,
+    /// The time, in unix milliseconds.
+    pub now: i64,
+    /// Bytes to read: never more than `loading-process-events-interval-bytes`, so that clients are served as often as
+    /// that asks for.
+    pub bytes: u64,
+}
+
+/// Tells how to read on.
+pub fn load_plan(ks: &Keyspace, sys: &System) -> LoadPlan {
+    let interval = sys.cfg.loading_process_events_interval_bytes;
+    LoadPlan {
+        limits: exec::limits(sys, ks.seed()),
+        now: sys.now_us / 1000,
+        bytes: interval.min(STEP as u64),
+    }
+}
+
+/// Microseconds to wait for the keys loaded since this was last asked, as `key-load-delay` has it.
+pub fn load_delay(sys: &mut System) -> u64 {
+    let Counts { keys, expired, .. } = sys.persist.loaded;
+    let all = usize::try_from(keys + expired).unwrap_or(usize::MAX);
+    let waited = std::mem::replace(&mut sys.persist.waited, all);
+    delay(sys.cfg.key_load_delay, all.saturating_sub(waited))
+}
+
+/// Puts what was read, up to `done` bytes of the file, into the databases, in place of keys that are there if `merge`.
 ///
 /// # Errors
 /// What is wrong with the file.
-pub fn load_step(
+pub fn put_batch(
     ks: &mut Keyspace,
     sys: &mut System,
-    loader: &mut Loader,
+    batch: &mut Vec<(u64, Loaded)>,
+    done: u64,
     merge: bool,
-) -> Result<bool, String> {
+) -> Result<(), LoadError> {
     let now = sys.now_us / 1000;
-    let until = loader.position() + STEP as u64;
-    let ended = loop {
-        let limits = crate::exec::limits(sys, ks.seed());
-        match loader.next(&limits, now).map_err(|e| e.to_string())? {
-            None => break false,
-            Some(Loaded::End) => break true,
-            Some(loaded) => put(ks, sys, loaded, merge, now)?,
-        }
-        if loader.position() >= until {
-            break false;
-        }
-    };
     if let Some(loading) = &mut sys.persist.loading {
-        loading.done = loader.position();
+        loading.done = done;
     }
-    Ok(ended)
+    for (offset, loaded) in batch.drain(..) {
+        put(ks, sys, loaded, merge, now).map_err(|what| LoadError { offset, what })?;
+    }
+    Ok(())
+}
+
+/// Reads what is left of a file and puts it into the databases, here and now.
+fn load_now(
+    ks: &mut Keyspace,
+    sys: &mut System,
+    file: &mut dyn Read,
+    merge: bool,
+) -> Result<(), String> {
+    let mut loader = Loader::new(sys.cfg.rdbchecksum);
+    let (mut piece, mut batch) = (vec![0; STEP], Vec::new());
+    sys.persist.loaded = Counts::default();
+    loop {
+        let LoadPlan { limits, now, bytes } = load_plan(ks, sys);
+        let read = loader.batch(bytes, &limits, now, &mut batch);
+        let done = loader.position();
+        put_batch(ks, sys, &mut batch, done, merge).map_err(|e| e.to_string())?;
+        match read.map_err(|e| e.to_string())? {
+            Batch::More => {}
+            Batch::Ended => return Ok(()),
+            Batch::Hungry => {
+                let n = file.read(&mut piece).map_err(|e| e.to_string())?;
+                loader.feed(piece.get(..n).unwrap_or_default());
+            }
+        }
+        let delay = load_delay(sys);
+        if delay > 0 {
+            sys.host.0.sleep(Duration::from_micros(delay));
+        }
+    }
 }
 
 fn put(
@@ -169,7 +241,10 @@ fn put(
         }
         Loaded::Empty(name) => {
             counts.empty += 1;
-            tracing::info!("Skipping empty key: {}", String::from_utf8_lossy(&name));
+            if counts.empty <= EMPTY_NAMED {
+                let name = String::from_utf8_lossy(&name);
+                tracing::info!("Loading: skipping empty key: {name}");
+            }
         }
         Loaded::Select(db) => {
             let index = usize::try_from(db).ok().filter(|db| *db < ks.databases());
@@ -178,7 +253,8 @@ fn put(
                 ks.databases()
             ))?);
         }
-        Loaded::Sizes(_) | Loaded::Fact(..) => {}
+        Loaded::Sizes(_) => {}
+        Loaded::Fact(name, value) => learn(sys, &name, &value, now),
         Loaded::Function(code) => sys.persist.functions.push(code),
         Loaded::Module(name) => {
             tracing::warn!("What the module '{name}' wrote into the file is not loaded");
@@ -186,4 +262,26 @@ fn put(
         Loaded::End => {}
     }
     Ok(())
+}
+
+/// A fact about the file. What begins with % is meant for the log.
+fn learn(sys: &mut System, name: &[u8], value: &[u8], now: i64) {
+    let text = String::from_utf8_lossy(value);
+    let number = num::parse_i64(value).unwrap_or(0);
+    match name {
+        [b'%', ..] => tracing::info!("RDB '{}': {text}", String::from_utf8_lossy(name)),
+        b"redis-ver" => tracing::info!("Loading RDB produced by version {text}"),
+        b"ctime" => {
+            let age = now / 1000 - number;
+            tracing::info!("RDB age {} seconds", age.max(0));
+        }
+        b"used-mem" => {
+            let megabytes = number as f64 / f64::from(1 << 20);
+            tracing::info!("RDB memory usage when created {megabytes:.2} Mb");
+            if let Some(loading) = &mut sys.persist.loading {
+                loading.used_memory = u64::try_from(number).unwrap_or(0);
+            }
+        }
+        _ => {}
+    }
 }

@@ -16,10 +16,8 @@ pub mod save;
 use self::load::Loading;
 use self::log::Logging;
 use self::rewrite::Rewrites;
-use self::save::{NotSaved, Saving, give_up, save_in_background, save_now};
-use super::{Action, CmdError, SessionId, State, System};
-use crate::keyspace::Keyspace;
-use crate::service::config::ShutdownFlags;
+use self::save::{Saving, save_in_background};
+use super::{CmdError, SessionId, State, System};
 
 /// Bytes that one step writes or reads.
 pub const STEP: usize = 64 * 1024;
@@ -31,6 +29,8 @@ pub struct Persistence {
     pub lasting: bool,
     /// Changes since the data set was last saved.
     pub dirty: u64,
+    /// Changes of the running command that are saved already.
+    saved_ahead: u64,
     /// When that was, in unix milliseconds; at first, when the instance started.
     pub saved_at: i64,
     /// When saving in the background was last begun.
@@ -41,6 +41,8 @@ pub struct Persistence {
     pub saves: u64,
     /// How long the last attempt in the background took, in milliseconds.
     pub took: Option<i64>,
+    /// Bytes that clients changed during that attempt before they were written.
+    pub copied: usize,
     /// The save that is being written.
     pub saving: Option<Saving>,
     /// A save in the background is to begin as soon as nothing is in its way.
@@ -57,6 +59,8 @@ pub struct Persistence {
     pub loading: Option<Loading>,
     /// What came of the last load.
     pub loaded: load::Counts,
+    /// Its keys that were waited for.
+    waited: usize,
     /// The code of the libraries that it brought.
     functions: Vec<Vec<u8>>,
     checked_at: i64,
@@ -64,6 +68,12 @@ pub struct Persistence {
 }
 
 impl Persistence {
+    /// A command has made so many changes.
+    #[inline]
+    pub(crate) fn changed(&mut self, changes: u64) {
+        self.dirty += changes.saturating_sub(std::mem::take(&mut self.saved_ahead));
+    }
+
     /// Whether this save is not to be written on.
     pub fn is_over(&self, id: u64) -> bool {
         self.saving
@@ -87,38 +97,6 @@ const NOT_SAVED: CmdError = CmdError::fixed(
      snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB \
      error.",
 );
-
-/// The server is to end: saves what is to be saved.
-///
-/// # Errors
-/// When that fails and is no reason to stay (`force`).
-pub fn shut_down(
-    ks: &mut Keyspace,
-    sys: &mut System,
-    flags: ShutdownFlags,
-) -> Result<(), CmdError> {
-    give_up(ks, sys);
-    let wanted = flags.save || !sys.cfg.save.is_empty() && !flags.nosave;
-    // What is not yet loaded must not take the place of the file.
-    if wanted && sys.persist.loading.is_none() {
-        tracing::info!("Saving the final RDB snapshot before exiting.");
-        match save_now(ks, sys) {
-            Ok(()) => {}
-            Err(NotSaved::NoDisk) if !flags.save => {}
-            Err(_) if flags.force => {
-                tracing::warn!("Error trying to save the DB. Exit anyway.");
-            }
-            Err(_) => {
-                tracing::warn!("Error trying to save the DB, can't exit.");
-                return Err(CmdError::fixed(
-                    "ERR Errors trying to SHUTDOWN. Check logs.",
-                ));
-            }
-        }
-    }
-    sys.actions.push(Action::Shutdown);
-    Ok(())
-}
 
 /// How long a failed save is not tried again by itself, in milliseconds.
 const RETRY: i64 = 5000;

@@ -9,6 +9,8 @@ pub struct Rewrites {
     pub begun: u64,
     /// How long the last one took, in milliseconds.
     pub took: Option<i64>,
+    /// Bytes that clients changed during that before they were written.
+    pub copied: usize,
     /// The last one failed.
     pub failed: bool,
     /// How many have failed since one did not.

@@ -1,5 +1,8 @@
 //! Saving: a snapshot written in small steps, as a file of its own or as the base of the append-only log.
 
+use std::io::ErrorKind;
+use std::time::Duration;
+
 use super::{STEP, System};
 use crate::exec::{Action, CmdError};
 use crate::keyspace::Keyspace;
@@ -40,6 +43,8 @@ pub struct Saving {
     pub written: usize,
     /// Those that were waited for.
     waited: usize,
+    /// Bytes that clients changed before they were written.
+    copied: usize,
     /// It is to be given up.
     pub cancelled: bool,
 }
@@ -127,6 +132,7 @@ pub fn begin_save(
             .sum(),
         written: 0,
         waited: 0,
+        copied: 0,
         cancelled: false,
     });
     if purpose == Purpose::Background {
@@ -171,7 +177,13 @@ pub fn save_step(ks: &mut Keyspace, sys: &mut System, id: u64, out: &mut Vec<u8>
         return SaveStep::Cancelled;
     };
     let pieces = &mut saving.pieces;
-    let step = ks.walk_snapshot(STEP, |db, keys| pieces.keys(out, db, keys));
+    // Who wants to wait for keys does not want to have many of them at once.
+    let bytes = if sys.cfg.rdb_key_save_delay == 0 {
+        STEP
+    } else {
+        1
+    };
+    let step = ks.walk_snapshot(bytes, |db, keys| pieces.keys(out, db, keys));
     saving.written += step.keys;
     match pieces {
         Pieces::Rdb(frame) => frame.needs(step.version),
@@ -180,6 +192,7 @@ pub fn save_step(ks: &mut Keyspace, sys: &mut System, id: u64, out: &mut Vec<u8>
     if !step.done {
         return SaveStep::More;
     }
+    saving.copied = ks.snapshot_copied();
     ks.end_snapshot();
     SaveStep::Done(match pieces {
         Pieces::Rdb(frame) => Some(std::mem::take(frame).end(out)),
@@ -198,7 +211,7 @@ pub fn save_delay(sys: &mut System, id: u64) -> u64 {
 }
 
 /// So many microseconds for each of these keys; a negative number is that of keys for one.
-fn delay(each: i64, keys: usize) -> u64 {
+pub(super) fn delay(each: i64, keys: usize) -> u64 {
     match each {
         0.. => each.unsigned_abs().saturating_mul(keys as u64),
         _ => keys as u64 / each.unsigned_abs(),
@@ -210,10 +223,12 @@ pub fn end_save(ks: &mut Keyspace, sys: &mut System, id: u64, saved: bool) {
     let Some(saving) = sys.persist.saving.take_if(|saving| saving.id == id) else {
         return;
     };
+    let copied = saving.copied.max(ks.snapshot_copied());
     ks.end_snapshot();
     let now = sys.clock.0.now_us() / 1000;
     let persist = &mut sys.persist;
     if saving.purpose == Purpose::Base {
+        persist.rewrites.copied = copied;
         persist.rewrites.ended(now, saving.began, saved);
         persist.log_was_rewritten(saved);
         super::log::apply_policy(sys);
@@ -227,6 +242,7 @@ pub fn end_save(ks: &mut Keyspace, sys: &mut System, id: u64, saved: bool) {
     let background = saving.purpose == Purpose::Background;
     if background {
         persist.took = Some(now - saving.began);
+        persist.copied = copied;
     }
     if background && !saving.cancelled || saved {
         persist.failed = !saved;
@@ -237,7 +253,10 @@ pub fn end_save(ks: &mut Keyspace, sys: &mut System, id: u64, saved: bool) {
 /// Where the data set is saved by this save.
 pub fn target(sys: &System, id: u64) -> Target {
     // Another instance may have the same directory, and who writes a save that was given up may not know it yet.
-    let instance = sys.run_id.get(..16).unwrap_or_default();
+    let instance = match sys.host.0.process() {
+        Some(pid) => pid.to_string(),
+        None => sys.run_id.get(..16).unwrap_or_default().to_owned(),
+    };
     Target {
         dir: directory(&sys.cfg.dir).to_path_buf(),
         name: sys.cfg.dbfilename.clone(),
@@ -281,6 +300,9 @@ pub enum NotSaved {
     /// The data set is kept in memory only.
     #[error("there is no disk")]
     NoDisk,
+    /// The server has stopped meanwhile.
+    #[error("the server has stopped")]
+    Stopped,
     /// What the disk says.
     #[error(transparent)]
     Disk(#[from] std::io::Error),
@@ -308,19 +330,38 @@ pub fn save_now(ks: &mut Keyspace, sys: &mut System) -> Result<(), NotSaved> {
             };
             file.write(&bytes)?;
             bytes.clear();
+            dawdle(sys, id);
             match step {
+                _ if sys.gate.is_stopped() => return Err(ErrorKind::Interrupted.into()),
                 SaveStep::More => {}
                 SaveStep::Done(header) => return file.finish(header.as_ref()),
-                SaveStep::Cancelled => return Err(std::io::ErrorKind::Interrupted.into()),
+                SaveStep::Cancelled => return Err(ErrorKind::Interrupted.into()),
             }
         }
     });
     end_save(ks, sys, id, written.is_ok());
-    match &written {
-        Ok(()) => tracing::info!("DB saved on disk"),
-        Err(e) => tracing::warn!("Error saving DB on disk: {e}"),
+    match written {
+        Ok(()) => {
+            tracing::info!("DB saved on disk");
+            Ok(())
+        }
+        Err(_) if sys.gate.is_stopped() => Err(NotSaved::Stopped),
+        Err(e) => {
+            tracing::warn!("Error saving DB on disk: {e}");
+            Err(e.into())
+        }
     }
-    Ok(written?)
+}
+
+/// Waits as `rdb-key-save-delay` has it, unless the server stops.
+fn dawdle(sys: &mut System, id: u64) {
+    const SLICE: u64 = 10_000;
+    let mut left = save_delay(sys, id);
+    while left > 0 && !sys.gate.is_stopped() {
+        let slice = left.min(SLICE);
+        sys.host.0.sleep(Duration::from_micros(slice));
+        left -= slice;
+    }
 }
 
 /// Everything is gone: so it is to be on the disk.
@@ -332,8 +373,8 @@ pub fn flushed(ks: &mut Keyspace, sys: &mut System) {
     let persist = &sys.persist;
     if persist.lasting && persist.loading.is_none() && !sys.cfg.save.is_empty() {
         // It is in the log if that failed; the command itself did what it was to do.
-        let dirty = sys.persist.dirty;
-        let _ = save_now(ks, sys);
-        sys.persist.dirty = dirty;
+        if save_now(ks, sys).is_ok() {
+            sys.persist.saved_ahead = ks.log.dirty;
+        }
     }
 }

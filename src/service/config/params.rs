@@ -423,10 +423,10 @@ params! {
         /// Microseconds to wait after each key saved, for tests.
         "rdb-key-save-delay" => rdb_key_save_delay: i64 = "0", Int(-INT - 1, INT), hidden;
         /// Microseconds to wait after each key loaded, for tests.
-        "key-load-delay" => key_load_delay: i64 = "0", Int(-INT - 1, INT), hidden, later;
-        /// Bytes to load between looks at clients.
+        "key-load-delay" => key_load_delay: i64 = "0", Int(-INT - 1, INT), hidden;
+        /// Bytes to load at most before clients are served.
         "loading-process-events-interval-bytes" => loading_process_events_interval_bytes: u64 = "2mb",
-            Mem(1024, INT as u64), hidden, immutable, later;
+            Mem(1024, INT as u64), hidden, immutable;
         /// Log every write.
         "appendonly" => appendonly: bool = "no", YesNo, not_loading;
         /// The name that the files of the log begin with.
