@@ -81,6 +81,8 @@ fn files_are_written_read_and_renamed() {
     disk.make_dir(p("/d/sub")).unwrap();
     disk.create(p("/d/sub/c")).unwrap();
     assert!(disk.image().has("/d/sub/c"));
+    assert_eq!(disk.list(p(DIR)).unwrap(), ["sub"]);
+    assert!(disk.list(p("/e")).is_err());
 }
 
 #[test]
@@ -297,6 +299,8 @@ fn a_failed_sync_forgets_and_the_next_one_succeeds() {
     for data in DATA {
         assert_eq!(left(&disk, data, Names::Kept, 0).file("/d/a"), b"1\0\03");
     }
+    disk.evict();
+    assert_eq!(read(&disk, "/d/a"), b"1\0\03");
     // One that fails and forgets nothing.
     file.write_all(b"4").unwrap();
     disk.inject(Fault::on(Kind::Sync).once());

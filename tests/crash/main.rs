@@ -14,6 +14,7 @@ mod cuts;
 mod disk;
 mod history;
 mod instance;
+mod log;
 mod rdb;
 mod workload;
 

@@ -1,5 +1,6 @@
 //! An open file of the simulated disk.
 
+use super::tape::Bytes;
 use super::{Kind, Op, SimDisk};
 use redkeep::persist::DiskFile;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -79,7 +80,7 @@ impl Write for SimFile {
         state.record(Op::Write {
             file: self.file,
             at: self.at,
-            bytes: buf[..n].into(),
+            bytes: Bytes(buf[..n].into()),
         });
         self.at += n as u64;
         Ok(n)

@@ -47,12 +47,12 @@ impl Image {
 impl fmt::Debug for Image {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (path, bytes) in &self.files {
-            let (shown, more) = match bytes.split_at_checked(600) {
-                Some((shown, _)) => (shown, "..."),
-                None => (&bytes[..], ""),
-            };
             let (path, len) = (path.display(), bytes.len());
-            writeln!(f, "{path} ({len}): {}{more}", shown.escape_ascii())?;
+            let start = &bytes[..len.min(300)];
+            let end = &bytes[start.len().max(len.saturating_sub(300))..];
+            let gap = len - start.len() - end.len();
+            let (start, end) = (start.escape_ascii(), end.escape_ascii());
+            writeln!(f, "{path} ({len}): {start} ...{gap}... {end}")?;
         }
         Ok(())
     }

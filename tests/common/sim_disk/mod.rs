@@ -140,6 +140,14 @@ impl SimDisk {
         image
     }
 
+    /// Forgets the cached pages that a failed sync did not write: whoever reads them now reads what is on the disk.
+    pub fn evict(&self) {
+        let tape = self.tape();
+        let mut model = tape.start();
+        tape.ops.iter().for_each(|op| model.step(op));
+        self.state().files = model.contents();
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.shared.state.lock()
     }
@@ -312,6 +320,18 @@ impl Disk for SimDisk {
         state.names.insert(path.clone(), Entry::Dir);
         state.record(Op::MakeDir { path });
         Ok(())
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let dir = plain(dir);
+        let state = self.state();
+        state.has_dir(&dir)?;
+        let inside = state
+            .names
+            .keys()
+            .filter(|path| path.parent() == Some(&dir));
+        let names = inside.filter_map(|path| path.file_name()?.to_str());
+        Ok(names.map(str::to_owned).collect())
     }
 
     fn lock(&self, dir: &Path) -> io::Result<Box<dyn DirLock>> {

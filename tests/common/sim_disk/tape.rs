@@ -21,6 +21,17 @@ use std::sync::Arc;
 
 const PAGE: usize = 4096;
 
+/// Bytes that were written, shown shortened.
+#[derive(Clone)]
+pub struct Bytes(pub Arc<[u8]>);
+
+impl std::fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let start = &self.0[..self.0.len().min(60)];
+        write!(f, "{} bytes: {}", self.0.len(), start.escape_ascii())
+    }
+}
+
 /// Something that changed, or was made lasting.
 #[derive(Clone, Debug)]
 pub enum Op {
@@ -31,7 +42,7 @@ pub enum Op {
     Write {
         file: usize,
         at: u64,
-        bytes: Arc<[u8]>,
+        bytes: Bytes,
     },
     SetLen {
         file: usize,
@@ -175,7 +186,7 @@ impl Model {
             Op::Remove { path, entry } => self.rename(Some(path), None, *entry),
             Op::Write { file, at, bytes } => self.files[*file].changes.push(Change::Write {
                 at: usize::try_from(*at).unwrap(),
-                bytes: Arc::clone(bytes),
+                bytes: Arc::clone(&bytes.0),
             }),
             Op::SetLen { file, len } => {
                 let len = usize::try_from(*len).unwrap();
@@ -219,6 +230,13 @@ impl Model {
     pub fn open_files(&self) -> usize {
         let open = |file: &&Content| !file.changes.is_empty();
         self.files.iter().filter(open).count()
+    }
+
+    /// Each file as it is once everything was written that will be.
+    pub(super) fn contents(&self) -> Vec<Arc<Vec<u8>>> {
+        let mut rng = Rng::seed_from_u64(0);
+        let files = self.files.iter();
+        files.map(|file| file.after(Data::Kept, &mut rng)).collect()
     }
 
     /// What a cut leaves.
