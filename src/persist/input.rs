@@ -36,9 +36,16 @@ impl Input {
         self.buf.get(self.at..).unwrap_or_default()
     }
 
-    /// So many bytes of it were read.
-    pub(super) fn read(&mut self, bytes: usize) {
-        self.at += bytes;
+    /// Reads so many bytes of it.
+    pub(super) fn read(&mut self, bytes: usize) -> &[u8] {
+        let start = self.at;
+        self.at = self.buf.len().min(start + bytes);
+        self.buf.get(start..self.at).unwrap_or_default()
+    }
+
+    /// Forgets the rest but for so many bytes.
+    pub(super) fn truncate(&mut self, bytes: usize) {
+        self.buf.truncate(self.at + bytes);
     }
 
     /// Where in the file the rest begins.

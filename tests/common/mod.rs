@@ -12,6 +12,7 @@
 )]
 
 pub mod client;
+pub mod history;
 pub mod listener;
 pub mod node;
 pub mod notation;

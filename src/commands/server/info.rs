@@ -1,5 +1,6 @@
 //! INFO.
 
+use crate::exec::persist::save::Purpose;
 use crate::exec::pubsub::Kind;
 use crate::exec::{Args, CmdResult, Command, Ctx, Flow, Session, used_memory};
 use crate::service::info::{REDIS_VERSION, Report, Section, Selection};
@@ -194,10 +195,15 @@ fn memory(cx: &mut Ctx<'_>, out: &mut Report) {
     out.field("lazyfreed_objects", 0);
 }
 
-/// Nothing is ever saved or loaded: what clients wait for is always over.
 fn persistence(cx: &Ctx<'_>, out: &mut Report) {
     let persist = &cx.sys.persist;
-    let saving = persist.saving.as_ref().filter(|saving| saving.background);
+    let saves = |purpose| {
+        persist
+            .saving
+            .as_ref()
+            .filter(move |s| s.purpose == purpose)
+    };
+    let saving = saves(Purpose::Background);
     let seconds = |ms: Option<i64>| ms.map_or(-1, |ms| ms / 1000);
     out.field("loading", u8::from(persist.loading.is_some()));
     out.field("async_loading", 0);
@@ -217,13 +223,7 @@ fn persistence(cx: &Ctx<'_>, out: &mut Report) {
     out.field("rdb_saves", persist.saves);
     out.field("rdb_last_load_keys_expired", persist.loaded.expired);
     out.field("rdb_last_load_keys_loaded", persist.loaded.keys);
-    out.field("aof_enabled", 0);
-    out.field("aof_rewrite_in_progress", 0);
-    out.field("aof_rewrite_scheduled", 0);
-    out.field("aof_last_rewrite_time_sec", -1);
-    out.field("aof_current_rewrite_time_sec", -1);
-    out.field("aof_last_bgrewrite_status", "ok");
-    out.field("aof_last_write_status", "ok");
+    append_only(cx, out);
     if let Some(loading) = &persist.loading {
         let took = (cx.now - loading.began).max(0);
         let left = loading.total.saturating_sub(loading.done);
@@ -238,6 +238,42 @@ fn persistence(cx: &Ctx<'_>, out: &mut Report) {
         out.field("loading_loaded_perc", format_args!("{percent:.2}"));
         out.field("loading_eta_seconds", eta);
     }
+}
+
+fn append_only(cx: &Ctx<'_>, out: &mut Report) {
+    let persist = &cx.sys.persist;
+    let rewrites = &persist.rewrites;
+    let base = persist
+        .saving
+        .as_ref()
+        .filter(|s| s.purpose == Purpose::Base);
+    let seconds = |ms: Option<i64>| ms.map_or(-1, |ms| ms / 1000);
+    let status = |failed| if failed { "err" } else { "ok" };
+    let log = persist.logging.as_ref().map(|logging| &logging.log);
+    out.field("aof_enabled", u8::from(log.is_some()));
+    out.field("aof_rewrite_in_progress", u8::from(base.is_some()));
+    out.field("aof_rewrite_scheduled", u8::from(rewrites.scheduled));
+    out.field("aof_last_rewrite_time_sec", seconds(rewrites.took));
+    let runs = base.map(|base| cx.now - base.began);
+    out.field("aof_current_rewrite_time_sec", seconds(runs));
+    out.field("aof_last_bgrewrite_status", status(rewrites.failed));
+    out.field("aof_rewrites", rewrites.begun);
+    out.field("aof_rewrites_consecutive_failures", rewrites.failures);
+    let troubled = log.is_some_and(|log| log.is_troubled());
+    out.field("aof_last_write_status", status(troubled));
+    out.field("aof_last_cow_size", 0);
+    let Some(log) = log else {
+        return;
+    };
+    out.field("aof_current_size", log.size());
+    out.field("aof_base_size", log.base_size());
+    out.field("aof_pending_rewrite", 0);
+    out.field("aof_buffer_length", log.unwritten());
+    out.field(
+        "aof_pending_bio_fsync",
+        u8::from(log.synced() < log.appended()),
+    );
+    out.field("aof_delayed_fsync", 0);
 }
 
 fn replication(cx: &Ctx<'_>, out: &mut Report) {

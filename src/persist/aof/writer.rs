@@ -151,6 +151,7 @@ impl Writer {
                 let done = done.map_err(|e| e.to_string());
                 self.log.tell(News::Rebased(id, done));
             }
+            Order::Look => self.log.set_synced(self.log.synced()),
             Order::Retry => self.retry(),
             Order::Flush(done) => {
                 // Whoever asked may have given up.
@@ -172,7 +173,9 @@ impl Writer {
     }
 
     fn is_unsynced(&self) -> bool {
-        self.open.as_ref().is_some_and(|open| open.len > open.synced)
+        self.open
+            .as_ref()
+            .is_some_and(|open| open.len > open.synced)
     }
 
     /// Commands were added.
@@ -337,6 +340,7 @@ impl Writer {
         let Some(open) = &mut self.open else {
             return Err(io::Error::other("the file after it could not be synced"));
         };
+        self.files.keeps_history = self.log.keeps_history();
         self.files.rebase(temporary, rdb, Some(&open.part))?;
         open.listed = true;
         self.before = self.files.size().saturating_sub(open.len);
