@@ -187,6 +187,11 @@ impl Directory {
         Ok(())
     }
 
+    /// Writes the manifest again, after a new one may have come to the disk or not.
+    pub(super) fn restore(&self) -> io::Result<()> {
+        self.persist(&self.manifest)
+    }
+
     /// The file under a temporary name becomes the base. What follows it is the log `then`, which the manifest may name
     /// already or not, if there is one.
     ///

@@ -292,16 +292,27 @@ impl Writer {
         if !listed {
             self.open = None;
         }
-        let (part, file) = self.files.create()?;
-        if listed {
-            self.files.add(part.clone())?;
+        let (part, mut file) = self.files.create()?;
+        // Lasting before anything else is: the file says that it is ours, and that a power cut may leave anything behind this.
+        let mut line = Vec::new();
+        reader::disclaim(&mut line, 0);
+        file.write_all(&line)?;
+        file.sync()?;
+        let len = line.len() as u64;
+        if listed && let Err(e) = self.files.add(part.clone()) {
+            // The manifest may name it all the same. Then nothing may be added to the file before it: only the last may
+            // be torn.
+            if self.files.restore().is_err() {
+                self.break_chain(e.to_string());
+            }
+            return Err(e);
         }
         self.before += self.open.take().map_or(0, |open| open.len);
         self.open = Some(Open {
             file,
             part,
-            len: 0,
-            synced: 0,
+            len,
+            synced: len,
             listed,
             foreign: false,
         });
