@@ -268,6 +268,7 @@ pub fn logs() -> Vec<Vec<u8>> {
             &mut vouched,
             crc32fast::hash(command.as_bytes()),
             command.len() as u64,
+            0,
         );
     }
     vec![plain, vouched]

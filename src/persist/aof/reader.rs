@@ -1,7 +1,8 @@
 //! A log taken apart as it comes in.
 //!
 //! A log is commands in RESP, and lines that begin with `#`, which every reader passes over. Redkeep ends each batch that it
-//! writes with such a line, `#CRC:SUM:LENGTH`: the CRC-32 of the bytes since the last such line and how many they are. By
+//! writes with such a line, `#CRC:SUM:LENGTH:SYNCED`: how many bytes stand since the last such line, up to which offset the
+//! file was known to be on the disk, and the CRC-32 of those bytes and of these two fields. By
 //! them a tail that was torn off is told from damage in the middle, behind which whole batches follow.
 
 use crate::persist::input::Input;
@@ -59,7 +60,8 @@ impl Default for Reader {
 
 enum Parsed {
     Entry(Entry, usize),
-    Voucher(u32, u64, usize),
+    /// Its own fields count into the sum, if there is a third.
+    Voucher(u32, u64, Option<Vec<u8>>, usize),
     /// More is needed.
     Short,
     Bad(&'static str),
@@ -104,8 +106,9 @@ impl Reader {
                 self.input.read(used);
                 Ok(Some(entry))
             }
-            Parsed::Voucher(sum, len, used) => {
+            Parsed::Voucher(sum, len, own, used) => {
                 let is = std::mem::take(&mut self.sum).finalize();
+                let is = own.map_or(is, |own| extended(is, &own));
                 // An empty one says that nobody vouches for what came before.
                 if len != 0 && (sum, len) != (is, self.len) {
                     let (offset, own) = (self.batch, used);
@@ -175,22 +178,41 @@ fn note(bytes: &[u8]) -> Parsed {
     match line.strip_prefix(VOUCHER) {
         None => Parsed::Entry(Entry::Note, end + 1),
         Some(rest) => match voucher(rest) {
-            Some((sum, len)) => Parsed::Voucher(sum, len, end + 1),
+            Some((sum, len, own)) => Parsed::Voucher(sum, len, own.map(<[u8]>::to_vec), end + 1),
             None => Parsed::Bad("a checksum cannot be read"),
         },
     }
 }
 
-fn voucher(text: &[u8]) -> Option<(u32, u64)> {
-    let text = std::str::from_utf8(text).ok()?;
-    let (sum, len) = text.split_once(':')?;
-    Some((u32::from_str_radix(sum, 16).ok()?, len.parse().ok()?))
+fn voucher(text: &[u8]) -> Option<(u32, u64, Option<&[u8]>)> {
+    let (sum, rest) = text.split_first_chunk::<9>()?;
+    let sum = std::str::from_utf8(sum.strip_suffix(b":")?).ok()?;
+    let sum = u32::from_str_radix(sum, 16).ok()?;
+    let len = rest.split(|&byte| byte == b':').next()?;
+    let own = (len.len() < rest.len()).then_some(rest);
+    let len = std::str::from_utf8(len).ok()?.parse().ok()?;
+    Some((sum, len, own))
 }
 
-/// The line that vouches for a batch with this checksum and length.
-pub fn vouch(out: &mut Vec<u8>, sum: u32, len: u64) {
+/// The line behind a batch of this length, whose bytes have this CRC-32, at a time when the file was known to be on the disk
+/// up to the offset `synced`.
+pub fn vouch(out: &mut Vec<u8>, sum: u32, len: u64, synced: u64) {
+    let fields = format!("{len}:{synced}");
+    let sum = extended(sum, fields.as_bytes());
     out.extend_from_slice(VOUCHER);
-    out.extend_from_slice(format!("{sum:08x}:{len}\r\n").as_bytes());
+    out.extend_from_slice(format!("{sum:08x}:{fields}\r\n").as_bytes());
+}
+
+/// The line that says that nobody vouches for what stands before it and behind the last such line.
+pub fn disclaim(out: &mut Vec<u8>, synced: u64) {
+    vouch(out, 0, 0, synced);
+}
+
+/// The CRC-32 of bytes that have this one with more bytes behind them.
+fn extended(sum: u32, more: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new_with_initial(sum);
+    hasher.update(more);
+    hasher.finalize()
 }
 
 /// A number between a mark and the end of its line, and where the next line begins.
@@ -256,7 +278,7 @@ mod tests {
     fn batch(commands: &[&[u8]]) -> Vec<u8> {
         let mut out = commands.concat();
         let (sum, len) = (crc32fast::hash(&out), out.len() as u64);
-        vouch(&mut out, sum, len);
+        vouch(&mut out, sum, len, 0);
         out
     }
 
@@ -341,7 +363,7 @@ mod tests {
     #[test]
     fn what_others_appended_is_not_vouched_for() {
         let mut log = [&batch(&[SET])[..], DEL, DEL].concat();
-        vouch(&mut log, 0, 0);
+        disclaim(&mut log, 0);
         log.extend(batch(&[SET]));
         let (names, _, wrong) = read(&log, 8);
         assert_eq!((names.join(" "), wrong), ("SET DEL DEL SET".into(), None));
