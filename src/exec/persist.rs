@@ -18,6 +18,12 @@ const BITS: usize = usize::BITS as usize;
 /// Bytes that one step writes or reads.
 pub const STEP: usize = 64 * 1024;
 
+/// Keys that are loaded together.
+const TOGETHER: usize = 32;
+
+/// No more keys are believed to come than there are as many bytes for, as hardly a key takes less.
+const KEY_LEAST: u64 = 4;
+
 /// What is known of saving and loading.
 #[derive(Debug, Default)]
 pub struct Persistence {
@@ -513,43 +519,49 @@ pub fn load_step(
 ) -> Result<bool, String> {
     let now = sys.now_us / 1000;
     let until = loader.position() + STEP as u64;
+    let mut keys = Vec::with_capacity(TOGETHER);
     let ended = loop {
         let limits = super::limits(sys, ks.seed());
-        match loader.next(&limits, now).map_err(|e| e.to_string())? {
-            None => break false,
+        let other = loop {
+            if keys.len() == TOGETHER || loader.position() >= until {
+                break None;
+            }
+            match loader.next(&limits, now).map_err(|e| e.to_string())? {
+                Some(Loaded::Key(key)) if key.deadline.is_some_and(|at| at < now) => {
+                    sys.persist.loaded.expired += 1;
+                }
+                Some(Loaded::Key(key)) => keys.push(key),
+                other => break other,
+            }
+        };
+        let came = keys.len();
+        ks.load(&mut keys, merge).map_err(|name| {
+            let name = String::from_utf8_lossy(&name);
+            format!("the key '{name}' comes twice")
+        })?;
+        sys.persist.loaded.keys += came as u64;
+        match other {
             Some(Loaded::End) => break true,
-            Some(loaded) => put(ks, sys, loaded, merge, now)?,
-        }
-        if loader.position() >= until {
-            break false;
+            Some(other) => put(ks, sys, other, loader.position())?,
+            None if came == 0 => break false,
+            None => {}
         }
     };
+    if ended {
+        ks.loaded();
+    }
     if let Some(loading) = &mut sys.persist.loading {
         loading.done = loader.position();
     }
     Ok(ended)
 }
 
-fn put(
-    ks: &mut Keyspace,
-    sys: &mut System,
-    loaded: Loaded,
-    merge: bool,
-    now: i64,
-) -> Result<(), String> {
-    let counts = &mut sys.persist.loaded;
+/// What comes from a file beside the keys, up to this position in it.
+fn put(ks: &mut Keyspace, sys: &mut System, loaded: Loaded, at: u64) -> Result<(), String> {
     match loaded {
-        Loaded::Key(key) if key.deadline.is_some_and(|at| at < now) => counts.expired += 1,
-        Loaded::Key(key) => {
-            let uses = (key.idle, key.frequency);
-            if !ks.load(&key.name, key.value, key.deadline, uses, merge) {
-                let name = String::from_utf8_lossy(&key.name);
-                return Err(format!("the key '{name}' comes twice"));
-            }
-            counts.keys += 1;
-        }
+        Loaded::Key(_) | Loaded::Fact(..) | Loaded::End => {}
         Loaded::Empty(name) => {
-            counts.empty += 1;
+            sys.persist.loaded.empty += 1;
             tracing::info!("Skipping empty key: {}", String::from_utf8_lossy(&name));
         }
         Loaded::Select(db) => {
@@ -559,12 +571,15 @@ fn put(
                 ks.databases()
             ))?);
         }
-        Loaded::Sizes(_) | Loaded::Fact(..) => {}
+        Loaded::Sizes(keys) => {
+            let total = sys.persist.loading.map_or(0, |loading| loading.total);
+            let most = total.saturating_sub(at) / KEY_LEAST;
+            ks.expect(usize::try_from(keys.min(most)).unwrap_or(0));
+        }
         Loaded::Function(code) => sys.persist.functions.push(code),
         Loaded::Module(name) => {
             tracing::warn!("What the module '{name}' wrote into the file is not loaded");
         }
-        Loaded::End => {}
     }
     Ok(())
 }

@@ -36,6 +36,13 @@ impl Input {
         self.buf.get(self.at..).unwrap_or_default()
     }
 
+    /// What was read from an offset of the file on, unless it is gone by now.
+    pub(super) fn passed(&self, from: u64) -> &[u8] {
+        let from = from.checked_sub(self.before).map(usize::try_from);
+        let from = from.and_then(Result::ok).unwrap_or(self.at);
+        self.buf.get(from..self.at).unwrap_or_default()
+    }
+
     /// So many bytes of it were read.
     pub(super) fn read(&mut self, bytes: usize) {
         self.at += bytes;
