@@ -261,11 +261,24 @@ fn wait(
     Ok(())
 }
 
+/// Loads the data set that is in the configured directory, if there is one: the append-only log where that is switched
+/// on, and the RDB file otherwise.
+///
+/// # Errors
+/// When a file is damaged or missing or cannot be read: half of it may be loaded then.
+pub fn load_data(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
+    let appends = lock(node)?.state().sys.cfg.appendonly;
+    match appends {
+        true => open_log(node, disk),
+        false => load_file(node, disk),
+    }
+}
+
 /// Loads the RDB file that is configured, if there is one. Clients are told meanwhile that the server is loading.
 ///
 /// # Errors
 /// When the file is damaged or cannot be read: half of it may be loaded then.
-pub fn load_file(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
+fn load_file(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
     load_rdb(node, disk)?;
     lock(node)?.state().sys.persist.loading = None;
     Ok(())
@@ -315,7 +328,7 @@ fn load_rdb(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
 ///
 /// # Errors
 /// When a file is damaged or missing or cannot be read: half of it may be loaded then.
-pub fn open_log(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
+fn open_log(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
     let place = log::place(&lock(node)?.state().sys);
     let mut files = Directory::open(Arc::clone(disk), place)?;
     if let Some(name) = files.adopt()? {
@@ -430,7 +443,10 @@ fn read(node: &Node, file: &mut dyn Read, checked: bool) -> Result<(), JobError>
             let mut engine = lock(node)?;
             let State { ks, sys, .. } = engine.state();
             ks.begin(db, sys.now_us / 1000);
-            load::put_batch(ks, sys, &mut batch, loader.position(), false)?;
+            load::put_batch(ks, sys, &mut batch, loader.position(), false, plan.now)?;
+            if let Ok(Batch::Ended) = read {
+                ks.loaded();
+            }
             db = ks.current();
             plan = load::load_plan(ks, sys);
             load::load_delay(sys)

@@ -8,7 +8,6 @@ use redkeep::persist::Disk;
 use redkeep::resp::Value;
 use redkeep::service::config::{Invocation, Settings, SystemFiles, invocation};
 use redkeep::util::clock::ManualClock;
-use std::path::Path;
 use std::sync::Arc;
 
 /// The directory that data sets are kept in: one that every machine has.
@@ -71,8 +70,7 @@ impl Instance {
             reader,
         };
         let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-        jobs::load(&instance.node, &disk, &Path::new(DIR).join("dump.rdb"))
-            .map_err(|e| e.to_string())?;
+        jobs::load_data(&instance.node, &disk).map_err(|e| e.to_string())?;
         Ok(instance)
     }
 

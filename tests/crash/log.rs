@@ -41,7 +41,8 @@ fn replay(disk: &SimDisk, path: &Path, count: &mut u64, last: bool) -> Result<u6
     reader.feed(&[]);
     loop {
         match reader.next_entry() {
-            Ok(Some(Entry::Command(argv))) => {
+            Ok(Some(Entry::Command(words))) => {
+                let argv: Vec<Vec<u8>> = words.iter().map(<[u8]>::to_vec).collect();
                 let word = |n: usize| String::from_utf8_lossy(&argv[n]).into_owned();
                 let number: u64 = word(1).parse().unwrap();
                 match &*word(0) {
