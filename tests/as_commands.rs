@@ -18,11 +18,15 @@ mod samples;
 mod target;
 
 use common::node::{Node, one};
+use common::peer::tool;
 use common::{Client, Reply, Server, history};
 use redkeep::util::clock::{Clock, ManualClock, SystemClock};
 use redkeep::util::rng::Rng;
+use std::collections::BTreeMap;
 use std::fs;
+use std::process::Command;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 const DEBUG: &[&str] = &["--enable-debug-command", "yes"];
 /// The latest time that all servers take.
@@ -337,6 +341,74 @@ fn commands_are_those_of_redis() {
     );
 }
 
+/// Commands on keys of all types that Redis writes to the letter as we do.
+const SAME: &[&str] = &[
+    "SET s text",
+    "SET number 12345",
+    "SET timed x PXAT 99999999999999",
+    "RPUSH l a 1 -5 70000 b",
+    "SADD ints 3 1 2",
+    "SADD one a",
+    "ZADD z 1 a 2.5 b inf c -inf d -7 e",
+    "HSET h f v g 1",
+    "XADD st 1-1 f v",
+    "XADD st 2-1 f v",
+    "XADD st 3-1 f v g w",
+    "XDEL st 2-1",
+    "XGROUP CREATE st g 0",
+    "XREADGROUP GROUP g c STREAMS st >",
+    "XCLAIM st g c 0 1-1 TIME 1700000000000 RETRYCOUNT 4 JUSTID",
+    "XCLAIM st g d 0 3-1 TIME 1600000000000 RETRYCOUNT 2 JUSTID",
+    "XGROUP CREATECONSUMER st g e",
+    "XGROUP CREATE st h $ ENTRIESREAD 2",
+    "XGROUP CREATE empty g $ MKSTREAM",
+    "XADD cut 1-1 f v",
+    "XTRIM cut MAXLEN 0",
+];
+
+#[test]
+fn a_real_server_writes_the_same() {
+    let Some(real) = Server::redis(&["--appendonly", "yes", "--aof-use-rdb-preamble", "no"]) else {
+        return;
+    };
+    let (_, mut ours) = node(1_800_000_000_000);
+    let mut c = real.client();
+    for line in SAME {
+        assert!(!c.run(line).is_error(), "{line}");
+        ours.line(line);
+    }
+    // More than one command holds.
+    for n in 0..150 {
+        for line in [format!("RPUSH many {n}"), format!("SADD numbers {n}")] {
+            c.run(&line);
+            ours.line(&line);
+        }
+    }
+    c.run("BGREWRITEAOF");
+    let dir = real.dir.path().join("appendonlydir");
+    let until = Instant::now() + Duration::from_secs(20);
+    let base = loop {
+        let manifest = fs::read_to_string(dir.join("appendonly.aof.manifest")).unwrap();
+        let names = manifest.lines().filter_map(|line| line.split(' ').nth(1));
+        if let Some(name) = names.into_iter().find(|name| name.ends_with("2.base.aof")) {
+            break fs::read(dir.join(name)).unwrap();
+        }
+        assert!(Instant::now() < until, "{manifest}");
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    // Keys stand in no order; what makes one key stands together.
+    let by_key = |commands: &[u8]| {
+        let mut keys: BTreeMap<Vec<u8>, Vec<String>> = BTreeMap::new();
+        for words in apart(commands).into_iter().skip(1) {
+            let key = words[if words[0] == b"XGROUP" { 2 } else { 1 }].clone();
+            let line = words.join(&b' ').escape_ascii().to_string();
+            keys.entry(key).or_default().push(line);
+        }
+        keys
+    };
+    assert_eq!(by_key(&ours.as_commands()), by_key(&base));
+}
+
 /// Everything that commands and digest tell of all keys, as both servers answer it.
 fn told(c: &mut Client) -> Vec<String> {
     let mut all = vec![c.run("DEBUG DIGEST").text()];
@@ -439,6 +511,14 @@ fn a_real_server_makes_the_same_of_them() {
         fs::write(dir.join("appendonly.aof.1.base.aof"), &commands).unwrap();
         let manifest = "file appendonly.aof.1.base.aof seq 1 type b\n";
         fs::write(dir.join("appendonly.aof.manifest"), manifest).unwrap();
+        let mut checks = vec![Command::new(env!("CARGO_BIN_EXE_redkeep"))];
+        checks[0].arg("check-aof");
+        checks.extend(tool("redis-check-aof").map(Command::new));
+        for mut check in checks {
+            let done = check.arg(dir.join("appendonly.aof.manifest")).output();
+            let said = String::from_utf8_lossy(&done.unwrap().stdout).into_owned();
+            assert!(said.contains("manifest are valid"), "{said}");
+        }
         assert!(real.start_again(), "{}", real.log());
         let made = told(&mut c);
         assert!(made.len() > 5, "{made:?}");
