@@ -47,6 +47,8 @@ pub(super) struct Cut {
     written: Vec<u8>,
     /// Keys in it.
     keys: usize,
+    /// Bytes of all that was written out of turn, as they stood in memory.
+    copied: usize,
     /// The newest version of the format that was needed.
     version: u16,
     /// Contents that were flushed away before they were walked, and are written all the same.
@@ -109,6 +111,7 @@ impl Db {
         if let Some(record) = self.table.capture(hash, key)
             && let Some(cut) = &mut self.cut
         {
+            cut.copied += size_of::<Record>() + record.measure().heap;
             cut.write(record);
         }
     }
@@ -139,6 +142,7 @@ impl Keyspace {
                 now: self.now,
                 written: Vec::new(),
                 keys: 0,
+                copied: 0,
                 version: 0,
                 flushed: None,
             }));
@@ -195,6 +199,12 @@ impl Keyspace {
             db.table.end_snapshot();
             db.cut = None;
         }
+    }
+
+    /// Bytes of all that was changed while the running snapshot had not walked it, and had to be written out of turn.
+    pub fn snapshot_copied(&self) -> usize {
+        let cuts = self.dbs.iter().filter_map(|db| db.cut.as_ref());
+        cuts.map(|cut| cut.copied).sum()
     }
 
     /// Bytes written out of turn that wait to be taken.
@@ -340,7 +350,7 @@ mod tests {
                 let now = ks.now + ms;
                 ks.begin(0, now);
                 ks.expire_due(now, 100);
-                ks.reap();
+                ks.reap(false);
             }
         }
         ks.log.changes.take();

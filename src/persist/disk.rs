@@ -71,6 +71,12 @@ pub trait Disk: Send + Sync + Debug {
     /// Those of the system.
     fn make_dir(&self, dir: &Path) -> io::Result<()>;
 
+    /// The names of what is in a directory, in no order; those that are no text are left out.
+    ///
+    /// # Errors
+    /// Those of the system; [`io::ErrorKind::NotFound`] when there is none.
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
+
     /// Keeps a directory for one instance, until what is returned is dropped.
     ///
     /// # Errors
@@ -135,6 +141,12 @@ impl Disk for Files {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
             made => made,
         }
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let names = fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name().into_string()));
+        let names: io::Result<Vec<_>> = names.collect();
+        Ok(names?.into_iter().filter_map(Result::ok).collect())
     }
 
     fn lock(&self, dir: &Path) -> io::Result<Box<dyn DirLock>> {

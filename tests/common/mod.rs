@@ -18,6 +18,7 @@ pub mod node;
 pub mod notation;
 pub mod peer;
 pub mod reply;
+pub mod sim_disk;
 
 pub use client::Client;
 pub use peer::Server;

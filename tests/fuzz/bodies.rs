@@ -305,7 +305,7 @@ pub fn log(data: &[u8]) {
         let mut entries = Vec::new();
         loop {
             match reader.next_entry() {
-                Ok(Some(entry)) => entries.push(entry),
+                Ok(Some(entry)) => entries.push(format!("{entry:?}")),
                 Ok(None) => match pieces.next() {
                     Some(piece) => reader.feed(piece),
                     None => return (entries, reader.position(), None),
@@ -450,7 +450,7 @@ impl Instance {
         self.run(&[b"FLUSHALL"]);
         let mut told = Vec::new();
         while let Some(Entry::Command(words)) = reader.next_entry().unwrap() {
-            let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+            let words = words.argv();
             let reply = self.run(&words);
             let line = words.join(&b' ').escape_ascii().to_string();
             assert!(!reply.starts_with(b"-"), "{line} {reply:?}");

@@ -6,7 +6,7 @@ use redkeep::ds::lzf;
 use redkeep::engine::{Engine, Options};
 use redkeep::exec::Args;
 use redkeep::exec::State;
-use redkeep::exec::persist::{self, SaveStep};
+use redkeep::exec::persist::save::{self, Purpose, SaveStep};
 use redkeep::exec::session::Peer;
 use redkeep::persist::aof::reader;
 use redkeep::resp::{Proto, ReplyBuf};
@@ -248,16 +248,16 @@ pub fn rdb_files() -> Vec<Vec<u8>> {
         engine.execute(sid, Args::new(&argv), &mut reply);
         let State { ks, sys, .. } = engine.state();
         let mut file = Vec::new();
-        let id = persist::begin_save(ks, sys, false, &mut file).unwrap();
+        let id = save::begin_save(ks, sys, Purpose::Foreground, &mut file).unwrap();
         let header = loop {
-            match persist::save_step(ks, sys, id, &mut file) {
-                SaveStep::Done(header) => break header,
+            match save::save_step(ks, sys, id, &mut file) {
+                SaveStep::Done(header) => break header.unwrap(),
                 SaveStep::More => {}
                 SaveStep::Cancelled => unreachable!(),
             }
         };
         file[..header.len()].copy_from_slice(&header);
-        persist::end_save(ks, sys, id, false);
+        save::end_save(ks, sys, id, false);
         all.push([&[3], &file[..]].concat());
     }
     all
@@ -281,6 +281,7 @@ pub fn logs() -> Vec<Vec<u8>> {
             &mut vouched,
             crc32fast::hash(command.as_bytes()),
             command.len() as u64,
+            0,
         );
     }
     vec![plain, vouched]

@@ -132,6 +132,10 @@ impl Manifest {
     /// The manifest as it is written.
     pub fn text(&self) -> String {
         let mut text = String::new();
+        if self.is_empty() && self.history.is_empty() {
+            // An empty manifest is none.
+            text.push_str("# No file yet.\n");
+        }
         let base = self.base.iter().map(|part| (part, 'b'));
         let history = self.history.iter().map(|part| (part, 'h'));
         let increments = self.increments.iter().map(|part| (part, 'i'));
@@ -154,6 +158,12 @@ impl Manifest {
         self.base.is_none() && self.increments.is_empty()
     }
 
+    /// Whether this file is the base, and there is nothing else.
+    pub fn is_only(&self, name: &str) -> bool {
+        let base = self.base.as_ref().is_some_and(|base| base.name == name);
+        base && self.increments.is_empty()
+    }
+
     /// The files to load, in order.
     pub fn parts(&self) -> impl Iterator<Item = (&Part, Kind)> {
         let base = self.base.iter().map(|part| (part, Kind::Base));
@@ -161,34 +171,34 @@ impl Manifest {
         base.chain(increments)
     }
 
-    /// Begins a further log, after all others; gives its name, which begins with `prefix`.
-    pub fn add_increment(&mut self, prefix: &str) -> String {
+    /// A name and a number for a further log. They are not given again, whether or not it is [added](Self::add_increment).
+    pub fn claim_increment(&mut self, prefix: &str) -> Part {
         self.increment_seq += 1;
         let seq = self.increment_seq;
         let name = format!("{prefix}.{seq}.incr.aof");
-        self.increments.push(Part {
-            name: name.clone(),
-            seq,
-        });
-        name
+        Part { name, seq }
     }
 
-    /// The name of the next base.
-    pub fn next_base(&self, prefix: &str, rdb: bool) -> String {
+    /// A log is begun, after all others.
+    pub fn add_increment(&mut self, part: Part) {
+        self.increments.push(part);
+    }
+
+    /// A name and a number for a further base. They are not given again, whether or not it is [set](Self::set_base): a
+    /// manifest that names it may be on the disk all the same.
+    pub fn claim_base(&mut self, prefix: &str, rdb: bool) -> Part {
         let form = if rdb { "rdb" } else { "aof" };
-        format!("{prefix}.{}.base.{form}", self.base_seq + 1)
+        self.base_seq += 1;
+        let seq = self.base_seq;
+        let name = format!("{prefix}.{seq}.base.{form}");
+        Part { name, seq }
     }
 
     /// A new base holds all that came before the last `kept` logs: what was there is history.
-    pub fn rebase(&mut self, name: String, kept: usize) {
-        self.base_seq += 1;
-        self.history.extend(self.base.take());
+    pub fn set_base(&mut self, base: Part, kept: usize) {
+        self.history.extend(self.base.replace(base));
         let old = self.increments.len().saturating_sub(kept);
         self.history.extend(self.increments.drain(..old));
-        self.base = Some(Part {
-            name,
-            seq: self.base_seq,
-        });
     }
 
     /// A file of before there were manifests becomes the base.
@@ -219,9 +229,12 @@ mod tests {
             ("a.5.incr.aof", Kind::Increment),
         ];
         assert_eq!(names, expected);
-        assert_eq!(manifest.add_increment("a"), "a.6.incr.aof");
-        assert_eq!(manifest.next_base("a", false), "a.3.base.aof");
-        manifest.rebase("a.3.base.aof".into(), 1);
+        let log = manifest.claim_increment("a");
+        assert_eq!(log.name, "a.6.incr.aof");
+        manifest.add_increment(log);
+        let base = manifest.claim_base("a", false);
+        assert_eq!(base.name, "a.3.base.aof");
+        manifest.set_base(base, 1);
         let text = "file a.3.base.aof seq 3 type b\nfile a.1.incr.aof seq 1 type h\n\
             file a.2.base.rdb seq 2 type h\nfile a.4.incr.aof seq 4 type h\n\
             file a.5.incr.aof seq 5 type h\nfile a.6.incr.aof seq 6 type i\n";

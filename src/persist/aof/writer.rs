@@ -1,0 +1,396 @@
+//! What brings the log to the disk: batches, syncs, new files. It has no thread of its own; whoever has one for it calls
+//! [`Writer::run`].
+//!
+//! The files that the manifest names are a *chain*: a base and what followed it. While the chain is whole, what is
+//! written and synced is safe. It is broken when nobody knows any more what of the last file is on the disk, and it is not
+//! whole before the first base is there: then the writer goes on in a file that the manifest does not name, and both
+//! become the chain together, once a base is there for it.
+
+use std::collections::VecDeque;
+use std::io::{self, Seek, SeekFrom, Write};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::directory::Directory;
+use super::log::{Log, News, Order, Policy, Trouble};
+use super::manifest::Part;
+use super::reader;
+use crate::persist::disk::DiskFile;
+
+/// The file that is written.
+struct Open {
+    file: Box<dyn DiskFile>,
+    part: Part,
+    /// Bytes of it that are whole.
+    len: u64,
+    /// Those that are on the disk.
+    synced: u64,
+    /// The manifest names it.
+    listed: bool,
+    /// What it holds already may end with what nobody vouches for.
+    foreign: bool,
+}
+
+/// The writer of one log.
+pub struct Writer {
+    log: Arc<Log>,
+    files: Directory,
+    open: Option<Open>,
+    /// Commands that could not be written.
+    held: Vec<u8>,
+    /// The position behind the last command that was written, or is safe otherwise.
+    position: u64,
+    trouble: Option<Trouble>,
+    /// The rewrite whose base belongs before the open file.
+    cut: Option<u64>,
+    /// Bytes of the files before the open one.
+    before: u64,
+    orders: VecDeque<Order>,
+    ended: bool,
+}
+
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writer")
+            .field("files", &self.files)
+            .field("position", &self.position)
+            .field("trouble", &self.trouble)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Writer {
+    /// A writer of a directory whose chain, if it has one, is not gone on with: what is added is safe once there is a
+    /// base for it.
+    pub fn begin(log: Arc<Log>, files: Directory) -> Writer {
+        Writer {
+            log,
+            files,
+            open: None,
+            held: Vec::new(),
+            position: 0,
+            trouble: None,
+            cut: None,
+            before: 0,
+            orders: VecDeque::new(),
+            ended: false,
+        }
+    }
+
+    /// A writer that goes on with the chain of a directory, whose last log was loaded and is `len` bytes long.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn resume(log: Arc<Log>, files: Directory, len: u64) -> io::Result<Writer> {
+        let mut writer = Writer::begin(log, files);
+        writer.before = writer.files.size();
+        match writer.files.manifest().increments.last().cloned() {
+            Some(part) => {
+                let path = writer.files.place().file(&part.name);
+                let mut file = writer.files.disk().append(&path)?;
+                file.set_len(len)?;
+                file.sync()?;
+                writer.before = writer.files.size().saturating_sub(len);
+                writer.open = Some(Open {
+                    file,
+                    part,
+                    len,
+                    synced: len,
+                    listed: true,
+                    foreign: len > 0,
+                });
+            }
+            None => writer.open_next(true)?,
+        }
+        writer.measure();
+        let size = writer.log.size();
+        writer.log.set_base_size(size);
+        Ok(writer)
+    }
+
+    /// Waits for orders and does them; whether there may be more.
+    pub fn serve(&mut self) -> bool {
+        let log = Arc::clone(&self.log);
+        log.next_orders(&mut self.orders);
+        self.run()
+    }
+
+    /// Does the orders that there are; whether there may be more.
+    pub fn step(&mut self) -> bool {
+        let log = Arc::clone(&self.log);
+        log.take_orders(&mut self.orders);
+        self.run()
+    }
+
+    fn run(&mut self) -> bool {
+        while let Some(order) = self.orders.pop_front() {
+            self.obey(order);
+        }
+        if self.log.policy() == Policy::Always && self.is_unsynced() {
+            let began = Instant::now();
+            self.sync();
+            self.log.took("aof-fsync-always", began);
+        }
+        self.log.set_written(self.position);
+        self.log.wake();
+        !self.ended
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Bytes(bytes) => self.add(bytes),
+            Order::Sync => {
+                self.sync();
+            }
+            Order::Cut(id) => {
+                let done = self.cut(id).map_err(|e| e.to_string());
+                self.log.tell(News::Cut(id, done));
+            }
+            Order::Rebase { id, temporary, rdb } => {
+                let done = self.rebase(id, &temporary, rdb);
+                let done = done.map_err(|e| e.to_string());
+                self.log.tell(News::Rebased(id, done));
+            }
+            Order::Look => self.log.set_synced(self.log.synced()),
+            Order::Retry => self.retry(),
+            Order::Flush(done) => {
+                // Whoever asked may have given up.
+                let _ = done.send(self.flush());
+            }
+            Order::Close => {
+                self.flush();
+                self.open = None;
+                self.ended = true;
+            }
+        }
+    }
+
+    fn flush(&mut self) -> bool {
+        self.retry();
+        let safe = self.sync() && self.held.is_empty();
+        self.log.set_written(self.position);
+        safe
+    }
+
+    fn is_unsynced(&self) -> bool {
+        self.open
+            .as_ref()
+            .is_some_and(|open| open.len > open.synced)
+    }
+
+    /// Commands were added.
+    fn add(&mut self, bytes: Vec<u8>) {
+        if self.held.is_empty() {
+            self.write(bytes);
+        } else {
+            self.held.extend_from_slice(&bytes);
+        }
+    }
+
+    /// Writes a batch and the line that vouches for it. What cannot be written is held.
+    fn write(&mut self, mut bytes: Vec<u8>) {
+        let commands = bytes.len();
+        let Some(open) = &mut self.open else {
+            // The base that is to come will hold it.
+            self.position += commands as u64;
+            return;
+        };
+        let began = Instant::now();
+        let written = match std::mem::take(&mut open.foreign) {
+            true => open.disclaim(),
+            false => Ok(()),
+        };
+        let sum = crc32fast::hash(&bytes);
+        reader::vouch(&mut bytes, sum, commands as u64, open.synced);
+        match written.and_then(|()| open.write(&bytes)) {
+            Ok(()) => {
+                self.position += commands as u64;
+                self.log.give_back(bytes);
+                self.log.took("aof-write", began);
+                self.measure();
+            }
+            Err(WriteError { error, torn }) => {
+                bytes.truncate(commands);
+                self.held = bytes;
+                tracing::warn!("Error writing to the append-only file: {error}");
+                if torn {
+                    self.break_chain(error.to_string());
+                } else {
+                    self.set_trouble(error.to_string(), false);
+                }
+            }
+        }
+    }
+
+    /// Sees that what was written is on the disk; whether it is.
+    fn sync(&mut self) -> bool {
+        let Some(open) = &mut self.open else {
+            return false;
+        };
+        if open.len > open.synced {
+            if let Err(e) = open.file.sync() {
+                tracing::error!("Fail to fsync the append-only file: {e}");
+                self.break_chain(e.to_string());
+                return false;
+            }
+            open.synced = open.len;
+        }
+        if open.listed {
+            self.log.set_synced(self.position);
+        }
+        open.listed
+    }
+
+    /// Tries again to write what could not be written.
+    fn retry(&mut self) {
+        if self.held.is_empty() {
+            return;
+        }
+        let held = std::mem::take(&mut self.held);
+        let commands = held.len();
+        self.write(held);
+        if self.held.is_empty() && self.trouble.as_ref().is_some_and(|t| !t.lost) {
+            tracing::info!("{commands} bytes were written to the append-only file after all");
+            self.trouble = None;
+            self.log.tell(News::Trouble(None));
+        }
+    }
+
+    /// Nobody knows what of the open file is on the disk.
+    fn break_chain(&mut self, why: String) {
+        self.open = None;
+        self.cut = None;
+        self.position += self.held.len() as u64;
+        self.held = Vec::new();
+        self.set_trouble(why, true);
+    }
+
+    fn set_trouble(&mut self, why: String, lost: bool) {
+        let trouble = Some(Trouble { why, lost });
+        if self.trouble != trouble {
+            self.trouble.clone_from(&trouble);
+            self.log.tell(News::Trouble(trouble));
+        }
+    }
+
+    /// Goes on in a new file.
+    fn cut(&mut self, id: u64) -> io::Result<()> {
+        if !self.held.is_empty() {
+            // The base will hold it, but before there is one it is missing from the chain.
+            let why = self.trouble.take().map(|t| t.why);
+            self.break_chain(why.unwrap_or_default());
+        }
+        // No file but the last may end in the middle of something.
+        let whole = self.sync();
+        self.open_next(whole)?;
+        self.cut = Some(id);
+        Ok(())
+    }
+
+    /// Opens the next file, as a part of the chain or not.
+    fn open_next(&mut self, listed: bool) -> io::Result<()> {
+        if !listed {
+            self.open = None;
+        }
+        let (part, mut file) = self.files.create()?;
+        // Lasting before anything else is: the file says that it is ours, and that a power cut may leave anything behind this.
+        let mut line = Vec::new();
+        reader::disclaim(&mut line, 0);
+        file.write_all(&line)?;
+        file.sync()?;
+        let len = line.len() as u64;
+        if listed && let Err(e) = self.files.add(part.clone()) {
+            // The manifest may name it all the same. Then nothing may be added to the file before it: only the last may
+            // be torn.
+            if self.files.restore().is_err() {
+                self.break_chain(e.to_string());
+            }
+            return Err(e);
+        }
+        self.before += self.open.take().map_or(0, |open| open.len);
+        self.open = Some(Open {
+            file,
+            part,
+            len,
+            synced: len,
+            listed,
+            foreign: false,
+        });
+        Ok(())
+    }
+
+    /// A base is there for the open file.
+    fn rebase(&mut self, id: u64, temporary: &str, rdb: bool) -> io::Result<()> {
+        let result = self.put_base(id, temporary, rdb);
+        if result.is_err() {
+            // It may have its other name by now, or never have been made.
+            let _ = self
+                .files
+                .disk()
+                .remove(&self.files.place().file(temporary));
+        }
+        result
+    }
+
+    fn put_base(&mut self, id: u64, temporary: &str, rdb: bool) -> io::Result<()> {
+        if self.cut.take() != Some(id) {
+            return Err(io::Error::other("there is no file to go on in"));
+        }
+        self.sync();
+        let Some(open) = &mut self.open else {
+            return Err(io::Error::other("the file after it could not be synced"));
+        };
+        self.files.keeps_history = self.log.keeps_history();
+        self.files.rebase(temporary, rdb, Some(&open.part))?;
+        open.listed = true;
+        self.before = self.files.size().saturating_sub(open.len);
+        self.measure();
+        self.log.set_base_size(self.log.size());
+        // Only now: whoever hears of it finds everything in its place.
+        if self.trouble.take().is_some() {
+            self.log.tell(News::Trouble(None));
+        }
+        self.sync();
+        Ok(())
+    }
+
+    fn measure(&self) {
+        let open = self.open.as_ref().map_or(0, |open| open.len);
+        self.log.set_size(self.before + open);
+    }
+}
+
+/// A batch was not written.
+struct WriteError {
+    error: io::Error,
+    /// A part of it was, and cannot be cut off.
+    torn: bool,
+}
+
+impl Open {
+    /// Says that nobody vouches for what is there already.
+    fn disclaim(&mut self) -> Result<(), WriteError> {
+        let mut line = Vec::new();
+        reader::disclaim(&mut line, self.synced);
+        self.write(&line).inspect_err(|_| self.foreign = true)
+    }
+
+    /// Writes a whole batch or nothing.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+        match self.file.write_all(bytes) {
+            Ok(()) => {
+                self.len += bytes.len() as u64;
+                Ok(())
+            }
+            Err(error) => {
+                let len = SeekFrom::Start(self.len);
+                let mended = self
+                    .file
+                    .set_len(self.len)
+                    .and_then(|()| self.file.seek(len));
+                let torn = mended.is_err();
+                Err(WriteError { error, torn })
+            }
+        }
+    }
+}
