@@ -67,33 +67,43 @@ fn write(node: &Node, id: u64, mut bytes: Vec<u8>) -> Result<(), JobError> {
         let mut engine = lock(node)?;
         let sys = &engine.state().sys;
         let disk = sys.host.0.disk().ok_or(JobError::GivenUp)?;
-        (disk, persist::target(sys))
+        (disk, persist::target(sys, id))
     };
     let mut file = Pending::create(&*disk, &target)?;
-    loop {
-        let step = {
+    let header = loop {
+        let (step, delay) = {
             let mut engine = lock(node)?;
-            let state = engine.state();
-            persist::save_step(&mut state.ks, &mut state.sys, id, &mut bytes)
+            let State { ks, sys, .. } = engine.state();
+            let step = persist::save_step(ks, sys, id, &mut bytes);
+            (step, persist::save_delay(sys, id))
         };
         file.write(&bytes)?;
         bytes.clear();
-        dawdle(node, id)?;
+        wait(delay, || go_on(node, id))?;
         match step {
             SaveStep::More => {}
-            SaveStep::Done(header) => return Ok(file.finish(&header)?),
+            SaveStep::Done(header) => break header,
             SaveStep::Cancelled => return Err(JobError::GivenUp),
         }
+    };
+    file.complete(&header)?;
+    {
+        // Under the lock: whoever gives it up saves what came later, and that must not be replaced.
+        let mut engine = lock(node)?;
+        if engine.state().sys.persist.is_over(id) {
+            return Err(JobError::GivenUp);
+        }
+        file.publish()?;
     }
+    Ok(file.settle()?)
 }
 
-/// Waits as `rdb-key-save-delay` has it, for the keys that were written since it last did, unless the save is given up.
-fn dawdle(node: &Node, id: u64) -> Result<(), JobError> {
-    let delay = persist::save_delay(&mut lock(node)?.state().sys, id);
-    wait(delay, || {
-        let is_over = lock(node)?.state().sys.persist.is_over(id);
-        if is_over { Err(JobError::GivenUp) } else { Ok(()) }
-    })
+/// Whether a save is not given up.
+fn go_on(node: &Node, id: u64) -> Result<(), JobError> {
+    match lock(node)?.state().sys.persist.is_over(id) {
+        true => Err(JobError::GivenUp),
+        false => Ok(()),
+    }
 }
 
 /// Waits for so many microseconds, and looks now and then whether that still makes sense.

@@ -2,6 +2,7 @@
 //! clients wait no longer than a step takes.
 
 use std::io::{ErrorKind, Read};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Action, CmdError, System};
@@ -284,17 +285,27 @@ pub fn end_save(ks: &mut Keyspace, sys: &mut System, id: u64, saved: bool) {
     }
 }
 
-/// Where the data set is saved.
-pub fn target(sys: &System) -> Target {
+/// Where the data set is.
+pub fn place(sys: &System) -> PathBuf {
+    directory(&sys.cfg.dir).join(&sys.cfg.dbfilename)
+}
+
+/// Where a save goes. One in the background that was given up may still be there when the next begins: each has a
+/// temporary file of its own.
+pub fn target(sys: &System, id: u64) -> Target {
     // Another instance may have the same directory. What a crash leaves there has the name that Redis would give it.
     let who = match sys.host.0.process() {
         Some(pid) => pid.to_string(),
         None => sys.run_id.get(..16).unwrap_or_default().to_owned(),
     };
+    let background = sys.persist.saving.as_ref().is_some_and(|s| s.background);
     Target {
         dir: directory(&sys.cfg.dir).to_path_buf(),
         name: sys.cfg.dbfilename.clone(),
-        temporary: format!("temp-{who}.rdb"),
+        temporary: match background {
+            true => format!("temp-{who}-{id}.rdb"),
+            false => format!("temp-{who}.rdb"),
+        },
         incremental: sys.cfg.rdb_save_incremental_fsync,
     }
 }
@@ -347,7 +358,7 @@ pub fn save_now(ks: &mut Keyspace, sys: &mut System) -> Result<(), NotSaved> {
     let disk = sys.host.0.disk().ok_or(NotSaved::NoDisk)?;
     let mut bytes = Vec::new();
     let id = begin_save(ks, sys, false, &mut bytes).map_err(|_| NotSaved::Busy)?;
-    let target = target(sys);
+    let target = target(sys, id);
     let written = Pending::create(&*disk, &target).and_then(|mut file| {
         loop {
             let step = save_step(ks, sys, id, &mut bytes);
@@ -425,8 +436,7 @@ pub fn reload(ks: &mut Keyspace, sys: &mut System, how: Reload) -> Result<Option
             if how.save {
                 save_now(ks, sys).map_err(|e| e.to_string())?;
             }
-            let target = target(sys);
-            let file = disk.open(&target.dir.join(&target.name));
+            let file = disk.open(&place(sys));
             Box::new(file.map_err(|e| e.to_string())?)
         }
         None => {

@@ -22,7 +22,7 @@ pub struct Target {
     pub incremental: bool,
 }
 
-/// A file that is being written under its temporary name. Dropped before its [`finish`](Pending::finish) it is removed.
+/// A file that is being written under its temporary name. Dropped before it has its name it is removed.
 pub struct Pending<'a> {
     disk: &'a dyn Disk,
     target: &'a Target,
@@ -70,21 +70,46 @@ impl<'a> Pending<'a> {
         Ok(())
     }
 
-    /// Everything is written but the header: writes that, and gives the file its name once all of it is on the disk.
+    /// Everything is written but the header: writes that, and returns when all of it is on the disk.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn complete(&mut self, header: &[u8; HEADER]) -> io::Result<()> {
+        let Some(file) = &mut self.file else {
+            return Ok(());
+        };
+        file.seek(SeekFrom::Start(0))?;
+        file.write_all(header)?;
+        file.sync()
+    }
+
+    /// Gives the file its name, now that it is complete. That lasts once the directory is [synced](Self::settle).
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn publish(&mut self) -> io::Result<()> {
+        let name = self.target.dir.join(&self.target.name);
+        self.disk.rename(&self.path(), &name)?;
+        self.file = None;
+        Ok(())
+    }
+
+    /// Returns when the name is the file's for good.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn settle(self) -> io::Result<()> {
+        self.disk.sync_dir(&self.target.dir)
+    }
+
+    /// Writes the header, gives the file its name and sees to it that it keeps it.
     ///
     /// # Errors
     /// Those of the disk.
     pub fn finish(mut self, header: &[u8; HEADER]) -> io::Result<()> {
-        if let Some(file) = &mut self.file {
-            file.seek(SeekFrom::Start(0))?;
-            file.write_all(header)?;
-            file.sync()?;
-        }
-        let dir = &self.target.dir;
-        let name = dir.join(&self.target.name);
-        self.disk.rename(&self.path(), &name)?;
-        self.file = None;
-        self.disk.sync_dir(dir)
+        self.complete(header)?;
+        self.publish()?;
+        self.settle()
     }
 
     fn path(&self) -> PathBuf {

@@ -231,15 +231,14 @@ impl Server {
     /// # Errors
     /// When it cannot be loaded; the server is of no use then.
     pub(super) fn load(&self) -> Result<(), StartError> {
-        let (disk, target) = {
+        let (disk, path) = {
             let mut engine = self.node.lock().map_err(|_| JobError::GivenUp)?;
             let sys = &engine.state().sys;
             match sys.host.0.disk() {
-                Some(disk) => (disk, persist::target(sys)),
+                Some(disk) => (disk, persist::place(sys)),
                 None => return Ok(()),
             }
         };
-        let path = target.dir.join(&target.name);
         Ok(jobs::load(&self.node, &disk, &path)?)
     }
 
