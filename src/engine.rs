@@ -13,6 +13,8 @@
 //! assert_eq!(reply.as_slice(), b"+OK\r\n");
 //! ```
 
+pub mod load;
+
 use std::sync::Arc;
 
 use crate::commands;
@@ -38,6 +40,7 @@ use smallvec::SmallVec;
 
 use crate::ds::table::Seed;
 use crate::keyspace::{Garbage, Interest, Keyspace};
+use crate::persist::aof::Ticket;
 use crate::resp::{Proto, ReplyBuf};
 use crate::service::config::Settings;
 use crate::service::latency::Latency;
@@ -288,16 +291,28 @@ impl Engine {
 
     /// Runs one command of a client, and whatever its end wakes.
     fn run_unit(&mut self, sid: SessionId, args: Args<'_>, origin: Origin, reply: &mut ReplyBuf) {
+        let logged = self.state().fx.logged().len();
         match call::start(self.state(), sid, args, reply, origin) {
             Step::Settled | Step::Blocked { .. } | Step::Postponed => {}
             Step::Script(call, pending) => self.run_script(sid, &call, &pending, args, reply),
+            Step::LoadLog(pending) => {
+                let loaded = self.reload_log();
+                if loaded.is_ok() {
+                    reply.ok();
+                }
+                call::finish(self.state(), &pending, args, loaded, reply);
+            }
             Step::Exec(multi, pending) => {
                 call::silence(self.state(), sid, pending.mark, reply);
                 self.run_transaction(sid, &multi, reply);
                 call::finish_exec(self.state(), &pending, args, reply);
             }
         }
-        unit::end_unit(self.state());
+        let state = self.state();
+        unit::end_unit(state);
+        if state.fx.logged().len() > logged {
+            exec::persist::log::note_writer(state, sid);
+        }
     }
 
     /// Ends CLIENT PAUSE if its time is over.
@@ -426,7 +441,9 @@ impl Engine {
                 break;
             }
         }
+        let ticket = self.settle();
         let mut served = busy::answer(self.state(), sid, reply);
+        served.ticket = ticket;
         served.unserved = requests.collect();
         done(served);
     }
@@ -496,12 +513,7 @@ impl Engine {
         admit::forget(self.state(), replay.sid);
     }
 
-    fn replay_transaction(
-        &mut self,
-        sid: SessionId,
-        mut multi: Box<Multi>,
-        reply: &mut ReplyBuf,
-    ) {
+    fn replay_transaction(&mut self, sid: SessionId, mut multi: Box<Multi>, reply: &mut ReplyBuf) {
         for Queued { row, argv } in replay::take_queue(&mut multi) {
             let args: SmallVec<[&[u8]; 16]> = argv.iter().map(Vec::as_slice).collect();
             let args = Args::new(&args);
@@ -541,6 +553,18 @@ impl Engine {
         result.map_err(|e| e.text().to_owned())
     }
 
+    /// Ends a batch of commands: what they did is handed to the append-only log. Gives what must be reached before
+    /// anybody is answered who has seen it.
+    #[inline]
+    pub fn settle(&mut self) -> Option<Ticket> {
+        exec::persist::log::settle(self.state())
+    }
+
+    /// What must be reached before anybody gets the output that there is.
+    pub fn ticket(&mut self) -> Option<Ticket> {
+        exec::persist::log::ticket(&self.state().sys)
+    }
+
     /// Moves what waits in a client's outbox to `out`; returns the outcome its connection must act on.
     pub fn take_output(&mut self, sid: SessionId, out: &mut ReplyBuf) -> Outcome {
         let sessions = &mut self.state().sessions;
@@ -577,7 +601,7 @@ impl Engine {
             tracking::tick(&mut state.sys, &mut state.sessions);
         }
         unit::expire_waits(state);
-        exec::persist::tick(&mut state.ks, &mut state.sys);
+        exec::persist::tick(state);
         let now = state.sys.now_us / 1000;
         state.sys.stats.tick(now);
         let idle = state.sessions.close_idle(state.sys.cfg.timeout, now);

@@ -46,6 +46,7 @@ use std::time::Instant;
 use functions::{FunctionId, Libraries, Policy};
 
 use crate::keyspace::Keyspace;
+use crate::persist::aof::Log;
 use crate::resp::ReplyBuf;
 use crate::service::config::Settings;
 use crate::service::latency::Latency;
@@ -73,6 +74,8 @@ pub enum Flow {
     Block(Box<Block>),
     /// A script is to be run; the pipeline hands the state to the script host.
     Script(ScriptCall),
+    /// The append-only log is to be loaded again; the pipeline hands that to the engine.
+    LoadLog,
     /// EXEC: the header of the reply is written; the queue is to be run.
     Exec(Box<txn::Multi>),
 }
@@ -204,6 +207,8 @@ pub enum Action {
         /// How the file begins.
         start: Vec<u8>,
     },
+    /// This log is to be written from now on.
+    Log(Arc<Log>),
     /// The server must stop.
     Shutdown,
     /// Parameters changed that the outside acts on, by name.
@@ -442,6 +447,7 @@ pub fn configure(ks: &mut Keyspace, sys: &mut System) {
     sys.summons.configure(&sys.cfg);
     ks.count_uses(sys.cfg.lfu());
     notify::listen(ks, sys);
+    persist::log::configure(sys);
 }
 
 /// Bytes that an instance uses: data, scripts, clients, what they track.

@@ -119,9 +119,7 @@ fn run(
 /// not end the server or have it listen to somebody.
 fn belongs(row: &Entry) -> bool {
     let effects = flag::WRITE.with(flag::MAY_REPLICATE).with(flag::TXN);
-    !row.flags.has(flag::NOSCRIPT)
-        || row.flags.has(effects)
-        || row.row.group == Group::Scripting
+    !row.flags.has(flag::NOSCRIPT) || row.flags.has(effects) || row.row.group == Group::Scripting
 }
 
 /// Takes the commands out of a transaction that is run: each is gone as soon as it has run.

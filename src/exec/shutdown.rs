@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
-use super::persist::{self, NotSaved};
+use super::persist::save::{self, NotSaved};
 use super::{Action, CmdError, State, System};
 use crate::keyspace::Keyspace;
 use crate::service::config::{Config, ShutdownFlags};
@@ -96,6 +96,8 @@ pub fn abort(sys: &System) -> Result<(), CmdError> {
     Ok(())
 }
 
+const NOT_NOW: CmdError = CmdError::fixed("ERR Errors trying to SHUTDOWN. Check logs.");
+
 /// Ends the instance: saves what is to be saved.
 ///
 /// # Errors
@@ -109,21 +111,30 @@ pub fn shut_down(
     if sys.persist.saving.is_some() {
         tracing::warn!("A save is being written in the background: it is given up");
     }
-    persist::give_up(ks, sys);
+    if sys.persist.logging.as_ref().is_some_and(|l| l.starting) && !flags.force {
+        // There is no log yet that the data could be loaded from.
+        tracing::warn!("Writing initial AOF, can't exit.");
+        return Err(NOT_NOW);
+    }
+    save::give_up(ks, sys);
     let wanted = flags.save || !sys.cfg.save.is_empty() && !flags.nosave;
     // What is not yet loaded must not take the place of the file.
     if wanted && sys.persist.loading.is_none() {
-        save(ks, sys, flags).inspect_err(|_| {
+        save_last(ks, sys, flags).inspect_err(|_| {
             sys.summons.forget();
         })?;
+    }
+    if sys.persist.logging.is_some() {
+        // It is when it is closed.
+        tracing::info!("Calling fsync() on the AOF file.");
     }
     sys.actions.push(Action::Shutdown);
     Ok(())
 }
 
-fn save(ks: &mut Keyspace, sys: &mut System, flags: ShutdownFlags) -> Result<(), CmdError> {
+fn save_last(ks: &mut Keyspace, sys: &mut System, flags: ShutdownFlags) -> Result<(), CmdError> {
     tracing::info!("Saving the final RDB snapshot before exiting.");
-    match persist::save_now(ks, sys) {
+    match save::save_now(ks, sys) {
         Ok(()) => return Ok(()),
         Err(NotSaved::NoDisk) if !flags.save => return Ok(()),
         Err(_) if flags.force => {
@@ -138,7 +149,5 @@ fn save(ks: &mut Keyspace, sys: &mut System, flags: ShutdownFlags) -> Result<(),
             );
         }
     }
-    Err(CmdError::fixed(
-        "ERR Errors trying to SHUTDOWN. Check logs.",
-    ))
+    Err(NOT_NOW)
 }

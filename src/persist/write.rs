@@ -70,20 +70,22 @@ impl<'a> Pending<'a> {
         Ok(())
     }
 
-    /// Everything is written but the header: writes that, and returns when all of it is on the disk.
+    /// Everything is written but the header, if it has one: writes that, and returns when all of it is on the disk.
     ///
     /// # Errors
     /// Those of the disk.
-    pub fn complete(&mut self, header: &[u8; HEADER]) -> io::Result<()> {
+    pub fn complete(&mut self, header: Option<&[u8; HEADER]>) -> io::Result<()> {
         let Some(file) = &mut self.file else {
             return Ok(());
         };
-        file.seek(SeekFrom::Start(0))?;
-        file.write_all(header)?;
+        if let Some(header) = header {
+            file.seek(SeekFrom::Start(0))?;
+            file.write_all(header)?;
+        }
         file.sync()
     }
 
-    /// Gives the file its name, now that it is complete. That lasts once the directory is [synced](Self::settle).
+    /// Gives the file its name, now that it is complete. It keeps it for good once that is [settled](Self::settle).
     ///
     /// # Errors
     /// Those of the disk.
@@ -102,14 +104,24 @@ impl<'a> Pending<'a> {
         self.disk.sync_dir(&self.target.dir)
     }
 
-    /// Writes the header, gives the file its name and sees to it that it keeps it.
+    /// All three.
     ///
     /// # Errors
     /// Those of the disk.
-    pub fn finish(mut self, header: &[u8; HEADER]) -> io::Result<()> {
+    pub fn finish(mut self, header: Option<&[u8; HEADER]>) -> io::Result<()> {
         self.complete(header)?;
         self.publish()?;
         self.settle()
+    }
+
+    /// Completes the file, and leaves it under its temporary name, which is given.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn leave(mut self, header: Option<&[u8; HEADER]>) -> io::Result<String> {
+        self.complete(header)?;
+        self.file = None;
+        Ok(self.target.temporary.clone())
     }
 
     fn path(&self) -> PathBuf {

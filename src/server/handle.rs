@@ -9,13 +9,13 @@ use std::thread::JoinHandle;
 
 use tokio::sync::mpsc::unbounded_channel;
 
-use super::host::ServerHost;
+use super::host::{IN_USE, ServerHost};
 use super::listen::{self, ListenError};
 use super::runtime::{self, End, RuntimeId, Serving, Sockets, Stop};
 use crate::embed::jobs::{self, JobError};
 use crate::embed::{Client, Node};
 use crate::engine::{Engine, Options};
-use crate::exec::persist::{self, Loading};
+use crate::exec::persist::load::Loading;
 use crate::persist::{Disk, Files};
 use crate::service::config::{
     self, Invocation, LoadError, Loaded, OomScoreAdj, Settings, SystemFiles,
@@ -38,12 +38,30 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
+    /// The log of all writes is wanted (`appendonly`), and there is no place for it.
+    #[error("appendonly needs a directory: set dir")]
+    NoDirectory,
+    /// The directory for the data set cannot be had: it is not there, or another server keeps its data in it.
+    #[error("cannot keep data in {dir}: {}", why(source))]
+    Dir {
+        /// The directory asked for.
+        dir: String,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The data set cannot be loaded.
     #[error("Fatal error loading the DB: {0}")]
     Data(#[from] JobError),
     /// The system gave no thread or no event queue.
     #[error("cannot start: {0}")]
     Io(#[from] io::Error),
+}
+
+fn why(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => IN_USE.to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 /// What a server is to be like; made by [`Server::builder`].
@@ -171,6 +189,13 @@ impl Server {
         let (sender, accept) = unbounded_channel();
         let mut host = ServerHost::new(sender, owns_process, disk.clone());
         host.listen_on(tcp)?;
+        if disk.is_none() && config.appendonly {
+            return Err(StartError::NoDirectory);
+        }
+        host.lock_dir(&config).map_err(|source| StartError::Dir {
+            dir: config.dir.clone(),
+            source,
+        })?;
         if owns_process
             && config.oom_score_adj != OomScoreAdj::No
             && let Err(error) = host.set_oom_score(&config)
@@ -231,15 +256,14 @@ impl Server {
     /// # Errors
     /// When it cannot be loaded; the server is of no use then.
     pub(super) fn load(&self) -> Result<(), StartError> {
-        let (disk, path) = {
+        let disk = {
             let mut engine = self.node.lock().map_err(|_| JobError::GivenUp)?;
-            let sys = &engine.state().sys;
-            match sys.host.0.disk() {
-                Some(disk) => (disk, persist::place(sys)),
-                None => return Ok(()),
-            }
+            engine.state().sys.host.0.disk()
         };
-        Ok(jobs::load(&self.node, &disk, &path)?)
+        match disk {
+            Some(disk) => Ok(jobs::load_data(&self.node, &disk)?),
+            None => Ok(()),
+        }
     }
 
     /// The address of the first TCP socket.
