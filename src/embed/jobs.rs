@@ -85,7 +85,16 @@ fn write(node: &Node, id: u64, start: Vec<u8>) -> Result<(), JobError> {
     };
     let mut file = Pending::create(&*disk, &target)?;
     let header = write_all(node, id, start, &mut file)?;
-    Ok(file.finish(header.as_ref())?)
+    file.complete(header.as_ref())?;
+    {
+        // Under the lock: whoever gives it up saves what came later, and that must stay.
+        let mut engine = lock(node)?;
+        if engine.state().sys.persist.is_over(id) {
+            return Err(JobError::GivenUp);
+        }
+        file.publish()?;
+    }
+    Ok(file.settle()?)
 }
 
 /// Writes everything but the header, which it gives if there is one.
@@ -98,12 +107,13 @@ fn write_all(
     loop {
         file.write(&bytes)?;
         bytes.clear();
-        dawdle(node, id)?;
-        let step = {
+        let (step, delay) = {
             let mut engine = lock(node)?;
-            let state = engine.state();
-            save::save_step(&mut state.ks, &mut state.sys, id, &mut bytes)
+            let State { ks, sys, .. } = engine.state();
+            let step = save::save_step(ks, sys, id, &mut bytes);
+            (step, save::save_delay(sys, id))
         };
+        wait(delay, || go_on(node, id))?;
         match step {
             SaveStep::More => {}
             SaveStep::Done(header) => {
@@ -112,6 +122,14 @@ fn write_all(
             }
             SaveStep::Cancelled => return Err(JobError::GivenUp),
         }
+    }
+}
+
+/// Whether a save is not given up.
+fn go_on(node: &Node, id: u64) -> Result<(), JobError> {
+    match lock(node)?.state().sys.persist.is_over(id) {
+        true => Err(JobError::GivenUp),
+        false => Ok(()),
     }
 }
 
@@ -231,19 +249,6 @@ pub(super) fn write_log(node: &Node, log: &Arc<Log>) {
 
 fn serve_log(mut writer: Writer) {
     while writer.serve() {}
-}
-
-/// Waits as `rdb-key-save-delay` has it, for the keys that were written since it last did, unless the save is given up.
-fn dawdle(node: &Node, id: u64) -> Result<(), JobError> {
-    let delay = save::save_delay(&mut lock(node)?.state().sys, id);
-    wait(delay, || {
-        let is_over = lock(node)?.state().sys.persist.is_over(id);
-        if is_over {
-            Err(JobError::GivenUp)
-        } else {
-            Ok(())
-        }
-    })
 }
 
 /// Waits for so many microseconds, and looks now and then whether that still makes sense.
