@@ -4,9 +4,10 @@
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::node::{Held, LockError, Node};
+use crate::engine::Engine;
 use crate::exec::persist::{self, Loading, STEP, SaveStep};
 use crate::persist::{Disk, Loader, Pending};
 
@@ -41,6 +42,21 @@ fn lock(node: &Node) -> Result<Held<'_>, JobError> {
     }
 }
 
+/// Does a step of a job under the lock. When others wanted it meanwhile they get it for twice as long as that took before
+/// there is another step: they are neither held up by it nor outrun.
+fn step<T>(node: &Node, work: impl FnOnce(&mut Engine) -> T) -> Result<T, JobError> {
+    let waits = node.waits();
+    let mut engine = lock(node)?;
+    let began = Instant::now();
+    let done = work(&mut engine);
+    drop(engine);
+    let took = began.elapsed();
+    if node.waits() != waits {
+        std::thread::sleep(2 * took);
+    }
+    Ok(done)
+}
+
 /// Writes a save that has begun with these bytes.
 pub(super) fn save(node: &Node, id: u64, start: Vec<u8>) {
     let written = write(node, id, start);
@@ -64,11 +80,10 @@ fn write(node: &Node, id: u64, mut bytes: Vec<u8>) -> Result<(), JobError> {
     };
     let mut file = Pending::create(&*disk, &target)?;
     loop {
-        let step = {
-            let mut engine = lock(node)?;
+        let step = step(node, |engine| {
             let state = engine.state();
             persist::save_step(&mut state.ks, &mut state.sys, id, &mut bytes)
-        };
+        })?;
         file.write(&bytes)?;
         bytes.clear();
         dawdle(node, id)?;
