@@ -17,6 +17,9 @@ const READ: usize = 256 * 1024;
 /// How long a job waits for a script that is busy.
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
+/// A job pauses no longer than this between two steps.
+const PAUSE_MOST: Duration = Duration::from_millis(5);
+
 /// Why a job did not come to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
@@ -42,19 +45,32 @@ fn lock(node: &Node) -> Result<Held<'_>, JobError> {
     }
 }
 
-/// Does a step of a job under the lock. When others wanted it meanwhile they get it for twice as long as that took before
-/// there is another step: they are neither held up by it nor outrun.
-fn step<T>(node: &Node, work: impl FnOnce(&mut Engine) -> T) -> Result<T, JobError> {
-    let waits = node.waits();
-    let mut engine = lock(node)?;
-    let began = Instant::now();
-    let done = work(&mut engine);
-    drop(engine);
-    let took = began.elapsed();
-    if node.waits() != waits {
-        std::thread::sleep(2 * took);
+/// Steps of a job, each under the lock.
+struct Steps<'a> {
+    node: &'a Node,
+    /// Commands that had been run at the end of the last one.
+    commands: u64,
+}
+
+impl<'a> Steps<'a> {
+    fn new(node: &'a Node) -> Self {
+        Self { node, commands: 0 }
     }
-    Ok(done)
+
+    /// Does the next. While clients are served they have lock and processor for twice as long as that took before there
+    /// is another: without the pause a job that finds the lock free keeps the processor for as long as the system lets
+    /// it, which is several milliseconds.
+    fn next<T>(&mut self, work: impl FnOnce(&mut Engine) -> T) -> Result<T, JobError> {
+        let mut engine = lock(self.node)?;
+        let began = Instant::now();
+        let done = work(&mut engine);
+        let commands = engine.state().sys.stats.commands_processed;
+        drop(engine);
+        if std::mem::replace(&mut self.commands, commands) != commands {
+            std::thread::sleep((2 * began.elapsed()).min(PAUSE_MOST));
+        }
+        Ok(done)
+    }
 }
 
 /// Writes a save that has begun with these bytes.
@@ -79,8 +95,9 @@ fn write(node: &Node, id: u64, mut bytes: Vec<u8>) -> Result<(), JobError> {
         (disk, persist::target(sys))
     };
     let mut file = Pending::create(&*disk, &target)?;
+    let mut steps = Steps::new(node);
     loop {
-        let step = step(node, |engine| {
+        let step = steps.next(|engine| {
             let state = engine.state();
             persist::save_step(&mut state.ks, &mut state.sys, id, &mut bytes)
         })?;

@@ -8,7 +8,7 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -85,8 +85,6 @@ struct Inner {
     wakers: RwLock<Vec<Option<Arc<dyn Wake>>>>,
     /// The deadline that the driver waits for, unix milliseconds; written under the engine's lock.
     driver_waits_for: AtomicI64,
-    /// How often the lock was not free.
-    waits: AtomicU64,
     stopped: AtomicBool,
     failed: AtomicBool,
     listener: RwLock<Option<Listener>>,
@@ -129,7 +127,6 @@ impl Node {
             gate,
             wakers: RwLock::default(),
             driver_waits_for: AtomicI64::new(i64::MIN),
-            waits: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             listener: RwLock::default(),
@@ -196,7 +193,6 @@ impl Node {
 
     #[cold]
     fn lock_slowly(&self) -> Result<MutexGuard<'_, Engine>, LockError> {
-        self.inner.waits.fetch_add(1, Ordering::Relaxed);
         loop {
             if self.is_stopped() {
                 return Err(LockError::Stopped);
@@ -208,11 +204,6 @@ impl Node {
                 return Ok(engine);
             }
         }
-    }
-
-    /// How often anybody had to wait for the engine so far.
-    pub(super) fn waits(&self) -> u64 {
-        self.inner.waits.load(Ordering::Relaxed)
     }
 
     /// Tells the engine what a further connection holds of its client's output.
