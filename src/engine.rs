@@ -13,6 +13,8 @@
 //! assert_eq!(reply.as_slice(), b"+OK\r\n");
 //! ```
 
+pub mod load;
+
 use std::sync::Arc;
 
 use crate::commands;
@@ -25,6 +27,7 @@ use crate::exec::functions::Policy;
 use crate::exec::host::Alone;
 use crate::exec::output;
 use crate::exec::pause::Postponed;
+use crate::exec::replay::{self, Replay, Unreplayable};
 use crate::exec::session::{Peer, Session, SessionId};
 use crate::exec::tracking::{self, Tracking};
 use crate::exec::txn::{Multi, Queued, Watchers};
@@ -37,6 +40,7 @@ use smallvec::SmallVec;
 
 use crate::ds::table::Seed;
 use crate::keyspace::{Garbage, Interest, Keyspace};
+use crate::persist::aof::Ticket;
 use crate::resp::{Proto, ReplyBuf};
 use crate::service::config::Settings;
 use crate::service::latency::Latency;
@@ -171,6 +175,7 @@ impl Engine {
                 declared: read_declared(),
                 current: None,
                 persist: Default::default(),
+                summons: Default::default(),
                 pubsub: Default::default(),
                 tracking,
                 monitors: Default::default(),
@@ -262,12 +267,7 @@ impl Engine {
         if self.state().sys.pause.has_ready() {
             self.run_postponed();
         }
-        if std::mem::take(&mut self.was_busy) {
-            // Not before: a transaction goes on behind its script, and nobody may come between.
-            for request in self.gate.open() {
-                self.serve_late(request);
-            }
-        }
+        self.open_gate();
         let keeps_limit = self.keeps_limit(sid, reply);
         if self.state().sys.overdue.has_cut_off() {
             self.part_with_cut_off();
@@ -279,18 +279,40 @@ impl Engine {
         }
     }
 
+    /// Opens the gate if a script was busy. Not before the unit is over: a transaction goes on behind its script, and
+    /// nobody may come between.
+    fn open_gate(&mut self) {
+        if std::mem::take(&mut self.was_busy) {
+            for request in self.gate.open() {
+                self.serve_late(request);
+            }
+        }
+    }
+
     /// Runs one command of a client, and whatever its end wakes.
     fn run_unit(&mut self, sid: SessionId, args: Args<'_>, origin: Origin, reply: &mut ReplyBuf) {
+        let logged = self.state().fx.logged().len();
         match call::start(self.state(), sid, args, reply, origin) {
             Step::Settled | Step::Blocked { .. } | Step::Postponed => {}
             Step::Script(call, pending) => self.run_script(sid, &call, &pending, args, reply),
+            Step::LoadLog(pending) => {
+                let loaded = self.reload_log();
+                if loaded.is_ok() {
+                    reply.ok();
+                }
+                call::finish(self.state(), &pending, args, loaded, reply);
+            }
             Step::Exec(multi, pending) => {
                 call::silence(self.state(), sid, pending.mark, reply);
                 self.run_transaction(sid, &multi, reply);
                 call::finish_exec(self.state(), &pending, args, reply);
             }
         }
-        unit::end_unit(self.state());
+        let state = self.state();
+        unit::end_unit(state);
+        if state.fx.logged().len() > logged {
+            exec::persist::log::note_writer(state, sid);
+        }
     }
 
     /// Ends CLIENT PAUSE if its time is over.
@@ -419,7 +441,9 @@ impl Engine {
                 break;
             }
         }
+        let ticket = self.settle();
         let mut served = busy::answer(self.state(), sid, reply);
+        served.ticket = ticket;
         served.unserved = requests.collect();
         done(served);
     }
@@ -429,6 +453,76 @@ impl Engine {
             .sessions
             .get(sid)
             .map_or(crate::resp::Proto::Resp2, |s| s.proto)
+    }
+
+    /// Begins to replay a log of effects, which goes on with [`replay`](Self::replay) and must be ended with
+    /// [`end_replay`](Self::end_replay).
+    pub fn begin_replay(&mut self) -> Replay {
+        Replay::begin(self.state())
+    }
+
+    /// Replays one entry of a log: a command, its name first. Nothing is over meanwhile, refused or logged. As with
+    /// clients, the time is that of [`refresh_time`](Self::refresh_time), and there may be actions and garbage to take
+    /// after a batch. An entry that comes to an error is told to the log of the server and counted, and that is all.
+    ///
+    /// # Errors
+    /// When neither this entry nor what follows can be replayed.
+    pub fn replay(&mut self, replay: &mut Replay, args: &[&[u8]]) -> Result<(), Unreplayable> {
+        if args.is_empty() {
+            return Ok(());
+        }
+        let (sid, args) = (replay.sid, Args::new(args));
+        let reply = &mut replay.reply;
+        let state = self.state();
+        state.fx.silence(true);
+        let started = replay::start(state, sid, args, reply);
+        let unreplayable = match started {
+            Ok(Step::Script(call, pending)) => {
+                self.run_script(sid, &call, &pending, args, reply);
+                None
+            }
+            Ok(Step::Exec(multi, pending)) => {
+                self.replay_transaction(sid, multi, reply);
+                call::finish(self.state(), &pending, args, Ok(()), reply);
+                None
+            }
+            Ok(_) => None,
+            Err(e) => Some(e),
+        };
+        let state = self.state();
+        state.fx.silence(false);
+        unit::end_unit(state);
+        self.open_gate();
+        let state = self.state();
+        let lost = state.sessions.get(sid).is_none_or(|s| s.closing);
+        match unreplayable {
+            Some(e) => Err(e),
+            None if lost => Err(Unreplayable::Database(state.ks.databases())),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a transaction has begun in what was replayed, and has not ended: its entries have done nothing yet.
+    pub fn replays_transaction(&mut self, replay: &Replay) -> bool {
+        replay.is_in_transaction(self.state())
+    }
+
+    /// Ends what [`begin_replay`](Self::begin_replay) began. A transaction that has not ended is dropped: it has done
+    /// nothing.
+    pub fn end_replay(&mut self, replay: Replay) {
+        admit::forget(self.state(), replay.sid);
+    }
+
+    fn replay_transaction(&mut self, sid: SessionId, mut multi: Box<Multi>, reply: &mut ReplyBuf) {
+        for Queued { row, argv } in replay::take_queue(&mut multi) {
+            let args: SmallVec<[&[u8]; 16]> = argv.iter().map(Vec::as_slice).collect();
+            let args = Args::new(&args);
+            replay::drop_reply(reply);
+            let step = replay::queued(self.state(), sid, row, args, reply);
+            if let Step::Script(call, pending) = step {
+                self.run_script(sid, &call, &pending, args, reply);
+            }
+        }
     }
 
     /// Puts the libraries of functions in place that a file has brought.
@@ -457,6 +551,18 @@ impl Engine {
         self.state = Some(state);
         self.disconnect(sid);
         result.map_err(|e| e.text().to_owned())
+    }
+
+    /// Ends a batch of commands: what they did is handed to the append-only log. Gives what must be reached before
+    /// anybody is answered who has seen it.
+    #[inline]
+    pub fn settle(&mut self) -> Option<Ticket> {
+        exec::persist::log::settle(self.state())
+    }
+
+    /// What must be reached before anybody gets the output that there is.
+    pub fn ticket(&mut self) -> Option<Ticket> {
+        exec::persist::log::ticket(&self.state().sys)
     }
 
     /// Moves what waits in a client's outbox to `out`; returns the outcome its connection must act on.
@@ -489,12 +595,13 @@ impl Engine {
         drop(self.take_garbage());
         self.end_pause_if_over();
         let state = self.state();
+        exec::shutdown::heed(state);
         if !state.sys.debug.cron_paused && state.sys.persist.loading.is_none() {
             unit::expire_keys(state, EXPIRE_BATCH);
             tracking::tick(&mut state.sys, &mut state.sessions);
         }
         unit::expire_waits(state);
-        exec::persist::tick(&mut state.ks, &mut state.sys);
+        exec::persist::tick(state);
         let now = state.sys.now_us / 1000;
         state.sys.stats.tick(now);
         let idle = state.sessions.close_idle(state.sys.cfg.timeout, now);
@@ -517,6 +624,7 @@ impl Engine {
                 .next_expiry()
                 .filter(|_| !state.sys.debug.cron_paused && state.sys.persist.loading.is_none()),
             exec::persist::next_look(&state.sys),
+            exec::shutdown::next_heed(&state.sys),
             state
                 .sys
                 .tracking

@@ -285,7 +285,18 @@ fn reset(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
 }
 
 fn select(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    let db = super::databases::index_of(cx.ks, args.at(1))?;
+    let db = match super::databases::index_of(cx.ks, args.at(1)) {
+        Ok(db) => db,
+        Err(e) => {
+            if cx.origin == Origin::Replay
+                && let Some(session) = cx.session()
+            {
+                // What follows is not to get into another database.
+                session.closing = true;
+            }
+            return Err(e);
+        }
+    };
     cx.ks.select(db);
     // What a script selects does not outlast it.
     if !matches!(cx.origin, Origin::Script { .. })

@@ -386,7 +386,7 @@ fn store<N: Number>(
         (None, Ttl::Persist) => Expiry::Clear,
         (None, _) => Expiry::Keep,
     };
-    if matches!(expiry, Expiry::At(at) if at <= cx.now) {
+    if matches!(expiry, Expiry::At(at) if cx.ks.is_past(at)) {
         if cx.ks.delete(key, Event::DEL) {
             cx.fx.push(&[b"DEL", key]);
         }

@@ -5,6 +5,7 @@ use crate::exec::{Args, CmdError, CmdResult, Command, Ctx};
 use crate::keyspace::event::Event;
 use crate::rdb::{Reader, payload};
 use crate::spec::{Group, KeySpec, Propagate, category, flag};
+use crate::types::Value;
 use crate::types::dump::{self, Read, Refused};
 
 const RESTORE_SYNTAX: &str = "key:key ttl:int serialized-value:string [REPLACE@3.0.0] [ABSTTL@5.0.0] \
@@ -85,12 +86,15 @@ fn restore(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     })?;
     match value {
         Read::Empty => return Err(BAD_FORMAT),
-        Read::Value(value) if deadline.is_none_or(|at| at > cx.now) => {
-            cx.ks
-                .restore(key, value, deadline, Event::generic("restore"));
-            options.set_uses(cx, key);
-            if let Some(at) = deadline.filter(|_| !options.absolute) {
-                propagate(cx, args, at);
+        Read::Value(mut value) if !deadline.is_some_and(|at| cx.ks.is_past(at)) => {
+            let over = take_over(cx, &mut value);
+            if value.is_vanished() {
+                put_nothing(cx, key);
+            } else {
+                cx.ks
+                    .restore(key, value, deadline, Event::generic("restore"));
+                options.set_uses(cx, key);
+                propagate(cx, args, deadline.filter(|_| !options.absolute), &over);
             }
         }
         _ => put_nothing(cx, key),
@@ -98,12 +102,22 @@ fn restore(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     cx.ok()
 }
 
-/// Reads an object, into the encodings that the configuration asks for.
+/// Reads an object, into the encodings that the configuration asks for, with what is over in it.
 pub(super) fn load(cx: &Ctx<'_>, object: &[u8]) -> Result<Read, Refused> {
     let limits = crate::exec::limits(cx.sys, cx.ks.seed());
     let mut r = Reader::new(object);
     // What follows the object is of no interest, as with Redis.
-    dump::read(r.tag()?, &mut r, &limits, cx.now)
+    dump::read(r.tag()?, &mut r, &limits, i64::MIN)
+}
+
+/// Takes the fields out that are over; gives their names.
+fn take_over(cx: &Ctx<'_>, value: &mut Value) -> Vec<Vec<u8>> {
+    let mut names = Vec::new();
+    if let Value::Hash(hash) = value {
+        let tell = |name: &[u8]| names.push(name.to_vec());
+        hash.expire(cx.ks.horizon(), usize::MAX, tell);
+    }
+    names
 }
 
 /// The time of what is restored is over: it takes the place of what was there all the same.
@@ -115,16 +129,21 @@ fn put_nothing(cx: &mut Ctx<'_>, key: &[u8]) {
     }
 }
 
-/// Propagates with a deadline in place of a time to live.
-fn propagate(cx: &mut Ctx<'_>, args: Args<'_>, at: i64) {
-    if !cx.fx.wanted() {
+/// Propagates with a deadline in place of a time to live, and without the fields that were over.
+fn propagate(cx: &mut Ctx<'_>, args: Args<'_>, at: Option<i64>, over: &[Vec<u8>]) {
+    if !cx.fx.wanted() || (at.is_none() && over.is_empty()) {
         return;
     }
     let mut text = itoa::Buffer::new();
     let mut words = args.all().to_vec();
-    words[2] = text.format(at).as_bytes();
-    words.push(b"ABSTTL");
+    if let Some(at) = at {
+        words[2] = text.format(at).as_bytes();
+        words.push(b"ABSTTL");
+    }
     cx.fx.push(&words);
+    for field in over {
+        cx.fx.push(&[b"HDEL", args.at(1), field]);
+    }
 }
 
 /// What may follow the payload.

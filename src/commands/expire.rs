@@ -153,7 +153,7 @@ fn expire_at(cx: &mut Ctx<'_>, args: Args<'_>, unit: i64, base: i64) -> CmdResul
         Some(record) if condition.holds(record.expire_at(), at) => {}
         _ => return cx.int(0),
     }
-    if at <= cx.now {
+    if cx.ks.is_past(at) {
         match cx.sys.cfg.lazyfree_lazy_expire {
             true => cx.ks.unlink(key, Event::DEL),
             false => cx.ks.delete(key, Event::DEL),

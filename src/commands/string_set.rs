@@ -438,7 +438,7 @@ fn getex(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
         return Ok(Flow::Done);
     }
     match ttl.deadline(cx.now, "getex")? {
-        Some(at) if at <= cx.now => {
+        Some(at) if cx.ks.is_past(at) => {
             cx.ks.delete(key, Event::DEL);
             cx.fx.push(&[b"DEL", key]);
         }

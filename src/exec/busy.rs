@@ -16,7 +16,8 @@ use super::admit::{self, Refusal};
 use super::args::{Args, Argv};
 use super::call::{self, Step};
 use super::session::{Peer, SessionId};
-use super::{Action, CmdError, Origin, RunningScript, State, System, output};
+use super::{Action, CmdError, Origin, RunningScript, State, System, output, persist};
+use crate::persist::aof::Ticket;
 use crate::resp::ReplyBuf;
 
 /// What a connection wants while a script is busy.
@@ -52,6 +53,8 @@ pub struct Served {
     pub blocked: bool,
     /// The commands behind the one that it waits in: they are still to be run.
     pub unserved: Vec<Argv>,
+    /// What must be reached before the replies are sent.
+    pub ticket: Option<Ticket>,
 }
 
 impl std::fmt::Debug for BusyRequest {
@@ -201,6 +204,9 @@ pub fn kill(sys: &mut System, function: bool) -> Result<(), CmdError> {
         None => Err(CmdError::fixed(
             "NOTBUSY No scripts in execution right now.",
         )),
+        Some(running) if running.replays => Err(CmdError::fixed(
+            "UNKILLABLE The busy script is part of what is replicated or loaded, and cannot be ended.",
+        )),
         Some(running) if running.wrote => Err(CmdError::fixed(
             "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait \
              the script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.",
@@ -217,6 +223,7 @@ pub fn kill(sys: &mut System, function: bool) -> Result<(), CmdError> {
 /// afterwards.
 pub fn serve(state: &mut State, request: BusyRequest) {
     let (now_us, db, current) = (state.sys.now_us, state.ks.current(), state.sys.current);
+    let replays = state.ks.replays();
     state.sys.now_us = state.sys.clock.0.now_us();
     match request {
         BusyRequest::Run {
@@ -229,7 +236,10 @@ pub fn serve(state: &mut State, request: BusyRequest) {
     }
     state.sys.now_us = now_us;
     state.sys.current = current;
-    state.ks.begin(db, now_us / 1000);
+    match replays {
+        true => state.ks.begin_replay(db, now_us / 1000),
+        false => state.ks.begin(db, now_us / 1000),
+    }
 }
 
 fn run(state: &mut State, sid: SessionId, requests: &[Argv]) -> Served {
@@ -263,8 +273,10 @@ pub(crate) fn answer(state: &mut State, sid: SessionId, mut reply: ReplyBuf) -> 
             closing: true,
             blocked: false,
             unserved: Vec::new(),
+            ticket: None,
         };
     };
+    let ticket = persist::log::ticket(sys);
     if !output::may_wait(sys, session, sid, reply.len()) {
         reply.clear();
     }
@@ -273,5 +285,6 @@ pub(crate) fn answer(state: &mut State, sid: SessionId, mut reply: ReplyBuf) -> 
         closing: session.closing,
         blocked: session.waits(),
         unserved: Vec::new(),
+        ticket,
     }
 }

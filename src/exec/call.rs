@@ -5,7 +5,7 @@ use super::session::{Session, SessionId};
 use super::txn::Multi;
 use super::{
     Args, Ctx, Entry, Flow, Origin, ScriptCall, State, busy, declared, monitor, notify, pause,
-    persist, tracking, unit,
+    persist, replay, tracking, unit,
 };
 use crate::keyspace::event::Event;
 use crate::keyspace::{Change, Garbage, Interest, What};
@@ -26,6 +26,8 @@ pub enum Step {
     Postponed,
     /// A script is to be run by the host, then [`finish`] called.
     Script(ScriptCall, Pending),
+    /// The append-only log is to be loaded, then [`finish`] called.
+    LoadLog(Pending),
     /// A transaction is to be run, command by command with [`queued`], then [`finish`] called.
     Exec(Box<Multi>, Pending),
 }
@@ -33,10 +35,10 @@ pub enum Step {
 /// A command whose handler has returned and which has not settled yet.
 #[derive(Debug)]
 pub struct Pending {
-    row: &'static Entry,
+    pub(super) row: &'static Entry,
     /// Where its reply begins.
     pub(crate) mark: Mark,
-    origin: Origin,
+    pub(super) origin: Origin,
     sid: SessionId,
     began_us: i64,
 }
@@ -159,7 +161,7 @@ pub fn nested(
     clippy::too_many_arguments,
     reason = "the parts of one call, split for borrowing"
 )]
-fn dispatch(
+pub(super) fn dispatch(
     state: &mut State,
     sid: SessionId,
     db: usize,
@@ -171,7 +173,10 @@ fn dispatch(
 ) -> Step {
     state.fx.begin(db);
     let now_us = state.sys.now_us;
-    if row.flags.has(flag::SKIP_MONITOR) && !state.sys.monitors.is_empty() {
+    if row.flags.has(flag::SKIP_MONITOR)
+        && !state.sys.monitors.is_empty()
+        && origin != Origin::Replay
+    {
         // It is shown before what it calls.
         show(state, sid, row, origin, args);
     }
@@ -203,6 +208,7 @@ fn dispatch(
     match result {
         Ok(Flow::Script(call)) => Step::Script(call, pending),
         Ok(Flow::Exec(multi)) => Step::Exec(multi, pending),
+        Ok(Flow::LoadLog) => Step::LoadLog(pending),
         Ok(Flow::Block(block)) if matches!(origin, Origin::Client | Origin::Resumed) => {
             // It is counted when its wait ends.
             settle(state, row, args);
@@ -352,8 +358,8 @@ fn refused_for_persistence(state: &State, row: &Entry) -> Result<(), CmdError> {
             "LOADING Redis is loading the dataset in memory",
         ));
     }
-    if persist::refuses_writes(&state.sys) && (flags.has(flag::WRITE) || flags.has(flag::DENYOOM)) {
-        return Err(persist::NOT_SAVED);
+    if flags.has(flag::WRITE) || flags.has(flag::DENYOOM) {
+        persist::refuses_writes(&state.sys).map_or(Ok(()), Err)?;
     }
     Ok(())
 }
@@ -419,6 +425,9 @@ fn script_gate(state: &State, args: Args<'_>, read_only: bool) -> Result<&'stati
             "ERR Write commands are not allowed from read-only scripts.",
         ));
     }
+    if row.flags.has(flag::WRITE) && state.sys.persist.is_in_the_way() {
+        persist::refuses_writes(&state.sys).map_or(Ok(()), Err)?;
+    }
     // What has begun to write may go on.
     if row.flags.has(flag::DENYOOM)
         && let Some(running) = &state.sys.running
@@ -468,9 +477,12 @@ pub fn finish(
     result: Result<(), CmdError>,
     reply: &mut ReplyBuf,
 ) {
+    if pending.origin == Origin::Replay {
+        return replay::conclude(state, pending, args, result, reply);
+    }
     conclude(state, pending, args, result, reply);
     match pending.origin {
-        Origin::Script { .. } => {}
+        Origin::Script { .. } | Origin::Replay => {}
         // Whether the next one is answered is up to EXEC.
         Origin::Exec => silence(state, pending.sid, pending.mark, reply),
         _ => mute(state, pending.sid, pending.mark, reply),
@@ -501,6 +513,12 @@ fn conclude(
         }
     }
     settle(state, pending.row, args);
+    if matches!(pending.origin, Origin::Script { .. })
+        && state.sys.running.as_ref().is_some_and(|r| r.replays)
+    {
+        // Nobody is told what a script calls that is replayed.
+        return state.sys.redact.clear();
+    }
     if !state.sys.monitors.is_empty() && !pending.row.flags.has(flag::SKIP_MONITOR) {
         show(state, pending.sid, pending.row, pending.origin, args);
     }
@@ -603,7 +621,7 @@ fn log_slow(state: &mut State, pending: &Pending, usec: u64, args: Args<'_>) {
 }
 
 /// Acts on what the command did: expired keys, emptied keys, waiters, effects.
-fn settle(state: &mut State, row: &'static Entry, args: Args<'_>) {
+pub(super) fn settle(state: &mut State, row: &'static Entry, args: Args<'_>) {
     let State { ks, fx, sys, .. } = state;
     let dirty = std::mem::take(&mut ks.log.dirty);
     debug_assert!(
@@ -613,7 +631,7 @@ fn settle(state: &mut State, row: &'static Entry, args: Args<'_>) {
     );
     if dirty > 0 {
         sys.stats.dirty(dirty);
-        sys.persist.dirty += dirty;
+        sys.persist.changed(dirty);
     }
     if fx.wanted() {
         let as_sent = match row.row.propagate {
@@ -631,19 +649,20 @@ fn settle(state: &mut State, row: &'static Entry, args: Args<'_>) {
         }
     }
     if !ks.log_is_quiet() {
-        settle_changes(state);
+        settle_changes(state, dirty > 0);
     }
 }
 
+/// Acts on what was logged: by a command, if it `wrote`, or by time.
 #[cold]
-pub(super) fn settle_changes(state: &mut State) {
+pub(super) fn settle_changes(state: &mut State, wrote: bool) {
     let State {
         ks,
         fx,
         sys,
         sessions,
     } = state;
-    ks.reap();
+    ks.reap(wrote);
     let mut changes = ks.log.changes.take();
     // Before anybody looks at the keys.
     changes.retain(|change| change.what != What::Vanished || ks.vanish(change.db, &change.key));

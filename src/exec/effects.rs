@@ -12,6 +12,8 @@ pub struct Effects {
     on: bool,
     /// A script asked that its commands are not propagated.
     muted: bool,
+    /// What happens now stands in a log already.
+    silent: bool,
     db: usize,
     /// Encoded commands of this unit.
     ops: Vec<u8>,
@@ -28,7 +30,12 @@ pub struct Effects {
 impl Effects {
     /// Whether anybody consumes effects: handlers may skip building them otherwise.
     pub fn wanted(&self) -> bool {
-        self.on && !self.muted
+        self.on && !self.muted && !self.silent
+    }
+
+    /// Begins or ends what is not to be logged, whatever it is: effects that are replayed.
+    pub(crate) fn silence(&mut self, silent: bool) {
+        self.silent = silent;
     }
 
     /// Stops or resumes collecting what a script does (redis.set_repl).
@@ -69,7 +76,7 @@ impl Effects {
 
     /// Puts DELs of expired keys and HDELs of expired fields before the effects of the current command.
     pub(crate) fn insert_expired(&mut self, expired: &[Expired]) {
-        if !self.on {
+        if !self.on || self.silent {
             return;
         }
         let at = self.end_of(self.mark);
@@ -123,6 +130,19 @@ impl Effects {
         self.ops.clear();
         self.bounds.clear();
         self.mark = 0;
+    }
+
+    /// What was logged and not yet forgotten.
+    pub fn logged(&self) -> &[u8] {
+        &self.log
+    }
+
+    /// Forgets what was logged: somebody else has it.
+    pub fn forget_logged(&mut self) {
+        /// The buffer stays up to this size.
+        const KEEP: usize = 64 * 1024;
+        self.log.clear();
+        self.log.shrink_to(KEEP);
     }
 
     /// Takes what was logged since the last call.

@@ -24,7 +24,9 @@ pub mod output;
 pub mod pause;
 pub mod persist;
 pub mod pubsub;
+pub mod replay;
 pub mod session;
+pub mod shutdown;
 pub mod tracking;
 pub mod txn;
 pub mod unit;
@@ -44,6 +46,7 @@ use std::time::Instant;
 use functions::{FunctionId, Libraries, Policy};
 
 use crate::keyspace::Keyspace;
+use crate::persist::aof::Log;
 use crate::resp::ReplyBuf;
 use crate::service::config::Settings;
 use crate::service::latency::Latency;
@@ -71,6 +74,8 @@ pub enum Flow {
     Block(Box<Block>),
     /// A script is to be run; the pipeline hands the state to the script host.
     Script(ScriptCall),
+    /// The append-only log is to be loaded again; the pipeline hands that to the engine.
+    LoadLog,
     /// EXEC: the header of the reply is written; the queue is to be run.
     Exec(Box<txn::Multi>),
 }
@@ -179,6 +184,8 @@ pub enum Origin {
     Resumed,
     /// A transaction.
     Exec,
+    /// A log of effects that is replayed, its transactions included.
+    Replay,
     /// A script: `read_only` if it must not write.
     Script {
         /// Whether writing is refused.
@@ -200,6 +207,8 @@ pub enum Action {
         /// How the file begins.
         start: Vec<u8>,
     },
+    /// This log is to be written from now on.
+    Log(Arc<Log>),
     /// The server must stop.
     Shutdown,
     /// Parameters changed that the outside acts on, by name.
@@ -224,6 +233,8 @@ pub struct RunningScript {
     pub busy: bool,
     /// If it is busy and a function: which.
     pub function: Option<RunningFunction>,
+    /// It stands in a log of effects that is replayed.
+    pub replays: bool,
     /// Memory was over its limit when it began: it may not begin to write with what needs more.
     pub no_room: bool,
     /// It has written something, so that SCRIPT KILL is refused.
@@ -325,6 +336,8 @@ pub struct System {
     pub current: Option<SessionId>,
     /// Saving and loading.
     pub persist: persist::Persistence,
+    /// Signals that ask for the end.
+    pub summons: Arc<shutdown::Summons>,
     /// Who is subscribed to what.
     pub pubsub: pubsub::PubSub,
     /// Which clients remember which keys.
@@ -431,8 +444,10 @@ impl State {
 pub fn configure(ks: &mut Keyspace, sys: &mut System) {
     sys.stats.track_latency = sys.cfg.latency_tracking;
     sys.slowlog.trim(sys.cfg.slowlog_max_len);
+    sys.summons.configure(&sys.cfg);
     ks.count_uses(sys.cfg.lfu());
     notify::listen(ks, sys);
+    persist::log::configure(sys);
 }
 
 /// Bytes that an instance uses: data, scripts, clients, what they track.
@@ -511,7 +526,7 @@ impl Ctx<'_> {
     /// cut off, as it would be by the reply.
     #[cold]
     pub fn refuse_reply(&mut self, bytes: usize) {
-        if !matches!(self.origin, Origin::Script { .. })
+        if !matches!(self.origin, Origin::Script { .. } | Origin::Replay)
             && let Some(session) = self.sessions.get_mut(self.sid)
         {
             output::may_wait(self.sys, session, self.sid, bytes);

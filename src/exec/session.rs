@@ -68,6 +68,8 @@ pub struct Session {
     pub proto: Proto,
     /// Whether commands other than AUTH, HELLO and the like are allowed.
     pub authenticated: bool,
+    /// It is no client: it replays a log of effects.
+    pub replays: bool,
     /// CLIENT REPLY.
     pub reply_mode: ReplyMode,
     /// CLIENT NO-TOUCH.
@@ -104,6 +106,8 @@ pub struct Session {
     counted: usize,
     /// Since when it has had more output waiting than the soft limit of its class, unix seconds.
     pub(super) above_soft: Option<i64>,
+    /// The position of the append-only log behind what it wrote last.
+    pub wrote_at: u64,
     /// Nothing is sent to it any more: others end the connection, or it had too much output waiting.
     pub cut_off: bool,
     /// The connection ends as soon as what is to be sent has been sent.
@@ -127,6 +131,44 @@ impl Session {
 }
 
 impl Session {
+    /// The id of those who are no clients.
+    const REPLAYER: u64 = u64::MAX;
+
+    fn new(id: u64, peer: Peer, authenticated: bool, now: i64) -> Session {
+        Session {
+            id,
+            peer,
+            name: Vec::new(),
+            lib_name: Vec::new(),
+            lib_ver: Vec::new(),
+            db: 0,
+            proto: Proto::Resp2,
+            authenticated,
+            replays: false,
+            reply_mode: ReplyMode::On,
+            no_touch: false,
+            no_evict: false,
+            monitors: false,
+            since: now,
+            seen: now,
+            last_cmd: "NULL",
+            net: NetCounters::default(),
+            multi: None,
+            watch: Watch::default(),
+            subscriptions: None,
+            tracking: None,
+            blocked: None,
+            postponed: None,
+            outbox: ReplyBuf::new(Proto::Resp2),
+            woken: false,
+            counted: 0,
+            above_soft: None,
+            wrote_at: 0,
+            cut_off: false,
+            closing: false,
+        }
+    }
+
     /// Moves what waits in the outbox to `out`.
     fn hand_over(&mut self, out: &mut ReplyBuf) {
         /// An outbox keeps this much memory for what comes next.
@@ -242,38 +284,22 @@ impl Sessions {
     pub fn connect(&mut self, peer: Peer, authenticated: bool, now: i64) -> SessionId {
         self.next_id += 1;
         let authenticated = authenticated || peer.trusted;
-        let sid = SessionId(self.slab.insert(Session {
-            id: self.next_id,
-            peer,
-            name: Vec::new(),
-            lib_name: Vec::new(),
-            lib_ver: Vec::new(),
-            db: 0,
-            proto: Proto::Resp2,
-            authenticated,
-            reply_mode: ReplyMode::On,
-            no_touch: false,
-            no_evict: false,
-            monitors: false,
-            since: now,
-            seen: now,
-            last_cmd: "NULL",
-            net: NetCounters::default(),
-            multi: None,
-            watch: Watch::default(),
-            subscriptions: None,
-            tracking: None,
-            blocked: None,
-            postponed: None,
-            outbox: ReplyBuf::new(Proto::Resp2),
-            woken: false,
-            counted: 0,
-            above_soft: None,
-            cut_off: false,
-            closing: false,
-        }));
+        let session = Session::new(self.next_id, peer, authenticated, now);
+        let sid = SessionId(self.slab.insert(session));
         self.by_id.insert(self.next_id, sid);
         sid
+    }
+
+    /// Adds one who replays effects. It is no client: nobody finds it among them, or counts it.
+    pub(crate) fn replay(&mut self, now: i64) -> SessionId {
+        let peer = Peer {
+            fd: -1,
+            trusted: true,
+            ..Peer::default()
+        };
+        let mut session = Session::new(Session::REPLAYER, peer, true, now);
+        session.replays = true;
+        SessionId(self.slab.insert(session))
     }
 
     /// Removes a client.

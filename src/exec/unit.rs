@@ -68,7 +68,7 @@ fn wakes(state: &State, sid: SessionId, holds: Option<&str>) -> bool {
 }
 
 /// Runs the command of a waiting client again.
-fn wake(state: &mut State, sid: SessionId) {
+pub(super) fn wake(state: &mut State, sid: SessionId) {
     let Some(session) = state.sessions.get_mut(sid) else {
         return;
     };
@@ -102,7 +102,7 @@ fn wake(state: &mut State, sid: SessionId) {
         }
         // From now on it waits for the end of the pause and for no key.
         Step::Postponed => state.sys.waiters.remove(sid, &blocked),
-        Step::Settled | Step::Script(..) | Step::Exec(..) => {
+        Step::Settled | Step::Script(..) | Step::Exec(..) | Step::LoadLog(_) => {
             state.sys.waiters.remove(sid, &blocked);
             state.sys.actions.push(Action::Wake(sid));
         }
@@ -142,7 +142,7 @@ pub fn expire_keys(state: &mut State, limit: usize) -> usize {
     state.fx.begin(0);
     let n = state.ks.expire_due(now, limit);
     if n > 0 {
-        call::settle_changes(state);
+        call::settle_changes(state, false);
         end_unit(state);
         let took = state.sys.clock.0.now_us() - state.sys.now_us;
         call::note_spike(state, "expire-cycle", u64::try_from(took).unwrap_or(0));

@@ -346,7 +346,7 @@ mod tests {
         let order = "keymiss:missing expired:t keymiss:t keymiss:t new:b new:t set:t";
         assert_eq!(logged(&mut ks), order);
         assert_eq!((ks.expired_total, ks.log.expired.len()), (1, 1));
-        ks.reap();
+        ks.reap(false);
         assert!(ks.peek(b"t").is_some());
         // A value on its way out is discarded without a look at its time, but not if somebody has looked.
         let mut other = keyspace();
@@ -368,7 +368,7 @@ mod tests {
         ks.notify(b"b", Event::generic("expire"));
         ks.begin(0, NOW + 2);
         ks.read_any(b"b");
-        ks.reap();
+        ks.reap(false);
         assert_eq!(logged(&mut ks), "");
         empty(&mut ks);
         assert_eq!(logged(&mut ks), "gone:a");

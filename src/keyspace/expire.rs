@@ -14,7 +14,9 @@ impl Keyspace {
     #[inline]
     pub(super) fn expire_if_due(&mut self, index: usize, hash: u64, key: &[u8]) -> bool {
         match self.dbs[index].table.get_hashed(hash, key) {
-            Some(record) if record.is_due(self.now) => self.expire(index, hash, key, usize::MAX),
+            Some(record) if record.is_due(self.horizon) => {
+                self.expire(index, hash, key, usize::MAX)
+            }
             _ => false,
         }
     }
@@ -31,12 +33,12 @@ impl Keyspace {
             return;
         }
         self.log.lapsed(index, key);
-        if self.now > record.expire_at {
+        if self.horizon > record.expire_at {
             self.log.note_event(index, key, Event::EXPIRED);
             return;
         }
         self.log.note_event(index, key, Event::HEXPIRED);
-        if record.is_over(self.now) {
+        if record.is_over(self.horizon) {
             self.log.note_event(index, key, Event::DEL);
         }
     }
@@ -58,7 +60,7 @@ impl Keyspace {
     fn expire(&mut self, index: usize, hash: u64, key: &[u8], most: usize) -> bool {
         let db = &mut self.dbs[index];
         match db.table.get_hashed(hash, key) {
-            Some(record) if self.now > record.expire_at => {
+            Some(record) if self.horizon > record.expire_at => {
                 db.remove(hash, key);
                 self.log_expired(index, key);
                 true
@@ -84,7 +86,7 @@ impl Keyspace {
             return 0;
         };
         let expired = &mut self.log.expired;
-        let n = fields.expire(self.now, most, |name| {
+        let n = fields.expire(self.horizon, most, |name| {
             expired.push(Expired {
                 db: index,
                 key: key.into(),
@@ -120,14 +122,16 @@ impl Keyspace {
         }
     }
 
-    /// Deletes what readers found expired.
-    pub fn reap(&mut self) {
+    /// Deletes what readers found expired; of a hash all of it if the command `wrote`, which may have made something of
+    /// its not being there.
+    pub fn reap(&mut self, wrote: bool) {
+        let most = if wrote { usize::MAX } else { FIELDS_PER_READ };
         while let Some((index, key)) = self.stale.get_mut().first().cloned() {
             let table = &self.dbs[index].table;
             let hash = table.hash(&key);
             let found = table.get_hashed(hash, &key);
-            if found.is_some_and(|record| record.is_due(self.now)) {
-                self.expire(index, hash, &key, FIELDS_PER_READ);
+            if found.is_some_and(|record| record.is_due(self.horizon)) {
+                self.expire(index, hash, &key, most);
             }
             self.stale.get_mut().remove(&(index, key));
         }
@@ -153,6 +157,7 @@ impl Keyspace {
     /// many.
     pub fn expire_due(&mut self, now: i64, limit: usize) -> usize {
         self.now = now;
+        self.horizon = now;
         if !self.active_expire || self.expiry_paused {
             return 0;
         }
@@ -168,7 +173,7 @@ impl Keyspace {
         let mut n = 0;
         while n < limit
             && let Some((at, hash)) = self.dbs[index].ttl.first().copied()
-            && self.now > at
+            && self.horizon > at
         {
             let db = &mut self.dbs[index];
             let key = db
@@ -191,7 +196,7 @@ impl Keyspace {
         let mut n = 0;
         while n < limit
             && let Some((at, hash)) = self.dbs[index].tally.due.first().copied()
-            && self.now > at
+            && self.horizon > at
         {
             let db = &mut self.dbs[index];
             let key = db
@@ -314,7 +319,7 @@ mod tests {
             let hash = ks.read::<Hash>(b"a").unwrap().unwrap();
             assert_eq!(hash.len(NOW + 6), 1);
             assert!(!ks.log_is_quiet());
-            ks.reap();
+            ks.reap(false);
             assert_eq!(logged(&mut ks), "~ hexpired a.x");
             assert_eq!(ks.dbs[0].partly_volatile_len(), 0);
             ks.peek(b"a");
@@ -327,7 +332,7 @@ mod tests {
             assert!(ks.random_key(|| 1).is_none());
             ks.for_each(|_| panic!("there is no key"));
             assert_eq!(ks.dbs[0].len(), 1);
-            ks.reap();
+            ks.reap(false);
             assert_eq!(logged(&mut ks), "~ hexpired del keymiss a.x a.y");
             assert!(!ks.is_stale(0, b"a"));
         }

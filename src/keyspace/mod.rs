@@ -3,7 +3,8 @@
 //! Invariants:
 //! 1. A value changes only through [`Keyspace::edit`], [`Keyspace::put`] and [`Keyspace::delete`] (and what is
 //!    built of them), each of which is told what happened and logs it.
-//! 2. Time is frozen while a unit of work runs: [`Keyspace::begin`] sets it, and every expiry is judged by it.
+//! 2. Time is frozen while a unit of work runs: [`Keyspace::begin`] sets it, and every expiry is judged by it. Only for
+//!    whoever replays effects nothing is over: [`Keyspace::begin_replay`]. What all ask is [`Keyspace::horizon`].
 //! 3. `Db::ttl` holds exactly one entry for each record that has a deadline.
 //! 4. A key whose deadline has passed is absent for every reader, and so is a hash all of whose fields are over.
 //!    Readers only note it ([`Keyspace::reap`] deletes it when the command settles), editors delete it at once.
@@ -38,6 +39,9 @@ pub const NEVER: i64 = i64::MAX;
 
 /// The latest deadline there is. It stands for [`i64::MAX`] too, and reads as that.
 const LATEST: i64 = NEVER - 1;
+
+/// No deadline that a clock has come upon is before this one.
+const START_OF_TIME: i64 = 0;
 
 /// The key holds another type. The wire text lives in `exec::error`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -208,6 +212,8 @@ pub struct Keyspace {
     dbs: Vec<Db>,
     current: usize,
     now: i64,
+    /// What has a deadline before this time is over.
+    horizon: i64,
     /// Whether reads count as access (CLIENT NO-TOUCH).
     pub touch: bool,
     uses: Uses,
@@ -240,6 +246,7 @@ impl Keyspace {
             dbs,
             current: 0,
             now: 0,
+            horizon: 0,
             touch: true,
             uses: Uses::new(random()),
             active_expire: true,
@@ -259,11 +266,36 @@ impl Keyspace {
         debug_assert!(db < self.dbs.len());
         self.current = db;
         self.now = now;
+        self.horizon = now;
+    }
+
+    /// As [`begin`](Self::begin), for effects that are done again: nothing is over. Who logged them saw it alive, and
+    /// logged its end if it came to an end.
+    pub fn begin_replay(&mut self, db: usize, now: i64) {
+        self.begin(db, now);
+        self.horizon = START_OF_TIME;
     }
 
     /// The frozen time, unix milliseconds.
     pub fn now(&self) -> i64 {
         self.now
+    }
+
+    /// By which time deadlines are judged: what has an earlier one is over. It is to be given to readers of hashes.
+    #[inline]
+    pub fn horizon(&self) -> i64 {
+        self.horizon
+    }
+
+    /// Whether what is given this deadline is over at once.
+    #[inline]
+    pub fn is_past(&self, deadline: i64) -> bool {
+        deadline <= self.horizon
+    }
+
+    /// Whether effects are done again, for which nothing is over.
+    pub fn replays(&self) -> bool {
+        self.horizon != self.now
     }
 
     /// The selected database.
@@ -315,9 +347,9 @@ impl Keyspace {
     fn live(&self, db: usize, key: &[u8]) -> Option<&Record> {
         let table = &self.dbs[db].table;
         let record = table.get_hashed(table.hash(key), key)?;
-        if record.is_due(self.now) {
+        if record.is_due(self.horizon) {
             self.come_upon(db, record);
-            return (!record.is_over(self.now)).then_some(record);
+            return (!record.is_over(self.horizon)).then_some(record);
         }
         Some(record)
     }
@@ -340,13 +372,13 @@ impl Keyspace {
     /// Whether a key is there whose time is over and which nobody has deleted yet.
     pub fn is_stale(&self, db: usize, key: &[u8]) -> bool {
         let found = self.dbs[db].table.get(key);
-        found.is_some_and(|r| r.is_over(self.now))
+        found.is_some_and(|r| r.is_over(self.horizon))
     }
 
     /// Whether a key is there whose time is not over, for those who only watch it.
     pub fn is_there(&self, db: usize, key: &[u8]) -> bool {
         let found = self.dbs[db].table.get(key);
-        found.is_some_and(|r| !r.is_over(self.now))
+        found.is_some_and(|r| !r.is_over(self.horizon))
     }
 
     /// The record of a key, of any type, counted as a read.
@@ -399,7 +431,7 @@ impl Keyspace {
     /// Calls `f` with every live key of the selected database.
     pub fn for_each(&self, mut f: impl FnMut(&Record)) {
         for record in self.dbs[self.current].table.iter() {
-            if !record.is_over(self.now) {
+            if !record.is_over(self.horizon) {
                 f(record);
             }
         }
@@ -414,12 +446,12 @@ impl Keyspace {
         wanted: impl Fn(&Record) -> bool,
         mut f: impl FnMut(&Record),
     ) -> u64 {
-        let now = self.now;
+        let horizon = self.horizon;
         self.dbs[self.current].table.scan(cursor, count, |record| {
             if !wanted(record) {
                 return;
             }
-            if record.is_over(now) {
+            if record.is_over(horizon) {
                 self.come_upon(self.current, record);
             } else {
                 f(record);
@@ -433,12 +465,12 @@ impl Keyspace {
         // As Redis, give up on luck after a number of expired finds, so that a database of dead keys ends.
         for _ in 0..100 {
             let record = db.table.random(&mut random)?;
-            if !record.is_over(self.now) {
+            if !record.is_over(self.horizon) {
                 return Some(record);
             }
             self.come_upon(self.current, record);
         }
-        db.table.iter().find(|r| !r.is_over(self.now))
+        db.table.iter().find(|r| !r.is_over(self.horizon))
     }
 
     // ---- changing
@@ -532,9 +564,9 @@ impl Keyspace {
         expiry: Expiry,
         event: impl Into<Option<Event>>,
     ) -> bool {
-        let now = self.now;
+        let (now, horizon) = (self.now, self.horizon);
         let hash = self.dbs[db_index].table.hash(key);
-        if self.dbs[db_index].tally.is_due(now) {
+        if self.dbs[db_index].tally.is_due(horizon) {
             self.expire_if_due(db_index, hash, key);
         }
         let db = &mut self.dbs[db_index];
@@ -545,7 +577,7 @@ impl Keyspace {
             Slot::Occupied(found) => {
                 let record = found.into_mut();
                 was = record.expire_at;
-                dead = now > was;
+                dead = horizon > was;
                 created = dead;
                 is = match expiry {
                     Expiry::At(at) => at,

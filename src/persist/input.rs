@@ -36,16 +36,23 @@ impl Input {
         self.buf.get(self.at..).unwrap_or_default()
     }
 
+    /// Reads so many bytes of it.
+    pub(super) fn read(&mut self, bytes: usize) -> &[u8] {
+        let start = self.at;
+        self.at = self.buf.len().min(start + bytes);
+        self.buf.get(start..self.at).unwrap_or_default()
+    }
+
+    /// Forgets the rest but for so many bytes.
+    pub(super) fn truncate(&mut self, bytes: usize) {
+        self.buf.truncate(self.at + bytes);
+    }
+
     /// What was read from an offset of the file on, unless it is gone by now.
     pub(super) fn passed(&self, from: u64) -> &[u8] {
         let from = from.checked_sub(self.before).map(usize::try_from);
         let from = from.and_then(Result::ok).unwrap_or(self.at);
         self.buf.get(from..self.at).unwrap_or_default()
-    }
-
-    /// So many bytes of it were read.
-    pub(super) fn read(&mut self, bytes: usize) {
-        self.at += bytes;
     }
 
     /// Where in the file the rest begins.

@@ -32,6 +32,17 @@ pub enum Loaded {
     End,
 }
 
+/// What a [batch](Loader::batch) has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Batch {
+    /// There is more.
+    More,
+    /// More bytes are needed.
+    Hungry,
+    /// That was all.
+    Ended,
+}
+
 /// Why a file cannot be loaded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("at offset {offset}: {what}")]
@@ -84,6 +95,29 @@ impl Loader {
     /// Whatever follows the file, as far as it came in.
     pub fn rest(&self) -> &[u8] {
         self.input.rest()
+    }
+
+    /// The next items, of about so many bytes, each behind the place where it begins.
+    ///
+    /// # Errors
+    /// As [`next`](Loader::next).
+    pub fn batch(
+        &mut self,
+        bytes: u64,
+        limits: &Limits,
+        now: i64,
+        into: &mut Vec<(u64, Loaded)>,
+    ) -> Result<Batch, LoadError> {
+        let until = self.position() + bytes;
+        while self.position() < until {
+            let at = self.position();
+            match self.next(limits, now)? {
+                None => return Ok(Batch::Hungry),
+                Some(Loaded::End) => return Ok(Batch::Ended),
+                Some(loaded) => into.push((at, loaded)),
+            }
+        }
+        Ok(Batch::More)
     }
 
     /// The next item; none when more bytes are needed.
@@ -148,7 +182,7 @@ impl Loader {
                     && sum != 0
                     && sum != is
                 {
-                    let what = format!("wrong checksum: expected {sum:x}, and it is {is:x}");
+                    let what = format!("RDB CRC error: expected {sum:x}, and it is {is:x}");
                     return Err(self.error(&what));
                 }
                 self.ended = true;

@@ -70,21 +70,39 @@ impl<'a> Pending<'a> {
         Ok(())
     }
 
-    /// Everything is written but the header: writes that, and gives the file its name once all of it is on the disk.
+    /// Everything is written but the header, if it has one: writes that, and gives the file its name once all of it is
+    /// on the disk.
     ///
     /// # Errors
     /// Those of the disk.
-    pub fn finish(mut self, header: &[u8; HEADER]) -> io::Result<()> {
-        if let Some(file) = &mut self.file {
-            file.seek(SeekFrom::Start(0))?;
-            file.write_all(header)?;
-            file.sync()?;
-        }
+    pub fn finish(mut self, header: Option<&[u8; HEADER]>) -> io::Result<()> {
+        self.complete(header)?;
         let dir = &self.target.dir;
         let name = dir.join(&self.target.name);
         self.disk.rename(&self.path(), &name)?;
         self.file = None;
         self.disk.sync_dir(dir)
+    }
+
+    /// The same, but the file is left under its temporary name, which is given.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn leave(mut self, header: Option<&[u8; HEADER]>) -> io::Result<String> {
+        self.complete(header)?;
+        self.file = None;
+        Ok(self.target.temporary.clone())
+    }
+
+    fn complete(&mut self, header: Option<&[u8; HEADER]>) -> io::Result<()> {
+        let Some(file) = &mut self.file else {
+            return Ok(());
+        };
+        if let Some(header) = header {
+            file.seek(SeekFrom::Start(0))?;
+            file.write_all(header)?;
+        }
+        file.sync()
     }
 
     fn path(&self) -> PathBuf {

@@ -346,7 +346,7 @@ impl Functions {
             return (state, Err(CmdError::fixed(text)));
         }
         let read_only = fcall.read_only || flags.has(ScriptFlags::NO_WRITES);
-        let allow_oom = flags.has(ScriptFlags::ALLOW_OOM);
+        let allow_oom = flags.has(ScriptFlags::ALLOW_OOM) || state.ks.replays();
         let words = std::mem::take(&mut self.shared.lock().command).holding(args);
         let run = Run::new(state, origin, read_only, allow_oom).of_function(fcall.id, words);
         let work = || world.call(fcall);

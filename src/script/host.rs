@@ -212,7 +212,8 @@ impl LuaHost {
         let (Some(script), Some(vm)) = (self.scripts.get(at), &self.vm) else {
             return (state, Err(NO_SCRIPT));
         };
-        let allow_oom = script.flags.allow_oom || script.flags.no_writes;
+        let replays = state.ks.replays();
+        let allow_oom = script.flags.allow_oom || script.flags.no_writes || replays;
         if script.flags.declared && !allow_oom && state.is_out_of_memory() {
             return (state, Err(CmdError::OUT_OF_MEMORY));
         }

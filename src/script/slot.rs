@@ -110,6 +110,7 @@ impl Run {
     ) -> Run {
         state.sys.running = Some(RunningScript {
             no_room: !allow_oom && state.is_out_of_memory(),
+            replays: state.ks.replays(),
             ..RunningScript::default()
         });
         let limit = u64::try_from(state.sys.cfg.busy_reply_threshold)

@@ -295,8 +295,8 @@ fn read_log(
             Ok(Some(Entry::Time(at))) if matches!(mend, Mend::Until(until) if at > until) => {
                 return Ok((whole, None));
             }
-            Ok(Some(Entry::Command(argv))) => {
-                let name = argv.first().map_or(&b""[..], Vec::as_slice);
+            Ok(Some(Entry::Command(words))) => {
+                let name = words.name();
                 if name.eq_ignore_ascii_case(b"multi") {
                     open = Some(whole);
                 } else if name.eq_ignore_ascii_case(b"exec") {

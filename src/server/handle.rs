@@ -7,16 +7,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use tokio::runtime::Handle;
 use tokio::sync::mpsc::unbounded_channel;
 
-use super::host::ServerHost;
+use super::host::{IN_USE, ServerHost};
 use super::listen::{self, ListenError};
 use super::runtime::{self, End, RuntimeId, Serving, Sockets, Stop};
 use crate::embed::jobs::{self, JobError};
 use crate::embed::{Client, Node};
 use crate::engine::{Engine, Options};
-use crate::exec::persist::{self, Loading};
+use crate::exec::persist::load::Loading;
 use crate::persist::{Disk, Files};
 use crate::service::config::{
     self, Invocation, LoadError, Loaded, OomScoreAdj, Settings, SystemFiles,
@@ -39,12 +38,30 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
+    /// The log of all writes is wanted (`appendonly`), and there is no place for it.
+    #[error("appendonly needs a directory: set dir")]
+    NoDirectory,
+    /// The directory for the data set cannot be had: it is not there, or another server keeps its data in it.
+    #[error("cannot keep data in {dir}: {}", why(source))]
+    Dir {
+        /// The directory asked for.
+        dir: String,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The data set cannot be loaded.
     #[error("Fatal error loading the DB: {0}")]
     Data(#[from] JobError),
     /// The system gave no thread or no event queue.
     #[error("cannot start: {0}")]
     Io(#[from] io::Error),
+}
+
+fn why(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => IN_USE.to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 /// What a server is to be like; made by [`Server::builder`].
@@ -112,7 +129,9 @@ impl Builder {
         let Invocation::Run(loaded) = config::invocation(&argv, &SystemFiles)? else {
             return Err(io::Error::from(io::ErrorKind::InvalidInput).into());
         };
-        Server::launch(*loaded, Some(port), false, self.disk)
+        let server = Server::open(*loaded, Some(port), false, self.disk)?;
+        server.load()?;
+        Ok(server)
     }
 }
 
@@ -131,7 +150,6 @@ pub struct Server {
     addrs: Vec<SocketAddr>,
     stop: Arc<Stop>,
     id: RuntimeId,
-    handle: Handle,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -149,9 +167,10 @@ impl Server {
         Builder::default()
     }
 
-    /// Starts a server with a configuration that is complete. `port` none is no TCP at all; the process
-    /// is the server's own if it `owns_process`.
-    pub(super) fn launch(
+    /// Starts a server with a configuration that is complete. Its clients are told that it is loading until
+    /// [`load`](Self::load) has done that. `port` none is no TCP at all; the process is the server's own if it
+    /// `owns_process`.
+    pub(super) fn open(
         loaded: Loaded,
         port: Option<u16>,
         owns_process: bool,
@@ -170,6 +189,13 @@ impl Server {
         let (sender, accept) = unbounded_channel();
         let mut host = ServerHost::new(sender, owns_process, disk.clone());
         host.listen_on(tcp)?;
+        if disk.is_none() && config.appendonly {
+            return Err(StartError::NoDirectory);
+        }
+        host.lock_dir(&config).map_err(|source| StartError::Dir {
+            dir: config.dir.clone(),
+            source,
+        })?;
         if owns_process
             && config.oom_score_adj != OomScoreAdj::No
             && let Err(error) = host.set_oom_score(&config)
@@ -208,29 +234,36 @@ impl Server {
                 });
                 let (runtime, serving): (_, Serving) = match run {
                     Ok((runtime, id, serving)) => {
-                        let _ = sender.send(Ok((id, runtime.handle().clone())));
+                        let _ = sender.send(Ok(id));
                         (runtime, serving)
                     }
                     Err(error) => return drop(sender.send(Err(error))),
                 };
                 runtime::run_to_end(runtime, &its_node, serving, &its_stop);
             })?;
-        let (id, handle) = started.recv().map_err(io::Error::other)??;
-        if let Some(disk) = disk
-            && let Err(e) = load_data(&node, &disk)
-        {
-            stop.request(End::Failed);
-            let _ = thread.join();
-            return Err(e.into());
-        }
+        let id = started.recv().map_err(io::Error::other)??;
         Ok(Self {
             node,
             addrs,
             stop,
             id,
-            handle,
             thread: Some(thread),
         })
+    }
+
+    /// Loads the data set that is in the configured directory, if it is kept on a disk.
+    ///
+    /// # Errors
+    /// When it cannot be loaded; the server is of no use then.
+    pub(super) fn load(&self) -> Result<(), StartError> {
+        let disk = {
+            let mut engine = self.node.lock().map_err(|_| JobError::GivenUp)?;
+            engine.state().sys.host.0.disk()
+        };
+        match disk {
+            Some(disk) => Ok(jobs::load_data(&self.node, &disk)?),
+            None => Ok(()),
+        }
     }
 
     /// The address of the first TCP socket.
@@ -278,11 +311,6 @@ impl Server {
         self.stop.wait()
     }
 
-    /// The runtime that the server runs on.
-    pub(super) const fn handle(&self) -> &Handle {
-        &self.handle
-    }
-
     /// The engine.
     pub(super) const fn node(&self) -> &Node {
         &self.node
@@ -307,15 +335,6 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.end();
     }
-}
-
-/// Loads the data set that is in the configured directory.
-fn load_data(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
-    let target = match node.lock() {
-        Ok(mut engine) => persist::target(&engine.state().sys),
-        Err(_) => return Err(JobError::GivenUp),
-    };
-    jobs::load(node, disk, &target.dir.join(&target.name))
 }
 
 #[cfg(unix)]

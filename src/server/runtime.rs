@@ -13,7 +13,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
-use tracing::{debug, error, info};
+use tracing::{debug, error};
 
 use super::accept;
 use crate::embed::{Event, LockError, Node};
@@ -132,10 +132,7 @@ pub(super) fn serve(
     let (poke, ender) = (Arc::clone(&deadline), Arc::clone(stop));
     node.on_event(move |event| match event {
         Event::Deadline => poke.notify_one(),
-        Event::Shutdown => {
-            info!("User requested shutdown...");
-            ender.request(End::Asked);
-        }
+        Event::Shutdown => ender.request(End::Asked),
         Event::Failed => {
             error!("A command panicked: nothing can be relied upon any more");
             ender.request(End::Failed);

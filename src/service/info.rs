@@ -169,7 +169,7 @@ impl Stats {
         out.field("pubsubshard_channels", shard_channels);
         out.field("latest_fork_usec", 0);
         out.field("total_forks", 0);
-        out.field("unexpected_error_replies", 0);
+        out.field("unexpected_error_replies", self.unexpected_errors);
         out.field("total_error_replies", self.error_replies);
         out.field(
             "client_query_buffer_limit_disconnections",

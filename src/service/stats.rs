@@ -27,6 +27,8 @@ pub struct Stats {
     pub changes: u64,
     /// Error replies.
     pub error_replies: u64,
+    /// Errors that came of effects which were replayed.
+    pub unexpected_errors: u64,
     /// Keys evicted.
     pub evicted_keys: u64,
     /// Clients closed because of `maxmemory-clients`.

@@ -3,6 +3,7 @@
 use redkeep::engine::{Engine, Options, Outcome};
 use redkeep::exec::Args;
 use redkeep::exec::session::{Peer, SessionId};
+use redkeep::keyspace::snapshot::{Detail, Form};
 use redkeep::resp::{Proto, ReplyBuf};
 use redkeep::service::config::{Allow, Config, Settings};
 use redkeep::util::clock::Clock;
@@ -151,6 +152,27 @@ impl Node {
         ];
         words.extend(fields);
         structure(&String::from_utf8_lossy(&self.look(&words)))
+    }
+
+    /// All databases as a snapshot writes them as commands, with the SELECTs that whoever writes a file puts in between.
+    pub fn as_commands(&mut self) -> Vec<u8> {
+        let ks = &mut self.engine.state().ks;
+        ks.begin_snapshot(Detail {
+            form: Form::Commands,
+            ..Detail::default()
+        });
+        let (mut out, mut selected, mut done) = (Vec::new(), None, false);
+        while !done {
+            let step = ks.walk_snapshot(1000, |db, commands| {
+                if selected.replace(db) != Some(db) {
+                    super::client::encode(&["SELECT", &db.to_string()], &mut out);
+                }
+                out.extend_from_slice(commands);
+            });
+            done = step.done;
+        }
+        ks.end_snapshot();
+        out
     }
 
     /// Moves every key and every function into another node by DUMP and RESTORE.

@@ -205,6 +205,7 @@ fn expire(cx: &mut Ctx<'_>, args: Args<'_>, spelling: Spelling) -> CmdResult {
     let at = spelling.deadline(args.at(2), cx)?;
     let (condition, fields) = condition_and_fields(args)?;
     cx.reply.array(fields.len());
+    let (horizon, past) = (cx.ks.horizon(), cx.ks.is_past(at));
     let Some(mut edit) = cx.ks.edit::<Hash>(key)? else {
         fields.iter().for_each(|_| cx.reply.int(NO_SUCH_FIELD));
         return Ok(Flow::Done);
@@ -213,10 +214,10 @@ fn expire(cx: &mut Ctx<'_>, args: Args<'_>, spelling: Spelling) -> CmdResult {
     hash.allow_deadlines();
     let mut hit = Vec::new();
     for field in fields {
-        let code = match hash.entry(field, cx.now).map(|entry| entry.deadline) {
+        let code = match hash.entry(field, horizon).map(|entry| entry.deadline) {
             None => NO_SUCH_FIELD,
             Some(was) if !condition.holds(was, at) => NOT_MET,
-            Some(_) if at <= cx.now => {
+            Some(_) if past => {
                 hash.remove(field);
                 DELETED
             }
@@ -230,7 +231,6 @@ fn expire(cx: &mut Ctx<'_>, args: Args<'_>, spelling: Spelling) -> CmdResult {
         }
         cx.reply.int(code);
     }
-    let past = at <= cx.now;
     if hit.is_empty() {
         edit.unchanged();
         return Ok(Flow::Done);
@@ -289,7 +289,7 @@ fn times(cx: &mut Ctx<'_>, args: Args<'_>, show: impl Fn(i64) -> i64) -> CmdResu
     let fields = only_fields(args.cursor(2))?;
     cx.reply.array(fields.len());
     for field in fields {
-        let entry = hash.and_then(|h| h.entry(field, cx.now));
+        let entry = hash.and_then(|h| h.entry(field, cx.ks.horizon()));
         cx.reply.int(match entry {
             None => NO_SUCH_FIELD,
             Some(entry) => entry.deadline.map_or(NO_DEADLINE, &show),
@@ -302,6 +302,7 @@ fn hpersist(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     cx.ks.look::<Hash>(args.at(1))?;
     let fields = only_fields(args.cursor(2))?;
     cx.reply.array(fields.len());
+    let horizon = cx.ks.horizon();
     let Some(mut edit) = cx.ks.edit::<Hash>(args.at(1))? else {
         fields.iter().for_each(|_| cx.reply.int(NO_SUCH_FIELD));
         return Ok(Flow::Done);
@@ -309,7 +310,7 @@ fn hpersist(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let hash = edit.get_mut();
     let mut changed = false;
     for field in fields {
-        let deadline = hash.entry(field, cx.now).map(|entry| entry.deadline);
+        let deadline = hash.entry(field, horizon).map(|entry| entry.deadline);
         cx.reply.int(match deadline {
             None => NO_SUCH_FIELD,
             Some(None) => NO_DEADLINE,

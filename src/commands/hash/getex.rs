@@ -148,6 +148,8 @@ fn hgetex(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     cx.ks.look::<Hash>(key)?;
     let req = Request::parse(cx, args, 1)?;
     cx.reply.array(req.words.len());
+    let horizon = cx.ks.horizon();
+    let past = matches!(req.ttl, Some(Ttl::At(at)) if cx.ks.is_past(at));
     let Some(mut edit) = cx.ks.edit::<Hash>(key)? else {
         req.words.iter().for_each(|_| cx.reply.null());
         return Ok(Flow::Done);
@@ -158,11 +160,11 @@ fn hgetex(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     }
     let mut hit = Vec::new();
     for field in req.words {
-        let entry = hash.entry(field, cx.now);
+        let entry = hash.entry(field, horizon);
         put_or_null(cx.reply, entry.map(|entry| entry.value));
         let deadline = entry.map(|entry| entry.deadline);
         match (req.ttl, deadline) {
-            (Some(Ttl::At(at)), Some(_)) if at <= cx.now => hash.remove(field),
+            (Some(Ttl::At(_)), Some(_)) if past => hash.remove(field),
             (Some(Ttl::At(at)), Some(_)) => hash.set_deadline(field, Some(at)),
             (Some(Ttl::Persist), Some(Some(_))) => hash.set_deadline(field, None),
             _ => continue,
@@ -174,13 +176,13 @@ fn hgetex(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
         return Ok(Flow::Done);
     }
     let event = match req.ttl {
-        Some(Ttl::At(at)) if at <= cx.now => "hdel",
+        Some(Ttl::At(_)) if past => "hdel",
         Some(Ttl::At(_)) => "hexpire",
         _ => "hpersist",
     };
     edit.changed(hit.len() as u64, Event::hash(event));
     match req.ttl {
-        Some(Ttl::At(at)) if at <= cx.now => delete_effects(cx, key, &hit),
+        Some(Ttl::At(_)) if past => delete_effects(cx, key, &hit),
         Some(Ttl::At(at)) => expire_effect(cx, key, at, &hit),
         _ => push_fields(cx.fx, &[b"HPERSIST", key], hit.len(), &hit),
     }
@@ -192,7 +194,7 @@ fn hsetex(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let req = Request::parse(cx, args, 2)?;
     let (pairs, _) = req.words.as_chunks::<2>();
     let hash = cx.ks.look::<Hash>(key)?;
-    let is_there = |field: &[u8]| hash.is_some_and(|h| h.get(field, cx.now).is_some());
+    let is_there = |field: &[u8]| hash.is_some_and(|h| h.get(field, cx.ks.horizon()).is_some());
     let met = match req.presence {
         None => true,
         Some(Presence::None) => !pairs.iter().any(|[field, _]| is_there(field)),
@@ -202,6 +204,7 @@ fn hsetex(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
         return cx.int(0);
     }
     let limits = limits(cx);
+    let past = matches!(req.ttl, Some(Ttl::At(at)) if cx.ks.is_past(at));
     let mut edit = cx.ks.edit_or_create(key, Hash::new)?;
     let hash = edit.get_mut();
     hash.prepare(req.words.iter().copied(), limits);
@@ -219,7 +222,6 @@ fn hsetex(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
             }
         }
     }
-    let past = matches!(req.ttl, Some(Ttl::At(at)) if at <= cx.now);
     if past {
         pairs.iter().for_each(|[field, _]| {
             hash.remove(field);
@@ -237,7 +239,7 @@ fn hsetex(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 /// Relative times become absolute; the condition is dropped (it held).
 fn propagate_hsetex(cx: &mut Ctx<'_>, key: &[u8], req: &Request<'_>, pairs: &[[&[u8]; 2]]) {
     match req.ttl {
-        Some(Ttl::At(at)) if at <= cx.now => {
+        Some(Ttl::At(at)) if cx.ks.is_past(at) => {
             let fields: Vec<&[u8]> = pairs.iter().map(|[field, _]| *field).collect();
             delete_effects(cx, key, &fields);
         }
@@ -260,6 +262,7 @@ fn hgetdel(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     cx.ks.look::<Hash>(key)?;
     let fields = only_fields(args.cursor(2))?;
     cx.reply.array(fields.len());
+    let horizon = cx.ks.horizon();
     let Some(mut edit) = cx.ks.edit::<Hash>(key)? else {
         fields.iter().for_each(|_| cx.reply.null());
         return Ok(Flow::Done);
@@ -267,7 +270,7 @@ fn hgetdel(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let hash = edit.get_mut();
     let mut effect: Vec<&[u8]> = vec![b"HDEL", key];
     for field in fields {
-        put_or_null(cx.reply, hash.get(field, cx.now));
+        put_or_null(cx.reply, hash.get(field, horizon));
         if hash.remove(field) {
             effect.push(field);
         }

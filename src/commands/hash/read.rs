@@ -92,7 +92,7 @@ pub(crate) const COMMANDS: &[Command] = &[
 
 fn hget(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let hash = cx.ks.read::<Hash>(args.at(1))?;
-    let value = hash.and_then(|h| h.get(args.at(2), cx.now));
+    let value = hash.and_then(|h| h.get(args.at(2), cx.ks.horizon()));
     put_or_null(cx.reply, value);
     Ok(Flow::Done)
 }
@@ -102,7 +102,7 @@ fn hmget(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let fields = args.from(2);
     cx.reply.array(fields.len());
     for field in fields {
-        put_or_null(cx.reply, hash.and_then(|h| h.get(field, cx.now)));
+        put_or_null(cx.reply, hash.and_then(|h| h.get(field, cx.ks.horizon())));
     }
     Ok(Flow::Done)
 }
@@ -112,8 +112,8 @@ fn hgetall(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
         cx.reply.map(0);
         return Ok(Flow::Done);
     };
-    cx.reply.map(hash.len(cx.now));
-    hash.iter(cx.now).for_each(|entry| {
+    cx.reply.map(hash.len(cx.ks.horizon()));
+    hash.iter(cx.ks.horizon()).for_each(|entry| {
         put(cx.reply, entry.name);
         put(cx.reply, entry.value);
     });
@@ -138,26 +138,26 @@ fn list(
         cx.reply.array(0);
         return Ok(Flow::Done);
     };
-    cx.reply.array(hash.len(cx.now));
-    hash.iter(cx.now)
+    cx.reply.array(hash.len(cx.ks.horizon()));
+    hash.iter(cx.ks.horizon())
         .for_each(|entry| put(cx.reply, part(entry)));
     Ok(Flow::Done)
 }
 
 fn hlen(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let hash = cx.ks.read::<Hash>(args.at(1))?;
-    cx.count(hash.map_or(0, |h| h.len(cx.now)))
+    cx.count(hash.map_or(0, |h| h.len(cx.ks.horizon())))
 }
 
 fn hstrlen(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let hash = cx.ks.read::<Hash>(args.at(1))?;
-    let value = hash.and_then(|h| h.get(args.at(2), cx.now));
+    let value = hash.and_then(|h| h.get(args.at(2), cx.ks.horizon()));
     let len = value.map_or(0, |v| v.bytes(&mut itoa::Buffer::new()).len());
     cx.count(len)
 }
 
 fn hexists(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let hash = cx.ks.read::<Hash>(args.at(1))?;
-    let there = hash.is_some_and(|h| h.get(args.at(2), cx.now).is_some());
+    let there = hash.is_some_and(|h| h.get(args.at(2), cx.ks.horizon()).is_some());
     cx.int(i64::from(there))
 }

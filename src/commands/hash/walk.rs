@@ -51,7 +51,7 @@ fn hscan(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
         Ok(mine)
     })?;
     let mut found = Vec::new();
-    let next = hash.scan(cursor, count, cx.now, |entry| {
+    let next = hash.scan(cursor, count, cx.ks.horizon(), |entry| {
         if wanted.takes(entry.name.bytes(&mut itoa::Buffer::new())) {
             found.push(entry);
         }
@@ -74,26 +74,28 @@ fn hrandfield(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     match (hash, draws) {
         (None, None) => cx.reply.null(),
         (None, Some(_)) => cx.reply.array(0),
-        (Some(hash), None) => hash.sample(1, cx.now, rng, |entry| put(cx.reply, entry.name)),
+        (Some(hash), None) => {
+            hash.sample(1, cx.ks.horizon(), rng, |entry| put(cx.reply, entry.name))
+        }
         (Some(_), Some(Draws { count: 0, .. })) => cx.reply.array(0),
         (Some(_), Some(draws)) if draws.are_too_many() => return Err(draws.refuse(cx)),
         (Some(hash), Some(draws)) => {
             let mut left = match draws.repeated {
                 true => draws.count,
-                false => draws.count.min(hash.len(cx.now)),
+                false => draws.count.min(hash.len(cx.ks.horizon())),
             };
             let nested = draws.with && cx.reply.is_resp3();
             let flat = 1 + usize::from(draws.with && !nested);
             cx.reply.array(left * flat);
             let mut answer = |entry| put_drawn(cx.reply, entry, draws.with, nested);
             if draws.repeated {
-                hash.draw(cx.now, rng, |entry| {
+                hash.draw(cx.ks.horizon(), rng, |entry| {
                     answer(entry);
                     left -= 1;
                     left > 0
                 });
             } else {
-                hash.sample(left, cx.now, rng, answer);
+                hash.sample(left, cx.ks.horizon(), rng, answer);
             }
         }
     }

@@ -106,7 +106,7 @@ fn set_all(cx: &mut Ctx<'_>, args: Args<'_>) -> Result<usize, CmdError> {
 fn hsetnx(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let (key, field, value) = (args.at(1), args.at(2), args.at(3));
     if let Some(hash) = cx.ks.look::<Hash>(key)?
-        && hash.get(field, cx.now).is_some()
+        && hash.get(field, cx.ks.horizon()).is_some()
     {
         return cx.int(0);
     }
@@ -134,7 +134,10 @@ fn hdel(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 
 fn hincrby(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let (key, field, by) = (args.at(1), args.at(2), args.int(3)?);
-    let old = cx.ks.look::<Hash>(key)?.and_then(|h| h.get(field, cx.now));
+    let old = cx
+        .ks
+        .look::<Hash>(key)?
+        .and_then(|h| h.get(field, cx.ks.horizon()));
     let old = match old {
         Some(value) => num::parse_i64(value.bytes(&mut itoa::Buffer::new()))
             .ok_or(CmdError::fixed("ERR hash value is not an integer"))?,
@@ -161,7 +164,7 @@ fn hincrbyfloat(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let old = cx
         .ks
         .look::<Hash>(key)?
-        .and_then(|h| h.entry(field, cx.now));
+        .and_then(|h| h.entry(field, cx.ks.horizon()));
     let (old, expires) = match old {
         Some(entry) => {
             let old = Ext80::parse(entry.value.bytes(&mut itoa::Buffer::new()));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{allowed, config};
 use crate::exec::args::is;
 use crate::exec::functions::Policy;
-use crate::exec::persist::{self, Reload};
+use crate::exec::persist::load::{self, Reload};
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, ScriptCall};
 use crate::keyspace::{Db, Expiry, Record};
 use crate::resp::{Proto, ReplyBuf};
@@ -43,6 +43,7 @@ const SUBS: &[(&str, usize, usize, Sub)] = &[
     ("listpack", 3, 3, listpack),
     ("htstats", 3, 4, htstats),
     ("htstats-key", 3, 4, htstats_key),
+    ("loadaof", 2, 2, load_log),
     ("log", 3, 3, log),
     ("object", 3, 4, object),
     ("pause-cron", 3, 3, pause_cron),
@@ -133,12 +134,12 @@ fn object(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 }
 
 /// The digest of a key with its value, in no order with those of others.
-fn add_record(sum: &mut Digest, record: &Record, now: i64) {
+fn add_record(sum: &mut Digest, record: &Record, horizon: i64) {
     let mut one = Digest::default();
     one.mix(record.key());
     record
         .value()
-        .add_to_digest(&mut one, now, record.expire_at().is_some());
+        .add_to_digest(&mut one, horizon, record.expire_at().is_some());
     sum.xor(&one.0);
 }
 
@@ -151,8 +152,9 @@ fn digest(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
         }
         sum.mix(&u32::try_from(db).unwrap_or(u32::MAX).to_be_bytes());
         cx.ks.select(db);
+        let horizon = cx.ks.horizon();
         cx.ks
-            .for_each(|record| add_record(&mut sum, record, cx.now));
+            .for_each(|record| add_record(&mut sum, record, horizon));
     }
     cx.ks.select(selected);
     cx.reply.simple_bytes(&sum.hex());
@@ -166,7 +168,9 @@ fn digest_value(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
         let mut sum = Digest::default();
         if let Some(record) = cx.ks.peek(key) {
             let expires = record.expire_at().is_some();
-            record.value().add_to_digest(&mut sum, cx.now, expires);
+            record
+                .value()
+                .add_to_digest(&mut sum, cx.ks.horizon(), expires);
         }
         cx.reply.simple_bytes(&sum.hex());
     }
@@ -265,7 +269,7 @@ fn reload(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
             }
         }
     }
-    let functions = persist::reload(cx.ks, cx.sys, how).map_err(|e| {
+    let functions = load::reload(cx.ks, cx.sys, how).map_err(|e| {
         tracing::warn!("DEBUG RELOAD: {e}");
         NOT_READ
     })?;
@@ -281,6 +285,11 @@ fn reload(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
         },
         failed: NOT_READ,
     }))
+}
+
+/// Loads the append-only log again.
+fn load_log(_: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
+    Ok(Flow::LoadLog)
 }
 
 fn pause_cron(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
@@ -440,6 +449,8 @@ fn help(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
         "    How full the hash table of a database is.",
         "HTSTATS-KEY <key> [full]",
         "    How full the hash table of a value is.",
+        "LOADAOF",
+        "    Write what waits to be written to the append-only log, and load it in place of the data.",
         "LOG <text>",
         "    Write to the server's log.",
         "OBJECT <key>",

@@ -26,7 +26,7 @@ enum Weight {
 struct Item {
     element: SmallBytes,
     weight: Weight,
-    /// Where it was before: what compares equal stays in order.
+    /// Where it was before: what compares equal stays in order, where there was one.
     index: usize,
 }
 
@@ -60,6 +60,11 @@ pub(super) fn sort(
             order.reverse()
         } else {
             order
+        };
+        // The order of a set is by chance, and what is stored must not depend on it.
+        let order = match source.is_ordered() {
+            true => order,
+            false => order.then_with(|| a.element.cmp(&b.element)),
         };
         order.then(a.index.cmp(&b.index))
     };

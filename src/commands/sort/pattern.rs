@@ -75,7 +75,7 @@ impl<'a> Pattern<'a> {
         match (ks.read_any(&key)?.value(), field) {
             (Value::Str(Str::Int(n)), None) => Some(then(Element::Int(*n))),
             (Value::Str(text), None) => Some(text.with(|bytes| then(Element::Str(bytes)))),
-            (Value::Hash(hash), Some(field)) => hash.get(field, ks.now()).map(then),
+            (Value::Hash(hash), Some(field)) => hash.get(field, ks.horizon()).map(then),
             _ => None,
         }
     }

@@ -459,12 +459,18 @@ fn xidmprecord(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     if pid.is_empty() || iid.is_empty() {
         return Err(IDMP_EMPTY);
     }
+    // Done again, it is remembered from when the entry was made, and what it knew before is over.
+    let replays = cx.ks.replays();
+    let made = match i64::try_from(id.ms) {
+        Ok(made) if replays => made.min(cx.now),
+        _ => cx.now,
+    };
     let Some(mut edit) = cx.ks.edit::<Stream>(key)? else {
         return Err(CmdError::NO_SUCH_KEY);
     };
-    match edit.idmp().and_then(|i| i.peek(pid, iid, cx.now)) {
+    match edit.idmp().and_then(|i| i.peek(pid, iid, made)) {
         Some(known) if known == id => edit.unchanged(),
-        Some(_) => {
+        Some(_) if !replays => {
             return Err(CmdError::fixed(
                 "ERR this production is recorded with another stream ID",
             ));
@@ -473,10 +479,10 @@ fn xidmprecord(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
         None if id > edit.log().last_id() => {
             return Err(CmdError::fixed("ERR no such stream ID"));
         }
-        None => {
+        _ => {
             edit.get_mut()
                 .idmp_mut(idmp_config(&cx.sys.cfg))
-                .record(pid, iid, id, cx.now);
+                .record(pid, iid, id, made);
             edit.quiet(1, None);
         }
     }

@@ -453,7 +453,7 @@ impl Read<'_> {
             return Ok(0);
         };
         let (reply, mut hit, mut created) = (&mut *cx.reply, Hit::default(), false);
-        let mut served = 0;
+        let (mut served, mut again, told) = (0, Vec::new(), cx.fx.wanted());
         edit.get_mut().with_group(self.of.group, |log, group| {
             let (no, new) = group.add_consumer(self.consumer, self.now);
             created = new;
@@ -463,6 +463,9 @@ impl Read<'_> {
                     let mut n = 0;
                     group.deliver_again(log, no, above.next()?, budget.limit(req), self.now, |d| {
                         n += 1;
+                        if told && d.fields.is_some() {
+                            again.push(d.id);
+                        }
                         put_again(reply, d);
                         budget.spend(reply)
                     });
@@ -483,13 +486,15 @@ impl Read<'_> {
         });
         let changes =
             usize::from(created) + hit.owned.len() + hit.dropped.len() + usize::from(hit.advanced);
-        if let (Some(group), true) = (edit.group(self.of.group), changes > 0 && cx.fx.wanted()) {
+        if let (Some(group), true) = (edit.group(self.of.group), told) {
             if created {
                 self.of.consumer(cx.fx, self.consumer);
             }
+            // What is delivered again is no change that counts, and yet a new time and number of deliveries.
             hit.dropped
                 .iter()
                 .chain(&hit.owned)
+                .chain(&again)
                 .for_each(|id| self.of.pending(cx.fx, group, *id));
             if hit.advanced {
                 self.of.position(cx.fx, group);

@@ -53,7 +53,9 @@ pub enum DirectoryError {
     #[error("{0}: {1}")]
     Manifest(PathBuf, ManifestError),
     /// There are files of a log, and nothing tells in which order they belong.
-    #[error("{0} is missing, but there are files of an append-only log (such as {1}), which would be overwritten")]
+    #[error(
+        "{0} is missing, but there are files of an append-only log (such as {1}), which would be overwritten"
+    )]
     NoManifest(PathBuf, String),
 }
 
@@ -183,6 +185,11 @@ impl Directory {
         self.persist(&manifest)?;
         self.manifest = manifest;
         Ok(())
+    }
+
+    /// Writes the manifest again, after a new one may have come to the disk or not.
+    pub(super) fn restore(&self) -> io::Result<()> {
+        self.persist(&self.manifest)
     }
 
     /// The file under a temporary name becomes the base. What follows it is the log `then`, which the manifest may name

@@ -54,6 +54,8 @@ pub enum Order {
         /// It is an RDB file.
         rdb: bool,
     },
+    /// To say how far it has come.
+    Look,
     /// To try again to write what could not be written.
     Retry,
     /// To write and sync everything, also what could not be written, and to say whether that was done.
@@ -75,6 +77,8 @@ pub enum News {
     Synced,
     /// Nothing reaches the disk any more, for this reason; or it does again.
     Trouble(Option<Trouble>),
+    /// There is nobody who writes, for this reason.
+    Refused(String),
 }
 
 /// Why nothing reaches the disk.
@@ -114,6 +118,7 @@ pub struct Log {
     written: AtomicU64,
     synced: AtomicU64,
     troubled: AtomicBool,
+    trouble: Mutex<Option<Trouble>>,
     policy: AtomicU8,
     /// Spikes of so many milliseconds are told; 0 is none.
     spikes: AtomicU64,
@@ -124,10 +129,20 @@ pub struct Log {
     has_news: AtomicBool,
     /// Somebody wants to hear of each position that is synced.
     listened: AtomicBool,
+    keeps_history: AtomicBool,
     tell: Mutex<Option<Tell>>,
     size: AtomicU64,
     base_size: AtomicU64,
 }
+
+/// Two are the same if they are one.
+impl PartialEq for Log {
+    fn eq(&self, other: &Log) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+impl Eq for Log {}
 
 impl fmt::Debug for Log {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -182,6 +197,7 @@ impl Log {
             written: AtomicU64::new(0),
             synced: AtomicU64::new(0),
             troubled: AtomicBool::new(false),
+            trouble: Mutex::default(),
             policy: AtomicU8::new(policy as u8),
             spikes: AtomicU64::new(0),
             waiting: Mutex::default(),
@@ -189,6 +205,7 @@ impl Log {
             news: Mutex::default(),
             has_news: AtomicBool::new(false),
             listened: AtomicBool::new(false),
+            keeps_history: AtomicBool::new(false),
             tell: Mutex::default(),
             size: AtomicU64::new(0),
             base_size: AtomicU64::new(0),
@@ -221,6 +238,20 @@ impl Log {
     /// Whether somebody wants to hear ([`News::Synced`]) of each position that is synced.
     pub fn listen(&self, on: bool) {
         self.listened.store(on, Ordering::SeqCst);
+    }
+
+    /// Whether files that are no longer needed are kept.
+    pub fn keep_history(&self, on: bool) {
+        self.keeps_history.store(on, Ordering::Relaxed);
+    }
+
+    pub(super) fn keeps_history(&self) -> bool {
+        self.keeps_history.load(Ordering::Relaxed)
+    }
+
+    /// Nobody will write this log.
+    pub fn refuse(&self, why: &str) {
+        self.tell(News::Refused(why.to_owned()));
     }
 
     /// Adds commands. To be called in the order in which they took effect: under the engine's lock.
@@ -283,6 +314,14 @@ impl Log {
     #[inline]
     pub fn is_troubled(&self) -> bool {
         self.troubled.load(Ordering::Acquire)
+    }
+
+    /// Why nothing reaches the disk, if nothing does.
+    pub fn trouble(&self) -> Option<Trouble> {
+        if !self.is_troubled() {
+            return None;
+        }
+        self.trouble.lock().clone()
     }
 
     /// What must be reached before anybody is answered who knows of everything added so far, if anything must. While
@@ -363,6 +402,7 @@ impl Log {
 
     pub(super) fn tell(&self, news: News) {
         if let News::Trouble(trouble) = &news {
+            self.trouble.lock().clone_from(trouble);
             self.troubled.store(trouble.is_some(), Ordering::Release);
         }
         self.news.lock().push(news);

@@ -1,55 +1,131 @@
 //! A log taken apart as it comes in.
 //!
 //! A log is commands in RESP, and lines that begin with `#`, which every reader passes over. Redkeep ends each batch that it
-//! writes with such a line, `#CRC:SUM:LENGTH:SYNCED`: how many bytes stand since the last such line, up to which offset the
-//! file was known to be on the disk, and the CRC-32 of those bytes and of these two fields. By
-//! them a tail that was torn off is told from damage in the middle, behind which whole batches follow.
+//! writes with such a line, which [vouches](super::voucher) for it.
+//!
+//! # What is given
+//!
+//! A batch is given once its voucher was found to be right, so that nobody acts on the half of a batch that is not what was
+//! written. To this end a batch is held back, up to [`AHEAD`] bytes and one command. Where the next voucher is farther away,
+//! as in logs that others wrote, commands are given as they come.
+//!
+//! What stands behind the last voucher at the end of a log is given as far as its commands are whole: a write that was cut
+//! short, or the commands of another server that went on with the log. The same holds for what is disclaimed.
+//!
+//! # What is wrong
+//!
+//! Wherever a log cannot be read on, or a voucher is not right, everything behind that place is searched for vouchers. The
+//! place is that where the unreadable command or line begins; for a voucher that is not right, where its batch begins.
+//!
+//! 1. A voucher that is right for the bytes before it says that more than the place was on the disk: the log is damaged.
+//!    So does any that is right, if it does not say how much was.
+//! 2. No voucher stands behind the place, nor did any before: others wrote this log. A command that goes on behind the end
+//!    of the log, or nothing but zeros, is a torn tail, at the place; anything else is damage.
+//! 3. A voucher stands behind it: the batch is not whole, though all of it was written once. The log is torn at the beginning
+//!    of the batch. (If the batch was too large to be held back, it is damage: commands of it were given.)
+//! 4. Otherwise the log is torn at the place: what is whole before it is given.
+//!
+//! A voucher that speaks of more bytes on the disk than stand before its batch is not right: something is missing.
+//!
+//! Nothing can be said of the last batch that was synced, since only the next one would tell, nor of the end of a file that
+//! is gone: both look like a tail that was torn off.
 
+use std::ops::Range;
+
+use super::form::{self, Halt, Progress};
+use super::search::Search;
+use super::voucher::{VOUCHER, Voucher};
 use crate::persist::input::Input;
+use crate::resp::ArgVec;
 use crate::util::num;
 
-/// What a line that vouches for a batch begins with.
-pub const VOUCHER: &[u8] = b"#CRC:";
+pub use super::voucher::{disclaim, vouch};
 
-/// Longest line that begins with `#`.
-const LONGEST_NOTE: usize = 1024;
+/// So many bytes of a batch are held back, and one command more, until it is known to be right. Larger ones are not to be
+/// written.
+pub const AHEAD: usize = 8 << 20;
 
-/// Longest string in a command.
-const LONGEST: usize = 1 << 30;
+/// Places of words that room is kept for between commands.
+const KEEP_WORDS: usize = 1024;
 
 /// What came out of a log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Entry {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry<'a> {
     /// A command.
-    Command(Vec<Vec<u8>>),
+    Command(Words<'a>),
     /// The time of what follows, in unix seconds.
     Time(i64),
-    /// A note that says nothing to us, or a batch was vouched for.
-    Note,
+    /// Another line that begins with `#`: a voucher, or a note that says nothing to us.
+    Note(&'a [u8]),
+}
+
+/// The words of a command, its name first. There is at least that.
+#[derive(Clone, Copy)]
+pub struct Words<'a> {
+    bytes: &'a [u8],
+    places: &'a [Range<usize>],
 }
 
 /// What is wrong with a log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Wrong {
-    /// Its end is missing: everything before this offset is whole.
+    /// Its end is missing: everything before this offset is whole, and was given.
     #[error("the log is torn off behind offset {0}")]
     Torn(u64),
-    /// Something in it is not what it was, and what follows is whole again.
+    /// Something in it is not what it was: what was given is not to be used.
     #[error("the log is damaged at offset {0}: {1}")]
     Damaged(u64, &'static str),
+}
+
+impl Wrong {
+    /// Where.
+    pub fn offset(&self) -> u64 {
+        match *self {
+            Wrong::Torn(offset) | Wrong::Damaged(offset, _) => offset,
+        }
+    }
 }
 
 /// Reads a log.
 #[derive(Debug)]
 pub struct Reader {
     input: Input,
-    /// Checksum and length of what was read since the last voucher.
-    sum: crc32fast::Hasher,
-    len: u64,
-    /// Where the batch begins that is being read.
+    /// Whole entries at the front of the input, and those of them that may be given.
+    ahead: usize,
+    cleared: usize,
+    /// How far the command behind them has been read.
+    progress: Progress,
+    /// The batch that is read: where it begins; checksum and number of those of its bytes that were given.
     batch: u64,
-    /// The end of the last batch that was vouched for, or of the last command where nobody vouches.
+    sum: crc32fast::Hasher,
+    given: u64,
+    /// The batch is too large to be held back.
+    loose: bool,
+    /// What may be given was not vouched for, and belongs to a batch that goes on.
+    open: bool,
+    /// There was a voucher.
     vouched: bool,
+    stray: Option<Stray>,
+    verdict: Option<Wrong>,
+    words: Vec<Range<usize>>,
+}
+
+/// Where a log cannot be read on.
+#[derive(Debug)]
+struct Stray {
+    offset: u64,
+    why: Why,
+    search: Search,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Why {
+    /// What stands there goes on behind the end.
+    Short,
+    /// It is of no known form.
+    Bad(&'static str),
+    /// The batch that begins there is not what its voucher is for.
+    Batch,
 }
 
 impl Default for Reader {
@@ -58,322 +134,530 @@ impl Default for Reader {
     }
 }
 
-enum Parsed {
-    Entry(Entry, usize),
-    /// Its own fields count into the sum, if there is a third.
-    Voucher(u32, u64, Option<Vec<u8>>, usize),
-    /// More is needed.
-    Short,
-    Bad(&'static str),
-}
-
 impl Reader {
     /// Reads a log that begins at this offset of its file.
     pub fn new(offset: u64) -> Reader {
         Reader {
             input: Input::at(offset),
-            sum: crc32fast::Hasher::new(),
-            len: 0,
+            ahead: 0,
+            cleared: 0,
+            progress: Progress::default(),
             batch: offset,
+            sum: crc32fast::Hasher::new(),
+            given: 0,
+            loose: false,
+            open: false,
             vouched: false,
+            stray: None,
+            verdict: None,
+            words: Vec::new(),
         }
     }
 
     /// Takes the next bytes; none say that the log ends.
     pub fn feed(&mut self, bytes: &[u8]) {
-        self.input.feed(bytes);
+        match &mut self.stray {
+            Some(stray) => {
+                stray.search.take(bytes, bytes.is_empty());
+                self.input.complete |= bytes.is_empty();
+            }
+            None => self.input.feed(bytes),
+        }
     }
 
-    /// Everything before this offset was read and is whole.
+    /// Everything before this offset was given.
     pub fn position(&self) -> u64 {
         self.input.position()
+    }
+
+    /// Checksum and number of the bytes given that nobody vouched for yet: what a voucher at the end would say.
+    pub fn unvouched(&self) -> (u32, u64) {
+        (self.sum.clone().finalize(), self.given)
     }
 
     /// The next entry; none when more bytes are needed, or the log has come to its end.
     ///
     /// # Errors
-    /// [`Wrong::Torn`] when the end is missing, [`Wrong::Damaged`] when something before the end is not what it was. To
-    /// tell them apart everything behind must have been fed: before that, none is given.
-    pub fn next_entry(&mut self) -> Result<Option<Entry>, Wrong> {
+    /// [`Wrong::Torn`] when the end is missing, [`Wrong::Damaged`] when something is not what it was. To tell them apart what
+    /// stands behind must have been fed: before that, none is given.
+    pub fn next_entry(&mut self) -> Result<Option<Entry<'_>>, Wrong> {
+        if self.cleared == 0 {
+            self.look_ahead();
+        }
+        if self.cleared > 0 {
+            return Ok(self.give());
+        }
+        match &self.verdict {
+            Some(wrong) => Err(wrong.clone()),
+            None => Ok(None),
+        }
+    }
+
+    /// Gives the entry at the front of the input, which is whole.
+    fn give(&mut self) -> Option<Entry<'_>> {
         let rest = self.input.rest();
-        if rest.is_empty() {
-            return Ok(None);
+        self.words.clear();
+        self.words.shrink_to(KEEP_WORDS);
+        let words = &mut self.words;
+        let is_note = rest.first() == Some(&b'#');
+        let len = match is_note {
+            true => form::note(rest),
+            false => form::command(rest, &mut Progress::default(), |word| words.push(word)),
+        };
+        // What was looked at is whole.
+        let len = len.ok()?;
+        let bytes = self.input.read(len);
+        self.ahead = self.ahead.saturating_sub(len);
+        self.cleared = self.cleared.saturating_sub(len);
+        if self.open {
+            self.sum.update(bytes);
+            self.given += len as u64;
         }
-        match parse(rest) {
-            Parsed::Entry(entry, used) => {
-                self.sum.update(rest.get(..used).unwrap_or_default());
-                self.len += used as u64;
-                self.input.read(used);
-                Ok(Some(entry))
+        Some(match is_note {
+            true => time(bytes).map_or(Entry::Note(bytes), Entry::Time),
+            false => Entry::Command(Words {
+                bytes,
+                places: &self.words,
+            }),
+        })
+    }
+
+    /// Goes on until something may be given, or it is known what is wrong, or more bytes are needed.
+    fn look_ahead(&mut self) {
+        while self.cleared == 0 && self.verdict.is_none() {
+            if self.stray.is_some() {
+                return self.judge();
             }
-            Parsed::Voucher(sum, len, own, used) => {
-                let is = std::mem::take(&mut self.sum).finalize();
-                let is = own.map_or(is, |own| extended(is, &own));
-                // An empty one says that nobody vouches for what came before.
-                if len != 0 && (sum, len) != (is, self.len) {
-                    let (offset, own) = (self.batch, used);
-                    return self.wrong(offset, own, "a batch is not what was written");
+            let rest = self.input.rest().get(self.ahead..).unwrap_or_default();
+            let whole = match rest.first() {
+                None => Err(Halt::Short),
+                Some(b'*') => form::command(rest, &mut self.progress, |_| ()),
+                Some(b'#') => form::note(rest),
+                Some(_) => Err(Halt::Bad("no command begins here")),
+            };
+            match whole {
+                Ok(len) if rest.starts_with(VOUCHER) => {
+                    let line = rest.get(..len).unwrap_or_default();
+                    match Voucher::parse(line) {
+                        Some(voucher) => self.check(voucher, len),
+                        None => self.astray(Why::Bad("a checksum cannot be read")),
+                    }
                 }
-                self.vouched = true;
-                self.len = 0;
-                self.input.read(used);
-                self.batch = self.position();
-                Ok(Some(Entry::Note))
-            }
-            Parsed::Short if !self.input.complete => Ok(None),
-            Parsed::Short => Err(Wrong::Torn(self.position())),
-            Parsed::Bad(what) => {
-                let offset = self.position();
-                // The batch goes on to the next voucher.
-                let rest = self.input.rest();
-                let own = memchr::memmem::find(rest, VOUCHER).map_or(rest.len(), |at| at + 1);
-                self.wrong(offset, own, what)
+                Ok(len) => self.pass(len),
+                Err(Halt::Bad(what)) => self.astray(Why::Bad(what)),
+                Err(Halt::Short) if !self.input.complete => return,
+                Err(Halt::Short) if rest.is_empty() => {
+                    self.clear(true);
+                    return;
+                }
+                Err(Halt::Short) => self.astray(Why::Short),
             }
         }
     }
 
-    /// Something is wrong in the batch that begins or goes on at this offset and takes `own` more bytes: it is the end of
-    /// a write that was cut short, or damage, if another batch follows.
-    fn wrong(
-        &mut self,
-        offset: u64,
-        own: usize,
-        what: &'static str,
-    ) -> Result<Option<Entry>, Wrong> {
-        if !self.input.complete {
-            return Ok(None);
+    /// An entry of this length is whole.
+    fn pass(&mut self, len: usize) {
+        self.loose |= self.ahead > AHEAD;
+        self.ahead += len;
+        self.progress = Progress::default();
+        if self.loose {
+            self.clear(true);
         }
-        let behind = self.input.rest().get(own..).unwrap_or_default();
-        if !self.vouched || memchr::memmem::find(behind, VOUCHER).is_some() {
-            return Err(Wrong::Damaged(offset, what));
+    }
+
+    /// Everything ahead may be given.
+    fn clear(&mut self, open: bool) {
+        self.cleared = self.ahead;
+        self.open = open;
+    }
+
+    /// A batch ends with a voucher, in a line of this length.
+    fn check(&mut self, voucher: Voucher, line: usize) {
+        let mut sum = self.sum.clone();
+        sum.update(self.input.rest().get(..self.ahead).unwrap_or_default());
+        let end = self.position() + self.ahead as u64;
+        let (start, sum) = match voucher.disclaims() {
+            true => (end, 0),
+            false => (self.batch, sum.finalize()),
+        };
+        let right = end - start == voucher.len
+            && voucher.covers(sum)
+            && voucher.synced.is_none_or(|synced| synced <= start);
+        match (right, voucher.disclaims()) {
+            (true, _) => {}
+            (false, true) => return self.astray(Why::Bad("a checksum is not right")),
+            (false, false) => {
+                // It may be right for less than it should be for, if the line before is damaged.
+                self.ahead = 0;
+                return self.astray(Why::Batch);
+            }
         }
-        Err(Wrong::Torn(offset))
+        self.ahead += line;
+        self.batch = end + line as u64;
+        (self.sum, self.given) = (crc32fast::Hasher::new(), 0);
+        (self.loose, self.vouched) = (false, true);
+        self.clear(false);
     }
-}
 
-fn parse(bytes: &[u8]) -> Parsed {
-    match bytes.first() {
-        Some(b'#') => note(bytes),
-        Some(b'*') => command(bytes),
-        Some(_) => Parsed::Bad("no command begins here"),
-        None => Parsed::Short,
-    }
-}
-
-fn note(bytes: &[u8]) -> Parsed {
-    let window = bytes.get(..LONGEST_NOTE).unwrap_or(bytes);
-    let Some(end) = memchr::memchr(b'\n', window) else {
-        return match bytes.len() < LONGEST_NOTE {
-            true => Parsed::Short,
-            false => Parsed::Bad("a note is too long"),
+    /// The log cannot be read on behind what is ahead.
+    fn astray(&mut self, why: Why) {
+        let offset = match why {
+            Why::Batch => self.batch,
+            Why::Short | Why::Bad(_) => self.position() + self.ahead as u64,
         };
-    };
-    let line = window.get(..end).unwrap_or_default().trim_ascii_end();
-    if let Some(seconds) = line.strip_prefix(b"#TS:") {
-        return match num::parse_i64(seconds) {
-            Some(seconds) => Parsed::Entry(Entry::Time(seconds), end + 1),
-            None => Parsed::Bad("a time is no number"),
-        };
-    }
-    match line.strip_prefix(VOUCHER) {
-        None => Parsed::Entry(Entry::Note, end + 1),
-        Some(rest) => match voucher(rest) {
-            Some((sum, len, own)) => Parsed::Voucher(sum, len, own.map(<[u8]>::to_vec), end + 1),
-            None => Parsed::Bad("a checksum cannot be read"),
-        },
-    }
-}
-
-fn voucher(text: &[u8]) -> Option<(u32, u64, Option<&[u8]>)> {
-    let (sum, rest) = text.split_first_chunk::<9>()?;
-    let sum = std::str::from_utf8(sum.strip_suffix(b":")?).ok()?;
-    let sum = u32::from_str_radix(sum, 16).ok()?;
-    let len = rest.split(|&byte| byte == b':').next()?;
-    let own = (len.len() < rest.len()).then_some(rest);
-    let len = std::str::from_utf8(len).ok()?.parse().ok()?;
-    Some((sum, len, own))
-}
-
-/// The line behind a batch of this length, whose bytes have this CRC-32, at a time when the file was known to be on the disk
-/// up to the offset `synced`.
-pub fn vouch(out: &mut Vec<u8>, sum: u32, len: u64, synced: u64) {
-    let fields = format!("{len}:{synced}");
-    let sum = extended(sum, fields.as_bytes());
-    out.extend_from_slice(VOUCHER);
-    out.extend_from_slice(format!("{sum:08x}:{fields}\r\n").as_bytes());
-}
-
-/// The line that says that nobody vouches for what stands before it and behind the last such line.
-pub fn disclaim(out: &mut Vec<u8>, synced: u64) {
-    vouch(out, 0, 0, synced);
-}
-
-/// The CRC-32 of bytes that have this one with more bytes behind them.
-fn extended(sum: u32, more: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new_with_initial(sum);
-    hasher.update(more);
-    hasher.finalize()
-}
-
-/// A number between a mark and the end of its line, and where the next line begins.
-fn header(bytes: &[u8], mark: u8) -> Result<(usize, usize), Parsed> {
-    const LONGEST_LINE: usize = 32;
-    match bytes.first() {
-        None => return Err(Parsed::Short),
-        Some(first) if *first != mark => return Err(Parsed::Bad("a length is expected here")),
-        Some(_) => {}
-    }
-    let window = bytes.get(..LONGEST_LINE).unwrap_or(bytes);
-    let Some(end) = memchr::memchr(b'\n', window) else {
-        return Err(match bytes.len() < LONGEST_LINE {
-            true => Parsed::Short,
-            false => Parsed::Bad("a length is too long"),
+        let mut search = Search::new(offset);
+        let rest = self.input.rest().get(self.ahead..).unwrap_or_default();
+        search.take(rest, self.input.complete);
+        self.input.truncate(self.ahead);
+        self.stray = Some(Stray {
+            offset,
+            why,
+            search,
         });
-    };
-    let digits = window.get(1..end).unwrap_or_default();
-    let digits = digits.strip_suffix(b"\r").unwrap_or(digits);
-    let n = num::parse_i64(digits).and_then(|n| usize::try_from(n).ok());
-    n.map(|n| (n, end + 1))
-        .ok_or(Parsed::Bad("a length is no number"))
+    }
+
+    /// Says what is wrong, as soon as that is certain.
+    fn judge(&mut self) {
+        let Some(Stray {
+            offset,
+            why,
+            search,
+        }) = &self.stray
+        else {
+            return;
+        };
+        let (offset, claimed) = (*offset, search.claimed());
+        if !claimed && !self.input.complete {
+            return;
+        }
+        let what = match why {
+            Why::Short => "a command is not as long as it says",
+            Why::Bad(what) => what,
+            Why::Batch => "a batch is not what was written",
+        };
+        let torn = matches!(why, Why::Short) || search.is_blank();
+        let batch = search.first().is_some_and(|voucher| !voucher.disclaims());
+        let lost = batch || matches!(why, Why::Batch);
+        let ours = self.vouched || search.first().is_some();
+        let verdict = if claimed || lost && self.given > 0 || !ours && !torn {
+            Wrong::Damaged(offset, what)
+        } else if lost {
+            Wrong::Torn(self.batch)
+        } else {
+            Wrong::Torn(offset)
+        };
+        if !claimed && !lost {
+            self.clear(true);
+        }
+        self.verdict = Some(verdict);
+    }
 }
 
-fn command(bytes: &[u8]) -> Parsed {
-    let (count, mut at) = match header(bytes, b'*') {
-        Ok(found) => found,
-        Err(other) => return other,
-    };
-    // Each string takes some bytes: so many that are not there need no room.
-    if count == 0 || count > LONGEST {
-        return Parsed::Bad("a command has no words, or too many");
-    }
-    let mut argv = Vec::with_capacity(count.min(bytes.len() / 5 + 1));
-    for _ in 0..count {
-        let rest = bytes.get(at..).unwrap_or_default();
-        let (len, used) = match header(rest, b'$') {
-            Ok(found) => found,
-            Err(other) => return other,
-        };
-        if len > LONGEST {
-            return Parsed::Bad("a string is too long");
-        }
-        let Some(word) = rest.get(used..used + len) else {
-            return Parsed::Short;
-        };
-        match rest.get(used + len..used + len + 2) {
-            None => return Parsed::Short,
-            Some(b"\r\n") => {}
-            Some(_) => return Parsed::Bad("a string does not end where it should"),
-        }
-        argv.push(word.to_vec());
-        at += used + len + 2;
-    }
-    Parsed::Entry(Entry::Command(argv), at)
+/// The time that a line tells.
+fn time(line: &[u8]) -> Option<i64> {
+    num::parse_i64(line.strip_prefix(b"#TS:")?.trim_ascii_end())
 }
+
+impl<'a> Words<'a> {
+    /// How many there are.
+    #[expect(clippy::len_without_is_empty, reason = "there is always a name")]
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The name of the command.
+    pub fn name(&self) -> &'a [u8] {
+        self.iter().next().unwrap_or_default()
+    }
+
+    /// One by one.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
+        let bytes = self.bytes;
+        let places = self.places.iter();
+        places.map(move |place| bytes.get(place.clone()).unwrap_or_default())
+    }
+
+    /// As the pipeline takes them.
+    pub fn argv(&self) -> ArgVec<'a> {
+        self.iter().collect()
+    }
+}
+
+impl std::fmt::Debug for Words<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let words = self.iter().map(|word| word.escape_ascii().to_string());
+        f.debug_list().entries(words).finish()
+    }
+}
+
+impl PartialEq for Words<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Words<'_> {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn batch(commands: &[&[u8]]) -> Vec<u8> {
-        let mut out = commands.concat();
-        let (sum, len) = (crc32fast::hash(&out), out.len() as u64);
-        vouch(&mut out, sum, len, 0);
-        out
-    }
-
     const SET: &[u8] = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$2\r\nvv\r\n";
     const DEL: &[u8] = b"*2\r\n$3\r\nDEL\r\n$1\r\nk\r\n";
 
-    /// The names of the commands in a log, and what is wrong with it.
-    fn read(bytes: &[u8], piece: usize) -> (Vec<String>, u64, Option<Wrong>) {
+    /// A log in the making.
+    #[derive(Default)]
+    struct Log {
+        bytes: Vec<u8>,
+        ends: Vec<usize>,
+    }
+
+    impl Log {
+        /// A batch, when everything before was on the disk or nothing.
+        fn batch(mut self, commands: &[&[u8]], synced: bool) -> Log {
+            let (at, batch) = (self.bytes.len(), commands.concat());
+            self.bytes.extend(&batch);
+            let synced = if synced { at as u64 } else { 0 };
+            let sum = crc32fast::hash(&batch);
+            vouch(&mut self.bytes, sum, batch.len() as u64, synced);
+            self.ends.push(self.bytes.len());
+            self
+        }
+
+        fn plain(mut self, bytes: &[u8]) -> Log {
+            self.bytes.extend(bytes);
+            self
+        }
+
+        fn disclaim(mut self, synced: bool) -> Log {
+            let synced = if synced { self.bytes.len() as u64 } else { 0 };
+            disclaim(&mut self.bytes, synced);
+            self
+        }
+    }
+
+    /// The names of the commands in a log, how far it was read, and what is wrong with it.
+    fn read(bytes: &[u8], piece: usize) -> (String, u64, Option<Wrong>) {
         let mut reader = Reader::default();
         let mut names = Vec::new();
         let mut pieces = bytes.chunks(piece.max(1)).chain([&b""[..]]);
         loop {
             match reader.next_entry() {
-                Ok(Some(Entry::Command(argv))) => {
-                    names.push(String::from_utf8_lossy(&argv[0]).into_owned());
+                Ok(Some(Entry::Command(words))) => {
+                    names.push(String::from_utf8_lossy(words.name()).into_owned());
                 }
                 Ok(Some(_)) => {}
                 Ok(None) => match pieces.next() {
                     Some(piece) => reader.feed(piece),
-                    None => return (names, reader.position(), None),
+                    None => return (names.join(" "), reader.position(), None),
                 },
-                Err(wrong) => return (names, reader.position(), Some(wrong)),
+                Err(wrong) => return (names.join(" "), reader.position(), Some(wrong)),
             }
         }
+    }
+
+    fn is_damaged(bytes: &[u8]) -> bool {
+        matches!(read(bytes, 17).2, Some(Wrong::Damaged(..)))
     }
 
     #[test]
     fn commands_and_notes_are_read() {
         let log = [&b"#TS:1700000000\r\n"[..], SET, b"# anything\r\n", DEL].concat();
         for piece in [1, 7, 1000] {
-            let (names, at, wrong) = read(&log, piece);
-            assert_eq!(
-                (names.join(" "), at, wrong),
-                ("SET DEL".into(), log.len() as u64, None)
-            );
+            let whole = ("SET DEL".into(), log.len() as u64, None);
+            assert_eq!(read(&log, piece), whole);
+        }
+        let mut reader = Reader::default();
+        reader.feed(&log);
+        assert_eq!(reader.next_entry(), Ok(None));
+        reader.feed(b"");
+        assert_eq!(reader.next_entry(), Ok(Some(Entry::Time(1_700_000_000))));
+        let Ok(Some(Entry::Command(words))) = reader.next_entry() else {
+            panic!("a command comes here");
+        };
+        assert_eq!(words.argv().as_slice(), [&b"SET"[..], b"k", b"vv"]);
+        assert_eq!((words.len(), words.name()), (3, &b"SET"[..]));
+    }
+
+    #[test]
+    fn a_log_cut_anywhere_keeps_what_is_whole() {
+        let log = Log::default()
+            .batch(&[SET, DEL], true)
+            .batch(&[SET, SET, DEL], true);
+        let names = "SET DEL SET SET DEL";
+        for cut in 0..log.bytes.len() {
+            let (read, at, wrong) = read(&log.bytes[..cut], 11);
+            assert!(names.starts_with(&read));
+            match wrong {
+                None => assert_eq!(at, cut as u64),
+                wrong => assert_eq!(wrong, Some(Wrong::Torn(at))),
+            }
+            assert!(at <= cut as u64 && cut as u64 - at < SET.len() as u64);
         }
     }
 
     #[test]
-    fn a_torn_tail_is_told_from_damage() {
-        let whole = [batch(&[SET, DEL]), batch(&[SET])].concat();
-        assert_eq!(read(&whole, 9).2, None);
-        let first = batch(&[SET, DEL]).len();
-        for cut in 1..whole.len() {
-            let (names, at, wrong) = read(&whole[..cut], 11);
-            assert!(
-                matches!(wrong, None | Some(Wrong::Torn(_))),
-                "{cut}: {wrong:?}"
-            );
-            assert!(at <= cut as u64 && names.len() <= 3);
-            assert_eq!(names.len() >= 2, cut >= SET.len() + DEL.len());
-        }
-        for at in 0..whole.len() {
-            let mut bad = whole.clone();
-            bad[at] ^= 4;
-            let (_, _, wrong) = read(&bad, 13);
-            // Without the line between them, two batches are one.
-            if at < first - 2 {
-                let found = matches!(wrong, Some(Wrong::Damaged(..)));
-                assert!(found, "{at}: {wrong:?}");
-            } else if at >= first {
-                assert!(
-                    !matches!(wrong, Some(Wrong::Damaged(..))),
-                    "{at}: {wrong:?}"
-                );
+    fn what_was_on_the_disk_is_damaged_and_what_was_not_is_torn() {
+        for (synced, pieces) in [(true, 5), (true, 1000), (false, 7)] {
+            let log = Log::default()
+                .batch(&[SET, DEL], synced)
+                .batch(&[SET], synced)
+                .batch(&[DEL, DEL, SET], synced);
+            assert_eq!(read(&log.bytes, pieces).2, None);
+            for at in 0..log.bytes.len() {
+                for flip in [4, 0x30, 0x80] {
+                    let mut bad = log.bytes.clone();
+                    bad[at] ^= flip;
+                    let (names, end, wrong) = read(&bad, pieces);
+                    let next = log.ends.iter().position(|&end| at < end).unwrap_or(0);
+                    let batch = next.checked_sub(1).map_or(0, |last| log.ends[last]);
+                    if synced && at < log.ends[1] {
+                        // In the same batch, if not at the very byte.
+                        let within = batch as u64..log.ends[next] as u64;
+                        let found = matches!(&wrong, Some(Wrong::Damaged(place, _))
+                            if within.contains(place));
+                        assert!(found, "{at} ^ {flip}: {wrong:?}");
+                        continue;
+                    }
+                    assert!(
+                        "SET DEL SET DEL DEL SET".starts_with(&names),
+                        "{at}: {names}"
+                    );
+                    match wrong {
+                        None => assert!(at > log.ends[1], "{at} ^ {flip}"),
+                        Some(wrong) => {
+                            assert_eq!(wrong, Wrong::Torn(end));
+                            assert!(end >= batch as u64);
+                        }
+                    }
+                }
             }
         }
     }
 
     #[test]
-    fn zeros_at_the_end_are_a_torn_tail() {
-        let log = [batch(&[SET]), vec![0; 100]].concat();
+    fn old_vouchers_tell_damage_by_the_batch_behind_it() {
+        let mut log = Vec::new();
+        let mut ends = Vec::new();
+        for batch in [[SET, DEL].concat(), SET.to_vec()] {
+            let line = format!("#CRC:{:08x}:{}\r\n", crc32fast::hash(&batch), batch.len());
+            log.extend([&batch, line.as_bytes()].concat());
+            ends.push(log.len());
+        }
         assert_eq!(
-            read(&log, 50).2,
-            Some(Wrong::Torn(batch(&[SET]).len() as u64))
+            read(&log, 9),
+            ("SET DEL SET".into(), log.len() as u64, None)
         );
-        // Where nobody vouches it may be anything.
-        let log = [SET, &[0; 100]].concat();
-        assert!(matches!(read(&log, 50).2, Some(Wrong::Damaged(..))));
+        for at in 0..log.len() {
+            let mut bad = log.clone();
+            bad[at] ^= 4;
+            assert_eq!(is_damaged(&bad), at < ends[0], "{at}");
+        }
     }
 
     #[test]
-    fn what_others_appended_is_not_vouched_for() {
-        let mut log = [&batch(&[SET])[..], DEL, DEL].concat();
-        disclaim(&mut log, 0);
-        log.extend(batch(&[SET]));
-        let (names, _, wrong) = read(&log, 8);
-        assert_eq!((names.join(" "), wrong), ("SET DEL DEL SET".into(), None));
+    fn a_hole_in_the_middle_is_judged_by_what_was_synced() {
+        let log = Log::default().batch(&[SET], true).batch(&[SET, DEL], true);
+        let (before, end) = (log.ends[0] as u64, log.ends[1]);
+        let unsynced = log.batch(&[DEL], false);
+        let mut hole = unsynced.bytes.clone();
+        hole[before as usize..end].fill(0);
+        assert_eq!(
+            read(&hole, 8),
+            ("SET".into(), before, Some(Wrong::Torn(before)))
+        );
+        let mut synced = unsynced.batch(&[DEL], true).bytes;
+        synced[before as usize..end].fill(0);
+        assert!(is_damaged(&synced));
+    }
+
+    #[test]
+    fn zeros_at_the_end_are_a_torn_tail_and_rubbish_is_not() {
+        let log = Log::default().batch(&[SET], true);
+        let end = log.bytes.len() as u64;
+        let rubbish = [&log.bytes, DEL, b"rubbish"].concat();
+        let torn = Some(Wrong::Torn(end + DEL.len() as u64));
+        assert_eq!(
+            read(&rubbish, 50),
+            ("SET DEL".into(), end + DEL.len() as u64, torn)
+        );
+        for (before, whole) in [(&b""[..], 0), (SET, SET.len()), (&SET[..9], 0)] {
+            let zeros = [before, &[0; 100]].concat();
+            assert_eq!(read(&zeros, 50).2, Some(Wrong::Torn(whole as u64)));
+            assert!(is_damaged(&[&zeros[..], b"x"].concat()));
+        }
+    }
+
+    #[test]
+    fn what_others_appended_is_given_and_never_taken_for_a_batch_of_ours() {
+        let log = Log::default()
+            .batch(&[SET], true)
+            .plain(&[DEL, DEL].concat());
+        let end = log.bytes.len() as u64;
+        assert_eq!(read(&log.bytes, 8), ("SET DEL DEL".into(), end, None));
+        let torn = [&log.bytes, &SET[..SET.len() - 1]].concat();
+        assert_eq!(
+            read(&torn, 8),
+            ("SET DEL DEL".into(), end, Some(Wrong::Torn(end)))
+        );
+        let log = log.disclaim(true).batch(&[SET], true);
+        assert_eq!(read(&log.bytes, 8).0, "SET DEL DEL SET");
+        let mut bad = log.bytes.clone();
+        bad[end as usize - 1] = b'x';
+        assert!(is_damaged(&bad));
+    }
+
+    #[test]
+    fn a_missing_batch_is_noticed() {
+        let log = Log::default().batch(&[SET], true).batch(&[DEL], true);
+        let first = log.ends[0];
+        assert!(is_damaged(&log.bytes[first..]));
+    }
+
+    #[test]
+    fn a_batch_too_large_to_be_held_back_is_given_and_checked_at_its_end() {
+        let mut big = b"*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$1000\r\n".to_vec();
+        big.extend([b'v'; 1000]);
+        big.extend(b"\r\n");
+        let many = vec![&big[..]; AHEAD / big.len() + 10];
+        let log = Log::default().batch(&[SET], true).batch(&many, true);
+        let (first, end) = (log.ends[0], log.bytes.len());
+        let (names, at, wrong) = read(&log.bytes, 1 << 16);
+        assert_eq!((at, wrong), (end as u64, None));
+        assert_eq!(names.split(' ').count(), many.len() + 1);
+        // Commands of it were given, so that it cannot be cut off.
+        let mut bad = log.bytes.clone();
+        bad[first + 500] ^= 1;
+        assert!(is_damaged(&bad));
+        // A log of others may be of any size, and what is whole of it stays.
+        let mut plain = [SET, &many.concat(), DEL].concat();
+        assert_eq!(read(&plain, 1 << 16).1, plain.len() as u64);
+        plain.truncate(plain.len() - 1);
+        let whole = (plain.len() + 1 - DEL.len()) as u64;
+        assert_eq!(read(&plain, 1 << 16).2, Some(Wrong::Torn(whole)));
+        let log = Log::default().plain(&plain).plain(b"\n").disclaim(true);
+        let log = log.batch(&[SET], true);
+        assert!(read(&log.bytes, 1 << 16).0.ends_with("SET DEL SET"));
+    }
+
+    #[test]
+    fn what_nobody_vouches_for_is_summed() {
+        let log = Log::default().batch(&[SET], true).plain(DEL);
+        let mut reader = Reader::default();
+        reader.feed(&log.bytes);
+        reader.feed(b"");
+        while reader.next_entry().unwrap().is_some() {}
+        let sum = crc32fast::hash(DEL);
+        assert_eq!(reader.unvouched(), (sum, DEL.len() as u64));
     }
 
     proptest! {
         #[test]
         fn reading_anything_ends(bytes in prop::collection::vec(any::<u8>(), 0..200), piece in 1..50usize) {
-            read(&bytes, piece);
-            read(&[SET, &bytes].concat(), piece);
+            for log in [bytes.clone(), [SET, &bytes].concat(), Log::default().batch(&[SET], true).plain(&bytes).bytes] {
+                prop_assert_eq!(read(&log, piece), read(&log, 1 << 20));
+            }
         }
     }
 }

@@ -151,6 +151,7 @@ impl Writer {
                 let done = done.map_err(|e| e.to_string());
                 self.log.tell(News::Rebased(id, done));
             }
+            Order::Look => self.log.set_synced(self.log.synced()),
             Order::Retry => self.retry(),
             Order::Flush(done) => {
                 // Whoever asked may have given up.
@@ -172,7 +173,9 @@ impl Writer {
     }
 
     fn is_unsynced(&self) -> bool {
-        self.open.as_ref().is_some_and(|open| open.len > open.synced)
+        self.open
+            .as_ref()
+            .is_some_and(|open| open.len > open.synced)
     }
 
     /// Commands were added.
@@ -289,16 +292,27 @@ impl Writer {
         if !listed {
             self.open = None;
         }
-        let (part, file) = self.files.create()?;
-        if listed {
-            self.files.add(part.clone())?;
+        let (part, mut file) = self.files.create()?;
+        // Lasting before anything else is: the file says that it is ours, and that a power cut may leave anything behind this.
+        let mut line = Vec::new();
+        reader::disclaim(&mut line, 0);
+        file.write_all(&line)?;
+        file.sync()?;
+        let len = line.len() as u64;
+        if listed && let Err(e) = self.files.add(part.clone()) {
+            // The manifest may name it all the same. Then nothing may be added to the file before it: only the last may
+            // be torn.
+            if self.files.restore().is_err() {
+                self.break_chain(e.to_string());
+            }
+            return Err(e);
         }
         self.before += self.open.take().map_or(0, |open| open.len);
         self.open = Some(Open {
             file,
             part,
-            len: 0,
-            synced: 0,
+            len,
+            synced: len,
             listed,
             foreign: false,
         });
@@ -326,6 +340,7 @@ impl Writer {
         let Some(open) = &mut self.open else {
             return Err(io::Error::other("the file after it could not be synced"));
         };
+        self.files.keeps_history = self.log.keeps_history();
         self.files.rebase(temporary, rdb, Some(&open.part))?;
         open.listed = true;
         self.before = self.files.size().saturating_sub(open.len);

@@ -93,12 +93,14 @@ impl Idmp {
         let known = self.producers.contains_key(pid);
         self.bytes += if known { 0 } else { pid.len() + PID_OVERHEAD };
         let producer = self.producers.entry(pid.into()).or_default();
-        if producer.ids.insert(iid.into(), (id, now)).is_some() {
+        // In order of time, whatever the clock does.
+        let at = now.max(producer.order.back().map_or(now, |(newest, _)| *newest));
+        if producer.ids.insert(iid.into(), (id, at)).is_some() {
             producer.order.retain(|(_, known)| **known != *iid);
         } else {
             self.bytes += iid.len() * 2 + IID_OVERHEAD;
         }
-        producer.order.push_back((now, iid.into()));
+        producer.order.push_back((at, iid.into()));
         while producer.order.len() > usize::try_from(self.config.max_size).unwrap_or(usize::MAX) {
             self.bytes = self.bytes.saturating_sub(producer.forget_first());
         }
