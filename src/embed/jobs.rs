@@ -3,9 +3,10 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::node::{Held, LockError, Node};
+use crate::engine::Engine;
 use crate::engine::load::{LoadStep, LogLoad};
 use crate::exec::State;
 use crate::exec::persist::save::{self, Purpose, SaveStep};
@@ -20,6 +21,9 @@ const READ: usize = 256 * 1024;
 
 /// How long a job waits for a script that is busy.
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
+
+/// A job pauses no longer than this between two steps.
+const PAUSE_MOST: Duration = Duration::from_millis(5);
 
 /// Why a job did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +56,34 @@ fn lock(node: &Node) -> Result<Held<'_>, JobError> {
             Err(LockError::Stopped) => return Err(JobError::GivenUp),
             Err(LockError::Busy) => std::thread::sleep(BUSY_PAUSE),
         }
+    }
+}
+
+/// Steps of a job, each under the lock.
+struct Steps<'a> {
+    node: &'a Node,
+    /// Commands that had been run at the end of the last one.
+    commands: u64,
+}
+
+impl<'a> Steps<'a> {
+    fn new(node: &'a Node) -> Self {
+        Self { node, commands: 0 }
+    }
+
+    /// Does the next. While clients are served they have lock and processor for twice as long as that took before there
+    /// is another: without the pause a job that finds the lock free keeps the processor for as long as the system lets
+    /// it, which is several milliseconds.
+    fn next<T>(&mut self, work: impl FnOnce(&mut Engine) -> T) -> Result<T, JobError> {
+        let mut engine = lock(self.node)?;
+        let began = Instant::now();
+        let done = work(&mut engine);
+        let commands = engine.state().sys.stats.commands_processed;
+        drop(engine);
+        if std::mem::replace(&mut self.commands, commands) != commands {
+            std::thread::sleep((2 * began.elapsed()).min(PAUSE_MOST));
+        }
+        Ok(done)
     }
 }
 
@@ -104,15 +136,15 @@ fn write_all(
     mut bytes: Vec<u8>,
     file: &mut Pending<'_>,
 ) -> Result<Option<[u8; HEADER]>, JobError> {
+    let mut steps = Steps::new(node);
     loop {
         file.write(&bytes)?;
         bytes.clear();
-        let (step, delay) = {
-            let mut engine = lock(node)?;
+        let (step, delay) = steps.next(|engine| {
             let State { ks, sys, .. } = engine.state();
             let step = save::save_step(ks, sys, id, &mut bytes);
             (step, save::save_delay(sys, id))
-        };
+        })?;
         wait(delay, || go_on(node, id))?;
         match step {
             SaveStep::More => {}
