@@ -763,6 +763,68 @@ mod tests {
         }
     }
 
+    /// A script that is replayed, and past its limit while a client asks.
+    struct BusyReplay(SessionId, Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl ScriptHost for BusyReplay {
+        fn run(
+            &mut self,
+            mut state: Box<State>,
+            _: ScriptOrigin,
+            _: &ScriptCall,
+            _: Args<'_>,
+            _: &mut ReplyBuf,
+        ) -> (Box<State>, Result<(), CmdError>) {
+            state.sys.running = Some(RunningScript {
+                busy: true,
+                replays: state.ks.replays(),
+                ..RunningScript::default()
+            });
+            let answer = Arc::clone(&self.1);
+            let command = |line: &str| line.split(' ').map(|w| w.as_bytes().to_vec()).collect();
+            let request = BusyRequest::Run {
+                sid: self.0,
+                requests: ["SCRIPT KILL", "GET k"].map(command).into(),
+                done: Box::new(move |served| *answer.lock().unwrap() = served.bytes),
+            };
+            assert!(state.ks.peek(b"k").is_some());
+            busy::serve(&mut state, request);
+            assert!(
+                state.ks.peek(b"k").is_some(),
+                "it is over for the client only"
+            );
+            (state, Ok(()))
+        }
+
+        fn memory(&self) -> usize {
+            0
+        }
+    }
+
+    #[test]
+    fn a_busy_script_that_is_replayed_sees_on_what_is_over_and_cannot_be_ended() {
+        let (mut e, client, _) = engine();
+        e.refresh_time();
+        let answer = Arc::default();
+        e.host = Box::new(BusyReplay(client, Arc::clone(&answer)));
+        let mut replay = e.begin_replay();
+        for words in [
+            &[&b"SET"[..], b"k", b"v", b"PXAT", b"500"][..],
+            &[b"EVAL", b"script", b"0"],
+            &[b"MULTI"],
+            &[b"EVAL", b"script", b"0"],
+            &[b"EXEC"],
+        ] {
+            assert_eq!(e.replay(&mut replay, words), Ok(()));
+        }
+        let answer = answer.lock().unwrap();
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.starts_with("-UNKILLABLE "), "{answer}");
+        assert!(answer.contains("\r\n-BUSY "), "{answer}");
+        assert_eq!(e.state().sys.stats.unexpected_errors, 0);
+        e.end_replay(replay);
+    }
+
     #[test]
     fn nobody_comes_between_a_busy_script_and_the_rest_of_its_transaction() {
         let (mut e, c, _) = engine();

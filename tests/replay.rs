@@ -716,6 +716,23 @@ fn what_is_sorted_and_stored_does_not_depend_on_the_order_of_a_set() {
 }
 
 #[test]
+fn nothing_of_it_stays() {
+    let mut rig = rig();
+    rig.replay_all(&["MULTI", "SET k 1"]);
+    rig.end();
+    // As often as a server is loaded again, or a leader is lost.
+    let before = rig.engine.state().used_memory();
+    for _ in 0..100 {
+        rig.replay = Some(rig.engine.begin_replay());
+        rig.replay_all(&["SELECT 3", "MULTI", "SET k 1"]);
+        rig.end();
+    }
+    assert_eq!(rig.engine.state().used_memory(), before);
+    let next = rig.engine.connect(Peer::default());
+    assert!(next.0 < 4, "{next:?}");
+}
+
+#[test]
 fn an_allowance_of_debug_is_not_needed() {
     // What DEBUG may do is a matter of clients; a log has none.
     let mut rig = Rig::new(Config {
