@@ -371,7 +371,7 @@ fn a_save_holds_the_moment_at_which_it_began_while_writers_go_on() {
             }
             let (loaded, its) = node(dir.path());
             let disk: Arc<dyn Disk> = Arc::new(Files);
-            jobs::load_file(&loaded, &disk).unwrap();
+            jobs::load_data(&loaded, &disk).unwrap();
             assert_eq!(
                 run(&loaded, its, &["DEBUG DIGEST"]).lines().next().unwrap(),
                 digest

@@ -85,7 +85,16 @@ fn write(node: &Node, id: u64, start: Vec<u8>) -> Result<(), JobError> {
     };
     let mut file = Pending::create(&*disk, &target)?;
     let header = write_all(node, id, start, &mut file)?;
-    Ok(file.finish(header.as_ref())?)
+    file.complete(header.as_ref())?;
+    {
+        // Under the lock: whoever gives it up saves what came later, and that must stay.
+        let mut engine = lock(node)?;
+        if engine.state().sys.persist.is_over(id) {
+            return Err(JobError::GivenUp);
+        }
+        file.publish()?;
+    }
+    Ok(file.settle()?)
 }
 
 /// Writes everything but the header, which it gives if there is one.
@@ -98,12 +107,13 @@ fn write_all(
     loop {
         file.write(&bytes)?;
         bytes.clear();
-        dawdle(node, id)?;
-        let step = {
+        let (step, delay) = {
             let mut engine = lock(node)?;
-            let state = engine.state();
-            save::save_step(&mut state.ks, &mut state.sys, id, &mut bytes)
+            let State { ks, sys, .. } = engine.state();
+            let step = save::save_step(ks, sys, id, &mut bytes);
+            (step, save::save_delay(sys, id))
         };
+        wait(delay, || go_on(node, id))?;
         match step {
             SaveStep::More => {}
             SaveStep::Done(header) => {
@@ -112,6 +122,14 @@ fn write_all(
             }
             SaveStep::Cancelled => return Err(JobError::GivenUp),
         }
+    }
+}
+
+/// Whether a save is not given up.
+fn go_on(node: &Node, id: u64) -> Result<(), JobError> {
+    match lock(node)?.state().sys.persist.is_over(id) {
+        true => Err(JobError::GivenUp),
+        false => Ok(()),
     }
 }
 
@@ -233,19 +251,6 @@ fn serve_log(mut writer: Writer) {
     while writer.serve() {}
 }
 
-/// Waits as `rdb-key-save-delay` has it, for the keys that were written since it last did, unless the save is given up.
-fn dawdle(node: &Node, id: u64) -> Result<(), JobError> {
-    let delay = save::save_delay(&mut lock(node)?.state().sys, id);
-    wait(delay, || {
-        let is_over = lock(node)?.state().sys.persist.is_over(id);
-        if is_over {
-            Err(JobError::GivenUp)
-        } else {
-            Ok(())
-        }
-    })
-}
-
 /// Waits for so many microseconds, and looks now and then whether that still makes sense.
 fn wait(
     mut microseconds: u64,
@@ -261,11 +266,24 @@ fn wait(
     Ok(())
 }
 
+/// Loads the data set that is in the configured directory, if there is one: the append-only log where that is switched
+/// on, and the RDB file otherwise.
+///
+/// # Errors
+/// When a file is damaged or missing or cannot be read: half of it may be loaded then.
+pub fn load_data(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
+    let appends = lock(node)?.state().sys.cfg.appendonly;
+    match appends {
+        true => open_log(node, disk),
+        false => load_file(node, disk),
+    }
+}
+
 /// Loads the RDB file that is configured, if there is one. Clients are told meanwhile that the server is loading.
 ///
 /// # Errors
 /// When the file is damaged or cannot be read: half of it may be loaded then.
-pub fn load_file(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
+fn load_file(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
     load_rdb(node, disk)?;
     lock(node)?.state().sys.persist.loading = None;
     Ok(())
@@ -315,7 +333,7 @@ fn load_rdb(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
 ///
 /// # Errors
 /// When a file is damaged or missing or cannot be read: half of it may be loaded then.
-pub fn open_log(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
+fn open_log(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
     let place = log::place(&lock(node)?.state().sys);
     let mut files = Directory::open(Arc::clone(disk), place)?;
     if let Some(name) = files.adopt()? {
@@ -430,7 +448,10 @@ fn read(node: &Node, file: &mut dyn Read, checked: bool) -> Result<(), JobError>
             let mut engine = lock(node)?;
             let State { ks, sys, .. } = engine.state();
             ks.begin(db, sys.now_us / 1000);
-            load::put_batch(ks, sys, &mut batch, loader.position(), false)?;
+            load::put_batch(ks, sys, &mut batch, loader.position(), false, plan.now)?;
+            if let Ok(Batch::Ended) = read {
+                ks.loaded();
+            }
             db = ks.current();
             plan = load::load_plan(ks, sys);
             load::load_delay(sys)

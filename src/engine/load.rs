@@ -16,6 +16,9 @@ use crate::persist::{Batch, Disk, DiskFile, Loaded, Loader};
 /// Bytes read from a file at once.
 const READ: usize = 256 * 1024;
 
+/// A time at which nothing was over.
+const LONG_AGO: i64 = 0;
+
 /// What an RDB file begins with.
 const RDB: &[u8] = b"REDIS";
 
@@ -266,11 +269,13 @@ fn put_rdb(
     what: &File,
 ) -> Result<Applied, String> {
     let State { ks, sys, .. } = engine.state();
-    ks.begin(ks.current(), sys.now_us / 1000);
-    let LoadPlan { limits, now, bytes } = load::load_plan(ks, sys);
-    let read = loader.batch(bytes, &limits, now, batch);
+    let db = ks.current();
+    ks.begin(db, sys.now_us / 1000);
+    let LoadPlan { limits, bytes, .. } = load::load_plan(ks, sys);
+    // What follows in the log saw everything alive.
+    let read = loader.batch(bytes, &limits, LONG_AGO, batch);
     let done = loader.position();
-    let put = load::put_batch(ks, sys, batch, done, false);
+    let put = load::put_batch(ks, sys, batch, done, false, LONG_AGO);
     let step = put.and(read).map_err(|e| {
         format!(
             "Error reading the RDB part of the AOF file {} {e}",
@@ -281,6 +286,7 @@ fn put_rdb(
         Batch::More => Ok(Applied::Some),
         Batch::Hungry => Ok(Applied::All),
         Batch::Ended => {
+            ks.loaded();
             if let Some(functions) = load::loaded_functions(sys) {
                 engine.restore_functions(&functions)?;
             }

@@ -487,6 +487,17 @@ pub struct Ctx<'a> {
 }
 
 impl Ctx<'_> {
+    /// The most bytes that a string may come to. What is replayed was within a limit when it was logged, which may have
+    /// been another; still no more than the usual one is made of a few bytes of a file.
+    pub fn longest_string(&self) -> u64 {
+        const USUAL: u64 = 512 << 20;
+        let limit = self.sys.cfg.proto_max_bulk_len;
+        match self.ks.replays() {
+            true => limit.max(USUAL),
+            false => limit,
+        }
+    }
+
     /// The client that asks. `None` only if it was removed while its command runs, which does not happen to a
     /// command that a client sends.
     pub fn session(&mut self) -> Option<&mut Session> {

@@ -256,18 +256,14 @@ impl Server {
     /// # Errors
     /// When it cannot be loaded; the server is of no use then.
     pub(super) fn load(&self) -> Result<(), StartError> {
-        let (disk, appends) = {
+        let disk = {
             let mut engine = self.node.lock().map_err(|_| JobError::GivenUp)?;
-            let sys = &engine.state().sys;
-            match sys.host.0.disk() {
-                Some(disk) => (disk, sys.cfg.appendonly),
-                None => return Ok(()),
-            }
+            engine.state().sys.host.0.disk()
         };
-        Ok(match appends {
-            true => jobs::open_log(&self.node, &disk),
-            false => jobs::load_file(&self.node, &disk),
-        }?)
+        match disk {
+            Some(disk) => Ok(jobs::load_data(&self.node, &disk)?),
+            None => Ok(()),
+        }
     }
 
     /// The address of the first TCP socket.

@@ -246,6 +246,40 @@ fn grows_to_many_and_shrinks_to_nothing() {
 }
 
 #[test]
+fn room_that_was_made_in_advance_is_used_or_given_up() {
+    for (announced, came) in [
+        (3000, 3000),
+        (3000, 3400),
+        (100_000, 2000),
+        (1 << 20, 10),
+        (3000, 0),
+        (40, 40),
+    ] {
+        let mut table = table(announced);
+        table.expect(announced as usize);
+        let room = table.memory();
+        assert_eq!(room > 0, announced > 40);
+        for n in 0..came {
+            let hash = table.hash(&key(n));
+            table.glance(hash);
+            assert_eq!(table.insert(Pair(key(n), n)), None);
+        }
+        if came == announced {
+            let entries = came as usize * size_of::<Pair>() * 5 / 4;
+            assert!(table.memory() < room.max(1000) + entries, "{announced}");
+        }
+        table.settle();
+        table.check();
+        assert_eq!(table.len(), came as usize);
+        assert!((0..came).all(|n| table.get(&key(n)) == Some(&Pair(key(n), n))));
+        if came > 0 {
+            table.expect(1 << 20);
+            table.check();
+        }
+    }
+}
+
+#[test]
 fn a_taken_table_carries_its_snapshot_along() {
     let mut table = table(2);
     (0..500).for_each(|n| drop(table.insert(Pair(key(n), n))));

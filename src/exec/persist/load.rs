@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::save::{Purpose, SaveStep, begin_save, delay, end_save, give_up, save_now, save_step};
 use super::{STEP, System};
 use crate::exec;
-use crate::keyspace::Keyspace;
+use crate::keyspace::{Arrival, Keyspace};
 use crate::persist::write::directory;
 use crate::persist::{Batch, LoadError, Loaded, Loader};
 use crate::rdb::{library, payload};
@@ -130,6 +130,12 @@ pub fn loaded_functions(sys: &mut System) -> Option<Vec<u8>> {
     (!codes.is_empty()).then_some(bytes)
 }
 
+/// Keys that are put into the databases together.
+const TOGETHER: usize = 32;
+
+/// No more keys are believed to come than there are as many bytes for, as hardly a key takes less.
+const KEY_LEAST: u64 = 4;
+
 /// A file of so many bytes is going to be loaded.
 pub fn begin_load(sys: &mut System, total: u64) {
     sys.persist.loaded = Counts::default();
@@ -171,6 +177,7 @@ pub fn load_delay(sys: &mut System) -> u64 {
 }
 
 /// Puts what was read, up to `done` bytes of the file, into the databases, in place of keys that are there if `merge`.
+/// Keys whose time was over at `now` are left out.
 ///
 /// # Errors
 /// What is wrong with the file.
@@ -180,15 +187,45 @@ pub fn put_batch(
     batch: &mut Vec<(u64, Loaded)>,
     done: u64,
     merge: bool,
+    now: i64,
 ) -> Result<(), LoadError> {
-    let now = sys.now_us / 1000;
     if let Some(loading) = &mut sys.persist.loading {
         loading.done = done;
     }
+    let mut keys = Vec::with_capacity(TOGETHER);
     for (offset, loaded) in batch.drain(..) {
-        put(ks, sys, loaded, merge, now).map_err(|what| LoadError { offset, what })?;
+        let failed = |what| LoadError { offset, what };
+        match loaded {
+            Loaded::Key(key) if key.deadline.is_some_and(|at| at < now) => {
+                sys.persist.loaded.expired += 1;
+            }
+            Loaded::Key(key) => {
+                keys.push(key);
+                if keys.len() == TOGETHER {
+                    put_keys(ks, sys, &mut keys, merge).map_err(failed)?;
+                }
+            }
+            other => {
+                // They belong to the database that was selected before.
+                put_keys(ks, sys, &mut keys, merge).map_err(failed)?;
+                put(ks, sys, other, offset).map_err(failed)?;
+            }
+        }
     }
-    Ok(())
+    put_keys(ks, sys, &mut keys, merge).map_err(|what| LoadError { offset: done, what })
+}
+
+fn put_keys(
+    ks: &mut Keyspace,
+    sys: &mut System,
+    keys: &mut Vec<Arrival>,
+    merge: bool,
+) -> Result<(), String> {
+    sys.persist.loaded.keys += keys.len() as u64;
+    ks.load(keys, merge).map_err(|name| {
+        let name = String::from_utf8_lossy(&name);
+        format!("the key '{name}' comes twice")
+    })
 }
 
 /// Reads what is left of a file and puts it into the databases, here and now.
@@ -205,10 +242,13 @@ fn load_now(
         let LoadPlan { limits, now, bytes } = load_plan(ks, sys);
         let read = loader.batch(bytes, &limits, now, &mut batch);
         let done = loader.position();
-        put_batch(ks, sys, &mut batch, done, merge).map_err(|e| e.to_string())?;
+        put_batch(ks, sys, &mut batch, done, merge, now).map_err(|e| e.to_string())?;
         match read.map_err(|e| e.to_string())? {
             Batch::More => {}
-            Batch::Ended => return Ok(()),
+            Batch::Ended => {
+                ks.loaded();
+                return Ok(());
+            }
             Batch::Hungry => {
                 let n = file.read(&mut piece).map_err(|e| e.to_string())?;
                 loader.feed(piece.get(..n).unwrap_or_default());
@@ -221,24 +261,10 @@ fn load_now(
     }
 }
 
-fn put(
-    ks: &mut Keyspace,
-    sys: &mut System,
-    loaded: Loaded,
-    merge: bool,
-    now: i64,
-) -> Result<(), String> {
+fn put(ks: &mut Keyspace, sys: &mut System, loaded: Loaded, at: u64) -> Result<(), String> {
     let counts = &mut sys.persist.loaded;
     match loaded {
-        Loaded::Key(key) if key.deadline.is_some_and(|at| at < now) => counts.expired += 1,
-        Loaded::Key(key) => {
-            let uses = (key.idle, key.frequency);
-            if !ks.load(&key.name, key.value, key.deadline, uses, merge) {
-                let name = String::from_utf8_lossy(&key.name);
-                return Err(format!("the key '{name}' comes twice"));
-            }
-            counts.keys += 1;
-        }
+        Loaded::Key(_) | Loaded::End => {}
         Loaded::Empty(name) => {
             counts.empty += 1;
             if counts.empty <= EMPTY_NAMED {
@@ -253,26 +279,29 @@ fn put(
                 ks.databases()
             ))?);
         }
-        Loaded::Sizes(_) => {}
-        Loaded::Fact(name, value) => learn(sys, &name, &value, now),
+        Loaded::Sizes(keys) => {
+            let total = sys.persist.loading.map_or(0, |loading| loading.total);
+            let most = total.saturating_sub(at) / KEY_LEAST;
+            ks.expect(usize::try_from(keys.min(most)).unwrap_or(0));
+        }
+        Loaded::Fact(name, value) => learn(sys, &name, &value),
         Loaded::Function(code) => sys.persist.functions.push(code),
         Loaded::Module(name) => {
             tracing::warn!("What the module '{name}' wrote into the file is not loaded");
         }
-        Loaded::End => {}
     }
     Ok(())
 }
 
 /// A fact about the file. What begins with % is meant for the log.
-fn learn(sys: &mut System, name: &[u8], value: &[u8], now: i64) {
+fn learn(sys: &mut System, name: &[u8], value: &[u8]) {
     let text = String::from_utf8_lossy(value);
     let number = num::parse_i64(value).unwrap_or(0);
     match name {
         [b'%', ..] => tracing::info!("RDB '{}': {text}", String::from_utf8_lossy(name)),
         b"redis-ver" => tracing::info!("Loading RDB produced by version {text}"),
         b"ctime" => {
-            let age = now / 1000 - number;
+            let age = sys.now_us / 1_000_000 - number;
             tracing::info!("RDB age {} seconds", age.max(0));
         }
         b"used-mem" => {
