@@ -8,6 +8,7 @@
     reason = "a test may stop at the first surprise"
 )]
 
+mod aof;
 #[path = "../common/mod.rs"]
 mod common;
 mod cuts;
