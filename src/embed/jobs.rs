@@ -3,9 +3,10 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::node::{Held, LockError, Node};
+use crate::engine::Engine;
 use crate::engine::load::{LoadStep, LogLoad};
 use crate::exec::State;
 use crate::exec::persist::save::{self, Purpose, SaveStep};
@@ -20,6 +21,12 @@ const READ: usize = 256 * 1024;
 
 /// How long a job waits for a script that is busy.
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
+
+/// A job pauses no longer than this between two steps.
+const PAUSE_MOST: Duration = Duration::from_millis(5);
+
+/// When no command came for so long nobody is in a hurry.
+const QUIET: Duration = Duration::from_millis(20);
 
 /// Why a job did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +62,43 @@ fn lock(node: &Node) -> Result<Held<'_>, JobError> {
     }
 }
 
+/// Steps of a job, each under the lock.
+struct Steps<'a> {
+    node: &'a Node,
+    /// Commands that had been run at the end of the last one.
+    commands: u64,
+    /// When more of them were seen.
+    served: Option<Instant>,
+}
+
+impl<'a> Steps<'a> {
+    fn new(node: &'a Node) -> Self {
+        Self {
+            node,
+            commands: 0,
+            served: None,
+        }
+    }
+
+    /// Does the next. While clients are served they have lock and processor for twice as long as that took before there
+    /// is another: without the pause a job that finds the lock free keeps the processor for as long as the system lets
+    /// it, which is several milliseconds.
+    fn next<T>(&mut self, work: impl FnOnce(&mut Engine) -> T) -> Result<T, JobError> {
+        let mut engine = lock(self.node)?;
+        let began = Instant::now();
+        let done = work(&mut engine);
+        let commands = engine.state().sys.stats.commands_processed;
+        drop(engine);
+        if std::mem::replace(&mut self.commands, commands) != commands {
+            self.served = Some(began);
+        }
+        if self.served.is_some_and(|at| at.elapsed() < QUIET) {
+            std::thread::sleep((2 * began.elapsed()).min(PAUSE_MOST));
+        }
+        Ok(done)
+    }
+}
+
 /// Writes a save that has begun with these bytes.
 pub(super) fn save(node: &Node, id: u64, start: Vec<u8>) {
     let base = match lock(node) {
@@ -85,7 +129,16 @@ fn write(node: &Node, id: u64, start: Vec<u8>) -> Result<(), JobError> {
     };
     let mut file = Pending::create(&*disk, &target)?;
     let header = write_all(node, id, start, &mut file)?;
-    Ok(file.finish(header.as_ref())?)
+    file.complete(header.as_ref())?;
+    {
+        // Under the lock: whoever gives it up saves what came later, and that must stay.
+        let mut engine = lock(node)?;
+        if engine.state().sys.persist.is_over(id) {
+            return Err(JobError::GivenUp);
+        }
+        file.publish()?;
+    }
+    Ok(file.settle()?)
 }
 
 /// Writes everything but the header, which it gives if there is one.
@@ -95,15 +148,16 @@ fn write_all(
     mut bytes: Vec<u8>,
     file: &mut Pending<'_>,
 ) -> Result<Option<[u8; HEADER]>, JobError> {
+    let mut steps = Steps::new(node);
     loop {
         file.write(&bytes)?;
         bytes.clear();
-        dawdle(node, id)?;
-        let step = {
-            let mut engine = lock(node)?;
-            let state = engine.state();
-            save::save_step(&mut state.ks, &mut state.sys, id, &mut bytes)
-        };
+        let (step, delay) = steps.next(|engine| {
+            let State { ks, sys, .. } = engine.state();
+            let step = save::save_step(ks, sys, id, &mut bytes);
+            (step, save::save_delay(sys, id))
+        })?;
+        wait(delay, || go_on(node, id))?;
         match step {
             SaveStep::More => {}
             SaveStep::Done(header) => {
@@ -112,6 +166,14 @@ fn write_all(
             }
             SaveStep::Cancelled => return Err(JobError::GivenUp),
         }
+    }
+}
+
+/// Whether a save is not given up.
+fn go_on(node: &Node, id: u64) -> Result<(), JobError> {
+    match lock(node)?.state().sys.persist.is_over(id) {
+        true => Err(JobError::GivenUp),
+        false => Ok(()),
     }
 }
 
@@ -231,19 +293,6 @@ pub(super) fn write_log(node: &Node, log: &Arc<Log>) {
 
 fn serve_log(mut writer: Writer) {
     while writer.serve() {}
-}
-
-/// Waits as `rdb-key-save-delay` has it, for the keys that were written since it last did, unless the save is given up.
-fn dawdle(node: &Node, id: u64) -> Result<(), JobError> {
-    let delay = save::save_delay(&mut lock(node)?.state().sys, id);
-    wait(delay, || {
-        let is_over = lock(node)?.state().sys.persist.is_over(id);
-        if is_over {
-            Err(JobError::GivenUp)
-        } else {
-            Ok(())
-        }
-    })
 }
 
 /// Waits for so many microseconds, and looks now and then whether that still makes sense.

@@ -354,9 +354,7 @@ fn gate(state: &State, sid: SessionId, args: Args<'_>) -> Result<&'static Entry,
 fn refused_for_persistence(state: &State, row: &Entry) -> Result<(), CmdError> {
     let flags = row.flags;
     if state.sys.persist.loading.is_some() && !flags.has(flag::LOADING) {
-        return Err(CmdError::fixed(
-            "LOADING Redis is loading the dataset in memory",
-        ));
+        return Err(CmdError::LOADING);
     }
     if flags.has(flag::WRITE) || flags.has(flag::DENYOOM) {
         persist::refuses_writes(&state.sys).map_or(Ok(()), Err)?;

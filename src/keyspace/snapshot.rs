@@ -167,26 +167,30 @@ impl Keyspace {
             let Some(cut) = &mut db.cut else {
                 continue;
             };
+            left = left.saturating_sub(cut.written.len());
             let mut walked = false;
-            while !walked && cut.written.len() < left {
-                walked = match cut.flushed.take() {
-                    None => db.table.walk_snapshot(1, |record| cut.write(record)),
-                    Some(mut contents) => {
-                        if contents.walk_snapshot(1, |record| cut.write(record)) {
-                            self.garbage.push(Garbage::Contents(contents));
-                        } else {
-                            cut.flushed = Some(contents);
-                        }
-                        false
-                    }
-                };
+            while !walked && left > 0 {
+                let mut contents = cut.flushed.take();
+                let table = contents.as_mut().unwrap_or(&mut db.table);
+                let passed = table.walk_snapshot(|record| {
+                    let before = cut.written.len();
+                    cut.write(record);
+                    // What is compressed takes longer than its size says.
+                    let work = (cut.written.len() - before).max(record.value.heap_size());
+                    left = left.saturating_sub(work);
+                    left > 0
+                });
+                walked = passed && contents.is_none();
+                match contents {
+                    Some(contents) if passed => self.garbage.push(Garbage::Contents(contents)),
+                    contents => cut.flushed = contents,
+                }
             }
             step.done &= walked;
             step.version = step.version.max(cut.version);
             step.keys += std::mem::take(&mut cut.keys);
             if !cut.written.is_empty() {
                 emit(cut.index, &cut.written);
-                left = left.saturating_sub(cut.written.len());
                 cut.written.clear();
             }
         }

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use tracing::{error, info, warn};
 
 use super::handle::{Server, StartError};
+use super::log;
 use super::runtime::End;
-use super::{log, summons};
+use super::summons::Signals;
 use crate::embed::jobs::JobError;
 use crate::persist::Files;
 use crate::service::config::{Config, Invocation, Loaded, SystemFiles, invocation};
@@ -107,6 +108,13 @@ fn run(loaded: Loaded) -> ExitCode {
         warn!("Transparent huge pages are not disabled: {error}");
     }
     info!("Running mode=standalone, port={}. PID: {pid}", config.port);
+    let signals = match Signals::hear() {
+        Ok(signals) => Some(signals),
+        Err(error) => {
+            error!("Signals are not handled: {error}");
+            None
+        }
+    };
     let port = (config.port != 0).then_some(config.port);
     let server = match Server::open(loaded, port, true, Some(Arc::new(Files))) {
         Ok(server) => server,
@@ -116,9 +124,10 @@ fn run(loaded: Loaded) -> ExitCode {
         }
     };
     let pid_file = PidFile::write(&config.pidfile, pid);
-    // Before anybody can know that the server is there.
-    if let Err(error) = summons::heed(server.node().clone(), Arc::clone(server.stop())) {
-        error!("Signals are not handled: {error}");
+    if let Some(signals) = signals
+        && let Err(error) = signals.heed(server.node().clone(), Arc::clone(server.stop()))
+    {
+        error!("Signals are not heeded: {error}");
     }
     info!("Server initialized");
     match server.load() {

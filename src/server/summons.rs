@@ -14,54 +14,72 @@ use crate::exec::shutdown::{self, Signal, Summons};
 /// How long a signal waits for a script that is busy.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// From here on SIGTERM and SIGINT end the server, and a terminal that hangs up does not.
-pub(super) fn heed(node: Node, stop: Arc<Stop>) -> io::Result<()> {
-    let summons = match node.lock() {
-        Ok(mut engine) => Arc::clone(&engine.state().sys.summons),
-        // It has ended already.
-        Err(_) => return Ok(()),
-    };
-    let runtime = Builder::new_current_thread().enable_io().build()?;
-    let called = move |signal| take(signal, &node, &stop, &summons);
-    start(runtime, called)
+/// Signals that were heard and are still to be heeded.
+#[derive(Debug)]
+pub(super) struct Signals {
+    runtime: Runtime,
+    #[cfg(unix)]
+    streams: [tokio::signal::unix::Signal; 3],
 }
 
-#[cfg(unix)]
-fn start(runtime: Runtime, called: impl Fn(Signal) + Send + 'static) -> io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut terminate, mut interrupt, mut hang_up) = {
-        let _context = runtime.enter();
-        (
-            signal(SignalKind::terminate())?,
-            signal(SignalKind::interrupt())?,
-            signal(SignalKind::hangup())?,
-        )
-    };
-    run(runtime, async move {
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => called(Signal::Terminate),
-                _ = interrupt.recv() => called(Signal::Interrupt),
-                _ = hang_up.recv() => {}
+impl Signals {
+    /// From here on SIGTERM and SIGINT do not end the process at once, and a terminal that hangs up does not at all.
+    #[cfg(unix)]
+    pub(super) fn hear() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let runtime = Builder::new_current_thread().enable_io().build()?;
+        let streams = {
+            let _context = runtime.enter();
+            [
+                signal(SignalKind::terminate())?,
+                signal(SignalKind::interrupt())?,
+                signal(SignalKind::hangup())?,
+            ]
+        };
+        Ok(Self { runtime, streams })
+    }
+
+    /// Here only Ctrl-C ends the server.
+    #[cfg(not(unix))]
+    pub(super) fn hear() -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().build()?;
+        Ok(Self { runtime })
+    }
+
+    /// From here on they end this server, for as long as the process lives.
+    pub(super) fn heed(self, node: Node, stop: Arc<Stop>) -> io::Result<()> {
+        let summons = match node.lock() {
+            Ok(mut engine) => Arc::clone(&engine.state().sys.summons),
+            // It has ended already.
+            Err(_) => return Ok(()),
+        };
+        let called = move |signal| take(signal, &node, &stop, &summons);
+        let thread = std::thread::Builder::new().name("redkeep-signals".into());
+        thread.spawn(move || self.listen(called)).map(drop)
+    }
+
+    #[cfg(unix)]
+    fn listen(self, called: impl Fn(Signal)) {
+        let [mut terminate, mut interrupt, mut hang_up] = self.streams;
+        self.runtime.block_on(async {
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => called(Signal::Terminate),
+                    _ = interrupt.recv() => called(Signal::Interrupt),
+                    _ = hang_up.recv() => {}
+                }
             }
-        }
-    })
-}
+        });
+    }
 
-/// Here only Ctrl-C ends the server.
-#[cfg(not(unix))]
-fn start(runtime: Runtime, called: impl Fn(Signal) + Send + 'static) -> io::Result<()> {
-    run(runtime, async move {
-        while tokio::signal::ctrl_c().await.is_ok() {
-            called(Signal::Interrupt);
-        }
-    })
-}
-
-/// Listens for as long as the process lives.
-fn run(runtime: Runtime, listen: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
-    let thread = std::thread::Builder::new().name("redkeep-signals".into());
-    thread.spawn(move || runtime.block_on(listen)).map(drop)
+    #[cfg(not(unix))]
+    fn listen(self, called: impl Fn(Signal)) {
+        self.runtime.block_on(async {
+            while tokio::signal::ctrl_c().await.is_ok() {
+                called(Signal::Interrupt);
+            }
+        });
+    }
 }
 
 fn take(signal: Signal, node: &Node, stop: &Arc<Stop>, summons: &Arc<Summons>) {

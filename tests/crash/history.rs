@@ -1,5 +1,7 @@
 //! What a server acknowledged, when, and what its contents were: what may be left after a power cut follows from that.
 
+use std::collections::BTreeSet;
+
 /// What was acknowledged at a point, and the contents behind it.
 #[derive(Clone, Debug)]
 pub struct Point {
@@ -75,17 +77,33 @@ impl History {
         if possible.iter().any(|point| point.contents == contents) {
             return Ok(());
         }
-        let wanted = &possible[0];
         let place = self.points.iter().rposition(|p| p.contents == contents);
         let found = match place.map(|at| &self.points[at]) {
             Some(point) => format!("it is as behind \"{}\"", point.what),
-            None => format!("no such contents ever were: {contents}"),
+            None => format!("no such contents ever were: {}", self.nearest(contents)),
         };
-        let last = &possible[possible.len() - 1];
-        Err(format!(
-            "{found}; it should be as behind \"{}\" up to \"{}\": {}",
-            wanted.what, last.what, wanted.contents
-        ))
+        let (first, last) = (&possible[0].what, &possible[possible.len() - 1].what);
+        let known = "it should be as behind";
+        Err(format!("{found}; {known} \"{first}\" up to \"{last}\""))
+    }
+
+    /// How contents differ from those most like them.
+    fn nearest(&self, contents: &str) -> String {
+        let lines: BTreeSet<_> = contents.lines().collect();
+        let mut best: Option<(usize, String)> = None;
+        for point in &self.points {
+            let there: BTreeSet<_> = point.contents.lines().collect();
+            let differ: Vec<_> = lines.symmetric_difference(&there).collect();
+            if best.as_ref().is_none_or(|(least, _)| differ.len() < *least) {
+                let mut text = format!("most like behind \"{}\"", point.what);
+                for line in &differ {
+                    let sign = if there.contains(*line) { '-' } else { '+' };
+                    text += &format!("\n{sign}{line}");
+                }
+                best = Some((differ.len(), text + "\n"));
+            }
+        }
+        best.map_or_else(String::new, |(_, text)| text)
     }
 }
 

@@ -35,30 +35,23 @@ fn replay(disk: &SimDisk, path: &Path, count: &mut u64, last: bool) -> Result<u6
         .map_err(|e| format!("{}: {e}", path.display()))?;
     file.read_to_end(&mut bytes).unwrap();
     let mut reader = Reader::new(0);
-    // How many there were up to some offset.
-    let mut places = vec![(0, *count)];
     reader.feed(&bytes);
     reader.feed(&[]);
     loop {
         match reader.next_entry() {
             Ok(Some(Entry::Command(words))) => {
-                let argv: Vec<Vec<u8>> = words.iter().map(<[u8]>::to_vec).collect();
-                let word = |n: usize| String::from_utf8_lossy(&argv[n]).into_owned();
+                let argv = words.argv();
+                let word = |n: usize| String::from_utf8_lossy(argv[n]).into_owned();
                 let number: u64 = word(1).parse().unwrap();
                 match &*word(0) {
                     "BASE" => *count = number,
                     _ if number == *count => *count += 1,
                     _ => return Err(format!("{number} comes where {count} should")),
                 }
-                places.push((reader.position(), *count));
             }
             Ok(Some(_)) => {}
             Ok(None) => return Ok(reader.position()),
-            Err(Wrong::Torn(at)) if last => {
-                places.retain(|(end, _)| *end <= at);
-                *count = places[places.len() - 1].1;
-                return Ok(at);
-            }
+            Err(Wrong::Torn(at)) if last => return Ok(at),
             Err(wrong) => return Err(format!("{}: {wrong}", path.display())),
         }
     }

@@ -8,12 +8,12 @@
     reason = "a test may stop at the first surprise"
 )]
 
+mod aof;
 #[path = "../common/mod.rs"]
 mod common;
 mod cuts;
 mod disk;
 mod history;
-mod instance;
 mod log;
 mod rdb;
 mod workload;

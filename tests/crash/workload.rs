@@ -1,8 +1,9 @@
 //! Commands of all types, and the history that comes of them.
 
-use super::common::sim_disk::SimDisk;
+use super::common::history;
+use super::common::instance::{Instance, text};
+use super::common::sim_disk::{Kind, Op, SimDisk};
 use super::history::{History, Point};
-use super::instance::{Instance, text};
 use redkeep::embed::Client;
 use redkeep::resp::Value;
 use redkeep::util::clock::Clock;
@@ -91,35 +92,6 @@ pub const COMMANDS: &[&str] = &[
     "SELECT 0",
 ];
 
-/// Drawn by chance for longer runs; `@` is one of a few names.
-const TEMPLATES: &[&str] = &[
-    "SET @s #",
-    "SET @s v EX 1000000",
-    "INCR n@",
-    "APPEND @s tail",
-    "DEL @s @h @l",
-    "HSET @h f # g 1",
-    "HPEXPIRE @h 99999999 FIELDS 1 g",
-    "HDEL @h f",
-    "RPUSH @l a # b",
-    "LPOP @l 2",
-    "LMOVE @l other@l LEFT RIGHT",
-    "SADD @e 1 2 3 a b c",
-    "SPOP @e",
-    "SPOP @e 2",
-    "ZADD @z 1 a 2 b 3 c",
-    "ZPOPMAX @z",
-    "XADD @x * f #",
-    "XADD @x MAXLEN 3 * f v",
-    "XGROUP CREATE @x g 0 MKSTREAM",
-    "XREADGROUP GROUP g c COUNT 2 STREAMS @x >",
-    "XAUTOCLAIM @x g d 0 0 COUNT 1",
-    "PEXPIRE @s 99999999",
-    "RENAME @s @s",
-    "COPY @l @l REPLACE",
-    "EVAL redis.call('incr',KEYS[1])\\redis.call('append',KEYS[2],ARGV[1])\\return\\redis.call('spop',KEYS[3]) 3 n@ @s @e #",
-];
-
 /// Runs commands on a server and keeps the history.
 pub struct Recorder {
     pub instance: Instance,
@@ -143,12 +115,20 @@ pub fn words(line: &str, rng: &mut Rng) -> Vec<String> {
     line.split(' ').map(word).collect()
 }
 
-/// A command by chance.
-pub fn by_chance(rng: &mut Rng) -> Vec<String> {
-    let line = TEMPLATES[rng.index(TEMPLATES.len())];
-    let parts = line.split('@').map(str::to_owned);
-    let line = parts.reduce(|line, part| format!("{line}k{}{part}", rng.index(3)));
-    words(&line.unwrap(), rng)
+/// What makes something be over soon.
+const SOON: [&str; 7] = [
+    "EX", "PX", "EXPIRE", "PEXPIRE", "HEXPIRE", "HPEXPIRE", "EVAL",
+];
+
+/// A command by chance, of those that do not wait. What it makes may be over soon or not.
+pub fn by_chance(rng: &mut Rng, soon: bool) -> Vec<String> {
+    loop {
+        let words = history::command(rng);
+        let waits = words[0].starts_with('B') && !words[0].starts_with("BIT");
+        if !waits && (soon || !words.iter().any(|word| SOON.contains(&&**word))) {
+            return words;
+        }
+    }
 }
 
 impl Recorder {
@@ -182,13 +162,91 @@ impl Recorder {
     /// What is there now was acknowledged; it began behind so many operations.
     pub fn note(&mut self, begun: usize, what: &str) {
         let done = self.disk.ops();
+        let contents = self.instance.contents();
+        self.point(begun, done, what, contents);
+    }
+
+    /// So it may be behind a cut from now on, but nobody was told.
+    pub fn may_be(&mut self, begun: usize, what: &str, contents: String) {
+        self.point(begun, usize::MAX, what, contents);
+    }
+
+    fn point(&mut self, begun: usize, done: usize, what: &str, contents: String) {
         self.history.add(Point {
             begun,
             done,
             at: self.instance.clock.now_ms(),
             what: what.chars().take(80).collect(),
-            contents: self.instance.contents(),
+            contents,
         });
+    }
+
+    /// The contents after some commands, had each been run alone.
+    pub fn each_alone(&mut self, commands: &[Vec<String>]) -> Vec<String> {
+        let disk = SimDisk::from_image(&self.disk.image());
+        let options = [("appendonly", "yes"), ("appendfsync", "no")];
+        let mut twin = Instance::start(&disk, &options, &self.instance.clock).unwrap();
+        let mut client = twin.client();
+        let run = |words: &Vec<String>| {
+            let reply = client.call(words).unwrap();
+            assert!(!matches!(reply, Value::Error(_)), "{words:?}: {reply}");
+            twin.contents()
+        };
+        commands.iter().map(run).collect()
+    }
+
+    /// A client that waits is served by another one.
+    pub fn serve(&mut self, waits: &str, gives: &str, rng: &mut Rng) {
+        let (waits, gives) = (words(waits, rng), words(gives, rng));
+        let begun = self.disk.ops();
+        let between = self.each_alone(std::slice::from_ref(&gives));
+        self.may_be(begun, "what was given", between[0].clone());
+        let mut waiter = self.instance.client();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| waiter.call(&waits).unwrap());
+            let until = Instant::now() + Duration::from_secs(20);
+            while !self.instance.tells("clients", "blocked_clients:1") {
+                assert!(Instant::now() < until, "nobody waits");
+                std::thread::yield_now();
+            }
+            let reply = self.client.call(&gives).unwrap();
+            assert!(!matches!(reply, Value::Error(_)), "{gives:?}: {reply}");
+            let got = waiting.join().unwrap();
+            assert!(matches!(got, Value::Array(_) | Value::Bulk(_)), "{got}");
+        });
+        self.note(begun, &waits.join(" "));
+    }
+
+    /// Several clients write while the disk is busy: one sync is for all of them.
+    pub fn write_together(&mut self) {
+        let commands: Vec<Vec<String>> = (0..4)
+            .map(|n| vec!["RPUSH".into(), "together".into(), n.to_string()])
+            .collect();
+        let begun = self.disk.ops();
+        for (command, contents) in commands.iter().zip(self.each_alone(&commands)) {
+            self.may_be(begun, &command.join(" "), contents);
+        }
+        let log = self.instance.log();
+        let gate = self.disk.hold(Kind::Sync, "incr");
+        std::thread::scope(|scope| {
+            for command in &commands {
+                let before = log.appended();
+                let mut client = self.instance.client();
+                scope.spawn(move || client.call(command).unwrap());
+                let until = Instant::now() + Duration::from_secs(20);
+                while log.appended() == before {
+                    assert!(Instant::now() < until, "nothing is added");
+                    std::thread::yield_now();
+                }
+            }
+            gate.open();
+        });
+        self.note(begun, "all together");
+        let syncs = self.disk.tape().ops[begun..]
+            .iter()
+            .filter(|op| matches!(op, Op::Sync { .. }))
+            .count();
+        assert_eq!(syncs, 2, "of the first, and of the others");
     }
 
     /// Runs a line of [`COMMANDS`], which must succeed.

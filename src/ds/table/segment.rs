@@ -291,6 +291,20 @@ impl<E> Segment<E> {
         self.captured.get_or_insert_default().set(index, true);
     }
 
+    /// Gives the entries that were not captured to `visit` until that returns false. Returns whether it never did; else
+    /// those that were given are captured.
+    pub(super) fn walk(&mut self, mut visit: impl FnMut(&E) -> bool) -> bool {
+        let captured = |index| self.captured.as_ref().is_some_and(|bits| bits.get(index));
+        let mut left = self.entries.iter().enumerate();
+        let stop = left.find(|&(index, entry)| !captured(index) && !visit(entry));
+        let Some((last, _)) = stop else {
+            return true;
+        };
+        let bits = self.captured.get_or_insert_default();
+        (0..=last).for_each(|index| bits.set(index, true));
+        false
+    }
+
     /// Forgets what was captured.
     pub(super) fn unmark_all(&mut self) {
         self.captured = None;

@@ -203,11 +203,20 @@ proptest! {
                 write(&mut table, key, value);
             });
             if walk > 0 {
-                table.walk_snapshot(walk, |pair| seen.push(pair.clone()));
+                let until = seen.len() + walk;
+                table.walk_snapshot(|pair| {
+                    seen.push(pair.clone());
+                    seen.len() < until
+                });
+                prop_assert!(seen.len() <= until);
             }
             table.check();
         }
-        while !table.walk_snapshot(100, |pair| seen.push(pair.clone())) {}
+        let walked = table.walk_snapshot(|pair| {
+            seen.push(pair.clone());
+            true
+        });
+        prop_assert!(walked);
         prop_assert!(!table.in_snapshot());
         seen.sort();
         prop_assert_eq!(seen, began);
@@ -285,10 +294,14 @@ fn a_taken_table_carries_its_snapshot_along() {
     (0..500).for_each(|n| drop(table.insert(Pair(key(n), n))));
     table.begin_snapshot();
     let mut seen = 0;
-    assert!(!table.walk_snapshot(1, |_| seen += 1));
+    let mut visit = |stop: bool| {
+        seen += 1;
+        !stop
+    };
+    assert!(!table.walk_snapshot(|_| visit(true)));
     let mut old = table.take();
     assert!(!table.in_snapshot());
-    assert!(old.walk_snapshot(usize::MAX, |_| seen += 1));
+    assert!(old.walk_snapshot(|_| visit(false)));
     assert_eq!(seen, 500);
 }
 

@@ -257,10 +257,16 @@ pub fn target(sys: &System, id: u64) -> Target {
         Some(pid) => pid.to_string(),
         None => sys.run_id.get(..16).unwrap_or_default().to_owned(),
     };
+    let saving = sys.persist.saving.as_ref();
+    let in_front = saving.is_some_and(|saving| saving.purpose == Purpose::Foreground);
     Target {
         dir: directory(&sys.cfg.dir).to_path_buf(),
         name: sys.cfg.dbfilename.clone(),
-        temporary: format!("temp-{instance}-{id}.rdb"),
+        // The first is the name that Redis gives it.
+        temporary: match in_front {
+            true => format!("temp-{instance}.rdb"),
+            false => format!("temp-{instance}-{id}.rdb"),
+        },
         incremental: sys.cfg.rdb_save_incremental_fsync,
     }
 }

@@ -158,7 +158,8 @@ fn members(key: &[u8], set: &Set, w: &mut Writer) {
     }
 }
 
-/// Scores have the shortest digits that are read as the same number; Redis writes seventeen.
+/// Scores have the shortest digits that are read as the same number; Redis writes seventeen. Only a score of -0 comes back
+/// as 0, as in Redis: in a listpack, as which every sorted set begins, there is no other.
 fn scores(key: &[u8], zset: &ZSet, w: &mut Writer) {
     let mut batches = Batches::new("ZADD", key, 2, zset.len());
     for (member, score) in zset.iter() {

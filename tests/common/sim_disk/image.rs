@@ -48,8 +48,8 @@ impl fmt::Debug for Image {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (path, bytes) in &self.files {
             let (path, len) = (path.display(), bytes.len());
-            let start = &bytes[..len.min(300)];
-            let end = &bytes[start.len().max(len.saturating_sub(300))..];
+            let start = &bytes[..len.min(100)];
+            let end = &bytes[start.len().max(len.saturating_sub(200))..];
             let gap = len - start.len() - end.len();
             let (start, end) = (start.escape_ascii(), end.escape_ascii());
             writeln!(f, "{path} ({len}): {start} ...{gap}... {end}")?;

@@ -1,10 +1,12 @@
 //! A server on a simulated disk and a clock that stands still, without sockets.
 
-use super::common::sim_disk::SimDisk;
+use super::sim_disk::SimDisk;
 use redkeep::embed::{Client, Node, jobs};
 use redkeep::engine::{Engine, Options};
 use redkeep::exec::Host;
+use redkeep::exec::persist::load::Loading;
 use redkeep::persist::Disk;
+use redkeep::persist::aof::Log;
 use redkeep::resp::Value;
 use redkeep::service::config::{Invocation, Settings, SystemFiles, invocation};
 use redkeep::util::clock::ManualClock;
@@ -56,12 +58,14 @@ impl Instance {
         let Ok(Invocation::Run(loaded)) = invocation(&argv, &SystemFiles) else {
             panic!("the parameters are right");
         };
-        let engine = Engine::new(Options {
+        let mut engine = Engine::new(Options {
             settings: Settings::new(loaded.config, None),
             host: Box::new(OnDisk(disk.clone())),
             clock: Arc::new(clock.clone()),
             seed: Some(1),
         });
+        // As servers do: nobody may see the databases empty that are to be loaded.
+        engine.state().sys.persist.loading = Some(Loading::default());
         let node = Node::new(engine);
         let reader = Client::connect(&node).map_err(|e| e.to_string())?;
         let instance = Instance {
@@ -82,6 +86,13 @@ impl Instance {
     pub fn advance_ms(&self, ms: i64) {
         self.clock.advance_ms(ms);
         self.node.tick().unwrap();
+    }
+
+    /// The append-only log.
+    pub fn log(&self) -> Arc<Log> {
+        let mut engine = self.node.lock().unwrap();
+        let logging = engine.state().sys.persist.logging.as_ref();
+        Arc::clone(&logging.unwrap().log)
     }
 
     fn ask(&mut self, words: &[&str]) -> Value {
@@ -107,7 +118,7 @@ impl Instance {
                 let more = match &*kind {
                     "stream" => {
                         let told = self.ask(&["XINFO", "STREAM", &key, "FULL", "COUNT", "0"]);
-                        format!("{:?}", essence(told))
+                        essence(told).to_string()
                     }
                     "hash" => {
                         let mut fields = words(&self.ask(&["HKEYS", &key]));
@@ -122,7 +133,7 @@ impl Instance {
                 all.push(format!("{db} {key} {kind} {deadline} {more}"));
             }
         }
-        all.push(format!("{:?}", self.ask(&["FUNCTION", "LIST", "WITHCODE"])));
+        all.push(self.ask(&["FUNCTION", "LIST", "WITHCODE"]).to_string());
         all.join("\n")
     }
 }
