@@ -53,7 +53,9 @@ pub enum DirectoryError {
     #[error("{0}: {1}")]
     Manifest(PathBuf, ManifestError),
     /// There are files of a log, and nothing tells in which order they belong.
-    #[error("{0} is missing, but there are files of an append-only log (such as {1}), which would be overwritten")]
+    #[error(
+        "{0} is missing, but there are files of an append-only log (such as {1}), which would be overwritten"
+    )]
     NoManifest(PathBuf, String),
 }
 

@@ -172,7 +172,9 @@ impl Writer {
     }
 
     fn is_unsynced(&self) -> bool {
-        self.open.as_ref().is_some_and(|open| open.len > open.synced)
+        self.open
+            .as_ref()
+            .is_some_and(|open| open.len > open.synced)
     }
 
     /// Commands were added.
