@@ -26,6 +26,9 @@ const BUSY_PAUSE: Duration = Duration::from_millis(5);
 /// A job pauses no longer than this between two steps.
 const PAUSE_MOST: Duration = Duration::from_millis(5);
 
+/// When no command came for so long nobody is in a hurry.
+const QUIET: Duration = Duration::from_millis(20);
+
 /// Why a job did not come to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
@@ -68,11 +71,17 @@ struct Steps<'a> {
     node: &'a Node,
     /// Commands that had been run at the end of the last one.
     commands: u64,
+    /// When more of them were seen.
+    served: Option<Instant>,
 }
 
 impl<'a> Steps<'a> {
     fn new(node: &'a Node) -> Self {
-        Self { node, commands: 0 }
+        Self {
+            node,
+            commands: 0,
+            served: None,
+        }
     }
 
     /// Does the next. While clients are served they have lock and processor for twice as long as that took before there
@@ -85,6 +94,9 @@ impl<'a> Steps<'a> {
         let commands = engine.state().sys.stats.commands_processed;
         drop(engine);
         if std::mem::replace(&mut self.commands, commands) != commands {
+            self.served = Some(began);
+        }
+        if self.served.is_some_and(|at| at.elapsed() < QUIET) {
             std::thread::sleep((2 * began.elapsed()).min(PAUSE_MOST));
         }
         Ok(done)

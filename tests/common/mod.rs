@@ -13,6 +13,7 @@
 
 pub mod client;
 pub mod history;
+pub mod instance;
 pub mod listener;
 pub mod node;
 pub mod notation;

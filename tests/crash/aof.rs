@@ -1,9 +1,9 @@
 //! The append-only log under cuts: what each policy promises is kept, and what is there was once the whole.
 
+use super::common::instance::{DIR, Instance};
 use super::common::sim_disk::{Cut, Data, Gate, Kind, Names, SimDisk, Tape};
 use super::cuts::{Plan, Tried, try_all};
 use super::history::{History, Promise};
-use super::instance::{DIR, Instance};
 use super::rounds;
 use super::workload::{COMMANDS, Recorder, by_chance};
 use redkeep::util::clock::{Clock, ManualClock};

@@ -14,7 +14,6 @@ mod common;
 mod cuts;
 mod disk;
 mod history;
-mod instance;
 mod log;
 mod rdb;
 mod workload;

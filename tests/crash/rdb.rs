@@ -1,9 +1,9 @@
 //! Snapshots alone: after a cut the last one that was completed is there, or one that was about to be.
 
+use super::common::instance::{DIR, Instance};
 use super::common::sim_disk::{Kind, SimDisk};
 use super::cuts::{Plan, try_all};
 use super::history::{History, Point, Promise};
-use super::instance::{DIR, Instance};
 use super::rounds;
 use super::workload::{COMMANDS, Recorder};
 use redkeep::util::clock::{Clock, ManualClock};

@@ -1,9 +1,9 @@
 //! Commands of all types, and the history that comes of them.
 
 use super::common::history;
+use super::common::instance::{Instance, text};
 use super::common::sim_disk::{Kind, Op, SimDisk};
 use super::history::{History, Point};
-use super::instance::{Instance, text};
 use redkeep::embed::Client;
 use redkeep::resp::Value;
 use redkeep::util::clock::Clock;

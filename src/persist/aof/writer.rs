@@ -17,6 +17,7 @@ use super::log::{Log, News, Order, Policy, Trouble};
 use super::manifest::Part;
 use super::reader;
 use crate::persist::disk::DiskFile;
+use crate::util::system::reason;
 
 /// The file that is written.
 struct Open {
@@ -225,9 +226,9 @@ impl Writer {
                 self.held = bytes;
                 tracing::warn!("Error writing to the append-only file: {error}");
                 if torn {
-                    self.break_chain(error.to_string());
+                    self.break_chain(reason(&error));
                 } else {
-                    self.set_trouble(error.to_string(), false);
+                    self.set_trouble(reason(&error), false);
                 }
             }
         }
@@ -241,7 +242,7 @@ impl Writer {
         if open.len > open.synced {
             if let Err(e) = open.file.sync() {
                 tracing::error!("Fail to fsync the append-only file: {e}");
-                self.break_chain(e.to_string());
+                self.break_chain(reason(&e));
                 return false;
             }
             open.synced = open.len;
@@ -321,7 +322,7 @@ impl Writer {
             // The manifest may name it all the same. Then nothing may be added to the file before it: only the last may
             // be torn.
             if self.files.restore().is_err() {
-                self.break_chain(e.to_string());
+                self.break_chain(reason(&e));
             }
             return Err(e);
         }

@@ -1,6 +1,6 @@
 //! A server on a simulated disk and a clock that stands still, without sockets.
 
-use super::common::sim_disk::SimDisk;
+use super::sim_disk::SimDisk;
 use redkeep::embed::{Client, Node, jobs};
 use redkeep::engine::{Engine, Options};
 use redkeep::exec::Host;
@@ -74,11 +74,7 @@ impl Instance {
             reader,
         };
         let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-        let opened = match options.contains(&("appendonly", "yes")) {
-            true => jobs::open_log(&instance.node, &disk),
-            false => jobs::load_file(&instance.node, &disk),
-        };
-        opened.map_err(|e| e.to_string())?;
+        jobs::load_data(&instance.node, &disk).map_err(|e| e.to_string())?;
         Ok(instance)
     }
 
