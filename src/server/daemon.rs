@@ -13,6 +13,7 @@ use super::runtime::End;
 use super::summons::Signals;
 use crate::embed::jobs::JobError;
 use crate::persist::Files;
+use crate::persist::aof::{DirectoryError, ManifestError};
 use crate::service::config::{Config, Invocation, Loaded, SystemFiles, invocation};
 
 const HELP: &str = "\
@@ -120,7 +121,7 @@ fn run(loaded: Loaded) -> ExitCode {
         }
     };
     let port = (config.port != 0).then_some(config.port);
-    let server = match Server::open(loaded, port, true, Some(Arc::new(Files))) {
+    let mut server = match Server::open(loaded, port, true, Some(Arc::new(Files))) {
         Ok(server) => server,
         Err(error) => {
             explain(&error, &config);
@@ -139,6 +140,9 @@ fn run(loaded: Loaded) -> ExitCode {
         // It was told to end while it loaded.
         Err(StartError::Data(JobError::GivenUp)) => {}
         Err(error) => {
+            // What is wrong is the last that is told.
+            server.shutdown();
+            drop(pid_file);
             explain(&error, &config);
             return ExitCode::FAILURE;
         }
@@ -179,6 +183,17 @@ fn explain(error: &StartError, config: &Config) {
             warn!("Internal error in RDB reading: {what}");
             error!("{error}");
             error!("Terminating server after rdb file reading failure.");
+        }
+        StartError::Data(JobError::LogFile(what)) => error!("{what}"),
+        StartError::Data(JobError::Log(DirectoryError::Manifest(path, wrong))) => {
+            let ManifestError { what, line, text } = wrong;
+            error!("*** FATAL AOF MANIFEST FILE ERROR ***");
+            error!(
+                "Reading the manifest file {}, at line {line}",
+                path.display()
+            );
+            error!(">>> '{text}'");
+            error!("{what}");
         }
         other => error!("{other}"),
     }
