@@ -2,6 +2,7 @@
 //! steps under the lock.
 
 use std::io::{self, Read};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -37,9 +38,12 @@ pub enum JobError {
     /// The append-only log cannot be opened.
     #[error(transparent)]
     Log(#[from] DirectoryError),
-    /// The file is damaged: where, and what is wrong.
+    /// The RDB file is damaged: where, and what is wrong.
     #[error("{0}")]
     File(String),
+    /// A file of the append-only log is damaged or missing, or cannot be made: where, and what is wrong.
+    #[error("{0}")]
+    LogFile(String),
     /// It was cancelled, or the server stops.
     #[error("given up")]
     GivenUp,
@@ -310,6 +314,20 @@ fn wait(
     Ok(())
 }
 
+/// Whether there is anything in the configured directory that [`load_data`] loads.
+///
+/// # Errors
+/// When the engine cannot be had.
+pub fn has_data(node: &Node, disk: &dyn Disk) -> Result<bool, JobError> {
+    let mut engine = lock(node)?;
+    let sys = &engine.state().sys;
+    // What cannot be looked at may be there.
+    let is_there = |path: &Path| !matches!(disk.size(path), Err(e) if e.kind() == io::ErrorKind::NotFound);
+    let place = log::place(sys);
+    let logged = sys.cfg.appendonly && (is_there(&place.manifest()) || is_there(&place.old()));
+    Ok(logged || is_there(&load::file_path(sys)))
+}
+
 /// Loads the data set that is in the configured directory, if there is one: the append-only log where that is switched
 /// on, and the RDB file otherwise.
 ///
@@ -391,7 +409,8 @@ fn open_log(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
         begin_log(node, &log, files)?
     } else {
         let len = load_log(node, &files)?;
-        Writer::resume(Arc::clone(&log), files, len)?
+        let time = lock(node)?.state().sys.now_us / 1_000_000;
+        Writer::resume(Arc::clone(&log), files, len, time)?
     };
     files_left_over(disk, &log::place(&lock(node)?.state().sys));
     node.listen_to(&log);
@@ -409,15 +428,16 @@ fn open_log(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
 fn begin_log(node: &Node, log: &Arc<Log>, files: Directory) -> Result<Writer, JobError> {
     tracing::info!("Creating AOF base file on server start");
     let mut start = Vec::new();
-    let id = {
+    let (id, time) = {
         let mut engine = lock(node)?;
         let State { ks, sys, .. } = engine.state();
-        save::begin_save(ks, sys, Purpose::Base, &mut start)
-            .map_err(|e| JobError::File(e.text().to_owned()))?
+        let id = save::begin_save(ks, sys, Purpose::Base, &mut start)
+            .map_err(|e| JobError::LogFile(e.text().to_owned()))?;
+        (id, sys.now_us / 1_000_000)
     };
     let base = write_base(node, id, start);
     let mut writer = Writer::begin(Arc::clone(log), files);
-    log.order(Order::Cut(id));
+    log.order(Order::Cut { id, time });
     let done = base.and_then(|base| {
         base.order(log, id);
         writer.step();
@@ -425,7 +445,7 @@ fn begin_log(node: &Node, log: &Arc<Log>, files: Directory) -> Result<Writer, Jo
             News::Cut(_, Err(why)) | News::Rebased(_, Err(why)) => Some(why),
             _ => None,
         });
-        failed.map_or(Ok(()), |why| Err(JobError::File(why)))
+        failed.map_or(Ok(()), |why| Err(JobError::LogFile(why)))
     });
     let mut engine = lock(node)?;
     let State { ks, sys, .. } = engine.state();
@@ -440,7 +460,7 @@ fn load_log(node: &Node, files: &Directory) -> Result<u64, JobError> {
         let mut engine = lock(node)?;
         let sys = &mut engine.state().sys;
         let (checked, truncates) = (sys.cfg.rdbchecksum, sys.cfg.aof_load_truncated);
-        let load = LogLoad::new(files, checked, truncates).map_err(JobError::File)?;
+        let load = LogLoad::new(files, checked, truncates).map_err(JobError::LogFile)?;
         load::begin_load(sys, load.total());
         load
     };
@@ -452,9 +472,9 @@ fn load_log(node: &Node, files: &Directory) -> Result<u64, JobError> {
         };
         let (step, delay) = step;
         wait(delay, || lock(node).map(drop))?;
-        match step.map_err(JobError::File)? {
+        match step.map_err(JobError::LogFile)? {
             LoadStep::Apply => {}
-            LoadStep::Read => load.read(&**files.disk()).map_err(JobError::File)?,
+            LoadStep::Read => load.read(&**files.disk()).map_err(JobError::LogFile)?,
             LoadStep::Done(len) => break len,
         }
     };

@@ -385,6 +385,8 @@ pub struct DebugSwitches {
     pub reply_peak_ms: Option<i64>,
     /// What the recent replies were does not matter: CLIENT LIST shows the largest buffer.
     pub reply_size_fixed: bool,
+    /// Microseconds that whoever writes the append-only log waits before.
+    pub log_delay: u64,
 }
 
 impl DebugSwitches {

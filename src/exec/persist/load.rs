@@ -194,7 +194,11 @@ pub fn put_batch(
     }
     let mut keys = Vec::with_capacity(TOGETHER);
     for (offset, loaded) in batch.drain(..) {
-        let failed = |what| LoadError { offset, what };
+        let failed = |what| LoadError {
+            offset,
+            what,
+            key: None,
+        };
         match loaded {
             Loaded::Key(key) if key.deadline.is_some_and(|at| at < now) => {
                 sys.persist.loaded.expired += 1;
@@ -212,7 +216,11 @@ pub fn put_batch(
             }
         }
     }
-    put_keys(ks, sys, &mut keys, merge).map_err(|what| LoadError { offset: done, what })
+    put_keys(ks, sys, &mut keys, merge).map_err(|what| LoadError {
+        offset: done,
+        what,
+        key: None,
+    })
 }
 
 fn put_keys(

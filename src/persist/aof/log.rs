@@ -43,8 +43,14 @@ pub enum Order {
     Bytes(Vec<u8>),
     /// To see that what was written is on the disk.
     Sync,
-    /// To go on in a new file: a new base is being written that holds everything before.
-    Cut(u64),
+    /// To go on in a new file, begun at this time (unix seconds): a new base is being written that holds everything
+    /// before.
+    Cut {
+        /// The rewrite.
+        id: u64,
+        /// The time.
+        time: i64,
+    },
     /// To put that base in its place: it is in the directory under this temporary name, as RDB or as commands.
     Rebase {
         /// The cut that it was made at.
@@ -54,6 +60,8 @@ pub enum Order {
         /// It is an RDB file.
         rdb: bool,
     },
+    /// To remove what is no longer needed.
+    Clean,
     /// To say how far it has come.
     Look,
     /// To try again to write what could not be written.
@@ -122,6 +130,8 @@ pub struct Log {
     policy: AtomicU8,
     /// Spikes of so many milliseconds are told; 0 is none.
     spikes: AtomicU64,
+    /// Microseconds to wait before anything is written.
+    delay: AtomicU64,
     waiting: Mutex<Vec<(Ticket, Arc<dyn Confirmed>)>>,
     /// Threads wait here for a position.
     progress: Condvar,
@@ -161,6 +171,8 @@ struct Queue {
     /// Something in it is waited for.
     urgent: bool,
     waits: Waits,
+    /// Nobody takes anything out of it any more.
+    ended: bool,
     /// An empty buffer, to be used again.
     spare: Vec<u8>,
 }
@@ -179,6 +191,10 @@ enum Waits {
 
 impl Queue {
     fn push(&mut self, order: Order, work: &Condvar) {
+        if self.ended {
+            // Whoever waits for an answer learns that there is none.
+            return;
+        }
         self.urgent = true;
         self.orders.push_back(order);
         if self.waits != Waits::No {
@@ -200,12 +216,13 @@ impl Log {
             trouble: Mutex::default(),
             policy: AtomicU8::new(policy as u8),
             spikes: AtomicU64::new(0),
+            delay: AtomicU64::new(0),
             waiting: Mutex::default(),
             progress: Condvar::new(),
             news: Mutex::default(),
             has_news: AtomicBool::new(false),
             listened: AtomicBool::new(false),
-            keeps_history: AtomicBool::new(false),
+            keeps_history: AtomicBool::new(true),
             tell: Mutex::default(),
             size: AtomicU64::new(0),
             base_size: AtomicU64::new(0),
@@ -240,18 +257,38 @@ impl Log {
         self.listened.store(on, Ordering::SeqCst);
     }
 
-    /// Whether files that are no longer needed are kept.
-    pub fn keep_history(&self, on: bool) {
-        self.keeps_history.store(on, Ordering::Relaxed);
+    /// Whoever writes waits for so many microseconds before: for tests.
+    pub fn set_delay(&self, microseconds: u64) {
+        self.delay.store(microseconds, Ordering::Relaxed);
     }
 
-    pub(super) fn keeps_history(&self) -> bool {
+    pub(super) fn delay(&self) -> Duration {
+        Duration::from_micros(self.delay.load(Ordering::Relaxed))
+    }
+
+    /// Whether files that are no longer needed are kept. If they no longer are, those that there are go.
+    pub fn keep_history(&self, on: bool) {
+        if self.keeps_history.swap(on, Ordering::Relaxed) && !on {
+            self.order(Order::Clean);
+        }
+    }
+
+    /// Whether they are.
+    pub fn keeps_history(&self) -> bool {
         self.keeps_history.load(Ordering::Relaxed)
     }
 
     /// Nobody will write this log.
     pub fn refuse(&self, why: &str) {
+        self.end();
         self.tell(News::Refused(why.to_owned()));
+    }
+
+    /// Nobody writes this log any more.
+    pub(super) fn end(&self) {
+        let mut queue = self.queue.lock();
+        queue.ended = true;
+        queue.orders.clear();
     }
 
     /// Adds commands. To be called in the order in which they took effect: under the engine's lock.

@@ -14,11 +14,12 @@
 //!
 //! # What is wrong
 //!
-//! Wherever a log cannot be read on, or a voucher is not right, everything behind that place is searched for vouchers. The
-//! place is that where the unreadable command or line begins; for a voucher that is not right, where its batch begins.
+//! Wherever a log cannot be read on, or a voucher is not right, everything from the beginning of the batch is searched for
+//! vouchers. The place is that where the unreadable command or line begins (what is wrong may stand before it in the
+//! batch: a length that swallows what follows); for a voucher that is not right, where its batch begins.
 //!
-//! 1. A voucher that is right for the bytes before it says that more than the place was on the disk: the log is damaged.
-//!    So does any that is right, if it does not say how much was.
+//! 1. A voucher that is right for the bytes before it says that more than the beginning of the batch was on the disk: the
+//!    log is damaged. So does any that is right, if it does not say how much was.
 //! 2. No voucher stands behind the place, nor did any before: others wrote this log. A command that goes on behind the end
 //!    of the log, or nothing but zeros, is a torn tail, at the place; anything else is damage.
 //! 3. A voucher stands behind it: the batch is not whole, though all of it was written once. The log is torn at the beginning
@@ -305,8 +306,9 @@ impl Reader {
             Why::Batch => self.batch,
             Why::Short | Why::Bad(_) => self.position() + self.ahead as u64,
         };
-        let mut search = Search::new(offset);
-        let rest = self.input.rest().get(self.ahead..).unwrap_or_default();
+        let rest = self.input.rest();
+        let (read, rest) = rest.split_at_checked(self.ahead).unwrap_or_default();
+        let mut search = Search::new(self.batch, read);
         search.take(rest, self.input.complete);
         self.input.truncate(self.ahead);
         self.stray = Some(Stray {
