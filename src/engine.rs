@@ -13,6 +13,8 @@
 //! assert_eq!(reply.as_slice(), b"+OK\r\n");
 //! ```
 
+pub mod load;
+
 use std::sync::Arc;
 
 use crate::commands;
@@ -38,6 +40,7 @@ use smallvec::SmallVec;
 
 use crate::ds::table::Seed;
 use crate::keyspace::{Garbage, Interest, Keyspace};
+use crate::persist::aof::Ticket;
 use crate::resp::{Proto, ReplyBuf};
 use crate::service::config::Settings;
 use crate::service::latency::Latency;
@@ -172,6 +175,7 @@ impl Engine {
                 declared: read_declared(),
                 current: None,
                 persist: Default::default(),
+                summons: Default::default(),
                 pubsub: Default::default(),
                 tracking,
                 monitors: Default::default(),
@@ -287,16 +291,28 @@ impl Engine {
 
     /// Runs one command of a client, and whatever its end wakes.
     fn run_unit(&mut self, sid: SessionId, args: Args<'_>, origin: Origin, reply: &mut ReplyBuf) {
+        let logged = self.state().fx.logged().len();
         match call::start(self.state(), sid, args, reply, origin) {
             Step::Settled | Step::Blocked { .. } | Step::Postponed => {}
             Step::Script(call, pending) => self.run_script(sid, &call, &pending, args, reply),
+            Step::LoadLog(pending) => {
+                let loaded = self.reload_log();
+                if loaded.is_ok() {
+                    reply.ok();
+                }
+                call::finish(self.state(), &pending, args, loaded, reply);
+            }
             Step::Exec(multi, pending) => {
                 call::silence(self.state(), sid, pending.mark, reply);
                 self.run_transaction(sid, &multi, reply);
                 call::finish_exec(self.state(), &pending, args, reply);
             }
         }
-        unit::end_unit(self.state());
+        let state = self.state();
+        unit::end_unit(state);
+        if state.fx.logged().len() > logged {
+            exec::persist::log::note_writer(state, sid);
+        }
     }
 
     /// Ends CLIENT PAUSE if its time is over.
@@ -425,7 +441,9 @@ impl Engine {
                 break;
             }
         }
+        let ticket = self.settle();
         let mut served = busy::answer(self.state(), sid, reply);
+        served.ticket = ticket;
         served.unserved = requests.collect();
         done(served);
     }
@@ -495,12 +513,7 @@ impl Engine {
         admit::forget(self.state(), replay.sid);
     }
 
-    fn replay_transaction(
-        &mut self,
-        sid: SessionId,
-        mut multi: Box<Multi>,
-        reply: &mut ReplyBuf,
-    ) {
+    fn replay_transaction(&mut self, sid: SessionId, mut multi: Box<Multi>, reply: &mut ReplyBuf) {
         for Queued { row, argv } in replay::take_queue(&mut multi) {
             let args: SmallVec<[&[u8]; 16]> = argv.iter().map(Vec::as_slice).collect();
             let args = Args::new(&args);
@@ -540,6 +553,18 @@ impl Engine {
         result.map_err(|e| e.text().to_owned())
     }
 
+    /// Ends a batch of commands: what they did is handed to the append-only log. Gives what must be reached before
+    /// anybody is answered who has seen it.
+    #[inline]
+    pub fn settle(&mut self) -> Option<Ticket> {
+        exec::persist::log::settle(self.state())
+    }
+
+    /// What must be reached before anybody gets the output that there is.
+    pub fn ticket(&mut self) -> Option<Ticket> {
+        exec::persist::log::ticket(&self.state().sys)
+    }
+
     /// Moves what waits in a client's outbox to `out`; returns the outcome its connection must act on.
     pub fn take_output(&mut self, sid: SessionId, out: &mut ReplyBuf) -> Outcome {
         let sessions = &mut self.state().sessions;
@@ -570,12 +595,13 @@ impl Engine {
         drop(self.take_garbage());
         self.end_pause_if_over();
         let state = self.state();
+        exec::shutdown::heed(state);
         if !state.sys.debug.cron_paused && state.sys.persist.loading.is_none() {
             unit::expire_keys(state, EXPIRE_BATCH);
             tracking::tick(&mut state.sys, &mut state.sessions);
         }
         unit::expire_waits(state);
-        exec::persist::tick(&mut state.ks, &mut state.sys);
+        exec::persist::tick(state);
         let now = state.sys.now_us / 1000;
         state.sys.stats.tick(now);
         let idle = state.sessions.close_idle(state.sys.cfg.timeout, now);
@@ -598,6 +624,7 @@ impl Engine {
                 .next_expiry()
                 .filter(|_| !state.sys.debug.cron_paused && state.sys.persist.loading.is_none()),
             exec::persist::next_look(&state.sys),
+            exec::shutdown::next_heed(&state.sys),
             state
                 .sys
                 .tracking
@@ -734,6 +761,68 @@ mod tests {
         fn memory(&self) -> usize {
             0
         }
+    }
+
+    /// A script that is replayed, and past its limit while a client asks.
+    struct BusyReplay(SessionId, Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl ScriptHost for BusyReplay {
+        fn run(
+            &mut self,
+            mut state: Box<State>,
+            _: ScriptOrigin,
+            _: &ScriptCall,
+            _: Args<'_>,
+            _: &mut ReplyBuf,
+        ) -> (Box<State>, Result<(), CmdError>) {
+            state.sys.running = Some(RunningScript {
+                busy: true,
+                replays: state.ks.replays(),
+                ..RunningScript::default()
+            });
+            let answer = Arc::clone(&self.1);
+            let command = |line: &str| line.split(' ').map(|w| w.as_bytes().to_vec()).collect();
+            let request = BusyRequest::Run {
+                sid: self.0,
+                requests: ["SCRIPT KILL", "GET k"].map(command).into(),
+                done: Box::new(move |served| *answer.lock().unwrap() = served.bytes),
+            };
+            assert!(state.ks.peek(b"k").is_some());
+            busy::serve(&mut state, request);
+            assert!(
+                state.ks.peek(b"k").is_some(),
+                "it is over for the client only"
+            );
+            (state, Ok(()))
+        }
+
+        fn memory(&self) -> usize {
+            0
+        }
+    }
+
+    #[test]
+    fn a_busy_script_that_is_replayed_sees_on_what_is_over_and_cannot_be_ended() {
+        let (mut e, client, _) = engine();
+        e.refresh_time();
+        let answer = Arc::default();
+        e.host = Box::new(BusyReplay(client, Arc::clone(&answer)));
+        let mut replay = e.begin_replay();
+        for words in [
+            &[&b"SET"[..], b"k", b"v", b"PXAT", b"500"][..],
+            &[b"EVAL", b"script", b"0"],
+            &[b"MULTI"],
+            &[b"EVAL", b"script", b"0"],
+            &[b"EXEC"],
+        ] {
+            assert_eq!(e.replay(&mut replay, words), Ok(()));
+        }
+        let answer = answer.lock().unwrap();
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.starts_with("-UNKILLABLE "), "{answer}");
+        assert!(answer.contains("\r\n-BUSY "), "{answer}");
+        assert_eq!(e.state().sys.stats.unexpected_errors, 0);
+        e.end_replay(replay);
     }
 
     #[test]

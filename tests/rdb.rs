@@ -263,7 +263,7 @@ fn a_damaged_file_is_refused_with_the_place() {
     bad[at] ^= 1;
     fs::write(&path, &bad).unwrap();
     assert!(!server.start_again());
-    assert!(server.log().contains("wrong checksum"), "{}", server.log());
+    assert!(server.log().contains("RDB CRC error"), "{}", server.log());
     fs::write(&path, &good).unwrap();
     assert!(server.start_again());
     assert_eq!(server.client().run("DBSIZE").int(), Some(2));
@@ -371,7 +371,7 @@ fn a_save_holds_the_moment_at_which_it_began_while_writers_go_on() {
             }
             let (loaded, its) = node(dir.path());
             let disk: Arc<dyn Disk> = Arc::new(Files);
-            jobs::load(&loaded, &disk, &dir.path().join("dump.rdb")).unwrap();
+            jobs::load_data(&loaded, &disk).unwrap();
             assert_eq!(
                 run(&loaded, its, &["DEBUG DIGEST"]).lines().next().unwrap(),
                 digest
@@ -427,7 +427,7 @@ fn files_are_checked_by_the_program() {
         fs::write(path("bad.rdb"), &bytes).unwrap();
         let (sound, text) = tool(&["check-rdb", &path("bad.rdb")], "");
         assert!(
-            !sound && text.contains("RDB ERROR DETECTED") && text.contains("wrong checksum"),
+            !sound && text.contains("RDB ERROR DETECTED") && text.contains("RDB CRC error"),
             "{text}"
         );
         bytes.truncate(at);

@@ -25,8 +25,7 @@
 //! The notation of replies is that of `common/notation.rs`. In arguments `$c1` stands for the id of client c1, `$ms+50`
 //! and `$s-10` for the Unix time in milliseconds and seconds plus an offset. `{direct}` sections make sense only as they
 //! stand, not through a script or a transaction, `{noscript}` ones not through a script, `{encoding}` ones not where the
-//! limits of the encodings are others; in `{expires}` ones keys must go by themselves; what `{once}` sections did is not all
-//! logged, as with Redis (that an entry of the history was read again counts as a delivery, for one). `{since …}` sections
+//! limits of the encodings are others; in `{expires}` ones keys must go by themselves. `{since …}` sections
 //! show what redis-server 7.0.15 does not know; they are written by hand. All others are recorded: `RECORD=1 cargo test --test transcripts` runs them against a real
 //! redis-server and writes its replies into the files (where a pattern already matches, the pattern stays).
 #![allow(
@@ -46,7 +45,7 @@ use common::node::Node;
 use common::notation::{self, Kind, Pattern};
 use common::{Client, Reply, Server};
 use redkeep::embed::{CallError, Message};
-use redkeep::util::clock::ManualClock;
+use redkeep::util::clock::{Clock, ManualClock};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
@@ -147,6 +146,7 @@ fn what_a_section_did_can_be_done_again() {
             let mut follower = Node::new(clock.clone(), seed + 1);
             let mut moved = Node::new(clock.clone(), seed + 2);
             leader.engine.collect_effects(true);
+            let mut whole = Vec::new();
             for step in &section.steps {
                 match &step.act {
                     Act::Sleep(ms) => {
@@ -161,14 +161,18 @@ fn what_a_section_did_can_be_done_again() {
                     }
                     Act::Raw(_) | Act::Receive => unreachable!("such sections are direct"),
                 }
-                follower.apply(&leader.engine.take_effects());
+                let effects = leader.engine.take_effects();
+                follower.apply(&effects);
+                whole.extend(effects);
             }
             leader.restore_into(&mut moved);
-            for (how, other) in [("effects", &mut follower), ("DUMP", &mut moved)] {
-                if section.once && how == "effects" {
-                    continue;
-                }
-                let (wanted, got) = (leader.contents(), other.contents());
+            let wanted = leader.contents();
+            let (_, _, later) = Node::later(&whole, seed + 3, clock.now_ms());
+            for (how, got) in [
+                ("effects", follower.contents()),
+                ("effects, replayed later,", later),
+                ("DUMP", moved.contents()),
+            ] {
                 if wanted != got {
                     _ = writeln!(
                         report,
@@ -267,7 +271,6 @@ struct Section {
     noscript: bool,
     encoding: bool,
     expires: bool,
-    once: bool,
     since: Option<String>,
     steps: Vec<Step>,
 }
@@ -445,7 +448,6 @@ impl Section {
             noscript: marks.contains("noscript"),
             encoding: marks.contains("encoding"),
             expires: marks.contains("expires"),
-            once: marks.contains("once"),
             since: marks
                 .split_once("since ")
                 .map(|(_, v)| v.trim_end_matches('}').to_owned()),

@@ -274,7 +274,7 @@ fn flushall(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
         .map(|db| cx.ks.flush(db, later))
         .sum();
     cx.ks.mark_dirty(n as u64 + 1);
-    persist::flushed(cx.ks, cx.sys);
+    persist::save::flushed(cx.ks, cx.sys);
     cx.ok()
 }
 

@@ -1,12 +1,21 @@
-//! Saving the data set: SAVE, BGSAVE, LASTSAVE.
+//! Saving the data set: SAVE, BGSAVE, LASTSAVE, BGREWRITEAOF, WAITAOF.
 
 use crate::exec::args::is;
-use crate::exec::persist::{self, NotSaved};
+use crate::exec::block::{Block, TimeoutReply, Wake};
+use crate::exec::persist::log;
+use crate::exec::persist::save::{self, NotSaved, Purpose};
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, Origin};
 use crate::spec::{Group, category, flag};
 
 /// The rows of this family.
 pub(super) const COMMANDS: &[Command] = &[
+    Command::new("bgrewriteaof", 1, rewrite)
+        .since("1.0.0")
+        .group(Group::Server)
+        .flags(&[flag::ADMIN, flag::NOSCRIPT, flag::NO_ASYNC_LOADING])
+        .summary("Rewrite the append-only log in the background.")
+        .complexity("O(1)")
+        .checked(),
     Command::new("bgsave", -1, bgsave)
         .since("1.0.0")
         .group(Group::Server)
@@ -40,6 +49,18 @@ pub(super) const COMMANDS: &[Command] = &[
         .summary("Save the data set, and answer when it is done.")
         .complexity("O(N) where N is the total number of keys in all databases")
         .checked(),
+    Command::new("waitaof", 4, wait_for_disk)
+        .since("7.2.0")
+        .group(Group::Generic)
+        .flags(&[flag::BLOCKING])
+        .acl_only(&[category::CONNECTION])
+        .syntax("numlocal:int numreplicas:int timeout:int")
+        .summary(
+            "Wait until the connection's writes are on the disk, here and on so many replicas.",
+        )
+        .complexity("O(1)")
+        .tips(&["request_policy:all_shards", "response_policy:agg_min"])
+        .checked(),
 ];
 
 const MEMORY_ONLY: CmdError = CmdError::fixed("ERR this server keeps its data in memory only");
@@ -50,12 +71,12 @@ fn lastsave(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
 }
 
 fn save(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
-    match persist::save_now(cx.ks, cx.sys) {
+    match save::save_now(cx.ks, cx.sys) {
         Ok(()) => cx.ok(),
         Err(NotSaved::Busy) => Err(CmdError::fixed("ERR Background save already in progress")),
         Err(NotSaved::NoDisk) => Err(MEMORY_ONLY),
         // Redis says no more either; the log does.
-        Err(NotSaved::Disk(_)) => Err(CmdError::fixed("ERR")),
+        Err(NotSaved::Stopped | NotSaved::Disk(_)) => Err(CmdError::fixed("ERR")),
     }
 }
 
@@ -69,13 +90,30 @@ fn bgsave(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     if cx.sys.host.0.disk().is_none() {
         return Err(MEMORY_ONLY);
     }
-    // A transaction is one moment; the save begins after it. SCHEDULE is for what may be in the way, and nothing is.
-    if cx.origin == Origin::Exec {
-        cx.sys.persist.scheduled = true;
+    let persist = &mut cx.sys.persist;
+    let saves = |purpose| {
+        persist
+            .saving
+            .as_ref()
+            .is_some_and(|s| s.purpose == purpose)
+    };
+    if saves(Purpose::Background) {
+        return Err(save::IN_PROGRESS);
+    }
+    let rewrites = saves(Purpose::Base);
+    if rewrites && args.len() == 1 && cx.origin != Origin::Exec {
+        return Err(CmdError::fixed(
+            "ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in order to \
+             schedule a BGSAVE whenever possible.",
+        ));
+    }
+    // A transaction is one moment; the save begins after it.
+    if cx.origin == Origin::Exec || rewrites {
+        persist.scheduled = true;
         cx.reply.simple("Background saving scheduled");
         return Ok(Flow::Done);
     }
-    persist::save_in_background(cx.ks, cx.sys)?;
+    save::save_in_background(cx.ks, cx.sys)?;
     cx.reply.simple("Background saving started");
     Ok(Flow::Done)
 }
@@ -83,7 +121,7 @@ fn bgsave(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 fn cancel(cx: &mut Ctx<'_>) -> CmdResult {
     let persist = &mut cx.sys.persist;
     match &mut persist.saving {
-        Some(saving) if saving.background => {
+        Some(saving) if saving.purpose == Purpose::Background => {
             saving.cancelled = true;
             cx.reply.simple("Background saving cancelled");
         }
@@ -97,4 +135,64 @@ fn cancel(cx: &mut Ctx<'_>) -> CmdResult {
         }
     }
     Ok(Flow::Done)
+}
+
+/// It begins with the end of the batch, or once nothing is in its way.
+fn rewrite(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
+    if cx.sys.host.0.disk().is_none() {
+        return Err(MEMORY_ONLY);
+    }
+    if cx.sys.persist.is_rewriting() {
+        return Err(CmdError::fixed(
+            "ERR Background append only file rewriting already in progress",
+        ));
+    }
+    let waits = cx.sys.persist.saving.is_some() || cx.origin == Origin::Exec;
+    log::schedule_rewrite(cx.sys);
+    cx.reply.simple(match waits {
+        true => "Background append only file rewriting scheduled",
+        false => "Background append only file rewriting started",
+    });
+    Ok(Flow::Done)
+}
+
+fn wait_for_disk(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    let here = args.int(1)?;
+    if !(0..=1).contains(&here) {
+        return Err(CmdError::fixed(
+            "ERR value is out of range, value must between 0 and 1",
+        ));
+    }
+    let replicas = args.int(2)?;
+    if replicas < 0 {
+        return Err(CmdError::NOT_POSITIVE);
+    }
+    let timeout = args.int(3).map_err(|_| CmdError::TIMEOUT_NOT_INTEGER)?;
+    if timeout < 0 {
+        return Err(CmdError::TIMEOUT_NEGATIVE);
+    }
+    let deadline = timeout.checked_add(cx.now).ok_or(CmdError::TIMEOUT_RANGE)?;
+    if here > 0 && !cx.sys.cfg.appendonly {
+        return Err(CmdError::fixed(
+            "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.",
+        ));
+    }
+    let session = cx.sessions.get(cx.sid);
+    let synced = session.is_some_and(|session| log::is_synced(cx.sys, session));
+    let waits = matches!(cx.origin, Origin::Client | Origin::Woken | Origin::Resumed);
+    if !waits || (synced || here == 0) && replicas == 0 {
+        cx.reply.array(2);
+        cx.reply.int(i64::from(synced));
+        cx.reply.int(0);
+        return Ok(Flow::Done);
+    }
+    log::await_disk(cx.sys, cx.sid);
+    Ok(Flow::Block(Box::new(Block {
+        keys: Vec::new(),
+        deadline: (timeout > 0).then_some(deadline),
+        argv: args.to_argv(),
+        wake: Wake::Type(""),
+        retry_at: None,
+        timeout_reply: TimeoutReply::Durable,
+    })))
 }

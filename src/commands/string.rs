@@ -154,7 +154,7 @@ fn digest(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 
 fn append(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let more = args.at(2);
-    let limit = cx.sys.cfg.proto_max_bulk_len;
+    let limit = cx.longest_string();
     let mut s = cx.ks.edit_or_create(args.at(1), || Str::from_bytes(more))?;
     let len = if s.created {
         more.len()
@@ -177,7 +177,7 @@ fn setrange(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
         return cx.count(len);
     }
     let end = offset.checked_add(bytes.len());
-    check_length(end, cx.sys.cfg.proto_max_bulk_len)?;
+    check_length(end, cx.longest_string())?;
     let mut s = cx.ks.edit_or_create(key, || Str::from_text(b""))?;
     let len = s.get_mut().overwrite(offset, bytes);
     s.changed(1, Event::string("setrange"));

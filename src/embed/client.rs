@@ -14,6 +14,7 @@ use crate::exec::busy::{BusyRequest, Served};
 use crate::exec::output::Unsent;
 use crate::exec::session::Peer;
 use crate::exec::{Args, Argv, SessionId};
+use crate::persist::aof::Ticket;
 use crate::resp::{ParseError, Proto, ReplyBuf, Value, parse_reply};
 
 /// Why a call has no reply.
@@ -25,6 +26,12 @@ pub enum CallError {
     /// The connection is closed: by QUIT, CLIENT KILL or the like.
     #[error("the connection is closed")]
     Closed,
+    /// The command was run, and it is not known whether what it did will outlast a crash: the append-only log cannot be
+    /// written (`appendfsync always`). The connection is closed.
+    #[error(
+        "the append-only log cannot be written: whether the command will outlast a crash is unknown"
+    )]
+    Unconfirmed,
     /// No argument was given: a command has at least its name.
     #[error("a command without a name")]
     Empty,
@@ -66,6 +73,8 @@ pub struct Client {
     posted: usize,
     /// The command waits for a key.
     blocked: bool,
+    /// What must be reached before the answers of a busy script are given.
+    unconfirmed: Option<Ticket>,
     closed: bool,
 }
 
@@ -106,6 +115,7 @@ impl Client {
             unsent,
             posted: 0,
             blocked: false,
+            unconfirmed: None,
             closed: false,
         })
     }
@@ -212,8 +222,9 @@ impl Client {
                     if outcome != Outcome::Cut {
                         engine.take_output(self.sid, out);
                     }
-                    drop(engine);
+                    let ticket = engine.release();
                     self.enter(outcome);
+                    self.confirm(ticket)?;
                     return self.sort(|at, value| match replied {
                         true => at == before,
                         // It came as what others cause: the command had to wait for a moment.
@@ -240,7 +251,9 @@ impl Client {
             match locked {
                 Ok(mut engine) => {
                     let outcome = engine.take_output(self.sid, &mut self.received);
+                    let ticket = engine.release();
                     self.enter(outcome);
+                    self.confirm(ticket)?;
                 }
                 Err(LockError::Stopped) if self.received.is_empty() => {
                     return Err(CallError::Stopped);
@@ -253,7 +266,7 @@ impl Client {
                     }
                 }
             }
-            return Ok(());
+            return self.confirm(None);
         }
     }
 
@@ -264,7 +277,23 @@ impl Client {
             self.received.raw(&served.bytes);
             self.closed |= served.closing;
             self.blocked = served.blocked;
+            if let Some(ticket) = served.ticket {
+                self.unconfirmed = Some(ticket);
+            }
         }
+    }
+
+    /// Waits until what the client is about to see is on the disk, where that is asked for.
+    fn confirm(&mut self, ticket: Option<Ticket>) -> Result<(), CallError> {
+        let served = self.unconfirmed.take();
+        for ticket in served.into_iter().chain(ticket) {
+            if !ticket.wait() {
+                self.received.clear();
+                self.closed = true;
+                return Err(CallError::Unconfirmed);
+            }
+        }
+        Ok(())
     }
 
     fn enter(&mut self, outcome: Outcome) {

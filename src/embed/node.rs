@@ -19,7 +19,9 @@ use crate::engine::{Engine, Outcome};
 use crate::exec::busy::{BusyGate, BusyRequest};
 use crate::exec::host::Alone;
 use crate::exec::output::{Unsent, UnsentTotal};
-use crate::exec::{Action, HostBox, SessionId};
+use crate::exec::{self, Action, HostBox, SessionId};
+use crate::persist::aof::log::Order;
+use crate::persist::aof::{Log, Ticket};
 use crate::resp::ReplyBuf;
 
 /// How long to wait for the lock before looking whether a script is busy.
@@ -90,6 +92,8 @@ struct Inner {
     listener: RwLock<Option<Listener>>,
     /// Threads that work beside the clients.
     jobs: Mutex<Vec<JoinHandle<()>>>,
+    /// The append-only log, if there is one.
+    log: Mutex<Option<Arc<Log>>>,
 }
 
 impl Inner {
@@ -131,6 +135,7 @@ impl Node {
             failed: AtomicBool::new(false),
             listener: RwLock::default(),
             jobs: Mutex::default(),
+            log: Mutex::default(),
         });
         let weak = Arc::downgrade(&inner);
         inner.gate.on_wake(move |actions| {
@@ -170,13 +175,19 @@ impl Node {
         })
     }
 
-    /// Moves what waits for a client to `out`; returns the outcome that its connection must act on. Nothing follows from
-    /// that, so this is cheaper than to hold the engine.
+    /// Moves what waits for a client to `out`; returns the outcome that its connection must act on, and what must be
+    /// reached before the output is sent. Nothing follows from that, so this is cheaper than to hold the engine.
     ///
     /// # Errors
     /// As [`lock`](Self::lock).
-    pub fn take_output(&self, sid: SessionId, out: &mut ReplyBuf) -> Result<Outcome, LockError> {
-        Ok(self.lock_as_it_is()?.take_output(sid, out))
+    pub fn take_output(
+        &self,
+        sid: SessionId,
+        out: &mut ReplyBuf,
+    ) -> Result<(Outcome, Option<Ticket>), LockError> {
+        let mut engine = self.lock_as_it_is()?;
+        let outcome = engine.take_output(sid, out);
+        Ok((outcome, engine.ticket()))
     }
 
     #[inline]
@@ -302,7 +313,7 @@ impl Node {
     }
 
     /// Does something on a thread of its own, which ends when the server does.
-    fn spawn(&self, name: &str, work: impl FnOnce(&Node) + Send + 'static) {
+    pub(crate) fn spawn(&self, name: &str, work: impl FnOnce(&Node) + Send + 'static) {
         let node = self.clone();
         let thread = std::thread::Builder::new().name(name.into());
         let mut jobs = self.inner.jobs.lock();
@@ -313,8 +324,38 @@ impl Node {
         }
     }
 
+    /// Writes a log on a thread of its own, which ends when the log is closed.
+    pub(super) fn write_log(&self, log: Arc<Log>) {
+        self.listen_to(&log);
+        self.spawn("redkeep-aof", move |node| jobs::write_log(node, &log));
+    }
+
+    /// The engine hears of the log's news.
+    pub(super) fn listen_to(&self, log: &Arc<Log>) {
+        let weak = Arc::downgrade(&self.inner);
+        log.on_news(move || {
+            if let Some(inner) = weak.upgrade() {
+                Node { inner }.tell(Event::Deadline);
+            }
+        });
+        *self.inner.log.lock() = Some(Arc::clone(log));
+    }
+
+    /// Ends the append-only log. Whoever has the engine now is waited for: nobody gets it any more.
+    fn close_log(&self) {
+        if !self.has_failed() {
+            let mut engine = self.inner.engine.lock();
+            exec::persist::log::close(engine.state());
+        }
+        // What a panic has left: nothing more is to be written.
+        if let Some(log) = self.inner.log.lock().take() {
+            log.order(Order::Close);
+        }
+    }
+
     /// Waits until what works beside the clients has ended: to be called when the server has stopped.
     pub fn join_jobs(&self) {
+        self.close_log();
         let jobs = std::mem::take(&mut *self.inner.jobs.lock());
         for job in jobs {
             // It panics only when the engine did, and then everybody knows.
@@ -337,6 +378,7 @@ impl Node {
                 Action::Save { id, start } => {
                     self.spawn("redkeep-save", move |node| jobs::save(node, id, start));
                 }
+                Action::Log(log) => self.write_log(log),
                 Action::Shutdown => self.tell(Event::Shutdown),
                 Action::Reconfigure(_) => {}
             }
@@ -360,11 +402,14 @@ impl DerefMut for Held<'_> {
     }
 }
 
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        let Some(mut engine) = self.engine.take() else {
-            return;
-        };
+impl Held<'_> {
+    /// Lets go, as dropping does; gives what must be reached before anybody is answered who has seen what was done.
+    pub fn release(mut self) -> Option<Ticket> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Option<Ticket> {
+        let mut engine = self.engine.take()?;
         if std::thread::panicking() {
             // Half of a unit may be done: nothing may be read or acknowledged any more.
             drop(engine);
@@ -373,10 +418,15 @@ impl Drop for Held<'_> {
             self.node.inner.failed.store(true, Ordering::Release);
             self.node.stop();
             self.node.tell(Event::Failed);
-            return;
+            return None;
         }
+        let ticket = engine.settle();
         let actions = engine.take_actions();
         let garbage = engine.take_garbage();
+        if actions.contains(&Action::Shutdown) {
+            // Under the lock still: what comes after the end would be acknowledged, and lost.
+            self.node.inner.stopped.store(true, Ordering::Release);
+        }
         let waits_for = &self.node.inner.driver_waits_for;
         let earlier = engine
             .next_deadline()
@@ -394,5 +444,12 @@ impl Drop for Held<'_> {
         if earlier {
             self.node.tell(Event::Deadline);
         }
+        ticket
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.end();
     }
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::args::Argv;
 use super::error::CmdError;
 use super::session::{SessionId, Sessions};
-use super::{Action, Entry, System, tracking};
+use super::{Action, Entry, System, persist, tracking};
 use crate::ds::bytes::SmallBytes;
 use crate::resp::ReplyBuf;
 use crate::util::ext80::Ext80;
@@ -49,6 +49,8 @@ pub enum TimeoutReply {
     Null,
     /// Zero.
     Zero,
+    /// Whether the client's writes are on the disk, and how many replicas have them on theirs.
+    Durable,
 }
 
 impl TimeoutReply {
@@ -58,6 +60,11 @@ impl TimeoutReply {
             TimeoutReply::NullArray => reply.null_array(),
             TimeoutReply::Null => reply.null(),
             TimeoutReply::Zero => reply.int(0),
+            TimeoutReply::Durable => {
+                reply.array(2);
+                reply.int(0);
+                reply.int(0);
+            }
         }
     }
 }
@@ -267,6 +274,12 @@ pub fn unblock(sys: &mut System, sessions: &mut Sessions, sid: SessionId, how: U
     tracking::spend_caching(session, Some(blocked.row));
     let mark = session.outbox.mark();
     match how {
+        Unblock::Timeout if blocked.block.timeout_reply == TimeoutReply::Durable => {
+            let here = persist::log::is_synced(sys, session);
+            session.outbox.array(2);
+            session.outbox.int(i64::from(here));
+            session.outbox.int(0);
+        }
         Unblock::Timeout => blocked.block.timeout_reply.write(&mut session.outbox),
         Unblock::Error => {
             sys.stats.error(UNBLOCKED.code());

@@ -16,7 +16,8 @@ use super::admit::{self, Refusal};
 use super::args::{Args, Argv};
 use super::call::{self, Step};
 use super::session::{Peer, SessionId};
-use super::{Action, CmdError, Origin, RunningScript, State, System, output};
+use super::{Action, CmdError, Origin, RunningScript, State, System, output, persist};
+use crate::persist::aof::Ticket;
 use crate::resp::ReplyBuf;
 
 /// What a connection wants while a script is busy.
@@ -52,6 +53,8 @@ pub struct Served {
     pub blocked: bool,
     /// The commands behind the one that it waits in: they are still to be run.
     pub unserved: Vec<Argv>,
+    /// What must be reached before the replies are sent.
+    pub ticket: Option<Ticket>,
 }
 
 impl std::fmt::Debug for BusyRequest {
@@ -270,8 +273,10 @@ pub(crate) fn answer(state: &mut State, sid: SessionId, mut reply: ReplyBuf) -> 
             closing: true,
             blocked: false,
             unserved: Vec::new(),
+            ticket: None,
         };
     };
+    let ticket = persist::log::ticket(sys);
     if !output::may_wait(sys, session, sid, reply.len()) {
         reply.clear();
     }
@@ -280,5 +285,6 @@ pub(crate) fn answer(state: &mut State, sid: SessionId, mut reply: ReplyBuf) -> 
         closing: session.closing,
         blocked: session.waits(),
         unserved: Vec::new(),
+        ticket,
     }
 }

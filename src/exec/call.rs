@@ -26,6 +26,8 @@ pub enum Step {
     Postponed,
     /// A script is to be run by the host, then [`finish`] called.
     Script(ScriptCall, Pending),
+    /// The append-only log is to be loaded, then [`finish`] called.
+    LoadLog(Pending),
     /// A transaction is to be run, command by command with [`queued`], then [`finish`] called.
     Exec(Box<Multi>, Pending),
 }
@@ -206,6 +208,7 @@ pub(super) fn dispatch(
     match result {
         Ok(Flow::Script(call)) => Step::Script(call, pending),
         Ok(Flow::Exec(multi)) => Step::Exec(multi, pending),
+        Ok(Flow::LoadLog) => Step::LoadLog(pending),
         Ok(Flow::Block(block)) if matches!(origin, Origin::Client | Origin::Resumed) => {
             // It is counted when its wait ends.
             settle(state, row, args);
@@ -351,12 +354,10 @@ fn gate(state: &State, sid: SessionId, args: Args<'_>) -> Result<&'static Entry,
 fn refused_for_persistence(state: &State, row: &Entry) -> Result<(), CmdError> {
     let flags = row.flags;
     if state.sys.persist.loading.is_some() && !flags.has(flag::LOADING) {
-        return Err(CmdError::fixed(
-            "LOADING Redis is loading the dataset in memory",
-        ));
+        return Err(CmdError::LOADING);
     }
-    if persist::refuses_writes(&state.sys) && (flags.has(flag::WRITE) || flags.has(flag::DENYOOM)) {
-        return Err(persist::NOT_SAVED);
+    if flags.has(flag::WRITE) || flags.has(flag::DENYOOM) {
+        persist::refuses_writes(&state.sys).map_or(Ok(()), Err)?;
     }
     Ok(())
 }
@@ -421,6 +422,9 @@ fn script_gate(state: &State, args: Args<'_>, read_only: bool) -> Result<&'stati
         return Err(CmdError::fixed(
             "ERR Write commands are not allowed from read-only scripts.",
         ));
+    }
+    if row.flags.has(flag::WRITE) && state.sys.persist.is_in_the_way() {
+        persist::refuses_writes(&state.sys).map_or(Ok(()), Err)?;
     }
     // What has begun to write may go on.
     if row.flags.has(flag::DENYOOM)
@@ -625,7 +629,7 @@ pub(super) fn settle(state: &mut State, row: &'static Entry, args: Args<'_>) {
     );
     if dirty > 0 {
         sys.stats.dirty(dirty);
-        sys.persist.dirty += dirty;
+        sys.persist.changed(dirty);
     }
     if fx.wanted() {
         let as_sent = match row.row.propagate {

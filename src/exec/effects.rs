@@ -132,6 +132,19 @@ impl Effects {
         self.mark = 0;
     }
 
+    /// What was logged and not yet forgotten.
+    pub fn logged(&self) -> &[u8] {
+        &self.log
+    }
+
+    /// Forgets what was logged: somebody else has it.
+    pub fn forget_logged(&mut self) {
+        /// The buffer stays up to this size.
+        const KEEP: usize = 64 * 1024;
+        self.log.clear();
+        self.log.shrink_to(KEEP);
+    }
+
     /// Takes what was logged since the last call.
     pub fn take(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.log)

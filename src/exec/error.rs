@@ -22,6 +22,8 @@ impl CmdError {
     /// Memory is over `maxmemory`, and the command may need more of it.
     pub const OUT_OF_MEMORY: CmdError =
         CmdError::fixed("OOM command not allowed when used memory > 'maxmemory'.");
+    /// The data set is not there yet.
+    pub const LOADING: CmdError = CmdError::fixed("LOADING Redis is loading the dataset in memory");
     /// A word of the command is out of place.
     pub const SYNTAX: CmdError = CmdError::fixed("ERR syntax error");
     /// An argument should have been a 64-bit integer.

@@ -38,6 +38,11 @@ pub trait Host: Send {
         None
     }
 
+    /// The process, if it is this instance's alone.
+    fn process(&self) -> Option<u32> {
+        None
+    }
+
     /// Writes to the log, as DEBUG LOG asks.
     fn log(&self, text: &str) {
         tracing::warn!("{text}");

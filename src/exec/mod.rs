@@ -26,6 +26,7 @@ pub mod persist;
 pub mod pubsub;
 pub mod replay;
 pub mod session;
+pub mod shutdown;
 pub mod tracking;
 pub mod txn;
 pub mod unit;
@@ -45,6 +46,7 @@ use std::time::Instant;
 use functions::{FunctionId, Libraries, Policy};
 
 use crate::keyspace::Keyspace;
+use crate::persist::aof::Log;
 use crate::resp::ReplyBuf;
 use crate::service::config::Settings;
 use crate::service::latency::Latency;
@@ -72,6 +74,8 @@ pub enum Flow {
     Block(Box<Block>),
     /// A script is to be run; the pipeline hands the state to the script host.
     Script(ScriptCall),
+    /// The append-only log is to be loaded again; the pipeline hands that to the engine.
+    LoadLog,
     /// EXEC: the header of the reply is written; the queue is to be run.
     Exec(Box<txn::Multi>),
 }
@@ -203,6 +207,8 @@ pub enum Action {
         /// How the file begins.
         start: Vec<u8>,
     },
+    /// This log is to be written from now on.
+    Log(Arc<Log>),
     /// The server must stop.
     Shutdown,
     /// Parameters changed that the outside acts on, by name.
@@ -330,6 +336,8 @@ pub struct System {
     pub current: Option<SessionId>,
     /// Saving and loading.
     pub persist: persist::Persistence,
+    /// Signals that ask for the end.
+    pub summons: Arc<shutdown::Summons>,
     /// Who is subscribed to what.
     pub pubsub: pubsub::PubSub,
     /// Which clients remember which keys.
@@ -377,6 +385,8 @@ pub struct DebugSwitches {
     pub reply_peak_ms: Option<i64>,
     /// What the recent replies were does not matter: CLIENT LIST shows the largest buffer.
     pub reply_size_fixed: bool,
+    /// Microseconds that whoever writes the append-only log waits before.
+    pub log_delay: u64,
 }
 
 impl DebugSwitches {
@@ -436,8 +446,10 @@ impl State {
 pub fn configure(ks: &mut Keyspace, sys: &mut System) {
     sys.stats.track_latency = sys.cfg.latency_tracking;
     sys.slowlog.trim(sys.cfg.slowlog_max_len);
+    sys.summons.configure(&sys.cfg);
     ks.count_uses(sys.cfg.lfu());
     notify::listen(ks, sys);
+    persist::log::configure(sys);
 }
 
 /// Bytes that an instance uses: data, scripts, clients, what they track.
@@ -477,6 +489,17 @@ pub struct Ctx<'a> {
 }
 
 impl Ctx<'_> {
+    /// The most bytes that a string may come to. What is replayed was within a limit when it was logged, which may have
+    /// been another; still no more than the usual one is made of a few bytes of a file.
+    pub fn longest_string(&self) -> u64 {
+        const USUAL: u64 = 512 << 20;
+        let limit = self.sys.cfg.proto_max_bulk_len;
+        match self.ks.replays() {
+            true => limit.max(USUAL),
+            false => limit,
+        }
+    }
+
     /// The client that asks. `None` only if it was removed while its command runs, which does not happen to a
     /// command that a client sends.
     pub fn session(&mut self) -> Option<&mut Session> {

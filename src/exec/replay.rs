@@ -66,7 +66,7 @@ pub(crate) fn start(
 ) -> Result<Step, Unreplayable> {
     let row = call::find(state, args).map_err(|_| unreplayable(state, args))?;
     let now = state.sys.now_us / 1000;
-    let Some(session) = state.sessions.get_mut(sid) else {
+    let Some(session) = state.sessions.get_mut(sid).filter(|s| !s.closing) else {
         return Ok(Step::Settled);
     };
     if let Some(multi) = &mut session.multi
@@ -118,10 +118,11 @@ fn run(
 /// Whether a command may stand in a log. What is about a connection or the server itself is no effect, and a file must
 /// not end the server or have it listen to somebody.
 fn belongs(row: &Entry) -> bool {
-    let effects = flag::WRITE.with(flag::MAY_REPLICATE).with(flag::TXN);
-    !row.flags.has(flag::NOSCRIPT)
+    let effects = flag::WRITE.with(flag::MAY_REPLICATE);
+    let own = flag::NOSCRIPT.with(flag::NO_AUTH).with(flag::ADMIN);
+    !row.flags.has(own)
         || row.flags.has(effects)
-        || row.row.group == Group::Scripting
+        || matches!(row.row.group, Group::Scripting | Group::Transactions)
 }
 
 /// Takes the commands out of a transaction that is run: each is gone as soon as it has run.

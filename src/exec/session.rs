@@ -106,6 +106,8 @@ pub struct Session {
     counted: usize,
     /// Since when it has had more output waiting than the soft limit of its class, unix seconds.
     pub(super) above_soft: Option<i64>,
+    /// The position of the append-only log behind what it wrote last.
+    pub wrote_at: u64,
     /// Nothing is sent to it any more: others end the connection, or it had too much output waiting.
     pub cut_off: bool,
     /// The connection ends as soon as what is to be sent has been sent.
@@ -161,6 +163,7 @@ impl Session {
             woken: false,
             counted: 0,
             above_soft: None,
+            wrote_at: 0,
             cut_off: false,
             closing: false,
         }

@@ -68,7 +68,7 @@ fn wakes(state: &State, sid: SessionId, holds: Option<&str>) -> bool {
 }
 
 /// Runs the command of a waiting client again.
-fn wake(state: &mut State, sid: SessionId) {
+pub(super) fn wake(state: &mut State, sid: SessionId) {
     let Some(session) = state.sessions.get_mut(sid) else {
         return;
     };
@@ -102,7 +102,7 @@ fn wake(state: &mut State, sid: SessionId) {
         }
         // From now on it waits for the end of the pause and for no key.
         Step::Postponed => state.sys.waiters.remove(sid, &blocked),
-        Step::Settled | Step::Script(..) | Step::Exec(..) => {
+        Step::Settled | Step::Script(..) | Step::Exec(..) | Step::LoadLog(_) => {
             state.sys.waiters.remove(sid, &blocked);
             state.sys.actions.push(Action::Wake(sid));
         }

@@ -14,7 +14,9 @@ impl Keyspace {
     #[inline]
     pub(super) fn expire_if_due(&mut self, index: usize, hash: u64, key: &[u8]) -> bool {
         match self.dbs[index].table.get_hashed(hash, key) {
-            Some(record) if record.is_due(self.horizon) => self.expire(index, hash, key, usize::MAX),
+            Some(record) if record.is_due(self.horizon) => {
+                self.expire(index, hash, key, usize::MAX)
+            }
             _ => false,
         }
     }

@@ -26,7 +26,7 @@ use std::sync::atomic::AtomicU32;
 pub use edit::{Change, ChangeLog, Edit, Expired, Interest, What};
 use event::Event;
 use tally::{Measure, Tally};
-pub use transfer::{Garbage, Place};
+pub use transfer::{Arrival, Garbage, Place};
 pub use uses::Lfu;
 use uses::Uses;
 

@@ -1,4 +1,4 @@
-//! A point-in-time cut through all databases, written as RDB while clients go on changing them.
+//! A point-in-time cut through all databases, written as RDB or as commands while clients go on changing them.
 //!
 //! [`Keyspace::begin_snapshot`] fixes the moment. The walk then writes key after key; whoever changes or removes a key
 //! that the walk has not reached has it written first, as it was. So what comes out is exactly what there was at the cut,
@@ -11,14 +11,26 @@ use super::{Db, Garbage, Keyspace, NEVER, Record};
 use crate::ds::table::Table;
 use crate::rdb::Writer;
 use crate::rdb::file::opcode;
-use crate::types::dump;
+use crate::types::{commands, dump};
 
-/// What is written beside keys and values.
+/// As what keys and values are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Form {
+    /// Records of an RDB file.
+    #[default]
+    Rdb,
+    /// Commands that make them again, see [`commands`].
+    Commands,
+}
+
+/// How a snapshot is written, and what beside keys and values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Detail {
-    /// Long strings are compressed.
+    /// As what.
+    pub form: Form,
+    /// Long strings are compressed; in RDB.
     pub compress: bool,
-    /// How long ago a key was used, or how often.
+    /// How long ago a key was used, or how often; in RDB.
     pub uses: bool,
 }
 
@@ -35,6 +47,8 @@ pub(super) struct Cut {
     written: Vec<u8>,
     /// Keys in it.
     keys: usize,
+    /// Bytes of all that was written out of turn, as they stood in memory.
+    copied: usize,
     /// The newest version of the format that was needed.
     version: u16,
     /// Contents that were flushed away before they were walked, and are written all the same.
@@ -43,6 +57,17 @@ pub(super) struct Cut {
 
 impl Cut {
     fn write(&mut self, record: &Record) {
+        match self.detail.form {
+            Form::Rdb => self.write_rdb(record),
+            Form::Commands => {
+                let (key, at) = (&record.key, record.expire_at());
+                commands::write(key, &record.value, at, &mut self.written);
+            }
+        }
+        self.keys += 1;
+    }
+
+    fn write_rdb(&mut self, record: &Record) {
         let mut w = Writer::new(&mut self.written, self.detail.compress);
         if record.expire_at != NEVER {
             w.bytes(&[opcode::DEADLINE_MS]);
@@ -64,7 +89,6 @@ impl Cut {
         w.tag(tag);
         w.string(&record.key);
         dump::write(&record.value, &mut w);
-        self.keys += 1;
         self.version = self.version.max(tag.version());
     }
 }
@@ -74,7 +98,7 @@ impl Cut {
 pub struct Step {
     /// Nothing is left to write.
     pub done: bool,
-    /// The newest version of the format that anything in it needs.
+    /// The newest version of the format that anything in it needs; 0 for commands.
     pub version: u16,
     /// Keys written.
     pub keys: usize,
@@ -87,6 +111,7 @@ impl Db {
         if let Some(record) = self.table.capture(hash, key)
             && let Some(cut) = &mut self.cut
         {
+            cut.copied += size_of::<Record>() + record.measure().heap;
             cut.write(record);
         }
     }
@@ -117,6 +142,7 @@ impl Keyspace {
                 now: self.now,
                 written: Vec::new(),
                 keys: 0,
+                copied: 0,
                 version: 0,
                 flushed: None,
             }));
@@ -129,7 +155,7 @@ impl Keyspace {
     }
 
     /// Walks on until about `bytes` are written or nothing is left. `emit` gets the number of a database and what is
-    /// to be written of it; it may get the same database several times.
+    /// to be written of it; it may get the same database several times. Commands do not select it: who takes them does.
     pub fn walk_snapshot(&mut self, bytes: usize, mut emit: impl FnMut(usize, &[u8])) -> Step {
         let mut step = Step {
             done: true,
@@ -141,26 +167,30 @@ impl Keyspace {
             let Some(cut) = &mut db.cut else {
                 continue;
             };
+            left = left.saturating_sub(cut.written.len());
             let mut walked = false;
-            while !walked && cut.written.len() < left {
-                walked = match cut.flushed.take() {
-                    None => db.table.walk_snapshot(1, |record| cut.write(record)),
-                    Some(mut contents) => {
-                        if contents.walk_snapshot(1, |record| cut.write(record)) {
-                            self.garbage.push(Garbage::Contents(contents));
-                        } else {
-                            cut.flushed = Some(contents);
-                        }
-                        false
-                    }
-                };
+            while !walked && left > 0 {
+                let mut contents = cut.flushed.take();
+                let table = contents.as_mut().unwrap_or(&mut db.table);
+                let passed = table.walk_snapshot(|record| {
+                    let before = cut.written.len();
+                    cut.write(record);
+                    // What is compressed takes longer than its size says.
+                    let work = (cut.written.len() - before).max(record.value.heap_size());
+                    left = left.saturating_sub(work);
+                    left > 0
+                });
+                walked = passed && contents.is_none();
+                match contents {
+                    Some(contents) if passed => self.garbage.push(Garbage::Contents(contents)),
+                    contents => cut.flushed = contents,
+                }
             }
             step.done &= walked;
             step.version = step.version.max(cut.version);
             step.keys += std::mem::take(&mut cut.keys);
             if !cut.written.is_empty() {
                 emit(cut.index, &cut.written);
-                left = left.saturating_sub(cut.written.len());
                 cut.written.clear();
             }
         }
@@ -173,6 +203,12 @@ impl Keyspace {
             db.table.end_snapshot();
             db.cut = None;
         }
+    }
+
+    /// Bytes of all that was changed while the running snapshot had not walked it, and had to be written out of turn.
+    pub fn snapshot_copied(&self) -> usize {
+        let cuts = self.dbs.iter().filter_map(|db| db.cut.as_ref());
+        cuts.map(|cut| cut.copied).sum()
     }
 
     /// Bytes written out of turn that wait to be taken.
@@ -189,8 +225,10 @@ mod tests {
     use crate::keyspace::event::Event;
     use crate::rdb::Reader;
     use crate::rdb::file::{self, Item};
+    use crate::resp::{self, parse_reply};
     use crate::types::DataType as _;
     use crate::types::string::Str;
+    use crate::util::num::parse_i64;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
@@ -214,7 +252,34 @@ mod tests {
     }
 
     /// Reads what was written, and sees that no key comes twice.
-    fn read(db: usize, bytes: &[u8], all: &mut Contents) {
+    fn read(form: Form, db: usize, bytes: &[u8], all: &mut Contents) {
+        match form {
+            Form::Rdb => read_rdb(db, bytes, all),
+            Form::Commands => read_commands(db, bytes, all),
+        }
+    }
+
+    fn read_commands(db: usize, mut bytes: &[u8], all: &mut Contents) {
+        while !bytes.is_empty() {
+            let (command, used) = parse_reply(bytes).unwrap().unwrap();
+            bytes = &bytes[used..];
+            let words = match &command {
+                resp::Value::Array(words) => &words[..],
+                other => panic!("{other:?}"),
+            };
+            let [name, key, word] = [0, 1, 2].map(|at| words[at].as_bytes().unwrap().to_vec());
+            assert_eq!(words.len(), 3);
+            if name == b"SET" {
+                assert_eq!(all.insert((db, key), (word, None)), None);
+            } else {
+                assert_eq!(name, b"PEXPIREAT");
+                let (_, deadline) = all.get_mut(&(db, key)).unwrap();
+                assert_eq!(deadline.replace(parse_i64(&word).unwrap()), None);
+            }
+        }
+    }
+
+    fn read_rdb(db: usize, bytes: &[u8], all: &mut Contents) {
         let mut r = Reader::new(bytes);
         while !r.left().is_empty() {
             let Item::Key(head) = file::next(&mut r, 10).unwrap() else {
@@ -254,7 +319,7 @@ mod tests {
         ]
     }
 
-    fn apply(ks: &mut Keyspace, op: &Op, out: &mut Contents) {
+    fn apply(ks: &mut Keyspace, op: &Op, form: Form, out: &mut Contents) {
         let event = Event::generic("x");
         match *op {
             Op::Put(db, key, value, expires) => {
@@ -283,7 +348,7 @@ mod tests {
             Op::Flush(db, later) => drop(ks.flush(db, later)),
             Op::Swap => ks.swap(0, 1),
             Op::Step(bytes) => {
-                ks.walk_snapshot(bytes, |db, bytes| read(db, bytes, out));
+                ks.walk_snapshot(bytes, |db, bytes| read(form, db, bytes, out));
             }
             Op::Later(ms) => {
                 let now = ks.now + ms;
@@ -302,20 +367,21 @@ mod tests {
             before in prop::collection::vec(op(), 0..300),
             during in prop::collection::vec(op(), 0..300),
             compress in any::<bool>(),
+            form in prop_oneof![Just(Form::Rdb), Just(Form::Commands)],
         ) {
             let mut ks = Keyspace::new(2, || 1);
             ks.begin(0, NOW);
             let mut none = Contents::new();
             for op in &before {
-                apply(&mut ks, op, &mut none);
+                apply(&mut ks, op, form, &mut none);
             }
             let expected = contents(&ks);
-            ks.begin_snapshot(Detail { compress, uses: compress });
+            ks.begin_snapshot(Detail { form, compress, uses: compress });
             let mut written = Contents::new();
             for op in &during {
-                apply(&mut ks, op, &mut written);
+                apply(&mut ks, op, form, &mut written);
             }
-            while !ks.walk_snapshot(100, |db, bytes| read(db, bytes, &mut written)).done {}
+            while !ks.walk_snapshot(100, |db, bytes| read(form, db, bytes, &mut written)).done {}
             ks.end_snapshot();
             prop_assert_eq!(written, expected);
             prop_assert!(!ks.in_snapshot());

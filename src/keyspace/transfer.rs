@@ -1,11 +1,15 @@
 //! Whole records and whole databases on the move: RENAME, MOVE, COPY, RESTORE, FLUSHDB, SWAPDB.
 
 use std::fmt::Debug;
+use std::hint::black_box;
+
+use smallvec::SmallVec;
 
 use super::event::Event;
 use super::tally::Tally;
 use super::{Keyspace, Record, What};
-use crate::ds::table::Table;
+use crate::ds::bytes::SmallBytes;
+use crate::ds::table::{Slot, Table};
 use crate::types::Value;
 
 /// A value that takes longer to drop than the command that deletes it should take.
@@ -27,6 +31,21 @@ impl Garbage {
     pub fn other(what: impl Debug + Send + 'static) -> Self {
         Garbage::Other(Box::new(what))
     }
+}
+
+/// A key that comes from a file.
+#[derive(Debug)]
+pub struct Arrival {
+    /// Its name.
+    pub name: SmallBytes,
+    /// What it holds.
+    pub value: Value,
+    /// Its deadline, in unix milliseconds.
+    pub deadline: Option<i64>,
+    /// Seconds since its last use.
+    pub idle: Option<u64>,
+    /// How often it is used.
+    pub frequency: Option<u8>,
 }
 
 /// The name of a key: its database and its bytes.
@@ -98,34 +117,52 @@ impl Keyspace {
         }
     }
 
-    /// Puts what comes from a file into the selected database, without a word to anybody; returns whether there was no
-    /// such key, or it was to be replaced.
-    pub fn load(
-        &mut self,
-        key: &[u8],
-        value: Value,
-        at: Option<i64>,
-        (idle, frequency): (Option<u64>, Option<u8>),
-        replace: bool,
-    ) -> bool {
-        let record = Record {
-            key: key.into(),
-            value,
-            expire_at: at.map_or(super::NEVER, |at| at.min(super::LATEST)),
-            access: self.uses.loaded(idle, frequency, self.now),
-        };
+    /// Puts what comes from a file into the selected database, without a word to anybody.
+    ///
+    /// # Errors
+    /// The name of a key that is there already, unless it is to be replaced. What came before it was put.
+    pub fn load(&mut self, arrivals: &mut Vec<Arrival>, replace: bool) -> Result<(), SmallBytes> {
         let db = &mut self.dbs[self.current];
-        let hash = db.table.hash(key);
-        if db.table.get_hashed(hash, key).is_some() {
-            if !replace {
-                return false;
+        let hash = |arrival: &Arrival| db.table.hash(&arrival.name);
+        let hashes: SmallVec<[u64; 32]> = arrivals.iter().map(hash).collect();
+        // Nearly all the time of a load is waiting for memory: so it is asked for many places at once.
+        black_box(
+            hashes
+                .iter()
+                .fold(0, |seen, &at| seen ^ db.table.glance(at)),
+        );
+        for (arrival, hash) in arrivals.drain(..).zip(hashes) {
+            let record = Record {
+                key: arrival.name,
+                value: arrival.value,
+                expire_at: arrival
+                    .deadline
+                    .map_or(super::NEVER, |at| at.min(super::LATEST)),
+                access: self.uses.loaded(arrival.idle, arrival.frequency, self.now),
+            };
+            let (measure, expire_at) = (record.measure(), record.expire_at);
+            match db.table.slot(hash, &record.key) {
+                Slot::Vacant(place) => drop(place.insert(record)),
+                Slot::Occupied(_) if !replace => return Err(record.key),
+                Slot::Occupied(_) => {
+                    db.remove(hash, &record.key);
+                    db.table.insert(record);
+                }
             }
-            db.remove(hash, key);
+            db.tally.add(hash, measure);
+            db.reindex_ttl(super::NEVER, expire_at, hash);
         }
-        db.tally.add(hash, record.measure());
-        db.reindex_ttl(super::NEVER, record.expire_at, hash);
-        db.table.insert(record);
-        true
+        Ok(())
+    }
+
+    /// So many keys are to be [loaded](Self::load) into the selected database.
+    pub fn expect(&mut self, keys: usize) {
+        self.dbs[self.current].table.expect(keys);
+    }
+
+    /// All that was to be loaded is there.
+    pub fn loaded(&mut self) {
+        self.dbs.iter_mut().for_each(|db| db.table.settle());
     }
 
     // What was there goes without a word, as Redis has it; the key counts as new in any case.

@@ -48,6 +48,13 @@ impl Input {
         self.buf.truncate(self.at + bytes);
     }
 
+    /// What was read from an offset of the file on, unless it is gone by now.
+    pub(super) fn passed(&self, from: u64) -> &[u8] {
+        let from = from.checked_sub(self.before).map(usize::try_from);
+        let from = from.and_then(Result::ok).unwrap_or(self.at);
+        self.buf.get(from..self.at).unwrap_or_default()
+    }
+
     /// Where in the file the rest begins.
     pub(super) fn position(&self) -> u64 {
         self.before + self.at as u64

@@ -4,34 +4,20 @@
 //! has not arrived whole is tried again when there is twice as much of it: each byte is looked at a few times at most.
 
 use super::input::Input;
+use crate::ds::bytes::SmallBytes;
+use crate::keyspace::Arrival;
 use crate::rdb::file::{self, HEADER, Item};
 use crate::rdb::{Corrupt, Reader, payload};
-use crate::types::Value;
 use crate::types::dump::{self, Limits, Read};
 use crate::util::digest::crc64;
-
-/// A key that was read.
-#[derive(Debug)]
-pub struct Key {
-    /// Its name.
-    pub name: Vec<u8>,
-    /// What it holds.
-    pub value: Value,
-    /// Its deadline, in unix milliseconds.
-    pub deadline: Option<i64>,
-    /// Seconds since its last use.
-    pub idle: Option<u64>,
-    /// How often it is used.
-    pub frequency: Option<u8>,
-}
 
 /// What came out of a file.
 #[derive(Debug)]
 pub enum Loaded {
     /// A key.
-    Key(Key),
+    Key(Arrival),
     /// A key with a collection without elements, which is no key.
-    Empty(Vec<u8>),
+    Empty(SmallBytes),
     /// What follows is in this database.
     Select(u64),
     /// So many keys follow in this database.
@@ -44,6 +30,17 @@ pub enum Loaded {
     Module(String),
     /// The end of the file.
     End,
+}
+
+/// What a [batch](Loader::batch) has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Batch {
+    /// There is more.
+    More,
+    /// More bytes are needed.
+    Hungry,
+    /// That was all.
+    Ended,
 }
 
 /// Why a file cannot be loaded.
@@ -66,7 +63,9 @@ pub struct Loader {
     tried: usize,
     version: Option<u16>,
     checked: bool,
+    /// The checksum of the file up to here.
     sum: u64,
+    summed: u64,
     /// The checksum at the end.
     written: Option<u64>,
     ended: bool,
@@ -81,6 +80,7 @@ impl Loader {
             version: None,
             checked,
             sum: 0,
+            summed: 0,
             written: None,
             ended: false,
         }
@@ -88,6 +88,7 @@ impl Loader {
 
     /// Takes the next bytes of the file; none say that it ends.
     pub fn feed(&mut self, bytes: &[u8]) {
+        self.sum_up();
         self.input.feed(bytes);
     }
 
@@ -99,6 +100,29 @@ impl Loader {
     /// Whatever follows the file, as far as it came in.
     pub fn rest(&self) -> &[u8] {
         self.input.rest()
+    }
+
+    /// The next items, of about so many bytes, each behind the place where it begins.
+    ///
+    /// # Errors
+    /// As [`next`](Loader::next).
+    pub fn batch(
+        &mut self,
+        bytes: u64,
+        limits: &Limits,
+        now: i64,
+        into: &mut Vec<(u64, Loaded)>,
+    ) -> Result<Batch, LoadError> {
+        let until = self.position() + bytes;
+        while self.position() < until {
+            let at = self.position();
+            match self.next(limits, now)? {
+                None => return Ok(Batch::Hungry),
+                Some(Loaded::End) => return Ok(Batch::Ended),
+                Some(loaded) => into.push((at, loaded)),
+            }
+        }
+        Ok(Batch::More)
     }
 
     /// The checksum that the file ends in, once it was read: 0 if none was made, none in old files.
@@ -155,28 +179,24 @@ impl Loader {
         if !(1..=payload::NEWEST).contains(&version) {
             return Err(self.error(&format!("can't handle RDB format version {version}")));
         }
-        self.sum = crc64(0, header);
         self.version = Some(version);
         self.input.read(HEADER);
         self.next(limits, now)
     }
 
     fn take(&mut self, used: usize, read: Found) -> Result<Option<Loaded>, LoadError> {
-        let bytes = self.input.rest().get(..used).unwrap_or_default();
         let loaded = match read {
-            Found::Item(loaded) => {
-                self.sum = crc64(self.sum, bytes);
-                loaded
-            }
+            Found::Item(loaded) => loaded,
             Found::End(sum) => {
-                let is = crc64(self.sum, bytes.get(..1).unwrap_or_default());
+                self.sum_up();
+                let is = crc64(self.sum, self.rest().get(..1).unwrap_or_default());
                 // Zero is what is written where no checksum was made.
                 if let Some(sum) = sum
                     && self.checked
                     && sum != 0
                     && sum != is
                 {
-                    let what = format!("wrong checksum: expected {sum:x}, and it is {is:x}");
+                    let what = format!("RDB CRC error: expected {sum:x}, and it is {is:x}");
                     return Err(self.error(&what));
                 }
                 (self.ended, self.written) = (true, sum);
@@ -186,6 +206,14 @@ impl Loader {
         self.input.read(used);
         self.tried = 0;
         Ok(Some(loaded))
+    }
+
+    /// Brings the checksum up to where the reading stands.
+    fn sum_up(&mut self) {
+        if self.checked {
+            self.sum = crc64(self.sum, self.input.passed(self.summed));
+            self.summed = self.position();
+        }
     }
 
     #[cold]
@@ -243,9 +271,9 @@ fn item(r: &mut Reader<'_>, version: u16, limits: &Limits, now: i64) -> Result<F
                 .into());
         }
         Item::Key(head) => {
-            let name = head.key.into_vec();
+            let name = head.key.into_small();
             match dump::read(head.tag, r, limits, now) {
-                Ok(Read::Value(value)) => Loaded::Key(Key {
+                Ok(Read::Value(value)) => Loaded::Key(Arrival {
                     name,
                     value,
                     deadline: head.deadline,
@@ -256,7 +284,7 @@ fn item(r: &mut Reader<'_>, version: u16, limits: &Limits, now: i64) -> Result<F
                 Err(refused) => {
                     return Err(Fault {
                         what: refused.to_string(),
-                        key: Some(name),
+                        key: Some(name[..].to_vec()),
                     });
                 }
             }

@@ -17,5 +17,5 @@ pub mod write;
 
 pub use disk::{DirLock, Disk, DiskFile, Files};
 pub use frame::Frame;
-pub use load::{LoadError, Loaded, Loader};
+pub use load::{Batch, LoadError, Loaded, Loader};
 pub use write::{Pending, Target};

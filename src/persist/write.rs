@@ -22,7 +22,7 @@ pub struct Target {
     pub incremental: bool,
 }
 
-/// A file that is being written under its temporary name. Dropped before its [`finish`](Pending::finish) it is removed.
+/// A file that is being written under its temporary name. Dropped before it has its name it is removed.
 pub struct Pending<'a> {
     disk: &'a dyn Disk,
     target: &'a Target,
@@ -70,21 +70,58 @@ impl<'a> Pending<'a> {
         Ok(())
     }
 
-    /// Everything is written but the header: writes that, and gives the file its name once all of it is on the disk.
+    /// Everything is written but the header, if it has one: writes that, and returns when all of it is on the disk.
     ///
     /// # Errors
     /// Those of the disk.
-    pub fn finish(mut self, header: &[u8; HEADER]) -> io::Result<()> {
-        if let Some(file) = &mut self.file {
+    pub fn complete(&mut self, header: Option<&[u8; HEADER]>) -> io::Result<()> {
+        let Some(file) = &mut self.file else {
+            return Ok(());
+        };
+        if let Some(header) = header {
             file.seek(SeekFrom::Start(0))?;
             file.write_all(header)?;
-            file.sync()?;
         }
-        let dir = &self.target.dir;
-        let name = dir.join(&self.target.name);
+        file.sync()
+    }
+
+    /// Gives the file its name, now that it is complete. It keeps it for good once that is [settled](Self::settle).
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn publish(&mut self) -> io::Result<()> {
+        let name = self.target.dir.join(&self.target.name);
         self.disk.rename(&self.path(), &name)?;
         self.file = None;
-        self.disk.sync_dir(dir)
+        Ok(())
+    }
+
+    /// Returns when the name is the file's for good.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn settle(self) -> io::Result<()> {
+        self.disk.sync_dir(&self.target.dir)
+    }
+
+    /// All three.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn finish(mut self, header: Option<&[u8; HEADER]>) -> io::Result<()> {
+        self.complete(header)?;
+        self.publish()?;
+        self.settle()
+    }
+
+    /// Completes the file, and leaves it under its temporary name, which is given.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn leave(mut self, header: Option<&[u8; HEADER]>) -> io::Result<String> {
+        self.complete(header)?;
+        self.file = None;
+        Ok(self.target.temporary.clone())
     }
 
     fn path(&self) -> PathBuf {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::ds::bytes::SmallBytes;
 use crate::ds::listpack::Value;
 
 /// A string read: borrowed where it stood verbatim.
@@ -45,6 +46,15 @@ impl<'a> Blob<'a> {
         match self {
             Blob::Raw(bytes) => Cow::Borrowed(bytes),
             other => Cow::Owned(other.into_vec()),
+        }
+    }
+
+    /// The string as a name is kept.
+    #[must_use]
+    pub fn into_small(self) -> SmallBytes {
+        match self {
+            Blob::Unpacked(bytes) => bytes.into(),
+            other => other.with(|bytes| bytes.into()),
         }
     }
 

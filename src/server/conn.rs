@@ -21,6 +21,8 @@ use crate::engine::Outcome;
 use crate::exec::busy::{BusyRequest, Served};
 use crate::exec::output::Unsent;
 use crate::exec::{Action, Args, Argv, SessionId};
+use crate::persist::aof::Ticket;
+use crate::persist::aof::log::{Confirmed, Reached};
 use crate::resp::{ArgVec, Batch, Decoder, Limits, ReplyBuf, encode_command};
 
 /// Nothing more is run or read for a client that has left this much output untaken.
@@ -67,6 +69,8 @@ pub(super) struct Conn<S> {
     unsent: Unsent,
     /// Its last batch woke others.
     woke_others: bool,
+    /// What must be reached before `output` is sent.
+    held: Option<Ticket>,
     /// The batch just run ends other connections: they are gone before its replies are sent.
     closed_others: bool,
 }
@@ -109,6 +113,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             unsent,
             woke_others: false,
             closed_others: false,
+            held: None,
         }
     }
 
@@ -133,6 +138,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         let mut more = false;
         for _ in 0..BATCHES_PER_POLL {
             if let Some(news) = self.signal.take() {
+                self.look_at_ticket();
                 self.collect(news, &mut worker.reply);
                 if self.poll_reply(cx, worker).is_err() {
                     return Poll::Ready(());
@@ -176,19 +182,48 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     }
 
     fn may_run(&self) -> bool {
-        self.phase == Phase::Open && self.output.len() < MAX_OUTPUT
+        self.phase == Phase::Open && self.output.len() < MAX_OUTPUT && self.held.is_none()
     }
 
     fn may_read(&self) -> bool {
         match self.phase {
+            // Otherwise there would never be a moment at which everything is confirmed.
+            _ if self.held.is_some() => false,
             Phase::Open => self.output.len() < MAX_OUTPUT,
             Phase::Blocked => self.input.len() < MAX_READ_AHEAD,
             Phase::Posted | Phase::Closing => false,
         }
     }
 
+    /// Holds back what is to be sent until a position of the log is reached; whether it may be.
+    fn hold(&mut self, ticket: Option<Ticket>) -> bool {
+        let Some(ticket) = ticket else {
+            return true;
+        };
+        let who: Arc<dyn Confirmed> = Arc::clone(&self.signal) as _;
+        match ticket.reached_or_tell(&who) {
+            Reached::Yes => {}
+            Reached::Later => self.held = Some(ticket),
+            Reached::Lost => return false,
+        }
+        true
+    }
+
+    /// The position that is waited for may have been reached.
+    fn look_at_ticket(&mut self) {
+        match self.held.as_ref().map(Ticket::reached) {
+            None | Some(Reached::Later) => {}
+            Some(Reached::Yes) => self.held = None,
+            // Nobody can say whether what the client has asked for will outlast a crash: it gets no answer.
+            Some(Reached::Lost) => self.abandon(),
+        }
+    }
+
     /// Takes what others left for this client, for it to be sent.
     fn collect(&mut self, news: News, out: &mut ReplyBuf) {
+        if !news.output && !news.answer {
+            return;
+        }
         if self.phase == Phase::Posted {
             match self.signal.served() {
                 Some(served) => self.take_served(&served, out),
@@ -202,7 +237,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         }
         let outcome = loop {
             match self.node.take_output(self.sid, out) {
-                Ok(outcome) => break Some(outcome),
+                Ok((outcome, ticket)) => match self.hold(ticket) {
+                    true => break Some(outcome),
+                    false => break Some(Outcome::Cut),
+                },
                 Err(LockError::Stopped) => break Some(Outcome::Cut),
                 Err(LockError::Busy) => {
                     if let Posted::Yes = self.node.post(ask(self.sid, Vec::new(), &self.signal)) {
@@ -224,6 +262,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     }
 
     fn take_served(&mut self, served: &Served, out: &mut ReplyBuf) {
+        if !self.hold(served.ticket.clone()) {
+            return self.abandon();
+        }
         out.raw(&served.bytes);
         if !served.unserved.is_empty() {
             let mut requests = Vec::new();
@@ -255,6 +296,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     fn abandon(&mut self) {
         self.output.clear();
         self.unsent.set(0);
+        self.held = None;
         self.enter(Phase::Closing);
     }
 
@@ -410,8 +452,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             session.net.query_buf_free = self.input.spare();
         }
         self.received = 0;
-        drop(engine);
-        if outcome == Outcome::Cut {
+        let ticket = engine.release();
+        if outcome == Outcome::Cut || !self.hold(ticket) {
             return Ran::Stopped;
         }
         self.enter(phase_after(outcome));
@@ -422,7 +464,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     fn poll_reply(&mut self, cx: &mut Context<'_>, worker: &mut Worker) -> io::Result<()> {
         let reply = &mut worker.reply;
         let mut written = 0;
-        let at_once = !self.closed_others;
+        let at_once = !self.closed_others && self.held.is_none();
         while let Some(rest @ [_, ..]) = reply.as_slice().get(written..)
             && self.output.is_empty()
             && at_once
@@ -442,6 +484,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
 
     /// Sends what is left over. Ready when nothing is.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.held.is_some() {
+            return Poll::Pending;
+        }
         while !self.output.is_empty() {
             match ready!(Pin::new(&mut self.io).poll_write(cx, self.output.bytes()))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),

@@ -4,17 +4,16 @@ use std::fs;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::runtime::Handle;
 use tracing::{error, info, warn};
 
 use super::handle::{Server, StartError};
 use super::log;
-use super::runtime::{End, Stop};
-use crate::embed::{LockError, Node};
-use crate::exec::{State, persist};
+use super::runtime::End;
+use super::summons::Signals;
+use crate::embed::jobs::JobError;
 use crate::persist::Files;
+use crate::persist::aof::{DirectoryError, ManifestError};
 use crate::service::config::{Config, Invocation, Loaded, SystemFiles, invocation};
 
 const HELP: &str = "\
@@ -114,28 +113,43 @@ fn run(loaded: Loaded) -> ExitCode {
         warn!("Transparent huge pages are not disabled: {error}");
     }
     info!("Running mode=standalone, port={}. PID: {pid}", config.port);
-    let server = match Server::launch(
-        loaded,
-        (config.port != 0).then_some(config.port),
-        true,
-        Some(Arc::new(Files)),
-    ) {
+    let signals = match Signals::hear() {
+        Ok(signals) => Some(signals),
+        Err(error) => {
+            error!("Signals are not handled: {error}");
+            None
+        }
+    };
+    let port = (config.port != 0).then_some(config.port);
+    let mut server = match Server::open(loaded, port, true, Some(Arc::new(Files))) {
         Ok(server) => server,
         Err(error) => {
             explain(&error, &config);
             return ExitCode::FAILURE;
         }
     };
-    let _pid_file = PidFile::write(&config.pidfile, pid);
-    let stop = Arc::clone(server.stop());
-    let saves = !config.save.is_empty();
-    // Before anybody can know that the server is ready.
-    if let Err(error) = end_on_signals(server.handle(), server.node().clone(), stop, saves) {
-        error!("Signals are not handled: {error}");
+    let pid_file = PidFile::write(&config.pidfile, pid);
+    if let Some(signals) = signals
+        && let Err(error) = signals.heed(server.node().clone(), Arc::clone(server.stop()))
+    {
+        error!("Signals are not heeded: {error}");
     }
-    announce(&server, &config);
+    info!("Server initialized");
+    match server.load() {
+        Ok(()) => announce(&server, &config),
+        // It was told to end while it loaded.
+        Err(StartError::Data(JobError::GivenUp)) => {}
+        Err(error) => {
+            // What is wrong is the last that is told.
+            server.shutdown();
+            drop(pid_file);
+            explain(&error, &config);
+            return ExitCode::FAILURE;
+        }
+    }
     let end = server.wait();
     server.shutdown();
+    drop(pid_file);
     info!("Redkeep is now ready to exit, bye bye...");
     match end {
         End::Asked => ExitCode::SUCCESS,
@@ -144,7 +158,6 @@ fn run(loaded: Loaded) -> ExitCode {
 }
 
 fn announce(server: &Server, config: &Config) {
-    info!("Server initialized");
     if !server.addrs().is_empty() {
         info!("Ready to accept connections tcp");
     }
@@ -166,75 +179,23 @@ fn explain(error: &StartError, config: &Config) {
             error!("Failed opening Unix socket: bind: {path}: {source}");
             error!("Failed listening on port {} (unix), aborting.", config.port);
         }
+        StartError::Data(JobError::File(what)) => {
+            warn!("Internal error in RDB reading: {what}");
+            error!("{error}");
+            error!("Terminating server after rdb file reading failure.");
+        }
+        StartError::Data(JobError::LogFile(what)) => error!("{what}"),
+        StartError::Data(JobError::Log(DirectoryError::Manifest(path, wrong))) => {
+            let ManifestError { what, line, text } = wrong;
+            error!("*** FATAL AOF MANIFEST FILE ERROR ***");
+            error!(
+                "Reading the manifest file {}, at line {line}",
+                path.display()
+            );
+            error!(">>> '{text}'");
+            error!("{what}");
+        }
         other => error!("{other}"),
-    }
-}
-
-/// From here on SIGTERM and SIGINT end the server, and a terminal that hangs up does not.
-#[cfg(unix)]
-fn end_on_signals(runtime: &Handle, node: Node, stop: Arc<Stop>, saves: bool) -> io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let _context = runtime.enter();
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
-    runtime.spawn(async move {
-        let mut interrupted = false;
-        loop {
-            let name = tokio::select! {
-                _ = terminate.recv() => "SIGTERM",
-                _ = interrupt.recv() => "SIGINT",
-                _ = hang_up.recv() => continue,
-            };
-            if name == "SIGINT" && std::mem::replace(&mut interrupted, true) {
-                warn!("You insist... exiting now.");
-                stop.request(End::Failed);
-                continue;
-            }
-            warn!("Received {name} scheduling shutdown...");
-            let (node, stop) = (node.clone(), Arc::clone(&stop));
-            tokio::task::spawn_blocking(move || shut_down(&node, &stop, name == "SIGINT", saves));
-        }
-    });
-    Ok(())
-}
-
-/// From here on Ctrl-C ends the server.
-#[cfg(not(unix))]
-fn end_on_signals(runtime: &Handle, node: Node, stop: Arc<Stop>, saves: bool) -> io::Result<()> {
-    runtime.spawn(async move {
-        while tokio::signal::ctrl_c().await.is_ok() {
-            warn!("Received Ctrl-C scheduling shutdown...");
-            let (node, stop) = (node.clone(), Arc::clone(&stop));
-            tokio::task::spawn_blocking(move || shut_down(&node, &stop, true, saves));
-        }
-    });
-    Ok(())
-}
-
-/// A signal asks the server to end: it saves first if it is to, and stays if that fails. A script that is busy is
-/// ended if it has not written, and waited for if it has, unless nothing would be saved anyway.
-fn shut_down(node: &Node, stop: &Stop, interrupt: bool, saves: bool) {
-    const PAUSE: Duration = Duration::from_millis(10);
-    loop {
-        match node.lock() {
-            Ok(mut engine) => {
-                let State { ks, sys, .. } = engine.state();
-                let flags = match interrupt {
-                    true => sys.cfg.shutdown_on_sigint,
-                    false => sys.cfg.shutdown_on_sigterm,
-                };
-                // What stands in the way is in the log.
-                let _ = persist::shut_down(ks, sys, flags);
-                return;
-            }
-            Err(LockError::Stopped) => return,
-            Err(LockError::Busy) if !saves => return stop.request(End::Asked),
-            Err(LockError::Busy) => {
-                node.gate().give_up();
-                std::thread::sleep(PAUSE);
-            }
-        }
     }
 }
 
@@ -282,6 +243,7 @@ impl<'a> PidFile<'a> {
 
 impl Drop for PidFile<'_> {
     fn drop(&mut self) {
+        info!("Removing the pid file.");
         // Somebody else may have removed it.
         let _ = fs::remove_file(self.0);
     }

@@ -7,16 +7,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use tokio::runtime::Handle;
 use tokio::sync::mpsc::unbounded_channel;
 
-use super::host::ServerHost;
+use super::host::{IN_USE, ServerHost};
 use super::listen::{self, ListenError};
 use super::runtime::{self, End, RuntimeId, Serving, Sockets, Stop};
 use crate::embed::jobs::{self, JobError};
 use crate::embed::{Client, Node};
 use crate::engine::{Engine, Options};
-use crate::exec::persist::{self, Loading};
+use crate::exec::persist::load::Loading;
 use crate::persist::{Disk, Files};
 use crate::service::config::{
     self, Invocation, LoadError, Loaded, OomScoreAdj, Settings, SystemFiles,
@@ -39,12 +38,30 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
+    /// The log of all writes is wanted (`appendonly`), and there is no place for it.
+    #[error("appendonly needs a directory: set dir")]
+    NoDirectory,
+    /// The directory for the data set cannot be had: it is not there, or another server keeps its data in it.
+    #[error("cannot keep data in {dir}: {}", why(source))]
+    Dir {
+        /// The directory asked for.
+        dir: String,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The data set cannot be loaded.
     #[error("Fatal error loading the DB: {0}")]
     Data(#[from] JobError),
     /// The system gave no thread or no event queue.
     #[error("cannot start: {0}")]
     Io(#[from] io::Error),
+}
+
+fn why(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => IN_USE.to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 /// What a server is to be like; made by [`Server::builder`].
@@ -112,7 +129,9 @@ impl Builder {
         let Invocation::Run(loaded) = config::invocation(&argv, &SystemFiles)? else {
             return Err(io::Error::from(io::ErrorKind::InvalidInput).into());
         };
-        Server::launch(*loaded, Some(port), false, self.disk)
+        let mut server = Server::open(*loaded, Some(port), false, self.disk)?;
+        server.load()?;
+        Ok(server)
     }
 }
 
@@ -131,8 +150,9 @@ pub struct Server {
     addrs: Vec<SocketAddr>,
     stop: Arc<Stop>,
     id: RuntimeId,
-    handle: Handle,
     thread: Option<JoinHandle<()>>,
+    /// The disk with the data set, until that is loaded.
+    waiting: Option<Arc<dyn Disk>>,
 }
 
 impl fmt::Debug for Server {
@@ -149,9 +169,10 @@ impl Server {
         Builder::default()
     }
 
-    /// Starts a server with a configuration that is complete. `port` none is no TCP at all; the process
-    /// is the server's own if it `owns_process`.
-    pub(super) fn launch(
+    /// Starts a server with a configuration that is complete. Its clients are told that it is loading until
+    /// [`load`](Self::load) has done that. `port` none is no TCP at all; the process is the server's own if it
+    /// `owns_process`.
+    pub(super) fn open(
         loaded: Loaded,
         port: Option<u16>,
         owns_process: bool,
@@ -170,6 +191,13 @@ impl Server {
         let (sender, accept) = unbounded_channel();
         let mut host = ServerHost::new(sender, owns_process, disk.clone());
         host.listen_on(tcp)?;
+        if disk.is_none() && config.appendonly {
+            return Err(StartError::NoDirectory);
+        }
+        host.lock_dir(&config).map_err(|source| StartError::Dir {
+            dir: config.dir.clone(),
+            source,
+        })?;
         if owns_process
             && config.oom_score_adj != OomScoreAdj::No
             && let Err(error) = host.set_oom_score(&config)
@@ -191,11 +219,14 @@ impl Server {
             host: Box::new(host),
             ..Options::default()
         });
-        if disk.is_some() {
-            // Before the first client: nobody may see the databases empty that are to be loaded.
-            engine.state().sys.persist.loading = Some(Loading::default());
-        }
+        // Before the first client: nobody may see the databases empty that are to be loaded.
+        engine.state().sys.persist.loading = disk.as_ref().map(|_| Loading::default());
         let node = Node::new(engine);
+        let mut waiting = disk;
+        if let Some(disk) = waiting.take_if(|disk| !jobs::has_data(&node, &**disk).unwrap_or(true)) {
+            // It takes no time. Whoever connects meanwhile waits for that.
+            jobs::load_data(&node, &disk)?;
+        }
         let stop = Arc::new(Stop::default());
         let (sender, started) = std::sync::mpsc::sync_channel(1);
         let (its_node, its_stop) = (node.clone(), Arc::clone(&stop));
@@ -208,29 +239,37 @@ impl Server {
                 });
                 let (runtime, serving): (_, Serving) = match run {
                     Ok((runtime, id, serving)) => {
-                        let _ = sender.send(Ok((id, runtime.handle().clone())));
+                        let _ = sender.send(Ok(id));
                         (runtime, serving)
                     }
-                    Err(error) => return drop(sender.send(Err(error))),
+                    Err(error) => {
+                        its_node.stop();
+                        its_node.join_jobs();
+                        return drop(sender.send(Err(error)));
+                    }
                 };
                 runtime::run_to_end(runtime, &its_node, serving, &its_stop);
             })?;
-        let (id, handle) = started.recv().map_err(io::Error::other)??;
-        if let Some(disk) = disk
-            && let Err(e) = load_data(&node, &disk)
-        {
-            stop.request(End::Failed);
-            let _ = thread.join();
-            return Err(e.into());
-        }
+        let id = started.recv().map_err(io::Error::other)??;
         Ok(Self {
             node,
             addrs,
             stop,
             id,
-            handle,
             thread: Some(thread),
+            waiting,
         })
+    }
+
+    /// Loads the data set that is in the configured directory, if there is one.
+    ///
+    /// # Errors
+    /// When it cannot be loaded; the server is of no use then.
+    pub(super) fn load(&mut self) -> Result<(), StartError> {
+        match self.waiting.take() {
+            Some(disk) => Ok(jobs::load_data(&self.node, &disk)?),
+            None => Ok(()),
+        }
     }
 
     /// The address of the first TCP socket.
@@ -278,11 +317,6 @@ impl Server {
         self.stop.wait()
     }
 
-    /// The runtime that the server runs on.
-    pub(super) const fn handle(&self) -> &Handle {
-        &self.handle
-    }
-
     /// The engine.
     pub(super) const fn node(&self) -> &Node {
         &self.node
@@ -307,15 +341,6 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.end();
     }
-}
-
-/// Loads the data set that is in the configured directory.
-fn load_data(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
-    let target = match node.lock() {
-        Ok(mut engine) => persist::target(&engine.state().sys),
-        Err(_) => return Err(JobError::GivenUp),
-    };
-    jobs::load(node, disk, &target.dir.join(&target.name))
 }
 
 #[cfg(unix)]

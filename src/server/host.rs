@@ -13,7 +13,9 @@ use tracing::warn;
 
 use super::{listen, log};
 use crate::exec::{Facts, Host};
-use crate::persist::Disk;
+use crate::persist::aof::{Directory, Place};
+use crate::persist::write::directory;
+use crate::persist::{DirLock, Disk};
 use crate::service::config::{ApplyError, Change, Config, OomScoreAdj};
 
 /// The surroundings of an engine behind sockets.
@@ -26,9 +28,14 @@ pub(super) struct ServerHost {
     owns_process: bool,
     /// Where data sets are saved, if they are.
     disk: Option<Arc<dyn Disk>>,
+    /// The directory that they are saved in, if they are saved by themselves.
+    locked: Option<Box<dyn DirLock>>,
     /// The score that the process started with.
     oom_score: Option<i32>,
 }
+
+/// Why a directory cannot be had.
+pub(super) const IN_USE: &str = "another server keeps its data in this directory";
 
 const OOM_SCORE: &str = "/proc/self/oom_score_adj";
 
@@ -45,8 +52,53 @@ impl ServerHost {
             accept,
             owns_process,
             disk,
+            locked: None,
             oom_score,
         }
+    }
+
+    /// Keeps the directory for this server, if data sets are saved there without being asked for.
+    pub(super) fn lock_dir(&mut self, config: &Config) -> io::Result<()> {
+        let lasts = config.appendonly || !config.save.is_empty();
+        if let Some(disk) = self.disk.as_ref().filter(|_| lasts) {
+            // Given back only when the new one is there.
+            let locked = disk.lock(directory(&config.dir))?;
+            self.locked = Some(locked);
+        }
+        Ok(())
+    }
+
+    /// Whether the append-only log can be opened where it is to be.
+    fn can_log(&self, config: &Config) -> Result<(), String> {
+        let disk = self.disk.clone();
+        let disk = disk.ok_or("this server keeps its data in memory only")?;
+        let place = Place::new(&config.dir, &config.appenddirname, &config.appendfilename);
+        Directory::open(disk, place).map_err(|e| {
+            warn!("{e}");
+            "Unable to turn on AOF. Check server logs.".to_owned()
+        })?;
+        Ok(())
+    }
+
+    /// The data set is to be kept elsewhere, or to be kept.
+    fn keep_data(
+        &mut self,
+        old: &Config,
+        new: &Config,
+        name: &'static str,
+    ) -> Result<(), ApplyError> {
+        let refused = |why: String| Err(ApplyError { name, why });
+        if new.appendonly && (!old.appendonly || name == "dir") {
+            self.can_log(new).or_else(refused)?;
+        }
+        let kept = old.dir == new.dir && self.locked.is_some();
+        if !kept && let Err(e) = self.lock_dir(new) {
+            return refused(match e.kind() {
+                io::ErrorKind::WouldBlock => IN_USE.to_owned(),
+                _ => e.to_string(),
+            });
+        }
+        Ok(())
     }
 
     /// Accepts connections on these sockets from now on.
@@ -113,6 +165,10 @@ impl Host for ServerHost {
         self.disk.clone()
     }
 
+    fn process(&self) -> Option<u32> {
+        self.owns_process.then(std::process::id)
+    }
+
     fn facts(&self) -> Facts {
         let port = self
             .listening
@@ -150,6 +206,9 @@ impl Host for ServerHost {
                 name,
                 why: e.to_string(),
             })?;
+        }
+        if let Some(name) = changed(&["dir", "appendonly", "save"]) {
+            self.keep_data(old, new, name)?;
         }
         if let Some(name) = changed(&["maxclients"]) {
             self.make_room(new.maxclients).map_err(|most| ApplyError {

@@ -11,6 +11,7 @@ mod listen;
 mod log;
 mod runtime;
 mod signal;
+mod summons;
 
 pub use handle::{Builder, Server, StartError};
 pub use listen::ListenError;

@@ -5,15 +5,15 @@ use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Notify, oneshot};
-use tokio::task::JoinHandle;
 
-use tracing::{debug, error, info};
+use tracing::{debug, error};
 
 use super::accept;
 use crate::embed::{Event, LockError, Node};
@@ -132,10 +132,7 @@ pub(super) fn serve(
     let (poke, ender) = (Arc::clone(&deadline), Arc::clone(stop));
     node.on_event(move |event| match event {
         Event::Deadline => poke.notify_one(),
-        Event::Shutdown => {
-            info!("User requested shutdown...");
-            ender.request(End::Asked);
-        }
+        Event::Shutdown => ender.request(End::Asked),
         Event::Failed => {
             error!("A command panicked: nothing can be relied upon any more");
             ender.request(End::Failed);
@@ -143,7 +140,12 @@ pub(super) fn serve(
     });
     node.gate().on_busy(hand_over);
     let (listening, end) = oneshot::channel();
-    let accepting = handle.spawn(accept::all(sockets.tcp, node.clone(), end));
+    let (open, closed) = mpsc::channel();
+    let accepting = accept::all(sockets.tcp, node.clone(), end);
+    handle.spawn(async move {
+        accepting.await;
+        drop(open);
+    });
     #[cfg(unix)]
     let file = match sockets.unix {
         Some((listener, file, path)) => {
@@ -156,7 +158,7 @@ pub(super) fn serve(
     handle.spawn(drive(node.clone(), deadline));
     Ok(Serving {
         listening,
-        accepting,
+        closed,
         #[cfg(unix)]
         _socket_file: file,
     })
@@ -166,7 +168,8 @@ pub(super) fn serve(
 pub(super) struct Serving {
     /// Dropped when no more connections are to be accepted.
     listening: oneshot::Sender<()>,
-    accepting: JoinHandle<()>,
+    /// Hangs up when no more connections are accepted.
+    closed: Receiver<()>,
     #[cfg(unix)]
     _socket_file: Option<super::listen::unix::SocketFile>,
 }
@@ -176,13 +179,11 @@ pub(super) fn run_to_end(runtime: Runtime, node: &Node, serving: Serving, stop: 
     runtime.block_on(stop.notify.notified());
     // Who sees its connection closed must not be let in again. A script that is to be ended may hold the only thread.
     let Serving {
-        listening,
-        accepting,
-        ..
+        listening, closed, ..
     } = serving;
     drop(listening);
-    let closed = async { tokio::time::timeout(PATIENCE, accepting).await };
-    if runtime.block_on(closed).is_err() {
+    // No timer of the runtime: who has the engine may keep all of its threads waiting.
+    if closed.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
         debug!("The sockets are still open");
     }
     node.stop();
@@ -219,7 +220,7 @@ fn hand_over() {
         return;
     }
     tokio::task::block_in_place(|| {
-        let (alive, sign) = std::sync::mpsc::channel();
+        let (alive, sign) = mpsc::channel();
         tokio::spawn(async move {
             // The script does not wait for ever.
             let _ = alive.send(());

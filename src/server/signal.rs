@@ -7,12 +7,14 @@ use parking_lot::Mutex;
 
 use crate::embed::Wake;
 use crate::exec::busy::Served;
+use crate::persist::aof::log::Confirmed;
 
 /// Shared by a connection and whoever has news for it.
 #[derive(Default)]
 pub(super) struct Signal {
     raised: AtomicBool,
     answered: AtomicBool,
+    confirmed: AtomicBool,
     task: Mutex<Option<Waker>>,
     served: Mutex<Option<Served>>,
 }
@@ -31,7 +33,8 @@ impl Signal {
         let take =
             |flag: &AtomicBool| flag.load(Ordering::Relaxed) && flag.swap(false, Ordering::AcqRel);
         let (output, answer) = (take(&self.raised), take(&self.answered));
-        (output || answer).then_some(News { output })
+        let confirmed = take(&self.confirmed);
+        (output || answer || confirmed).then_some(News { output, answer })
     }
 
     /// Leaves the answer to a posted request.
@@ -56,6 +59,12 @@ impl Signal {
     }
 }
 
+impl Confirmed for Signal {
+    fn confirmed(&self) {
+        self.raise(&self.confirmed);
+    }
+}
+
 impl Wake for Signal {
     fn wake(&self) {
         self.raise(&self.raised);
@@ -67,6 +76,8 @@ impl Wake for Signal {
 pub(super) struct News {
     /// Output may wait that no answer has brought: an answer knows nothing of what came behind it.
     pub(super) output: bool,
+    /// A busy script has answered.
+    pub(super) answer: bool,
 }
 
 #[cfg(test)]
@@ -78,12 +89,30 @@ mod tests {
         let signal = Signal::default();
         assert_eq!(signal.take(), None);
         signal.wake();
-        assert_eq!(signal.take(), Some(News { output: true }));
+        assert_eq!(
+            signal.take(),
+            Some(News {
+                output: true,
+                answer: false
+            })
+        );
         signal.serve(Served::default());
-        assert_eq!(signal.take(), Some(News { output: false }));
+        assert_eq!(
+            signal.take(),
+            Some(News {
+                output: false,
+                answer: true
+            })
+        );
         signal.serve(Served::default());
         signal.wake();
-        assert_eq!(signal.take(), Some(News { output: true }));
+        assert_eq!(
+            signal.take(),
+            Some(News {
+                output: true,
+                answer: true
+            })
+        );
         assert!(signal.served().is_some() && signal.served().is_none());
         assert_eq!(signal.take(), None);
     }

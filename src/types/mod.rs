@@ -4,6 +4,7 @@
 //! value, counts its memory and knows when a collection has become empty.
 
 pub mod bits;
+pub mod commands;
 pub mod digest;
 pub mod dump;
 pub mod geo;

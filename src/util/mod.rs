@@ -8,4 +8,5 @@ pub mod glob;
 pub mod num;
 pub mod pqsort;
 pub mod rng;
+pub mod system;
 mod wide;

@@ -12,11 +12,14 @@
 )]
 
 pub mod client;
+pub mod history;
+pub mod instance;
 pub mod listener;
 pub mod node;
 pub mod notation;
 pub mod peer;
 pub mod reply;
+pub mod sim_disk;
 
 pub use client::Client;
 pub use peer::Server;

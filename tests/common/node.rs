@@ -3,9 +3,10 @@
 use redkeep::engine::{Engine, Options, Outcome};
 use redkeep::exec::Args;
 use redkeep::exec::session::{Peer, SessionId};
+use redkeep::keyspace::snapshot::{Detail, Form};
 use redkeep::resp::{Proto, ReplyBuf};
 use redkeep::service::config::{Allow, Config, Settings};
-use redkeep::util::clock::Clock;
+use redkeep::util::clock::{Clock, ManualClock};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -96,6 +97,35 @@ impl Node {
         }
     }
 
+    /// Replays a log of effects, as whoever loads a file does. No entry may fail.
+    pub fn replay(&mut self, mut log: &[u8]) {
+        self.engine.refresh_time();
+        let mut replay = self.engine.begin_replay();
+        while !log.is_empty() {
+            let (args, rest) = one(log);
+            log = rest;
+            let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+            let done = self.engine.replay(&mut replay, &args);
+            let failed = self.engine.state().sys.stats.unexpected_errors;
+            let shown: Vec<_> = args.iter().map(|a| a.escape_ascii().to_string()).collect();
+            assert_eq!((done, failed), (Ok(()), 0), "an effect fails: {shown:?}");
+        }
+        assert!(!self.engine.replays_transaction(&replay));
+        self.engine.end_replay(replay);
+    }
+
+    /// A new node, years later, that has replayed this log, and what it then holds at another time.
+    pub fn later(log: &[u8], seed: u64, now_ms: i64) -> (Node, ManualClock, Vec<String>) {
+        const YEARS: i64 = 10 * 365 * 24 * 3600 * 1000;
+        let clock = ManualClock::at_ms(now_ms + YEARS);
+        let mut node = Node::new(Arc::new(clock.clone()), seed);
+        node.replay(log);
+        clock.set_ms(now_ms);
+        let contents = node.contents();
+        clock.set_ms(now_ms + YEARS);
+        (node, clock, contents)
+    }
+
     /// The keys of all databases.
     fn keys(&mut self) -> Vec<(usize, Vec<u8>)> {
         let mut all = Vec::new();
@@ -151,6 +181,27 @@ impl Node {
         ];
         words.extend(fields);
         structure(&String::from_utf8_lossy(&self.look(&words)))
+    }
+
+    /// All databases as a snapshot writes them as commands, with the SELECTs that whoever writes a file puts in between.
+    pub fn as_commands(&mut self) -> Vec<u8> {
+        let ks = &mut self.engine.state().ks;
+        ks.begin_snapshot(Detail {
+            form: Form::Commands,
+            ..Detail::default()
+        });
+        let (mut out, mut selected, mut done) = (Vec::new(), None, false);
+        while !done {
+            let step = ks.walk_snapshot(1000, |db, commands| {
+                if selected.replace(db) != Some(db) {
+                    super::client::encode(&["SELECT", &db.to_string()], &mut out);
+                }
+                out.extend_from_slice(commands);
+            });
+            done = step.done;
+        }
+        ks.end_snapshot();
+        out
     }
 
     /// Moves every key and every function into another node by DUMP and RESTORE.

@@ -84,6 +84,40 @@ impl Server {
         self.answers()
     }
 
+    /// As [`start_again`](Self::start_again), but returns as soon as anything is answered: it may be loading.
+    pub fn start_loading(&mut self) -> Client {
+        self.kill();
+        self.port = free_port();
+        self.child = spawn(&self.program, self.port, self.dir.path(), &self.args);
+        let until = Instant::now() + Duration::from_secs(20);
+        loop {
+            if let Ok(mut c) = Client::connect(self.port)
+                && c.call(&["INFO", "server"]).is_ok()
+            {
+                return c;
+            }
+            assert!(Instant::now() < until && self.alive(), "{}", self.log());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(sent.is_ok_and(|status| status.success()));
+    }
+
+    /// Waits for the end of the process: its exit code.
+    pub fn end(&mut self) -> Option<i32> {
+        let until = Instant::now() + Duration::from_secs(20);
+        while self.alive() {
+            assert!(Instant::now() < until, "it does not end\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        self.child.wait().ok()?.code()
+    }
+
     /// Kills the process as a power cut would.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
@@ -92,8 +126,7 @@ impl Server {
 
     /// Sends SIGTERM and waits for the end; whether it was a good one.
     pub fn terminate(&mut self) -> bool {
-        let pid = self.child.id().to_string();
-        let _ = Command::new("kill").args(["-s", "TERM", &pid]).status();
+        self.signal("TERM");
         self.child.wait().is_ok_and(|status| status.success())
     }
 

@@ -6,7 +6,7 @@ use redkeep::ds::lzf;
 use redkeep::engine::{Engine, Options};
 use redkeep::exec::Args;
 use redkeep::exec::State;
-use redkeep::exec::persist::{self, SaveStep};
+use redkeep::exec::persist::save::{self, Purpose, SaveStep};
 use redkeep::exec::session::Peer;
 use redkeep::persist::aof::reader;
 use redkeep::resp::{Proto, ReplyBuf};
@@ -139,6 +139,19 @@ pub fn payloads() -> Vec<Vec<u8>> {
             words("XGROUP CREATE k g 0"),
             words("XREADGROUP GROUP g c COUNT 1 STREAMS k >"),
             words("XGROUP CREATE k h $"),
+        ],
+        // Pending entries that are gone, one handed back, and producers.
+        vec![
+            words("XADD k 1-1 a 1"),
+            words("XADD k 1-2 a 1"),
+            words("XADD k 2-0 a 1"),
+            words("XADD k 3-0 a 1"),
+            words("XGROUP CREATE k g 0"),
+            words("XREADGROUP GROUP g c STREAMS k >"),
+            words("XNACK k g FAIL IDS 1 3-0"),
+            words("XIDMPRECORD k p i 3-0"),
+            words("XTRIM k MINID 1-2"),
+            words("XDEL k 2-0"),
         ],
     ];
     lines
@@ -273,16 +286,16 @@ impl RdbWriter {
     fn file(&mut self) -> Vec<u8> {
         let State { ks, sys, .. } = self.engine.state();
         let mut file = Vec::new();
-        let id = persist::begin_save(ks, sys, false, &mut file).unwrap();
+        let id = save::begin_save(ks, sys, Purpose::Foreground, &mut file).unwrap();
         let header = loop {
-            match persist::save_step(ks, sys, id, &mut file) {
-                SaveStep::Done(header) => break header,
+            match save::save_step(ks, sys, id, &mut file) {
+                SaveStep::Done(header) => break header.unwrap(),
                 SaveStep::More => {}
                 SaveStep::Cancelled => unreachable!(),
             }
         };
         file[..header.len()].copy_from_slice(&header);
-        persist::end_save(ks, sys, id, false);
+        save::end_save(ks, sys, id, false);
         file
     }
 }

@@ -61,7 +61,7 @@ struct Op {
 type Ops = SmallVec<[Op; 4]>;
 
 fn bitfield(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    let ops = parse(args, cx.sys.cfg.proto_max_bulk_len)?;
+    let ops = parse(args, cx.longest_string())?;
     let last = |op: &Op| op.at + u64::from(op.kind.bits() - 1);
     let writes = ops.iter().filter(|op| op.is_write());
     match writes.map(last).max() {
@@ -71,7 +71,7 @@ fn bitfield(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 }
 
 fn bitfield_ro(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    let ops = parse(args, cx.sys.cfg.proto_max_bulk_len)?;
+    let ops = parse(args, cx.longest_string())?;
     if ops.iter().any(Op::is_write) {
         return Err(CmdError::fixed(
             "ERR BITFIELD_RO only supports the GET subcommand",

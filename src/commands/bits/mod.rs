@@ -84,7 +84,7 @@ fn unit(arg: &[u8]) -> Result<Unit, CmdError> {
 }
 
 fn setbit(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    let at = offset(args.at(2), cx.sys.cfg.proto_max_bulk_len)?;
+    let at = offset(args.at(2), cx.longest_string())?;
     let on = match args.int(3) {
         Ok(0) => false,
         Ok(1) => true,
@@ -105,7 +105,7 @@ fn setbit(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 }
 
 fn getbit(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    let at = offset(args.at(2), cx.sys.cfg.proto_max_bulk_len)?;
+    let at = offset(args.at(2), cx.longest_string())?;
     let on = match cx.ks.read::<Str>(args.at(1))? {
         Some(s) => s.with(|bytes| bits::get(bytes, at)),
         None => false,

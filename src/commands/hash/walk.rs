@@ -74,7 +74,9 @@ fn hrandfield(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     match (hash, draws) {
         (None, None) => cx.reply.null(),
         (None, Some(_)) => cx.reply.array(0),
-        (Some(hash), None) => hash.sample(1, cx.ks.horizon(), rng, |entry| put(cx.reply, entry.name)),
+        (Some(hash), None) => {
+            hash.sample(1, cx.ks.horizon(), rng, |entry| put(cx.reply, entry.name))
+        }
         (Some(_), Some(Draws { count: 0, .. })) => cx.reply.array(0),
         (Some(_), Some(draws)) if draws.are_too_many() => return Err(draws.refuse(cx)),
         (Some(hash), Some(draws)) => {

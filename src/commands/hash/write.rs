@@ -134,7 +134,10 @@ fn hdel(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 
 fn hincrby(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let (key, field, by) = (args.at(1), args.at(2), args.int(3)?);
-    let old = cx.ks.look::<Hash>(key)?.and_then(|h| h.get(field, cx.ks.horizon()));
+    let old = cx
+        .ks
+        .look::<Hash>(key)?
+        .and_then(|h| h.get(field, cx.ks.horizon()));
     let old = match old {
         Some(value) => num::parse_i64(value.bytes(&mut itoa::Buffer::new()))
             .ok_or(CmdError::fixed("ERR hash value is not an integer"))?,

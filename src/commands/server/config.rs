@@ -2,7 +2,7 @@
 
 use super::allowed;
 use crate::exec::{self, Action, Args, CmdError, CmdResult, Command, Ctx, Flow, System};
-use crate::service::config::{Change, Rights, find};
+use crate::service::config::{Change, Rights, SetError, find};
 use crate::spec::{Group, flag};
 
 const ALL_NODES: &[&str] = &["request_policy:all_nodes", "response_policy:all_succeeded"];
@@ -86,14 +86,17 @@ fn set(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     }
     let rights = Rights {
         protected: allowed(cx.sys.cfg.enable_protected_configs, cx.sessions.get(cx.sid)),
-        loading: false,
+        loading: cx.sys.persist.loading.is_some(),
     };
     let System { cfg, host, .. } = &mut *cx.sys;
     let changes = cfg
         .set(&pairs, rights, &mut |old, new, changes| {
             host.0.apply(old, new, changes)
         })
-        .map_err(|e| CmdError::new(format!("ERR {e}")))?;
+        .map_err(|e| match e {
+            SetError::Loading => CmdError::LOADING,
+            e => CmdError::new(format!("ERR {e}")),
+        })?;
     took_effect(cx, &changes);
     cx.ok()
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::{allowed, config};
 use crate::exec::args::is;
 use crate::exec::functions::Policy;
-use crate::exec::persist::{self, Reload};
+use crate::exec::persist::load::{self, Reload};
+use crate::exec::persist;
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, ScriptCall};
 use crate::keyspace::{Db, Expiry, Record};
 use crate::resp::{Proto, ReplyBuf};
@@ -35,6 +36,7 @@ type Sub = fn(&mut Ctx<'_>, Args<'_>) -> CmdResult;
 
 /// Name, least and greatest number of arguments with both names, function.
 const SUBS: &[(&str, usize, usize, Sub)] = &[
+    ("aof-flush-sleep", 3, 3, log_delay),
     ("config-rewrite-force-all", 2, 2, config_rewrite),
     ("digest", 2, 2, digest),
     ("digest-value", 2, usize::MAX, digest_value),
@@ -43,6 +45,7 @@ const SUBS: &[(&str, usize, usize, Sub)] = &[
     ("listpack", 3, 3, listpack),
     ("htstats", 3, 4, htstats),
     ("htstats-key", 3, 4, htstats_key),
+    ("loadaof", 2, 2, load_log),
     ("log", 3, 3, log),
     ("object", 3, 4, object),
     ("pause-cron", 3, 3, pause_cron),
@@ -167,7 +170,9 @@ fn digest_value(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
         let mut sum = Digest::default();
         if let Some(record) = cx.ks.peek(key) {
             let expires = record.expire_at().is_some();
-            record.value().add_to_digest(&mut sum, cx.ks.horizon(), expires);
+            record
+                .value()
+                .add_to_digest(&mut sum, cx.ks.horizon(), expires);
         }
         cx.reply.simple_bytes(&sum.hex());
     }
@@ -266,7 +271,7 @@ fn reload(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
             }
         }
     }
-    let functions = persist::reload(cx.ks, cx.sys, how).map_err(|e| {
+    let functions = load::reload(cx.ks, cx.sys, how).map_err(|e| {
         tracing::warn!("DEBUG RELOAD: {e}");
         NOT_READ
     })?;
@@ -282,6 +287,19 @@ fn reload(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
         },
         failed: NOT_READ,
     }))
+}
+
+/// Loads the append-only log again.
+fn load_log(_: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
+    Ok(Flow::LoadLog)
+}
+
+/// Whoever writes the append-only log waits for so many microseconds before.
+fn log_delay(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    let delay = num::parse_i64(args.at(2)).unwrap_or(0);
+    cx.sys.debug.log_delay = u64::try_from(delay).unwrap_or(0);
+    persist::log::configure(cx.sys);
+    cx.ok()
 }
 
 fn pause_cron(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
@@ -427,6 +445,8 @@ fn stringmatch_len(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 
 fn help(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
     cx.help(&[
+        "AOF-FLUSH-SLEEP <microseconds>",
+        "    Wait for so long before each write to the append-only log.",
         "CONFIG-REWRITE-FORCE-ALL",
         "    CONFIG REWRITE, but of every parameter.",
         "DIGEST",
@@ -441,6 +461,8 @@ fn help(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
         "    How full the hash table of a database is.",
         "HTSTATS-KEY <key> [full]",
         "    How full the hash table of a value is.",
+        "LOADAOF",
+        "    Write what waits to be written to the append-only log, and load it in place of the data.",
         "LOG <text>",
         "    Write to the server's log.",
         "OBJECT <key>",

@@ -1,5 +1,7 @@
 //! INFO.
 
+use crate::exec::persist::load::Loading;
+use crate::exec::persist::save::Purpose;
 use crate::exec::pubsub::Kind;
 use crate::exec::{Args, CmdResult, Command, Ctx, Flow, Session, used_memory};
 use crate::service::info::{REDIS_VERSION, Report, Section, Selection};
@@ -194,18 +196,28 @@ fn memory(cx: &mut Ctx<'_>, out: &mut Report) {
     out.field("lazyfreed_objects", 0);
 }
 
-/// Nothing is ever saved or loaded: what clients wait for is always over.
 fn persistence(cx: &Ctx<'_>, out: &mut Report) {
     let persist = &cx.sys.persist;
-    let saving = persist.saving.as_ref().filter(|saving| saving.background);
+    let saves = |purpose| {
+        persist
+            .saving
+            .as_ref()
+            .filter(move |s| s.purpose == purpose)
+    };
+    let saving = saves(Purpose::Background);
     let seconds = |ms: Option<i64>| ms.map_or(-1, |ms| ms / 1000);
     out.field("loading", u8::from(persist.loading.is_some()));
     out.field("async_loading", 0);
-    out.field(
-        "current_save_keys_processed",
-        saving.map_or(0, |s| s.written),
-    );
-    out.field("current_save_keys_total", saving.map_or(0, |s| s.keys));
+    // What is changed before it is written has to be copied, as a forked child has the system do it.
+    let copied = saving.map_or(0, |_| cx.ks.snapshot_copied());
+    let (written, keys) = saving.map_or((0, 0), |s| (s.written, s.keys));
+    let percent = written as f64 * 100.0 / keys.max(1) as f64;
+    out.field("current_cow_peak", copied);
+    out.field("current_cow_size", copied);
+    out.field("current_cow_size_age", 0);
+    out.field("current_fork_perc", format_args!("{percent:.2}"));
+    out.field("current_save_keys_processed", written);
+    out.field("current_save_keys_total", keys);
     out.field("rdb_changes_since_last_save", persist.dirty);
     out.field("rdb_bgsave_in_progress", u8::from(saving.is_some()));
     out.field("rdb_last_save_time", persist.saved_at / 1000);
@@ -215,29 +227,68 @@ fn persistence(cx: &Ctx<'_>, out: &mut Report) {
     let runs = saving.map(|s| cx.now - s.began);
     out.field("rdb_current_bgsave_time_sec", seconds(runs));
     out.field("rdb_saves", persist.saves);
+    out.field("rdb_last_cow_size", persist.copied);
     out.field("rdb_last_load_keys_expired", persist.loaded.expired);
     out.field("rdb_last_load_keys_loaded", persist.loaded.keys);
-    out.field("aof_enabled", 0);
-    out.field("aof_rewrite_in_progress", 0);
-    out.field("aof_rewrite_scheduled", 0);
-    out.field("aof_last_rewrite_time_sec", -1);
-    out.field("aof_current_rewrite_time_sec", -1);
-    out.field("aof_last_bgrewrite_status", "ok");
-    out.field("aof_last_write_status", "ok");
+    append_only(cx, out);
+    out.field("module_fork_in_progress", 0);
+    out.field("module_fork_last_cow_size", 0);
     if let Some(loading) = &persist.loading {
-        let took = (cx.now - loading.began).max(0);
-        let left = loading.total.saturating_sub(loading.done);
-        let eta = match loading.done {
-            0 => 1,
-            done => took.unsigned_abs() * left / done / 1000,
-        };
-        let percent = loading.done as f64 * 100.0 / loading.total.max(1) as f64;
-        out.field("loading_start_time", loading.began / 1000);
-        out.field("loading_total_bytes", loading.total);
-        out.field("loading_loaded_bytes", loading.done);
-        out.field("loading_loaded_perc", format_args!("{percent:.2}"));
-        out.field("loading_eta_seconds", eta);
+        progress(loading, cx.now, out);
     }
+}
+
+fn append_only(cx: &Ctx<'_>, out: &mut Report) {
+    let persist = &cx.sys.persist;
+    let rewrites = &persist.rewrites;
+    let base = persist
+        .saving
+        .as_ref()
+        .filter(|s| s.purpose == Purpose::Base);
+    let seconds = |ms: Option<i64>| ms.map_or(-1, |ms| ms / 1000);
+    let status = |failed| if failed { "err" } else { "ok" };
+    let log = persist.logging.as_ref().map(|logging| &logging.log);
+    out.field("aof_enabled", u8::from(log.is_some()));
+    out.field("aof_rewrite_in_progress", u8::from(base.is_some()));
+    out.field("aof_rewrite_scheduled", u8::from(rewrites.scheduled));
+    out.field("aof_last_rewrite_time_sec", seconds(rewrites.took));
+    let runs = base.map(|base| cx.now - base.began);
+    out.field("aof_current_rewrite_time_sec", seconds(runs));
+    out.field("aof_last_bgrewrite_status", status(rewrites.failed));
+    out.field("aof_rewrites", rewrites.begun);
+    out.field("aof_rewrites_consecutive_failures", rewrites.failures);
+    let troubled = log.is_some_and(|log| log.is_troubled());
+    out.field("aof_last_write_status", status(troubled));
+    out.field("aof_last_cow_size", rewrites.copied);
+    let Some(log) = log else {
+        return;
+    };
+    out.field("aof_current_size", log.size());
+    out.field("aof_base_size", log.base_size());
+    out.field("aof_pending_rewrite", 0);
+    out.field("aof_buffer_length", log.unwritten());
+    out.field(
+        "aof_pending_bio_fsync",
+        u8::from(log.synced() < log.appended()),
+    );
+    out.field("aof_delayed_fsync", 0);
+}
+
+fn progress(loading: &Loading, now: i64, out: &mut Report) {
+    let elapsed = u64::try_from(now - loading.began).unwrap_or(0) / 1000;
+    let left = loading.total.saturating_sub(loading.done);
+    // As long as nothing can be said: one second.
+    let eta = match elapsed {
+        0 => 1,
+        elapsed => elapsed.saturating_mul(left) / (loading.done + 1),
+    };
+    let percent = loading.done as f64 * 100.0 / loading.total.max(1) as f64;
+    out.field("loading_start_time", loading.began / 1000);
+    out.field("loading_total_bytes", loading.total);
+    out.field("loading_rdb_used_mem", loading.used_memory);
+    out.field("loading_loaded_bytes", loading.done);
+    out.field("loading_loaded_perc", format_args!("{percent:.2}"));
+    out.field("loading_eta_seconds", eta);
 }
 
 fn replication(cx: &Ctx<'_>, out: &mut Report) {

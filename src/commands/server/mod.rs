@@ -9,7 +9,7 @@ pub(super) mod slowlog;
 
 use crate::exec::args::is;
 use crate::exec::session::Session;
-use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, persist};
+use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, busy, shutdown};
 use crate::service::config::{Allow, ShutdownFlags};
 use crate::service::info::REDIS_VERSION;
 use crate::spec::{Group, category, flag};
@@ -33,7 +33,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .summary("Return the server's part in replication.")
         .complexity("O(1)")
         .checked(),
-    Command::new("shutdown", -1, shutdown)
+    Command::new("shutdown", -1, shut_down)
         .since("1.0.0")
         .group(Group::Server)
         .flags(&[
@@ -104,7 +104,7 @@ fn role(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
 }
 
 /// Answers nothing: the connection ends.
-fn shutdown(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+fn shut_down(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let (mut flags, mut abort) = (ShutdownFlags::default(), false);
     for arg in args.from(1) {
         match arg.to_ascii_lowercase().as_slice() {
@@ -120,17 +120,20 @@ fn shutdown(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
         return Err(CmdError::SYNTAX);
     }
     if abort {
-        return Err(CmdError::fixed("ERR No shutdown in progress."));
+        shutdown::abort(cx.sys)?;
+        return cx.ok();
     }
     if let Some(running) = &mut cx.sys.running {
         if !flags.nosave {
-            return Err(CmdError::fixed(
-                "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
-            ));
+            return Err(busy::error(running));
         }
         running.abort = true;
     }
-    persist::shut_down(cx.ks, cx.sys, flags)?;
+    shutdown::shut_down(cx.ks, cx.sys, flags)?;
+    // What stands behind it does not run: nobody would know whether it was saved.
+    if let Some(session) = cx.session() {
+        session.closing = true;
+    }
     Ok(Flow::Done)
 }
 

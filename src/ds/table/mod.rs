@@ -24,6 +24,9 @@ pub use stats::Stats;
 const SEGMENT_MAX: usize = if cfg!(test) { 64 } else { 1024 };
 /// Two neighbours are merged when they hold no more than this together.
 const MERGE_MAX: usize = SEGMENT_MAX * 3 / 8;
+/// So many entries per segment are counted on where they are announced: what is more in some than in others still
+/// finds its place.
+const SEGMENT_FILL: usize = SEGMENT_MAX * 7 / 8;
 /// Bounds the directory; no hash that is not under attack by its own seed's holder comes near.
 const DEPTH_MAX: u32 = 28;
 
@@ -180,6 +183,37 @@ impl<E> Table<E> {
         self.segments.into_iter().flat_map(Segment::into_entries)
     }
 
+    /// Announces so many entries: an empty table makes room for them, about a dozen bytes for each, so that nothing has
+    /// to be split or laid out anew when they come. In the end [`Table::settle`] is to be called, as fewer may have come.
+    pub fn expect(&mut self, entries: usize) {
+        let depth = (0..DEPTH_MAX).find(|&depth| entries >> depth <= SEGMENT_FILL);
+        let depth = depth.unwrap_or(DEPTH_MAX);
+        if depth > 0 && self.segments.is_empty() {
+            let each = (entries >> depth).min(SEGMENT_FILL);
+            self.directory = (0..1 << depth).collect();
+            let segments = self.directory.iter();
+            self.segments = segments.map(|&at| Segment::at(at, depth, each)).collect();
+            self.heap = self.segments.iter().map(Segment::heap).sum();
+            self.depth = depth;
+            self.deepest = self.segments.len();
+        }
+    }
+
+    /// Gives up the room that [`Table::expect`] made for nothing.
+    pub fn settle(&mut self) {
+        let mut from = Some(0);
+        while let Some(start) = from {
+            self.merge_if_sparse(start);
+            let id = self.segment_of(start);
+            from = self.segments.get_mut(id).and_then(|segment| {
+                let before = segment.heap();
+                segment.tighten();
+                self.heap = self.heap + segment.heap() - before;
+                segment.end()
+            });
+        }
+    }
+
     /// Removes everything; the old contents are dropped here and now.
     pub fn clear(&mut self) {
         drop(self.take());
@@ -295,8 +329,12 @@ impl<E> Table<E> {
         self.point_directory(self.segments.len() - 1);
     }
 
-    /// Merges a sparse segment with its neighbour, and the result with the next, as far as it goes.
-    fn merge(&mut self, hash: u64) {
+    /// Merges a segment, if it is sparse, with its neighbour, and the result with the next, as far as it goes.
+    fn merge_if_sparse(&mut self, hash: u64) {
+        let segment = self.segments.get(self.segment_of(hash));
+        if segment.is_none_or(|segment| segment.len() >= MERGE_MAX / 2) {
+            return;
+        }
         if self.len == 0 {
             // A running snapshot is over with it: whatever it had still to see was captured.
             *self = Self::new(self.seed);
@@ -389,6 +427,14 @@ impl<E: Keyed> Table<E> {
         }
     }
 
+    /// Looks at where an entry of this hash is or would go. What comes of it means nothing: whoever looks for several
+    /// at once has the memory fetch them at the same time, and finds them near when their turn comes.
+    #[inline]
+    pub fn glance(&self, hash: u64) -> u64 {
+        let segment = self.segments.get(self.segment_of(hash));
+        segment.map_or(0, |segment| segment.glance(hash))
+    }
+
     /// Finds a key, or the place for it, with one probe.
     #[inline]
     pub fn slot(&mut self, hash: u64, key: &[u8]) -> Slot<'_, E> {
@@ -451,12 +497,10 @@ impl<'a, E> Occupied<'a, E> {
         let before = segment.heap();
         let start = segment.start();
         let removed = segment.remove(self.slot, self.index, hasher);
-        let (after, left) = (segment.heap(), segment.len());
+        let after = segment.heap();
         self.table.heap = self.table.heap + after - before;
         self.table.len -= 1;
-        if left < MERGE_MAX / 2 {
-            self.table.merge(start);
-        }
+        self.table.merge_if_sparse(start);
         removed
     }
 }

@@ -1,15 +1,16 @@
 //! One segment: slots in hash order with gaps, and the entries they point to.
 
-#[cfg(test)]
-use super::Keyed;
-use super::SEGMENT_MAX;
 use super::chunks::Chunks;
+use super::{Keyed, SEGMENT_MAX};
 
 /// The part of a hash that a slot keeps; the rest of the slot is the entry's index.
 pub(super) const HASH: u64 = !0xffff;
 const INDEX: u64 = 0xffff;
 /// Sorts after every other slot; its index is never given out.
 const EMPTY: u64 = u64::MAX;
+
+/// So many slots from the home on are compared at once.
+const WINDOW: usize = 6;
 
 /// Slots hold the top 48 bits of a hash and a 16-bit entry index.
 ///
@@ -51,6 +52,19 @@ impl<E> Segment<E> {
             homes: 0,
             prefix: 0,
             depth: 0,
+        }
+    }
+
+    /// The empty segment of the hashes whose first `depth` bits, of which there is at least one, are this number, with
+    /// slots for so many entries.
+    pub(super) fn at(number: u32, depth: u32, entries: usize) -> Self {
+        let (slots, homes) = lay_out(std::iter::empty(), entries, depth);
+        Self {
+            slots,
+            homes,
+            prefix: number << (32 - depth),
+            depth: depth as u8,
+            ..Self::new()
         }
     }
 
@@ -105,7 +119,11 @@ impl<E> Segment<E> {
         let mut at = self.home(hash);
         // Most probes end within a few slots, but who knows after how many: counting them without a
         // branch is cheaper than guessing.
-        if let Some(window) = self.slots.get(at..).and_then(<[u64]>::first_chunk::<6>) {
+        if let Some(window) = self
+            .slots
+            .get(at..)
+            .and_then(<[u64]>::first_chunk::<WINDOW>)
+        {
             at += window
                 .iter()
                 .map(|&slot| usize::from(slot < hash))
@@ -261,9 +279,30 @@ impl<E> Segment<E> {
         self.captured.as_ref().is_some_and(|bits| bits.get(index))
     }
 
+    /// Gives up slots when there are far too many.
+    pub(super) fn tighten(&mut self) {
+        if self.slots.len() > 16 && self.len() < self.slots.len() / 3 {
+            self.spread();
+        }
+    }
+
     /// Marks the entry at `index` as captured.
     pub(super) fn mark(&mut self, index: usize) {
         self.captured.get_or_insert_default().set(index, true);
+    }
+
+    /// Gives the entries that were not captured to `visit` until that returns false. Returns whether it never did; else
+    /// those that were given are captured.
+    pub(super) fn walk(&mut self, mut visit: impl FnMut(&E) -> bool) -> bool {
+        let captured = |index| self.captured.as_ref().is_some_and(|bits| bits.get(index));
+        let mut left = self.entries.iter().enumerate();
+        let stop = left.find(|&(index, entry)| !captured(index) && !visit(entry));
+        let Some((last, _)) = stop else {
+            return true;
+        };
+        let bits = self.captured.get_or_insert_default();
+        (0..=last).for_each(|index| bits.set(index, true));
+        false
     }
 
     /// Forgets what was captured.
@@ -285,9 +324,7 @@ impl<E> Segment<E> {
         }
         let removed = self.entries.swap_remove(index);
         self.close_gap(at);
-        if self.slots.len() > 16 && self.len() < self.slots.len() / 3 {
-            self.spread();
-        }
+        self.tighten();
         removed
     }
 
@@ -309,6 +346,18 @@ impl<E> Segment<E> {
             .unwrap_or(self.slots.len());
         self.slots.copy_within(at + 1..end, at);
         self.slots[end - 1] = EMPTY;
+    }
+}
+
+impl<E: Keyed> Segment<E> {
+    /// Reads what a probe for this hash, and adding it, would begin with.
+    #[inline]
+    pub(super) fn glance(&self, hash: u64) -> u64 {
+        let home = self.home(hash & HASH);
+        // The slots that are looked at may lie in two lines of the cache.
+        let slot = |at| self.slots.get(at).copied().unwrap_or(0);
+        let last = self.len().checked_sub(1).map(|at| &self.entries[at]);
+        slot(home) ^ slot(home + WINDOW) ^ last.map_or(0, |entry| entry.key().len() as u64)
     }
 }
 

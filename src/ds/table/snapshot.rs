@@ -21,28 +21,23 @@ impl<E> Table<E> {
         self.snapshot.is_some()
     }
 
-    /// Walks on by whole segments until at least `max` entries were given to `visit` or nothing is
-    /// left; returns whether the walk is complete.
-    pub fn walk_snapshot(&mut self, max: usize, mut visit: impl FnMut(&E)) -> bool {
-        let mut seen = 0;
+    /// Walks on until `visit` returns false or nothing is left; returns whether the walk is complete.
+    pub fn walk_snapshot(&mut self, mut visit: impl FnMut(&E) -> bool) -> bool {
         while let Some(from) = self.snapshot {
             let id = self.segment_of(from);
             let segment = &mut self.segments[id];
-            for (index, entry) in segment.entries().iter().enumerate() {
-                if !segment.is_captured(index) {
-                    visit(entry);
-                    seen += 1;
-                }
-            }
             let before = segment.heap();
-            segment.unmark_all();
-            self.snapshot = segment.end();
+            let passed = segment.walk(&mut visit);
+            if passed {
+                segment.unmark_all();
+                self.snapshot = segment.end();
+            }
             self.heap = self.heap + segment.heap() - before;
-            if seen >= max {
-                break;
+            if !passed {
+                return false;
             }
         }
-        self.snapshot.is_none()
+        true
     }
 
     /// Abandons the running snapshot, if any.

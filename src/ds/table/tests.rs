@@ -203,11 +203,20 @@ proptest! {
                 write(&mut table, key, value);
             });
             if walk > 0 {
-                table.walk_snapshot(walk, |pair| seen.push(pair.clone()));
+                let until = seen.len() + walk;
+                table.walk_snapshot(|pair| {
+                    seen.push(pair.clone());
+                    seen.len() < until
+                });
+                prop_assert!(seen.len() <= until);
             }
             table.check();
         }
-        while !table.walk_snapshot(100, |pair| seen.push(pair.clone())) {}
+        let walked = table.walk_snapshot(|pair| {
+            seen.push(pair.clone());
+            true
+        });
+        prop_assert!(walked);
         prop_assert!(!table.in_snapshot());
         seen.sort();
         prop_assert_eq!(seen, began);
@@ -246,15 +255,53 @@ fn grows_to_many_and_shrinks_to_nothing() {
 }
 
 #[test]
+fn room_that_was_made_in_advance_is_used_or_given_up() {
+    for (announced, came) in [
+        (3000, 3000),
+        (3000, 3400),
+        (100_000, 2000),
+        (1 << 20, 10),
+        (3000, 0),
+        (40, 40),
+    ] {
+        let mut table = table(announced);
+        table.expect(announced as usize);
+        let room = table.memory();
+        assert_eq!(room > 0, announced > 40);
+        for n in 0..came {
+            let hash = table.hash(&key(n));
+            table.glance(hash);
+            assert_eq!(table.insert(Pair(key(n), n)), None);
+        }
+        if came == announced {
+            let entries = came as usize * size_of::<Pair>() * 5 / 4;
+            assert!(table.memory() < room.max(1000) + entries, "{announced}");
+        }
+        table.settle();
+        table.check();
+        assert_eq!(table.len(), came as usize);
+        assert!((0..came).all(|n| table.get(&key(n)) == Some(&Pair(key(n), n))));
+        if came > 0 {
+            table.expect(1 << 20);
+            table.check();
+        }
+    }
+}
+
+#[test]
 fn a_taken_table_carries_its_snapshot_along() {
     let mut table = table(2);
     (0..500).for_each(|n| drop(table.insert(Pair(key(n), n))));
     table.begin_snapshot();
     let mut seen = 0;
-    assert!(!table.walk_snapshot(1, |_| seen += 1));
+    let mut visit = |stop: bool| {
+        seen += 1;
+        !stop
+    };
+    assert!(!table.walk_snapshot(|_| visit(true)));
     let mut old = table.take();
     assert!(!table.in_snapshot());
-    assert!(old.walk_snapshot(usize::MAX, |_| seen += 1));
+    assert!(old.walk_snapshot(|_| visit(false)));
     assert_eq!(seen, 500);
 }
 

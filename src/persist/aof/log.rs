@@ -43,8 +43,14 @@ pub enum Order {
     Bytes(Vec<u8>),
     /// To see that what was written is on the disk.
     Sync,
-    /// To go on in a new file: a new base is being written that holds everything before.
-    Cut(u64),
+    /// To go on in a new file, begun at this time (unix seconds): a new base is being written that holds everything
+    /// before.
+    Cut {
+        /// The rewrite.
+        id: u64,
+        /// The time.
+        time: i64,
+    },
     /// To put that base in its place: it is in the directory under this temporary name, as RDB or as commands.
     Rebase {
         /// The cut that it was made at.
@@ -54,6 +60,10 @@ pub enum Order {
         /// It is an RDB file.
         rdb: bool,
     },
+    /// To remove what is no longer needed.
+    Clean,
+    /// To say how far it has come.
+    Look,
     /// To try again to write what could not be written.
     Retry,
     /// To write and sync everything, also what could not be written, and to say whether that was done.
@@ -75,6 +85,8 @@ pub enum News {
     Synced,
     /// Nothing reaches the disk any more, for this reason; or it does again.
     Trouble(Option<Trouble>),
+    /// There is nobody who writes, for this reason.
+    Refused(String),
 }
 
 /// Why nothing reaches the disk.
@@ -114,9 +126,12 @@ pub struct Log {
     written: AtomicU64,
     synced: AtomicU64,
     troubled: AtomicBool,
+    trouble: Mutex<Option<Trouble>>,
     policy: AtomicU8,
     /// Spikes of so many milliseconds are told; 0 is none.
     spikes: AtomicU64,
+    /// Microseconds to wait before anything is written.
+    delay: AtomicU64,
     waiting: Mutex<Vec<(Ticket, Arc<dyn Confirmed>)>>,
     /// Threads wait here for a position.
     progress: Condvar,
@@ -124,10 +139,20 @@ pub struct Log {
     has_news: AtomicBool,
     /// Somebody wants to hear of each position that is synced.
     listened: AtomicBool,
+    keeps_history: AtomicBool,
     tell: Mutex<Option<Tell>>,
     size: AtomicU64,
     base_size: AtomicU64,
 }
+
+/// Two are the same if they are one.
+impl PartialEq for Log {
+    fn eq(&self, other: &Log) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+impl Eq for Log {}
 
 impl fmt::Debug for Log {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -146,6 +171,8 @@ struct Queue {
     /// Something in it is waited for.
     urgent: bool,
     waits: Waits,
+    /// Nobody takes anything out of it any more.
+    ended: bool,
     /// An empty buffer, to be used again.
     spare: Vec<u8>,
 }
@@ -164,6 +191,10 @@ enum Waits {
 
 impl Queue {
     fn push(&mut self, order: Order, work: &Condvar) {
+        if self.ended {
+            // Whoever waits for an answer learns that there is none.
+            return;
+        }
         self.urgent = true;
         self.orders.push_back(order);
         if self.waits != Waits::No {
@@ -182,13 +213,16 @@ impl Log {
             written: AtomicU64::new(0),
             synced: AtomicU64::new(0),
             troubled: AtomicBool::new(false),
+            trouble: Mutex::default(),
             policy: AtomicU8::new(policy as u8),
             spikes: AtomicU64::new(0),
+            delay: AtomicU64::new(0),
             waiting: Mutex::default(),
             progress: Condvar::new(),
             news: Mutex::default(),
             has_news: AtomicBool::new(false),
             listened: AtomicBool::new(false),
+            keeps_history: AtomicBool::new(true),
             tell: Mutex::default(),
             size: AtomicU64::new(0),
             base_size: AtomicU64::new(0),
@@ -221,6 +255,40 @@ impl Log {
     /// Whether somebody wants to hear ([`News::Synced`]) of each position that is synced.
     pub fn listen(&self, on: bool) {
         self.listened.store(on, Ordering::SeqCst);
+    }
+
+    /// Whoever writes waits for so many microseconds before: for tests.
+    pub fn set_delay(&self, microseconds: u64) {
+        self.delay.store(microseconds, Ordering::Relaxed);
+    }
+
+    pub(super) fn delay(&self) -> Duration {
+        Duration::from_micros(self.delay.load(Ordering::Relaxed))
+    }
+
+    /// Whether files that are no longer needed are kept. If they no longer are, those that there are go.
+    pub fn keep_history(&self, on: bool) {
+        if self.keeps_history.swap(on, Ordering::Relaxed) && !on {
+            self.order(Order::Clean);
+        }
+    }
+
+    /// Whether they are.
+    pub fn keeps_history(&self) -> bool {
+        self.keeps_history.load(Ordering::Relaxed)
+    }
+
+    /// Nobody will write this log.
+    pub fn refuse(&self, why: &str) {
+        self.end();
+        self.tell(News::Refused(why.to_owned()));
+    }
+
+    /// Nobody writes this log any more.
+    pub(super) fn end(&self) {
+        let mut queue = self.queue.lock();
+        queue.ended = true;
+        queue.orders.clear();
     }
 
     /// Adds commands. To be called in the order in which they took effect: under the engine's lock.
@@ -283,6 +351,14 @@ impl Log {
     #[inline]
     pub fn is_troubled(&self) -> bool {
         self.troubled.load(Ordering::Acquire)
+    }
+
+    /// Why nothing reaches the disk, if nothing does.
+    pub fn trouble(&self) -> Option<Trouble> {
+        if !self.is_troubled() {
+            return None;
+        }
+        self.trouble.lock().clone()
     }
 
     /// What must be reached before anybody is answered who knows of everything added so far, if anything must. While
@@ -363,6 +439,7 @@ impl Log {
 
     pub(super) fn tell(&self, news: News) {
         if let News::Trouble(trouble) = &news {
+            self.trouble.lock().clone_from(trouble);
             self.troubled.store(trouble.is_some(), Ordering::Release);
         }
         self.news.lock().push(news);

@@ -1,6 +1,7 @@
 //! The append-only file: a directory with a manifest, at most one base, and the logs written since.
 //!
 //! ```text
+//! base       a base that is made of commands
 //! directory  the files on the disk, and the manifest that names them
 //! log        what is added, what was ordered, and how far it has come
 //! manifest   which files there are, in which order
@@ -11,6 +12,7 @@
 //! writer     what brings the log to the disk
 //! ```
 
+mod base;
 pub mod directory;
 mod form;
 pub mod log;
@@ -20,8 +22,9 @@ mod search;
 pub mod voucher;
 mod writer;
 
+pub use base::{CommandFrame, note_time};
 pub use directory::{Directory, DirectoryError, Place};
 pub use log::{Log, Policy, Ticket};
-pub use manifest::{Kind, Manifest};
+pub use manifest::{Kind, Manifest, ManifestError};
 pub use reader::{Entry, Reader, Words, Wrong};
 pub use writer::Writer;

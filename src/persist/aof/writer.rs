@@ -11,11 +11,13 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::base::note_time;
 use super::directory::Directory;
 use super::log::{Log, News, Order, Policy, Trouble};
 use super::manifest::Part;
 use super::reader;
 use crate::persist::disk::DiskFile;
+use crate::util::system::reason;
 
 /// The file that is written.
 struct Open {
@@ -77,11 +79,12 @@ impl Writer {
         }
     }
 
-    /// A writer that goes on with the chain of a directory, whose last log was loaded and is `len` bytes long.
+    /// A writer that goes on with the chain of a directory, whose last log was loaded and is `len` bytes long. If there
+    /// is no log, one is begun at this time, in unix seconds.
     ///
     /// # Errors
     /// Those of the disk.
-    pub fn resume(log: Arc<Log>, files: Directory, len: u64) -> io::Result<Writer> {
+    pub fn resume(log: Arc<Log>, files: Directory, len: u64, time: i64) -> io::Result<Writer> {
         let mut writer = Writer::begin(log, files);
         writer.before = writer.files.size();
         match writer.files.manifest().increments.last().cloned() {
@@ -100,7 +103,7 @@ impl Writer {
                     foreign: len > 0,
                 });
             }
-            None => writer.open_next(true)?,
+            None => writer.open_next(true, time)?,
         }
         writer.measure();
         let size = writer.log.size();
@@ -142,8 +145,8 @@ impl Writer {
             Order::Sync => {
                 self.sync();
             }
-            Order::Cut(id) => {
-                let done = self.cut(id).map_err(|e| e.to_string());
+            Order::Cut { id, time } => {
+                let done = self.cut(id, time).map_err(|e| e.to_string());
                 self.log.tell(News::Cut(id, done));
             }
             Order::Rebase { id, temporary, rdb } => {
@@ -151,6 +154,11 @@ impl Writer {
                 let done = done.map_err(|e| e.to_string());
                 self.log.tell(News::Rebased(id, done));
             }
+            Order::Clean => {
+                self.files.keeps_history = self.log.keeps_history();
+                self.files.clean();
+            }
+            Order::Look => self.log.set_synced(self.log.synced()),
             Order::Retry => self.retry(),
             Order::Flush(done) => {
                 // Whoever asked may have given up.
@@ -158,7 +166,8 @@ impl Writer {
             }
             Order::Close => {
                 self.flush();
-                self.open = None;
+                self.leave();
+                self.log.end();
                 self.ended = true;
             }
         }
@@ -194,6 +203,10 @@ impl Writer {
             self.position += commands as u64;
             return;
         };
+        let delay = self.log.delay();
+        if !delay.is_zero() {
+            std::thread::sleep(delay);
+        }
         let began = Instant::now();
         let written = match std::mem::take(&mut open.foreign) {
             true => open.disclaim(),
@@ -213,9 +226,9 @@ impl Writer {
                 self.held = bytes;
                 tracing::warn!("Error writing to the append-only file: {error}");
                 if torn {
-                    self.break_chain(error.to_string());
+                    self.break_chain(reason(&error));
                 } else {
-                    self.set_trouble(error.to_string(), false);
+                    self.set_trouble(reason(&error), false);
                 }
             }
         }
@@ -229,7 +242,7 @@ impl Writer {
         if open.len > open.synced {
             if let Err(e) = open.file.sync() {
                 tracing::error!("Fail to fsync the append-only file: {e}");
-                self.break_chain(e.to_string());
+                self.break_chain(reason(&e));
                 return false;
             }
             open.synced = open.len;
@@ -257,7 +270,7 @@ impl Writer {
 
     /// Nobody knows what of the open file is on the disk.
     fn break_chain(&mut self, why: String) {
-        self.open = None;
+        self.leave();
         self.cut = None;
         self.position += self.held.len() as u64;
         self.held = Vec::new();
@@ -273,7 +286,7 @@ impl Writer {
     }
 
     /// Goes on in a new file.
-    fn cut(&mut self, id: u64) -> io::Result<()> {
+    fn cut(&mut self, id: u64, time: i64) -> io::Result<()> {
         if !self.held.is_empty() {
             // The base will hold it, but before there is one it is missing from the chain.
             let why = self.trouble.take().map(|t| t.why);
@@ -281,26 +294,44 @@ impl Writer {
         }
         // No file but the last may end in the middle of something.
         let whole = self.sync();
-        self.open_next(whole)?;
+        self.open_next(whole, time)?;
         self.cut = Some(id);
         Ok(())
     }
 
-    /// Opens the next file, as a part of the chain or not.
-    fn open_next(&mut self, listed: bool) -> io::Result<()> {
-        if !listed {
-            self.open = None;
+    /// Leaves the open file. What the manifest never named is of no use to anybody.
+    fn leave(&mut self) {
+        if let Some(open) = self.open.take()
+            && !open.listed
+        {
+            self.files.discard(&open.part);
         }
-        let (part, file) = self.files.create()?;
-        if listed {
-            self.files.add(part.clone())?;
+    }
+
+    /// Opens the next file, as a part of the chain or not.
+    fn open_next(&mut self, listed: bool, time: i64) -> io::Result<()> {
+        if !listed {
+            self.leave();
+        }
+        let (part, mut file) = self.files.create()?;
+        let head = head(time);
+        file.write_all(&head)?;
+        file.sync()?;
+        let len = head.len() as u64;
+        if listed && let Err(e) = self.files.add(part.clone()) {
+            // The manifest may name it all the same. Then nothing may be added to the file before it: only the last may
+            // be torn.
+            if self.files.restore().is_err() {
+                self.break_chain(reason(&e));
+            }
+            return Err(e);
         }
         self.before += self.open.take().map_or(0, |open| open.len);
         self.open = Some(Open {
             file,
             part,
-            len: 0,
-            synced: 0,
+            len,
+            synced: len,
             listed,
             foreign: false,
         });
@@ -328,6 +359,7 @@ impl Writer {
         let Some(open) = &mut self.open else {
             return Err(io::Error::other("the file after it could not be synced"));
         };
+        self.files.keeps_history = self.log.keeps_history();
         self.files.rebase(temporary, rdb, Some(&open.part))?;
         open.listed = true;
         self.before = self.files.size().saturating_sub(open.len);
@@ -345,6 +377,16 @@ impl Writer {
         let open = self.open.as_ref().map_or(0, |open| open.len);
         self.log.set_size(self.before + open);
     }
+}
+
+/// What a file begins with: when it was begun, and a line that vouches for that. Lasting before anything else is: so the
+/// file is known to be ours, and that a power cut may leave anything behind this.
+fn head(time: i64) -> Vec<u8> {
+    let mut head = Vec::new();
+    note_time(&mut head, time);
+    let (sum, len) = (crc32fast::hash(&head), head.len() as u64);
+    reader::vouch(&mut head, sum, len, 0);
+    head
 }
 
 /// A batch was not written.

@@ -14,6 +14,7 @@ use super::files::Files;
 use super::params::{Config, find, rows};
 use super::row::{Effect, Row};
 use crate::resp::split_line;
+use crate::util::system::reason;
 
 /// How deeply files may include each other.
 const INCLUDE_DEPTH: usize = 16;
@@ -383,15 +384,6 @@ fn unreadable(path: &Path, error: &io::Error) -> LoadError {
     LoadError::Unreadable {
         path: path.to_owned(),
         why: reason(error),
-    }
-}
-
-/// What the system said, without the number that std appends.
-pub(super) fn reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    match text.find(" (os error") {
-        Some(end) => text.get(..end).unwrap_or(&text).to_owned(),
-        None => text,
     }
 }
 

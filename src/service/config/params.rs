@@ -423,34 +423,34 @@ params! {
         /// Microseconds to wait after each key saved, for tests.
         "rdb-key-save-delay" => rdb_key_save_delay: i64 = "0", Int(-INT - 1, INT), hidden;
         /// Microseconds to wait after each key loaded, for tests.
-        "key-load-delay" => key_load_delay: i64 = "0", Int(-INT - 1, INT), hidden, later;
-        /// Bytes to load between looks at clients.
+        "key-load-delay" => key_load_delay: i64 = "0", Int(-INT - 1, INT), hidden;
+        /// Bytes to load at most before clients are served.
         "loading-process-events-interval-bytes" => loading_process_events_interval_bytes: u64 = "2mb",
-            Mem(1024, INT as u64), hidden, immutable, later;
+            Mem(1024, INT as u64), hidden, immutable;
         /// Log every write.
-        "appendonly" => appendonly: bool = "no", YesNo, not_loading, only(&["no"], "there is no append-only file yet");
+        "appendonly" => appendonly: bool = "no", YesNo, not_loading;
         /// The name that the files of the log begin with.
-        "appendfilename" => appendfilename: String = "appendonly.aof", FileName, immutable, later;
+        "appendfilename" => appendfilename: String = "appendonly.aof", FileName, immutable;
         /// The directory for them, inside `dir`.
-        "appenddirname" => appenddirname: String = "appendonlydir", FileName, immutable, later;
+        "appenddirname" => appenddirname: String = "appendonlydir", FileName, immutable;
         /// When the log is synced.
-        "appendfsync" => appendfsync: &'static str = "everysec", Word(&["everysec", "always", "no"]), later;
+        "appendfsync" => appendfsync: &'static str = "everysec", Word(&["everysec", "always", "no"]);
         /// Do not sync while the log is rewritten.
-        "no-appendfsync-on-rewrite" => no_appendfsync_on_rewrite: bool = "no", YesNo, later;
+        "no-appendfsync-on-rewrite" => no_appendfsync_on_rewrite: bool = "no", YesNo;
         /// Rewrite the log when it grew by this many per cent; 0 never.
-        "auto-aof-rewrite-percentage" => auto_aof_rewrite_percentage: u32 = "100", Int(0, INT), later;
+        "auto-aof-rewrite-percentage" => auto_aof_rewrite_percentage: u32 = "100", Int(0, INT);
         /// But not below this size.
-        "auto-aof-rewrite-min-size" => auto_aof_rewrite_min_size: u64 = "64mb", Mem(0, BYTES), later;
+        "auto-aof-rewrite-min-size" => auto_aof_rewrite_min_size: u64 = "64mb", Mem(0, BYTES);
         /// Load a log whose end is missing.
-        "aof-load-truncated" => aof_load_truncated: bool = "yes", YesNo, later;
+        "aof-load-truncated" => aof_load_truncated: bool = "yes", YesNo;
         /// Begin a rewritten log with a snapshot.
-        "aof-use-rdb-preamble" => aof_use_rdb_preamble: bool = "yes", YesNo, later;
+        "aof-use-rdb-preamble" => aof_use_rdb_preamble: bool = "yes", YesNo;
         /// Sync a rewritten log every few megabytes.
-        "aof-rewrite-incremental-fsync" => aof_rewrite_incremental_fsync: bool = "yes", YesNo, later;
+        "aof-rewrite-incremental-fsync" => aof_rewrite_incremental_fsync: bool = "yes", YesNo;
         /// Note the time of writes in the log.
-        "aof-timestamp-enabled" => aof_timestamp_enabled: bool = "no", YesNo, later;
+        "aof-timestamp-enabled" => aof_timestamp_enabled: bool = "no", YesNo;
         /// Keep files that the log no longer needs, for tests.
-        "aof-disable-auto-gc" => aof_disable_auto_gc: bool = "no", YesNo, hidden, later;
+        "aof-disable-auto-gc" => aof_disable_auto_gc: bool = "no", YesNo, hidden;
     }
 
     section "Replication" {

@@ -68,6 +68,8 @@ pub enum SetError {
         /// Why.
         why: String,
     },
+    /// Not while a data set is loading.
+    Loading,
 }
 
 impl fmt::Display for SetError {
@@ -87,6 +89,7 @@ impl fmt::Display for SetError {
                     "CONFIG SET failed (possibly related to argument '{name}') - {why}"
                 )
             }
+            Self::Loading => f.write_str("a data set is loading"),
         }
     }
 }
@@ -198,7 +201,7 @@ fn targets<'a>(
         } else if row.protected && !rights.protected {
             "can't set protected config"
         } else if row.not_loading && rights.loading {
-            "can't be changed while a data set is loading"
+            return Err(SetError::Loading);
         } else if targets
             .iter()
             .any(|(other, spelt, _)| other.name == row.name && same_name(spelt, name))

@@ -252,6 +252,8 @@ impl Node {
             if usize::try_from(count) != Ok(elements)
                 || last.is_some_and(|id| id >= found.id)
                 || found.id < own
+                || found.id == StreamId::MIN
+                || found.fields.is_empty()
             {
                 return None;
             }

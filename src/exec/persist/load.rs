@@ -1,0 +1,324 @@
+//! Loading: what a file holds put into the databases, in small steps.
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::save::{Purpose, SaveStep, begin_save, delay, end_save, give_up, save_now, save_step};
+use super::{STEP, System};
+use crate::exec;
+use crate::keyspace::{Arrival, Keyspace};
+use crate::persist::write::directory;
+use crate::persist::{Batch, LoadError, Loaded, Loader};
+use crate::rdb::{library, payload};
+use crate::types::dump::Limits;
+use crate::util::num;
+
+/// A load in progress.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Loading {
+    /// When it began, in unix milliseconds.
+    pub began: i64,
+    /// Bytes of the file.
+    pub total: u64,
+    /// Bytes read so far.
+    pub done: u64,
+    /// Memory that was used when the file was written, if it says so.
+    pub used_memory: u64,
+}
+
+/// What came of a load.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Keys that are there.
+    pub keys: u64,
+    /// Keys whose time was over.
+    pub expired: u64,
+    /// Collections without elements.
+    pub empty: u64,
+}
+
+impl std::fmt::Display for Counts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Counts { keys, expired, .. } = self;
+        write!(
+            f,
+            "Done loading RDB, keys loaded: {keys}, keys expired: {expired}"
+        )?;
+        match self.empty {
+            0 => f.write_str("."),
+            empty => write!(f, ", empty keys skipped: {empty}."),
+        }
+    }
+}
+
+/// So many empty collections of a file are named in the log; the rest is counted.
+const EMPTY_NAMED: u64 = 10;
+
+/// What DEBUG RELOAD does, and leaves out.
+#[derive(Debug, Clone, Copy)]
+pub struct Reload {
+    /// Saves first.
+    pub save: bool,
+    /// Empties the databases before it loads.
+    pub flush: bool,
+    /// What is loaded takes the place of what is there.
+    pub merge: bool,
+}
+
+/// Saves the data set and loads it again, by the disk or, where there is none, in memory. Gives the libraries of
+/// functions that are to be loaded, as FUNCTION RESTORE takes them.
+///
+/// # Errors
+/// When it cannot be saved, and what is wrong with the file.
+pub fn reload(ks: &mut Keyspace, sys: &mut System, how: Reload) -> Result<Option<Vec<u8>>, String> {
+    give_up(ks, sys);
+    let mut bytes = Vec::new();
+    let mut file: Box<dyn Read> = match sys.host.0.disk() {
+        Some(disk) => {
+            if how.save {
+                save_now(ks, sys).map_err(|e| e.to_string())?;
+            }
+            let file = disk.open(&file_path(sys));
+            Box::new(file.map_err(|e| e.to_string())?)
+        }
+        None => {
+            let id = begin_save(ks, sys, Purpose::Foreground, &mut bytes)
+                .map_err(|e| e.text().to_owned())?;
+            let header = loop {
+                match save_step(ks, sys, id, &mut bytes) {
+                    SaveStep::More => {}
+                    SaveStep::Done(header) => break header,
+                    SaveStep::Cancelled => return Err("given up".to_owned()),
+                }
+            };
+            end_save(ks, sys, id, false);
+            if let Some(place) = bytes.first_chunk_mut() {
+                *place = header.unwrap_or(*place);
+            }
+            Box::new(&bytes[..])
+        }
+    };
+    if how.flush {
+        for db in 0..ks.databases() {
+            ks.flush(db, false);
+        }
+    }
+    let selected = ks.current();
+    ks.select(0);
+    let loaded = load_now(ks, sys, &mut *file, how.merge);
+    ks.select(selected);
+    let functions = loaded_functions(sys);
+    ks.log.dirty = 0;
+    sys.persist.dirty = 0;
+    loaded.map(|()| functions)
+}
+
+/// The file that the data set is saved to.
+pub fn file_path(sys: &System) -> PathBuf {
+    directory(&sys.cfg.dir).join(&sys.cfg.dbfilename)
+}
+
+/// The libraries of functions that a load has brought, as FUNCTION RESTORE takes them; none if there are none.
+pub fn loaded_functions(sys: &mut System) -> Option<Vec<u8>> {
+    let codes = std::mem::take(&mut sys.persist.functions);
+    let mut bytes = Vec::new();
+    for code in &codes {
+        library::write(&mut bytes, code, false);
+    }
+    payload::seal(&mut bytes, payload::NEWEST);
+    (!codes.is_empty()).then_some(bytes)
+}
+
+/// Keys that are put into the databases together.
+const TOGETHER: usize = 32;
+
+/// No more keys are believed to come than there are as many bytes for, as hardly a key takes less.
+const KEY_LEAST: u64 = 4;
+
+/// A file of so many bytes is going to be loaded.
+pub fn begin_load(sys: &mut System, total: u64) {
+    sys.persist.loaded = Counts::default();
+    sys.persist.loading = Some(Loading {
+        began: sys.now_us / 1000,
+        total,
+        ..Loading::default()
+    });
+}
+
+/// How the next step of loading is to read.
+#[derive(Debug, Clone, Copy)]
+pub struct LoadPlan {
+    /// For values.
+    pub limits: Limits,
+    /// The time, in unix milliseconds.
+    pub now: i64,
+    /// Bytes to read: never more than `loading-process-events-interval-bytes`, so that clients are served as often as
+    /// that asks for.
+    pub bytes: u64,
+}
+
+/// Tells how to read on.
+pub fn load_plan(ks: &Keyspace, sys: &System) -> LoadPlan {
+    let interval = sys.cfg.loading_process_events_interval_bytes;
+    LoadPlan {
+        limits: exec::limits(sys, ks.seed()),
+        now: sys.now_us / 1000,
+        bytes: interval.min(STEP as u64),
+    }
+}
+
+/// Microseconds to wait for the keys loaded since this was last asked, as `key-load-delay` has it.
+pub fn load_delay(sys: &mut System) -> u64 {
+    let Counts { keys, expired, .. } = sys.persist.loaded;
+    let all = usize::try_from(keys + expired).unwrap_or(usize::MAX);
+    let waited = std::mem::replace(&mut sys.persist.waited, all);
+    delay(sys.cfg.key_load_delay, all.saturating_sub(waited))
+}
+
+/// Puts what was read, up to `done` bytes of the file, into the databases, in place of keys that are there if `merge`.
+/// Keys whose time was over at `now` are left out.
+///
+/// # Errors
+/// What is wrong with the file.
+pub fn put_batch(
+    ks: &mut Keyspace,
+    sys: &mut System,
+    batch: &mut Vec<(u64, Loaded)>,
+    done: u64,
+    merge: bool,
+    now: i64,
+) -> Result<(), LoadError> {
+    if let Some(loading) = &mut sys.persist.loading {
+        loading.done = done;
+    }
+    let mut keys = Vec::with_capacity(TOGETHER);
+    for (offset, loaded) in batch.drain(..) {
+        let failed = |what| LoadError {
+            offset,
+            what,
+            key: None,
+        };
+        match loaded {
+            Loaded::Key(key) if key.deadline.is_some_and(|at| at < now) => {
+                sys.persist.loaded.expired += 1;
+            }
+            Loaded::Key(key) => {
+                keys.push(key);
+                if keys.len() == TOGETHER {
+                    put_keys(ks, sys, &mut keys, merge).map_err(failed)?;
+                }
+            }
+            other => {
+                // They belong to the database that was selected before.
+                put_keys(ks, sys, &mut keys, merge).map_err(failed)?;
+                put(ks, sys, other, offset).map_err(failed)?;
+            }
+        }
+    }
+    put_keys(ks, sys, &mut keys, merge).map_err(|what| LoadError {
+        offset: done,
+        what,
+        key: None,
+    })
+}
+
+fn put_keys(
+    ks: &mut Keyspace,
+    sys: &mut System,
+    keys: &mut Vec<Arrival>,
+    merge: bool,
+) -> Result<(), String> {
+    sys.persist.loaded.keys += keys.len() as u64;
+    ks.load(keys, merge).map_err(|name| {
+        let name = String::from_utf8_lossy(&name);
+        format!("the key '{name}' comes twice")
+    })
+}
+
+/// Reads what is left of a file and puts it into the databases, here and now.
+fn load_now(
+    ks: &mut Keyspace,
+    sys: &mut System,
+    file: &mut dyn Read,
+    merge: bool,
+) -> Result<(), String> {
+    let mut loader = Loader::new(sys.cfg.rdbchecksum);
+    let (mut piece, mut batch) = (vec![0; STEP], Vec::new());
+    sys.persist.loaded = Counts::default();
+    loop {
+        let LoadPlan { limits, now, bytes } = load_plan(ks, sys);
+        let read = loader.batch(bytes, &limits, now, &mut batch);
+        let done = loader.position();
+        put_batch(ks, sys, &mut batch, done, merge, now).map_err(|e| e.to_string())?;
+        match read.map_err(|e| e.to_string())? {
+            Batch::More => {}
+            Batch::Ended => {
+                ks.loaded();
+                return Ok(());
+            }
+            Batch::Hungry => {
+                let n = file.read(&mut piece).map_err(|e| e.to_string())?;
+                loader.feed(piece.get(..n).unwrap_or_default());
+            }
+        }
+        let delay = load_delay(sys);
+        if delay > 0 {
+            sys.host.0.sleep(Duration::from_micros(delay));
+        }
+    }
+}
+
+fn put(ks: &mut Keyspace, sys: &mut System, loaded: Loaded, at: u64) -> Result<(), String> {
+    let counts = &mut sys.persist.loaded;
+    match loaded {
+        Loaded::Key(_) | Loaded::End => {}
+        Loaded::Empty(name) => {
+            counts.empty += 1;
+            if counts.empty <= EMPTY_NAMED {
+                let name = String::from_utf8_lossy(&name);
+                tracing::info!("Loading: skipping empty key: {name}");
+            }
+        }
+        Loaded::Select(db) => {
+            let index = usize::try_from(db).ok().filter(|db| *db < ks.databases());
+            ks.select(index.ok_or(format!(
+                "the file has a database {db}, and only {} are configured",
+                ks.databases()
+            ))?);
+        }
+        Loaded::Sizes(keys) => {
+            let total = sys.persist.loading.map_or(0, |loading| loading.total);
+            let most = total.saturating_sub(at) / KEY_LEAST;
+            ks.expect(usize::try_from(keys.min(most)).unwrap_or(0));
+        }
+        Loaded::Fact(name, value) => learn(sys, &name, &value),
+        Loaded::Function(code) => sys.persist.functions.push(code),
+        Loaded::Module(name) => {
+            tracing::warn!("What the module '{name}' wrote into the file is not loaded");
+        }
+    }
+    Ok(())
+}
+
+/// A fact about the file. What begins with % is meant for the log.
+fn learn(sys: &mut System, name: &[u8], value: &[u8]) {
+    let text = String::from_utf8_lossy(value);
+    let number = num::parse_i64(value).unwrap_or(0);
+    match name {
+        [b'%', ..] => tracing::info!("RDB '{}': {text}", String::from_utf8_lossy(name)),
+        b"redis-ver" => tracing::info!("Loading RDB produced by version {text}"),
+        b"ctime" => {
+            let age = sys.now_us / 1_000_000 - number;
+            tracing::info!("RDB age {} seconds", age.max(0));
+        }
+        b"used-mem" => {
+            let megabytes = number as f64 / f64::from(1 << 20);
+            tracing::info!("RDB memory usage when created {megabytes:.2} Mb");
+            if let Some(loading) = &mut sys.persist.loading {
+                loading.used_memory = u64::try_from(number).unwrap_or(0);
+            }
+        }
+        _ => {}
+    }
+}

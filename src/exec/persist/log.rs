@@ -1,0 +1,436 @@
+//! The append-only log as the engine sees it.
+//!
+//! At the end of each batch of commands [`settle`] hands over what they did. What concerns the log as a whole (it is
+//! switched on or off, it is rewritten) happens there as well, where no unit of work is half done: the snapshot that is
+//! the new base and the new file begin at the same moment.
+
+use std::sync::Arc;
+
+use super::save::{self, Purpose};
+use super::{Persistence, System};
+use crate::exec::{Action, CmdError, Session, SessionId, State, call, unit};
+use crate::persist::aof::log::{News, Order};
+use crate::persist::aof::{Log, Place, Policy, Ticket, note_time};
+
+/// What is written is synced after this many milliseconds (`appendfsync everysec`).
+const SYNC_AFTER: i64 = 1000;
+
+/// What could not be written is tried again after this many milliseconds.
+const RETRY_AFTER: i64 = 1000;
+
+/// A log that is written.
+#[derive(Debug)]
+pub struct Logging {
+    /// What it is handed to.
+    pub log: Arc<Log>,
+    /// Where it is.
+    place: Place,
+    /// There is no base yet: until there is one, nothing that is logged is safe.
+    pub starting: bool,
+    /// When what is written is to be synced, in unix milliseconds.
+    sync_at: Option<i64>,
+    /// When to try again to write what could not be written.
+    retry_at: Option<i64>,
+    /// The time that was noted last, in unix seconds.
+    noted: i64,
+    /// It has grown since it was last looked whether it is to be rewritten.
+    grown: bool,
+}
+
+impl Logging {
+    /// A log that begins, or goes on.
+    pub fn new(log: Arc<Log>, place: Place, starting: bool) -> Logging {
+        Logging {
+            log,
+            place,
+            starting,
+            sync_at: None,
+            retry_at: None,
+            noted: 0,
+            grown: false,
+        }
+    }
+}
+
+impl Persistence {
+    pub(super) fn log_was_rewritten(&mut self, done: bool) {
+        if let Some(logging) = &mut self.logging {
+            logging.starting &= !done;
+        }
+    }
+
+    /// Whether a base is being written.
+    pub fn is_rewriting(&self) -> bool {
+        let saving = self.saving.as_ref();
+        saving.is_some_and(|saving| saving.purpose == Purpose::Base)
+    }
+}
+
+/// What the configuration asks for.
+fn policy(sys: &System) -> Policy {
+    let safe = sys.persist.logging.as_ref().is_some_and(|l| !l.starting);
+    if sys.cfg.no_appendfsync_on_rewrite && sys.persist.saving.is_some() {
+        return Policy::No;
+    }
+    match sys.cfg.appendfsync {
+        "always" if safe => Policy::Always,
+        "no" => Policy::No,
+        _ => Policy::EverySecond,
+    }
+}
+
+/// The log follows the configuration, and whether something is being saved.
+pub(super) fn apply_policy(sys: &System) {
+    if let Some(logging) = &sys.persist.logging {
+        logging.log.set_policy(policy(sys));
+        let spikes = sys.cfg.latency_monitor_threshold.unsigned_abs();
+        logging.log.watch_spikes(spikes);
+        logging.log.keep_history(sys.cfg.aof_disable_auto_gc);
+        logging.log.set_delay(sys.debug.log_delay);
+    }
+}
+
+/// Where the log is.
+pub fn place(sys: &System) -> Place {
+    Place::new(
+        &sys.cfg.dir,
+        &sys.cfg.appenddirname,
+        &sys.cfg.appendfilename,
+    )
+}
+
+/// The configuration may have changed.
+pub fn configure(sys: &mut System) {
+    sys.persist.is_unsettled |= !is_as_configured(sys);
+    let logging = sys.persist.logging.as_ref();
+    let kept = logging.is_some_and(|l| !l.starting && l.log.keeps_history());
+    apply_policy(sys);
+    if let Some(logging) = &sys.persist.logging
+        && kept
+        && !logging.log.keeps_history()
+    {
+        // Whoever wants the files gone finds them gone. If the log is in trouble, they go later.
+        let _ = logging.log.flush();
+    }
+}
+
+/// Whether there is a log if there is to be one, and where it is to be.
+fn is_as_configured(sys: &System) -> bool {
+    let wanted = sys.persist.lasting && sys.cfg.appendonly;
+    match &sys.persist.logging {
+        None => !wanted,
+        Some(logging) => wanted && logging.place == place(sys),
+    }
+}
+
+/// The log was opened, or loaded: from now on it is written.
+pub fn opened(state: &mut State, log: Arc<Log>) {
+    state.fx.set_wanted(true);
+    let place = place(&state.sys);
+    state.sys.persist.logging = Some(Box::new(Logging::new(log, place, false)));
+    apply_policy(&state.sys);
+}
+
+/// The end of a batch of commands: hands over what they did. Gives what must be reached before anybody is answered who
+/// has seen it.
+#[inline]
+pub fn settle(state: &mut State) -> Option<Ticket> {
+    if state.sys.persist.is_unsettled {
+        follow(state);
+    }
+    state.sys.persist.logging.as_ref()?;
+    let wrote = hand_over(state);
+    let logging = state.sys.persist.logging.as_ref()?;
+    logging.log.ticket(wrote)
+}
+
+/// What must be reached before anybody is answered, if nothing was done meanwhile.
+pub fn ticket(sys: &System) -> Option<Ticket> {
+    let logging = sys.persist.logging.as_ref()?;
+    logging.log.ticket(false)
+}
+
+/// Hands over what was logged; whether anything was.
+fn hand_over(state: &mut State) -> bool {
+    let State { sys, fx, .. } = state;
+    let Some(logging) = &mut sys.persist.logging else {
+        return false;
+    };
+    let commands = fx.logged();
+    if commands.is_empty() {
+        return false;
+    }
+    let now = sys.now_us / 1000;
+    if sys.cfg.aof_timestamp_enabled && now / 1000 > logging.noted {
+        logging.noted = now / 1000;
+        let mut noted = Vec::with_capacity(commands.len() + 16);
+        note_time(&mut noted, logging.noted);
+        noted.extend_from_slice(commands);
+        logging.log.append(&noted);
+    } else {
+        logging.log.append(commands);
+    }
+    fx.forget_logged();
+    logging.grown = true;
+    logging.sync_at.get_or_insert(now + SYNC_AFTER);
+    true
+}
+
+/// A client has written: what it did is on the disk once the log is, up to here.
+pub fn note_writer(state: &mut State, sid: SessionId) {
+    let Some(logging) = &state.sys.persist.logging else {
+        return;
+    };
+    let position = logging.log.appended() + state.fx.logged().len() as u64;
+    if let Some(session) = state.sessions.get_mut(sid) {
+        session.wrote_at = position;
+    }
+}
+
+/// Whether everything that a client wrote is on the disk.
+pub fn is_synced(sys: &System, session: &Session) -> bool {
+    let logging = sys.persist.logging.as_ref();
+    logging.is_some_and(|logging| logging.log.synced() >= session.wrote_at)
+}
+
+/// A client waits until what it wrote is on the disk: it is woken to look again whenever more is.
+pub fn await_disk(sys: &mut System, sid: SessionId) {
+    sys.persist.awaiting.push(sid);
+    if let Some(logging) = &sys.persist.logging {
+        logging.log.listen(true);
+        // It may have come to that meanwhile.
+        logging.log.order(Order::Look);
+    }
+}
+
+/// Wakes those who wait until more is on the disk.
+fn wake_waiting(state: &mut State) {
+    if let Some(logging) = &state.sys.persist.logging {
+        logging.log.listen(false);
+    }
+    for sid in std::mem::take(&mut state.sys.persist.awaiting) {
+        unit::wake(state, sid);
+        unit::end_unit(state);
+    }
+}
+
+/// Does what was put off to a moment when no unit of work is half done.
+#[cold]
+fn follow(state: &mut State) {
+    state.sys.persist.is_unsettled = false;
+    // While a data set is loading, whoever loads it opens the log.
+    if state.sys.persist.loading.is_none() && !is_as_configured(&state.sys) {
+        if state.sys.persist.logging.is_some() {
+            switch_off(state);
+        }
+        if state.sys.cfg.appendonly {
+            switch_on(state);
+        }
+    }
+    if state.sys.persist.rewrites.scheduled {
+        // What is in its way is in the log; it stays scheduled then.
+        let _ = rewrite(state);
+    }
+}
+
+fn switch_on(state: &mut State) {
+    if state.sys.persist.is_rewriting() {
+        // What came since it began was not logged.
+        tracing::info!(
+            "AOF was enabled but there is already an AOF rewriting in background. Stopping background AOF and starting \
+             a rewrite now."
+        );
+        save::give_up(&mut state.ks, &mut state.sys);
+    } else if state.sys.persist.saving.is_some() {
+        tracing::info!(
+            "AOF was enabled but there is already another background operation. An AOF background was scheduled to \
+             start when possible."
+        );
+    }
+    let log = Arc::new(Log::new(Policy::EverySecond));
+    let logging = Logging::new(Arc::clone(&log), place(&state.sys), true);
+    state.sys.persist.logging = Some(Box::new(logging));
+    apply_policy(&state.sys);
+    state.fx.set_wanted(true);
+    state.sys.actions.push(Action::Log(log));
+    let rewrites = &mut state.sys.persist.rewrites;
+    rewrites.scheduled = true;
+    rewrites.tried_at = state.sys.now_us / 1000;
+}
+
+fn switch_off(state: &mut State) {
+    hand_over(state);
+    state.fx.set_wanted(false);
+    if let Some(logging) = state.sys.persist.logging.take() {
+        logging.log.order(Order::Close);
+    }
+    wake_waiting(state);
+    if state.sys.persist.is_rewriting() {
+        tracing::info!("Killing AOF child: the rewrite is given up");
+        save::give_up(&mut state.ks, &mut state.sys);
+    }
+    state.sys.persist.rewrites.scheduled = false;
+}
+
+/// Ends the log for good, as the instance does: whatever was handed over is written, and nothing more is.
+pub fn close(state: &mut State) {
+    if state.sys.persist.logging.is_some() {
+        switch_off(state);
+    }
+}
+
+/// Begins to write a new base, and a new file to follow it.
+fn rewrite(state: &mut State) -> Result<(), CmdError> {
+    let State { ks, sys, .. } = state;
+    if sys.persist.saving.is_some() || sys.persist.loading.is_some() {
+        return Err(CmdError::fixed("ERR a save is being written"));
+    }
+    let mut start = Vec::new();
+    let id = save::begin_save(ks, sys, Purpose::Base, &mut start)?;
+    let rewrites = &mut sys.persist.rewrites;
+    rewrites.scheduled = false;
+    rewrites.begun += 1;
+    rewrites.tried_at = sys.now_us / 1000;
+    sys.actions.push(Action::Save { id, start });
+    hand_over(state);
+    if let Some(logging) = &mut state.sys.persist.logging {
+        let time = state.sys.now_us / 1_000_000;
+        logging.log.order(Order::Cut { id, time });
+        logging.noted = time;
+        // Whoever reads the new file has selected nothing.
+        state.fx.set_wanted(true);
+    }
+    apply_policy(&state.sys);
+    Ok(())
+}
+
+/// A rewrite is wanted: it begins with the end of the batch, or when nothing is in its way.
+pub fn schedule_rewrite(sys: &mut System) {
+    sys.persist.rewrites.scheduled = true;
+    sys.persist.is_unsettled = true;
+}
+
+/// Why writes are refused, if they are because the log cannot be written.
+#[cold]
+pub(crate) fn refuses_writes(sys: &System) -> Option<CmdError> {
+    let trouble = sys.persist.logging.as_ref()?.log.trouble()?;
+    Some(CmdError::new(format!(
+        "MISCONF Errors writing to the AOF file: {}",
+        trouble.why
+    )))
+}
+
+/// Does what is due.
+pub(super) fn tick(state: &mut State) {
+    let now = state.sys.now_us / 1000;
+    hear(state);
+    let rewriting = state.sys.persist.saving.is_some();
+    let unsynced = state.sys.cfg.no_appendfsync_on_rewrite && rewriting;
+    let Some(logging) = &mut state.sys.persist.logging else {
+        // It could not be opened.
+        let persist = &mut state.sys.persist;
+        let missing = persist.lasting && state.sys.cfg.appendonly;
+        persist.is_unsettled |= missing && persist.rewrites.next_mending() <= now;
+        return;
+    };
+    if logging.sync_at.is_some_and(|at| at <= now) {
+        logging.sync_at = None;
+        match state.sys.cfg.appendfsync {
+            "everysec" if unsynced => logging.sync_at = Some(now + SYNC_AFTER),
+            "no" => {}
+            _ => logging.log.order(Order::Sync),
+        }
+    }
+    if logging.retry_at.is_some_and(|at| at <= now) {
+        logging.retry_at = logging.log.is_troubled().then_some(now + RETRY_AFTER);
+        logging.log.order(Order::Retry);
+    }
+}
+
+/// What the log has to tell.
+fn hear(state: &mut State) {
+    let Some(logging) = &state.sys.persist.logging else {
+        return;
+    };
+    if !logging.log.has_news() {
+        return;
+    }
+    for news in logging.log.take_news() {
+        let State { ks, sys, .. } = &mut *state;
+        match news {
+            News::Cut(_, Ok(())) => {}
+            News::Synced => wake_waiting(state),
+            News::Cut(id, Err(why)) => {
+                tracing::warn!("Can't open the next file of the append-only log: {why}");
+                save::end_save(ks, sys, id, false);
+            }
+            News::Rebased(id, done) => {
+                match &done {
+                    Ok(()) => tracing::info!("Background AOF rewrite finished successfully"),
+                    Err(why) => tracing::warn!("Background AOF rewrite failed: {why}"),
+                }
+                save::end_save(ks, sys, id, done.is_ok());
+            }
+            News::Refused(_) => {
+                switch_off(state);
+                let rewrites = &mut state.sys.persist.rewrites;
+                rewrites.failed = true;
+                rewrites.failures = rewrites.failures.saturating_add(1);
+                return;
+            }
+            News::Took(event, micros) => call::note_spike(state, event, micros),
+            News::Trouble(trouble) => {
+                let now = sys.now_us / 1000;
+                if let Some(logging) = &mut sys.persist.logging {
+                    logging.retry_at = trouble.map(|_| now + RETRY_AFTER);
+                }
+            }
+        }
+    }
+}
+
+/// Whether a rewrite is due that nobody asked for.
+pub(super) fn is_rewrite_due(sys: &mut System) -> bool {
+    let now = sys.now_us / 1000;
+    let persist = &mut sys.persist;
+    let Some(logging) = &mut persist.logging else {
+        return false;
+    };
+    let lost = logging.log.trouble().is_some_and(|trouble| trouble.lost);
+    if lost || logging.starting {
+        return persist.rewrites.next_mending() <= now;
+    }
+    if !std::mem::take(&mut logging.grown) || sys.cfg.auto_aof_rewrite_percentage == 0 {
+        return false;
+    }
+    let (size, base) = (logging.log.size(), logging.log.base_size().max(1));
+    let growth = (size.saturating_mul(100) / base).saturating_sub(100);
+    let due = size >= sys.cfg.auto_aof_rewrite_min_size
+        && growth >= u64::from(sys.cfg.auto_aof_rewrite_percentage);
+    if !due || persist.rewrites.is_too_early(now) {
+        // It grows no further by itself, but its time comes.
+        logging.grown |= due;
+        return false;
+    }
+    tracing::info!("Starting automatic rewriting of AOF on {growth}% growth");
+    true
+}
+
+/// Whether [`tick`] must look again before long.
+pub(super) fn is_to_be_watched(sys: &System) -> bool {
+    let persist = &sys.persist;
+    if persist.logging.is_none() {
+        return sys.cfg.appendonly;
+    }
+    persist
+        .logging
+        .as_ref()
+        .is_some_and(|logging| logging.grown || logging.starting || logging.log.is_troubled())
+}
+
+/// When [`tick`] has something to do next.
+pub(super) fn next_look(persist: &Persistence) -> Option<i64> {
+    let logging = persist.logging.as_ref()?;
+    let both = [logging.sync_at, logging.retry_at];
+    both.into_iter().flatten().min()
+}
