@@ -66,6 +66,8 @@ pub struct Directory {
     place: Place,
     /// What the manifest on the disk says, or what it said when it was last known to.
     manifest: Manifest,
+    /// It may say something else: a new one was written, and whether that lasts is unknown.
+    unsure: bool,
     /// Files that are no longer needed are kept.
     pub keeps_history: bool,
 }
@@ -97,15 +99,16 @@ impl Directory {
             }
         };
         let is_new = known.is_none();
-        let directory = Directory {
+        let mut directory = Directory {
             disk,
             place,
             manifest: known.unwrap_or_default(),
+            unsure: false,
             keeps_history: false,
         };
         if is_new {
             // Before any file, so that no file is ever there without it.
-            let written = directory.persist(&directory.manifest);
+            let written = directory.persist(Manifest::default());
             written.map_err(failed(&path))?;
         }
         Ok(directory)
@@ -119,10 +122,11 @@ impl Directory {
     pub fn adopt(&mut self) -> Result<Option<&str>, DirectoryError> {
         let Place { parent, prefix, .. } = &self.place;
         let (old, new) = (parent.join(prefix), self.place.file(prefix));
+        let prefix = prefix.clone();
         let failed = |e| DirectoryError::Disk(old.clone(), e);
         let is_new = self.manifest.is_empty();
         // The manifest comes first, so that whoever is interrupted here goes on next time.
-        let interrupted = self.manifest.is_only(prefix);
+        let interrupted = self.manifest.is_only(&prefix);
         let exists = match self.disk.size(&old) {
             Ok(_) => true,
             Err(e) if e.kind() == io::ErrorKind::NotFound => false,
@@ -133,9 +137,8 @@ impl Directory {
         }
         if is_new {
             let mut manifest = self.manifest.clone();
-            manifest.adopt(prefix.clone());
-            self.persist(&manifest).map_err(failed)?;
-            self.manifest = manifest;
+            manifest.adopt(prefix);
+            self.persist(manifest).map_err(failed)?;
         }
         self.disk.rename(&old, &new).map_err(failed)?;
         self.disk.sync_dir(&self.place.dir).map_err(failed)?;
@@ -182,14 +185,15 @@ impl Directory {
     pub(super) fn add(&mut self, part: Part) -> io::Result<()> {
         let mut manifest = self.manifest.clone();
         manifest.add_increment(part);
-        self.persist(&manifest)?;
-        self.manifest = manifest;
-        Ok(())
+        self.persist(manifest)
     }
 
-    /// Writes the manifest again, after a new one may have come to the disk or not.
-    pub(super) fn restore(&self) -> io::Result<()> {
-        self.persist(&self.manifest)
+    /// Sees that the manifest on the disk is the one that is known, after another could not be written.
+    pub(super) fn restore(&mut self) -> io::Result<()> {
+        match self.unsure {
+            true => self.persist(self.manifest.clone()),
+            false => Ok(()),
+        }
     }
 
     /// The file under a temporary name becomes the base. What follows it is the log `then`, which the manifest may name
@@ -208,8 +212,7 @@ impl Directory {
             manifest.history.retain(|old| old.name != then.name);
             manifest.add_increment(then.clone());
         }
-        self.persist(&manifest)?;
-        self.manifest = manifest;
+        self.persist(manifest)?;
         self.clean();
         Ok(())
     }
@@ -231,14 +234,13 @@ impl Directory {
         }
         let mut manifest = self.manifest.clone();
         manifest.history.clear();
-        match self.persist(&manifest) {
-            Ok(()) => self.manifest = manifest,
-            Err(e) => tracing::warn!("Cannot write the manifest of the append-only file: {e}"),
+        if let Err(e) = self.persist(manifest) {
+            tracing::warn!("Cannot write the manifest of the append-only file: {e}");
         }
     }
 
     /// Writes the manifest so that either the old one or the new one is there.
-    fn persist(&self, manifest: &Manifest) -> io::Result<()> {
+    fn persist(&mut self, manifest: Manifest) -> io::Result<()> {
         let name = self.place.manifest();
         let temporary = self.place.file(&format!("temp-{name}"));
         let mut file = self.disk.create(&temporary)?;
@@ -246,7 +248,11 @@ impl Directory {
         file.sync()?;
         drop(file);
         self.disk.rename(&temporary, &self.place.file(&name))?;
-        self.disk.sync_dir(&self.place.dir)
+        self.unsure = true;
+        self.disk.sync_dir(&self.place.dir)?;
+        self.unsure = false;
+        self.manifest = manifest;
+        Ok(())
     }
 }
 
