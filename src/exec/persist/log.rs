@@ -128,9 +128,7 @@ pub fn settle(state: &mut State) -> Option<Ticket> {
     if state.sys.persist.is_unsettled {
         follow(state);
     }
-    if state.sys.persist.logging.is_none() {
-        return None;
-    }
+    state.sys.persist.logging.as_ref()?;
     let wrote = hand_over(state);
     let logging = state.sys.persist.logging.as_ref()?;
     logging.log.ticket(wrote)
