@@ -305,7 +305,8 @@ fn drain(log: &[u8], piece: usize) {
 #[test]
 fn small_logs_are_never_taken_for_others() {
     let mut most = Most::default();
-    let shapes: [&[u8]; 6] = [
+    let shapes: [&[u8]; 7] = [
+        &[0x24, 0x04, 0x24, 0x24],
         &[0x20, 0x45, 0x6A, 0x83],
         &[0xE0, 0xE5, 0xEA],
         &[0x21, 0x00, 0x42, 0x63, 0xE3],

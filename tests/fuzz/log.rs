@@ -159,13 +159,15 @@ impl Log {
             assert!(!matches!(harm, Harm::Cut(_)), "{harm:?}");
             return;
         }
-        if bad == self.bytes || !known {
+        let one = matches!(harm, Harm::Set(..) | Harm::Insert(..) | Harm::Remove(_));
+        // A disclaimer that stands twice, or elsewhere, disclaims what it was not for.
+        let sure = one || self.batches.iter().all(|batch| batch.vouched);
+        if bad == self.bytes || !known || !sure {
             return;
         }
         let claimed = self.batches.iter().any(|batch| {
             batch.vouched && batch.bytes.start >= area.end && batch.synced > area.start
         });
-        let one = matches!(harm, Harm::Set(..) | Harm::Insert(..) | Harm::Remove(_));
         let all = self.batches.iter().flat_map(|batch| &batch.commands);
         let fits = if claimed {
             // Where a voucher is lost that a disclaimer follows, its batch counts as disclaimed.

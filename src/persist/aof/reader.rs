@@ -26,6 +26,9 @@
 //!    of the batch. (If the batch was too large to be held back, it is damage: commands of it were given.)
 //! 4. Otherwise the log is torn at the place: what is whole before it is given.
 //!
+//! A length that was changed may swallow the voucher of its batch and end where a string may end. What nobody vouches for is
+//! therefore looked through for a voucher at the very distance that it speaks of: that is damage too.
+//!
 //! A voucher that speaks of more bytes on the disk than stand before its batch is not right: something is missing.
 //!
 //! Nothing can be said of the last batch that was synced, since only the next one would tell, nor of the end of a file that
@@ -34,7 +37,7 @@
 use std::ops::Range;
 
 use super::form::{self, Halt, Progress};
-use super::search::Search;
+use super::search::{Search, swallows_voucher};
 use super::voucher::{VOUCHER, Voucher};
 use crate::persist::input::Input;
 use crate::resp::ArgVec;
@@ -45,6 +48,9 @@ pub use super::voucher::{disclaim, vouch};
 /// So many bytes of a batch are held back, and one command more, until it is known to be right. Larger ones are not to be
 /// written.
 pub const AHEAD: usize = 8 << 20;
+
+/// What is wrong with such a batch.
+const SWALLOWED: &str = "a string goes on over the end of its batch";
 
 /// Places of words that room is kept for between commands.
 const KEEP_WORDS: usize = 1024;
@@ -247,10 +253,7 @@ impl Reader {
                 Ok(len) => self.pass(len),
                 Err(Halt::Bad(what)) => self.astray(Why::Bad(what)),
                 Err(Halt::Short) if !self.input.complete => return,
-                Err(Halt::Short) if rest.is_empty() => {
-                    self.clear(true);
-                    return;
-                }
+                Err(Halt::Short) if rest.is_empty() => return self.release(),
                 Err(Halt::Short) => self.astray(Why::Short),
             }
         }
@@ -262,14 +265,23 @@ impl Reader {
         self.ahead += len;
         self.progress = Progress::default();
         if self.loose {
-            self.clear(true);
+            self.release();
         }
     }
 
-    /// Everything ahead may be given.
-    fn clear(&mut self, open: bool) {
-        self.cleared = self.ahead;
-        self.open = open;
+    /// Nobody vouches for what is ahead, but it is whole.
+    fn release(&mut self) {
+        if self.swallows() {
+            self.verdict = Some(Wrong::Damaged(self.batch, SWALLOWED));
+            return;
+        }
+        (self.cleared, self.open) = (self.ahead, true);
+    }
+
+    /// Whether what is ahead, the beginning of a batch, contains the voucher that should have ended it.
+    fn swallows(&self) -> bool {
+        let ahead = self.input.rest().get(..self.ahead);
+        self.given == 0 && swallows_voucher(ahead.unwrap_or_default(), self.batch)
     }
 
     /// A batch ends with a voucher, in a line of this length.
@@ -285,6 +297,7 @@ impl Reader {
             && voucher.covers(sum)
             && voucher.synced.is_none_or(|synced| synced <= start);
         match (right, voucher.disclaims()) {
+            (true, true) if self.swallows() => return self.release(),
             (true, _) => {}
             (false, true) => return self.astray(Why::Bad("a checksum is not right")),
             (false, false) => {
@@ -297,7 +310,7 @@ impl Reader {
         self.batch = end + line as u64;
         (self.sum, self.given) = (crc32fast::Hasher::new(), 0);
         (self.loose, self.vouched) = (false, true);
-        self.clear(false);
+        (self.cleared, self.open) = (self.ahead, false);
     }
 
     /// The log cannot be read on behind what is ahead.
@@ -348,10 +361,10 @@ impl Reader {
         } else {
             Wrong::Torn(offset)
         };
-        if !claimed && !lost {
-            self.clear(true);
-        }
         self.verdict = Some(verdict);
+        if !claimed && !lost {
+            self.release();
+        }
     }
 }
 
@@ -607,6 +620,21 @@ mod tests {
         assert_eq!(read(&log.bytes, 8).0, "SET DEL DEL SET");
         let mut bad = log.bytes.clone();
         bad[end as usize - 1] = b'x';
+        assert!(is_damaged(&bad));
+    }
+
+    #[test]
+    fn a_string_that_swallows_the_voucher_of_its_batch_is_damage() {
+        let set = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$12\r\n0123456789ab\r\n";
+        let log = Log::default().batch(&[DEL, set], true);
+        let mut bad = log.bytes.clone();
+        let at = bad.windows(3).position(|three| three == b"$12").unwrap();
+        bad[at + 1] = b'3';
+        assert_eq!(bad.len() - at, 5 + 32 + 2, "the line fills the string up");
+        assert!(is_damaged(&bad));
+        // A disclaimer says nothing for it.
+        let log = log.disclaim(true).batch(&[SET], true);
+        bad.extend(&log.bytes[bad.len()..]);
         assert!(is_damaged(&bad));
     }
 

@@ -125,3 +125,20 @@ impl Search {
         };
     }
 }
+
+/// Whether something in these bytes of a log, which begin at an offset, is a voucher for them up to there: about so many,
+/// since a byte may have been added or lost.
+pub(super) fn swallows_voucher(bytes: &[u8], offset: u64) -> bool {
+    const ABOUT: u64 = 4;
+    memchr::memmem::find_iter(bytes, VOUCHER).any(|at| {
+        let line = bytes.get(at..).unwrap_or_default();
+        let line = line.get(..LONGEST).unwrap_or(line);
+        let end = memchr::memchr(b'\n', line).map_or(0, |end| end + 1);
+        let voucher = Voucher::parse(line.get(..end).unwrap_or_default());
+        voucher.is_some_and(|voucher| {
+            !voucher.disclaims()
+                && voucher.len.abs_diff(at as u64) <= ABOUT
+                && voucher.synced.is_none_or(|synced| synced <= offset)
+        })
+    })
+}
