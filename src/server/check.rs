@@ -199,7 +199,11 @@ fn check_aof(path: &Path, mend: Mend, out: Out<'_>) -> io::Result<bool> {
     writeln!(out, "Start checking Multi Part AOF")?;
     let dir = path.parent().unwrap_or(Path::new(""));
     let count = manifest.parts().count();
+    let mut logs = false;
     for (n, (part, kind)) in manifest.parts().enumerate() {
+        if kind == Kind::Increment && !std::mem::replace(&mut logs, true) {
+            writeln!(out, "Start to check INCR files.")?;
+        }
         if !check_log(&dir.join(&part.name), kind, n + 1 == count, mend, out)? {
             return Ok(false);
         }
@@ -212,7 +216,8 @@ fn check_aof(path: &Path, mend: Mend, out: Out<'_>) -> io::Result<bool> {
 fn check_log(path: &Path, kind: Kind, last: bool, mend: Mend, out: Out<'_>) -> io::Result<bool> {
     let mut file = File::open(path)?;
     let (name, size) = (path.display(), file.metadata()?.len());
-    let kind = if kind == Kind::Base { "BASE" } else { "INCR" };
+    let is_base = kind == Kind::Base;
+    let kind = if is_base { "BASE" } else { "INCR" };
     let mut start = Vec::new();
     (&mut file as &mut dyn Read)
         .take(5)
@@ -220,7 +225,7 @@ fn check_log(path: &Path, kind: Kind, last: bool, mend: Mend, out: Out<'_>) -> i
     let mut rest = io::Cursor::new(start.clone()).chain(file);
     let mut reader = Reader::new(0);
     if start == b"REDIS" {
-        writeln!(out, "Start to check {kind} AOF {name} (RDB format).")?;
+        writeln!(out, "Start to check {kind} AOF (RDB format).")?;
         let Some((at, behind)) = read_rdb(&mut rest, out)? else {
             writeln!(out, "RDB preamble of AOF file is not sane, aborting.")?;
             return Ok(false);
@@ -230,94 +235,92 @@ fn check_log(path: &Path, kind: Kind, last: bool, mend: Mend, out: Out<'_>) -> i
         if !behind.is_empty() {
             reader.feed(&behind);
         }
-    } else {
-        writeln!(out, "Start to check {kind} AOF {name} (RESP format).")?;
+    } else if is_base {
+        writeln!(out, "Start to check BASE AOF (RESP format).")?;
     }
-    let (whole, wrong) = read_log(&mut reader, &mut rest, mend)?;
+    let Kept { whole, line, wrong } = read_log(&mut reader, &mut rest, mend)?;
     let diff = size - whole;
     if let Some(wrong) = &wrong {
         writeln!(out, "{wrong}")?;
     }
     writeln!(
         out,
-        "AOF analyzed: filename={name}, size={size}, ok_up_to={whole}, diff={diff}"
+        "AOF analyzed: filename={name}, size={size}, ok_up_to={whole}, ok_up_to_line={line}, diff={diff}"
     )?;
     if diff == 0 {
         writeln!(out, "{kind} AOF {name} is valid")?;
         return Ok(true);
     }
-    match (mend, wrong) {
-        (Mend::No, _) => {
-            writeln!(
-                out,
-                "AOF {name} is not valid. Use the --fix option to try fixing it."
-            )?;
-            Ok(false)
+    let what = match mend {
+        Mend::Until(time) => format!("AOF {name} to timestamp {time}"),
+        Mend::No | Mend::Ask => format!("AOF {name}"),
+    };
+    let refusal = match (mend, wrong) {
+        (Mend::No, _) | (Mend::Until(_), Some(_)) => {
+            format!("AOF {name} is not valid. Use the --fix option to try fixing it.")
         }
-        _ if !last => {
-            writeln!(
-                out,
-                "Failed to truncate AOF {name} because it is not the last file"
-            )?;
-            Ok(false)
+        (Mend::Until(time), None) if whole == 0 => {
+            format!("AOF {name} has nothing before timestamp {time}, aborting...")
         }
-        (Mend::Ask, _) if !agreed(path, (size, whole), out)? => {
-            writeln!(out, "Aborting...")?;
-            Ok(false)
-        }
-        (Mend::Until(_), Some(_)) => {
-            writeln!(
-                out,
-                "AOF {name} is not valid. Use the --fix option to try fixing it."
-            )?;
-            Ok(false)
-        }
+        _ if !last => format!("Failed to truncate {what} because it is not the last file"),
+        (Mend::Ask, _) if !agreed(path, (size, whole), out)? => "Aborting...".to_owned(),
         (Mend::Ask | Mend::Until(_), _) => {
             OpenOptions::new().write(true).open(path)?.set_len(whole)?;
-            writeln!(out, "Successfully truncated AOF {name}")?;
-            Ok(true)
+            writeln!(out, "Successfully truncated {what}")?;
+            return Ok(true);
         }
-    }
+    };
+    writeln!(out, "{refusal}")?;
+    Ok(false)
 }
 
-/// Reads a log to its end, or as far as it is to be kept: up to where it is whole, and what is wrong there. A
-/// transaction that does not end is not whole.
-fn read_log(
-    reader: &mut Reader,
-    file: &mut dyn Read,
-    mend: Mend,
-) -> io::Result<(u64, Option<Wrong>)> {
+/// How far a log is to be kept.
+struct Kept {
+    /// Up to this offset.
+    whole: u64,
+    /// The line of commands and notes that comes next, from 1.
+    line: u64,
+    /// What is wrong there.
+    wrong: Option<Wrong>,
+}
+
+/// Reads a log to its end, or as far as it is to be kept. A transaction that does not end is not whole.
+fn read_log(reader: &mut Reader, file: &mut dyn Read, mend: Mend) -> io::Result<Kept> {
     let mut piece = vec![0; PIECE];
     let (mut ended, mut open) = (false, None);
-    let mut whole = reader.position();
-    loop {
+    let (mut whole, mut line) = (reader.position(), 1);
+    let wrong = loop {
         match reader.next_entry() {
             Ok(Some(Entry::Time(at))) if matches!(mend, Mend::Until(until) if at > until) => {
-                return Ok((whole, None));
+                return Ok(Kept {
+                    whole,
+                    line,
+                    wrong: None,
+                });
             }
             Ok(Some(Entry::Command(words))) => {
                 let name = words.name();
                 if name.eq_ignore_ascii_case(b"multi") {
-                    open = Some(whole);
+                    open = Some((whole, line));
                 } else if name.eq_ignore_ascii_case(b"exec") {
                     open = None;
                 }
+                line += 1 + 2 * words.len() as u64;
             }
-            Ok(Some(_)) => {}
-            Ok(None) if ended => {
-                let wrong = open.map(Wrong::Torn);
-                return Ok((open.unwrap_or(whole), wrong));
-            }
+            Ok(Some(_)) => line += 1,
+            Ok(None) if ended => break open.map(|(at, _)| Wrong::Torn(at)),
             Ok(None) => {
                 let n = file.read(&mut piece)?;
                 ended = n == 0;
                 reader.feed(piece.get(..n).unwrap_or_default());
                 continue;
             }
-            Err(wrong) => return Ok((open.unwrap_or(whole), Some(wrong))),
+            Err(wrong) => break Some(wrong),
         }
         whole = reader.position();
-    }
+    };
+    let (whole, line) = open.unwrap_or((whole, line));
+    Ok(Kept { whole, line, wrong })
 }
 
 fn agreed(path: &Path, (size, whole): (u64, u64), out: Out<'_>) -> io::Result<bool> {
