@@ -130,23 +130,23 @@ impl Directory {
     /// # Errors
     /// [`DirectoryError`].
     pub fn adopt(&mut self) -> Result<Option<&str>, DirectoryError> {
-        let prefix = &self.place.prefix;
-        let (old, new) = (self.place.old(), self.place.file(prefix));
+        let prefix = self.place.prefix.clone();
+        let (old, new) = (self.place.old(), self.place.file(&prefix));
         let failed = |e| DirectoryError::Disk(old.clone(), e);
         let is_new = self.manifest.is_empty();
-        // The manifest comes first, so that whoever is interrupted here goes on next time.
-        let interrupted = self.manifest.is_only(&prefix);
-        let exists = match self.disk.size(&old) {
-            Ok(_) => true,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => false,
-            Err(e) => return Err(failed(e)),
+        let is_there = |path: &PathBuf| match self.disk.size(path) {
+            Ok(_) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(DirectoryError::Disk(path.clone(), e)),
         };
-        if !exists || !is_new && !interrupted {
+        // The manifest comes first, so that whoever is interrupted here goes on next time.
+        let interrupted = self.manifest.is_only(&prefix) && !is_there(&new)?;
+        if !(is_new || interrupted) || !is_there(&old)? {
             return Ok(None);
         }
         if is_new {
             let mut manifest = self.manifest.clone();
-            manifest.adopt(prefix.clone());
+            manifest.adopt(prefix);
             self.persist(manifest).map_err(failed)?;
         }
         self.disk.rename(&old, &new).map_err(failed)?;
