@@ -256,15 +256,15 @@ fn a_rewrite_that_fails_leaves_the_log_as_it_was() {
         Fault::on(Kind::SyncDir).of("appendonlydir").once(),
         Fault::on(Kind::SyncDir)
             .of("appendonlydir")
-            .from_nth(2)
+            .beginning_with(2)
             .once(),
         Fault::on(Kind::SyncDir)
             .of("appendonlydir")
-            .from_nth(3)
+            .beginning_with(3)
             .once(),
         Fault::on(Kind::SyncDir)
             .of("appendonlydir")
-            .from_nth(4)
+            .beginning_with(4)
             .once(),
     ];
     for fault in faults {
