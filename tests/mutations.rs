@@ -27,10 +27,15 @@ use bodies::{Harm, Log, log_of};
 use counting::peak_of;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
+use redkeep::embed::{Node, jobs};
+use redkeep::engine::{Engine, Options};
+use redkeep::exec::Host;
 use redkeep::persist::aof::{Entry, Reader};
-use redkeep::persist::{Loaded, Loader};
+use redkeep::persist::{Disk, Files, Loaded, Loader};
+use redkeep::service::config::{Config, Settings};
 use redkeep::util::digest::crc64;
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Reading takes at most so many times the bytes of a file, …
@@ -362,4 +367,46 @@ fn what_is_made_to_keep_us_busy_does_not() {
             Most::default().see(peak, bytes.len(), began.elapsed(), &harm);
         }
     }
+}
+
+/// An instance in this process that keeps its data on the disk.
+struct OnDisk;
+
+impl Host for OnDisk {
+    fn disk(&self) -> Option<Arc<dyn Disk>> {
+        Some(Arc::new(Files))
+    }
+}
+
+#[test]
+fn no_room_is_made_for_keys_that_a_file_has_no_bytes_for() {
+    let mut file = b"REDIS0010".to_vec();
+    for db in 0..16 {
+        // So many keys, so many of them with a deadline.
+        file.extend([
+            0xFE, db, 0xFB, 0x80, 0x7F, 0xFF, 0xFF, 0xFF, 0x80, 0x7F, 0xFF, 0xFF, 0xFF,
+        ]);
+    }
+    file.extend([0, 1, b'k', 0x80, 0, 0x20, 0, 0]);
+    file.extend(vec![b'v'; 0x20_0000]);
+    file.push(0xFF);
+    file.extend(crc64(0, &file).to_le_bytes());
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("dump.rdb"), &file).unwrap();
+    let config = Config {
+        dir: dir.path().to_str().unwrap().to_owned(),
+        ..Config::default()
+    };
+    let engine = Engine::new(Options {
+        settings: Settings::new(config, None),
+        host: Box::new(OnDisk),
+        ..Options::default()
+    });
+    let node = Node::new(engine);
+    let disk: Arc<dyn Disk> = Arc::new(Files);
+    let began = Instant::now();
+    let (loaded, peak) = peak_of(|| jobs::load_data(&node, &disk));
+    loaded.unwrap();
+    let harm = Harm::Cut(file.len());
+    Most::default().see(peak, file.len(), began.elapsed(), &harm);
 }
