@@ -132,7 +132,7 @@ impl Writer {
         if self.log.policy() == Policy::Always && self.is_unsynced() {
             let began = Instant::now();
             self.sync();
-            self.log.took("aof-fsync-always", began);
+            self.log.synced_always(began);
         }
         self.log.set_written(self.position);
         self.log.wake();
