@@ -247,7 +247,9 @@ fn switch_on(state: &mut State) {
              start when possible."
         );
     }
-    let log = Arc::new(Log::new(Policy::EverySecond));
+    // Clients remember where they wrote last.
+    let ended = state.sys.persist.log_ended;
+    let log = Arc::new(Log::behind(ended, Policy::EverySecond));
     let logging = Logging::new(Arc::clone(&log), place(&state.sys), true);
     state.sys.persist.logging = Some(Box::new(logging));
     apply_policy(&state.sys);
@@ -262,6 +264,7 @@ fn switch_off(state: &mut State) {
     hand_over(state);
     state.fx.set_wanted(false);
     if let Some(logging) = state.sys.persist.logging.take() {
+        state.sys.persist.log_ended = logging.log.appended();
         logging.log.order(Order::Close);
     }
     wake_waiting(state);

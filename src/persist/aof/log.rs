@@ -125,6 +125,7 @@ pub struct Log {
     queue: Mutex<Queue>,
     /// The writer waits here for something to do.
     work: Condvar,
+    start: u64,
     appended: AtomicU64,
     written: AtomicU64,
     synced: AtomicU64,
@@ -217,11 +218,17 @@ impl Queue {
 impl Log {
     /// An empty log.
     pub fn new(policy: Policy) -> Log {
+        Log::behind(0, policy)
+    }
+
+    /// An empty log whose positions go on behind those of another one, which was closed at this position.
+    pub fn behind(position: u64, policy: Policy) -> Log {
         Log {
+            start: position,
             queue: Mutex::default(),
             work: Condvar::new(),
-            appended: AtomicU64::new(0),
-            written: AtomicU64::new(0),
+            appended: AtomicU64::new(position),
+            written: AtomicU64::new(position),
             synced: AtomicU64::new(0),
             troubled: AtomicBool::new(false),
             trouble: Mutex::default(),
@@ -335,7 +342,12 @@ impl Log {
         self.queue.lock().push(order, &self.work);
     }
 
-    /// Bytes of all commands that were added.
+    /// Where it begins.
+    pub(super) const fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// The position behind all commands that were added.
     pub fn appended(&self) -> u64 {
         self.appended.load(Ordering::Acquire)
     }

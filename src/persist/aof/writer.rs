@@ -66,11 +66,11 @@ impl Writer {
     /// base for it.
     pub fn begin(log: Arc<Log>, files: Directory) -> Writer {
         Writer {
+            position: log.start(),
             log,
             files,
             open: None,
             held: Vec::new(),
-            position: 0,
             trouble: None,
             cut: None,
             before: 0,
