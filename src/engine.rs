@@ -14,6 +14,8 @@
 //! ```
 
 pub mod load;
+#[cfg(test)]
+mod saves;
 
 use std::sync::Arc;
 

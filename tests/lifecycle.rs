@@ -245,45 +245,78 @@ fn a_busy_script_is_ended_by_nosave_only() {
     }
 }
 
+/// Adds to a counter until the server is gone; what it said last.
+fn count(port: u16, key: &str) -> i64 {
+    let mut c = Client::connect(port).unwrap();
+    let mut acknowledged = 0;
+    while let Ok(reply) = c.call(&["INCR", key]) {
+        acknowledged = reply.int().unwrap();
+    }
+    acknowledged
+}
+
 #[test]
 fn nothing_acknowledged_before_a_shutdown_is_lost() {
-    for mut server in both(&[]) {
-        set(&mut server.client(), "save", "3600 1");
-        let port = server.port;
-        let writers: Vec<_> = (0..4)
-            .map(|n| {
-                std::thread::spawn(move || {
-                    let mut c = Client::connect(port).unwrap();
-                    let key = format!("k{n}");
-                    let mut acknowledged = 0;
-                    while let Ok(reply) = c.call(&["INCR", &key]) {
-                        acknowledged = reply.int().unwrap();
-                    }
-                    acknowledged
-                })
-            })
-            .collect();
-        let mut c = server.client();
-        until("they write", || c.run("DBSIZE").int() == Some(4));
-        // What stands behind it in the same packet does not run.
-        let batch: Vec<_> = ["SET before 1", "SHUTDOWN", "SET after 1"]
-            .map(common::argv)
-            .into();
-        let (replies, end) = c.pipeline(&batch);
-        assert!(replies.len() <= 1 && end.is_err(), "{replies:?}");
-        assert_eq!(server.end(), Some(0));
-        let acknowledged: Vec<_> = writers.into_iter().map(|w| w.join().unwrap()).collect();
-        assert!(server.start_again(), "{}", server.log());
-        let mut c = server.client();
-        for (n, acknowledged) in acknowledged.iter().enumerate() {
-            let kept: i64 = c.run(&format!("GET k{n}")).text().parse().unwrap();
-            assert!(kept >= *acknowledged, "{}", server.name());
+    let logs = |fsync| vec!["--appendonly", "yes", "--appendfsync", fsync];
+    for (args, line) in [
+        (vec!["--save", "3600 1"], "SHUTDOWN"),
+        (logs("everysec"), "SHUTDOWN NOSAVE"),
+        (logs("always"), "SHUTDOWN NOW"),
+        (logs("no"), "SHUTDOWN"),
+    ] {
+        for mut server in both(&args) {
+            let port = server.port;
+            let writers: Vec<_> = (0..4)
+                .map(|n| std::thread::spawn(move || count(port, &format!("k{n}"))))
+                .collect();
+            let mut c = server.client();
+            until("they write", || c.run("DBSIZE").int() == Some(4));
+            // What stands behind it in the same packet does not run.
+            let batch: Vec<_> = ["SET before 1", line, "SET after 1"]
+                .map(common::argv)
+                .into();
+            let (replies, end) = c.pipeline(&batch);
+            assert!(replies.len() <= 1 && end.is_err(), "{replies:?}");
+            assert_eq!(server.end(), Some(0));
+            let acknowledged: Vec<_> = writers.into_iter().map(|w| w.join().unwrap()).collect();
+            assert!(server.start_again(), "{}", server.log());
+            let mut c = server.client();
+            let who = format!("{} {args:?}", server.name());
+            for (n, acknowledged) in acknowledged.iter().enumerate() {
+                let kept: i64 = c.run(&format!("GET k{n}")).text().parse().unwrap();
+                assert!(kept >= *acknowledged, "{who}");
+            }
+            assert_eq!(c.run("GET before").text(), "1", "{who}");
+            assert_eq!(c.run("EXISTS after").int(), Some(0), "{who}");
         }
+    }
+}
+
+#[test]
+fn a_log_that_is_not_there_yet_keeps_it_unless_it_is_forced() {
+    for mut server in both(&[]) {
+        let mut c = server.client();
+        c.run("MSET a 1 b 1 c 1 d 1 e 1 f 1");
+        set(&mut c, "rdb-key-save-delay", "10000000");
+        set(&mut c, "appendonly", "yes");
+        for line in ["SHUTDOWN", "SHUTDOWN NOSAVE", "SHUTDOWN NOW"] {
+            let error = "ERR Errors trying to SHUTDOWN. Check logs.";
+            assert_eq!(c.run(line).text(), error, "{} {line}", server.name());
+        }
+        server.signal("TERM");
+        until("it complains", || {
+            server
+                .log()
+                .matches("Writing initial AOF, can't exit")
+                .count()
+                == 4
+        });
         assert_eq!(
-            c.run("MGET before after").text(),
-            c.run("MGET before none").text()
+            c.run("SHUTDOWN ABORT").text(),
+            "ERR No shutdown in progress."
         );
-        assert_eq!(c.run("GET before").text(), "1");
+        last_word(c, "SHUTDOWN NOSAVE FORCE");
+        assert_eq!(server.end(), Some(0));
     }
 }
 

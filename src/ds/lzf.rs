@@ -26,34 +26,83 @@ pub struct Corrupt;
 /// Compresses `input`; none where the result would have more than `limit` bytes.
 #[must_use]
 pub fn compress(input: &[u8], limit: usize) -> Option<Vec<u8>> {
-    if input.is_empty() {
-        return None;
+    let mut compressor = Compressor::new(input.len(), limit);
+    compressor.step(input, input.len())?;
+    compressor.finish(input)
+}
+
+/// Compresses in steps what stays the same meanwhile.
+pub struct Compressor {
+    seen: Places,
+    out: Output,
+    /// So far the input is compressed.
+    at: usize,
+}
+
+impl std::fmt::Debug for Compressor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Compressor")
+            .field("at", &self.at)
+            .finish_non_exhaustive()
     }
-    let mut seen = Places::new(input.len());
-    let mut out = Output::new(limit.min(input.len() + input.len() / 32 + 1), limit);
-    let mut at = 0;
-    while at + 2 < input.len() {
-        let before = seen.replace(hash(input, at), at);
-        match before.map_or(0, |place| match_length(input, place, at)) {
-            0 => {
-                out.literal(input[at])?;
-                at += 1;
-            }
-            length => {
-                let offset = at - before.unwrap_or_default() - 1;
-                out.reference(length, offset)?;
-                at += length;
-                if at + 2 >= input.len() {
-                    break;
+}
+
+impl Compressor {
+    /// For an input of this length, and a result of at most `limit` bytes.
+    #[must_use]
+    pub fn new(length: usize, limit: usize) -> Self {
+        Self {
+            seen: Places::new(length),
+            out: Output::new(limit.min(length + length / 32 + 1), limit),
+            at: 0,
+        }
+    }
+
+    /// Goes on, over at least so many bytes of the input; returns whether it has come to the end. None where the result
+    /// is too long.
+    pub fn step(&mut self, input: &[u8], bytes: usize) -> Option<bool> {
+        let until = self.at.saturating_add(bytes).min(input.len());
+        let (seen, out) = (&mut self.seen, &mut self.out);
+        let mut at = self.at;
+        while at + 2 < input.len() && at < until {
+            let before = seen.replace(hash(input, at), at);
+            match before.map_or(0, |place| match_length(input, place, at)) {
+                0 => {
+                    out.literal(input[at])?;
+                    at += 1;
                 }
-                // Of the places inside the match the last two are remembered.
-                for place in [at - 2, at - 1] {
-                    seen.replace(hash(input, place), place);
+                length => {
+                    let offset = at - before.unwrap_or_default() - 1;
+                    out.reference(length, offset)?;
+                    at += length;
+                    if at + 2 >= input.len() {
+                        break;
+                    }
+                    // Of the places inside the match the last two are remembered.
+                    for place in [at - 2, at - 1] {
+                        seen.replace(hash(input, place), place);
+                    }
                 }
             }
         }
+        self.at = at;
+        Some(at + 2 >= input.len())
     }
-    out.finish(input.get(at..).unwrap_or_default())
+
+    /// The result, once it has come to the end; none where that is too long.
+    #[must_use]
+    pub fn finish(self, input: &[u8]) -> Option<Vec<u8>> {
+        match input.is_empty() {
+            true => None,
+            false => self.out.finish(input.get(self.at..).unwrap_or_default()),
+        }
+    }
+
+    /// Bytes that it holds.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.seen.slots.capacity() * size_of::<(u16, u32)>() + self.out.bytes.capacity()
+    }
 }
 
 /// Decompresses to exactly `length` bytes.
@@ -323,6 +372,17 @@ mod tests {
                 prop_assert!(compressed.len() <= text.len());
                 prop_assert_eq!(decompress(&compressed, text.len()), Ok(text));
             }
+        }
+
+        #[test]
+        fn steps_come_to_the_same(text in text(), limit in 0usize..2000, bytes in 1usize..100) {
+            let mut steps = Compressor::new(text.len(), limit);
+            let mut ended = Some(false);
+            while ended == Some(false) {
+                ended = steps.step(&text, bytes);
+            }
+            let compressed = ended.and_then(|_| steps.finish(&text));
+            prop_assert_eq!(compressed, compress(&text, limit));
         }
 
         #[test]

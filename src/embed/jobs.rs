@@ -331,7 +331,8 @@ pub fn has_data(node: &Node, disk: &dyn Disk) -> Result<bool, JobError> {
     let mut engine = lock(node)?;
     let sys = &engine.state().sys;
     // What cannot be looked at may be there.
-    let is_there = |path: &Path| !matches!(disk.size(path), Err(e) if e.kind() == io::ErrorKind::NotFound);
+    let is_there =
+        |path: &Path| !matches!(disk.size(path), Err(e) if e.kind() == io::ErrorKind::NotFound);
     let place = log::place(sys);
     let logged = sys.cfg.appendonly && (is_there(&place.manifest()) || is_there(&place.old()));
     Ok(logged || is_there(&load::file_path(sys)))

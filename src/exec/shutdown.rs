@@ -53,7 +53,7 @@ impl Summons {
 
     pub(super) fn configure(&self, cfg: &Config) {
         let flags = [cfg.shutdown_on_sigterm, cfg.shutdown_on_sigint];
-        let keeps = !cfg.save.is_empty() || flags.iter().any(|flags| flags.save);
+        let keeps = cfg.appendonly || !cfg.save.is_empty() || flags.iter().any(|flags| flags.save);
         self.keeps_data.store(keeps, Ordering::Release);
     }
 
@@ -114,21 +114,30 @@ pub fn shut_down(
     flags: ShutdownFlags,
 ) -> Result<(), CmdError> {
     tracing::info!("User requested shutdown...");
-    if sys.persist.saving.is_some() {
-        tracing::warn!("A save is being written in the background: it is given up");
-    }
-    if sys.persist.logging.as_ref().is_some_and(|l| l.starting) && !flags.force {
+    end(ks, sys, flags).inspect_err(|_| {
+        sys.summons.forget();
+        if !sys.gate.is_stopped() {
+            let text =
+                "Errors trying to shut down the server. Check the logs for more information.";
+            tracing::warn!("{text}");
+        }
+    })
+}
+
+fn end(ks: &mut Keyspace, sys: &mut System, flags: ShutdownFlags) -> Result<(), CmdError> {
+    if sys.persist.logging.as_ref().is_some_and(|l| l.starting) {
         // There is no log yet that the data could be loaded from.
-        tracing::warn!("Writing initial AOF, can't exit.");
-        return Err(NOT_NOW);
+        if !flags.force {
+            tracing::warn!("Writing initial AOF, can't exit.");
+            return Err(NOT_NOW);
+        }
+        tracing::warn!("Writing initial AOF. Exit anyway.");
     }
     save::give_up(ks, sys);
     let wanted = flags.save || !sys.cfg.save.is_empty() && !flags.nosave;
     // What is not yet loaded must not take the place of the file.
     if wanted && sys.persist.loading.is_none() {
-        save_last(ks, sys, flags).inspect_err(|_| {
-            sys.summons.forget();
-        })?;
+        save_last(ks, sys, flags)?;
     }
     if sys.persist.logging.is_some() {
         // It is when it is closed.
@@ -148,12 +157,7 @@ fn save_last(ks: &mut Keyspace, sys: &mut System, flags: ShutdownFlags) -> Resul
             return Ok(());
         }
         Err(NotSaved::Stopped) => {}
-        Err(_) => {
-            tracing::warn!("Error trying to save the DB, can't exit.");
-            tracing::warn!(
-                "Errors trying to shut down the server. Check the logs for more information."
-            );
-        }
+        Err(_) => tracing::warn!("Error trying to save the DB, can't exit."),
     }
     Err(NOT_NOW)
 }

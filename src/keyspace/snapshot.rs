@@ -3,6 +3,9 @@
 //! [`Keyspace::begin_snapshot`] fixes the moment. The walk then writes key after key; whoever changes or removes a key
 //! that the walk has not reached has it written first, as it was. So what comes out is exactly what there was at the cut,
 //! each key once, in no particular order. Nothing is copied but the bytes written.
+//!
+//! In RDB a large value is *pinned* when the walk comes to it: it is written piece by piece, and what is written out of turn
+//! meanwhile waits behind it. Whoever changes it has the rest of it written first.
 
 use std::sync::atomic::Ordering;
 
@@ -11,7 +14,8 @@ use super::{Db, Garbage, Keyspace, NEVER, Record};
 use crate::ds::table::Table;
 use crate::rdb::Writer;
 use crate::rdb::file::opcode;
-use crate::types::{commands, dump};
+use crate::types::commands;
+use crate::types::dump::{self, Progress};
 
 /// As what keys and values are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -53,12 +57,29 @@ pub(super) struct Cut {
     version: u16,
     /// Contents that were flushed away before they were walked, and are written all the same.
     flushed: Option<Table<Record>>,
+    /// The value that is half written: one of `flushed`, or of the database if nothing is flushed.
+    pinned: Option<Pinned>,
+    /// A value was taken half written: its rest is what must be taken next, and not from another database.
+    open: bool,
+}
+
+/// A large value that is half written.
+#[derive(Debug)]
+struct Pinned {
+    key: Box<[u8]>,
+    progress: Progress,
+    /// What was written out of turn meanwhile.
+    behind: Vec<u8>,
 }
 
 impl Cut {
+    /// Writes a record as it is.
     fn write(&mut self, record: &Record) {
         match self.detail.form {
-            Form::Rdb => self.write_rdb(record),
+            Form::Rdb => {
+                self.write_head(record);
+                dump::write(&record.value, &mut self.writer());
+            }
             Form::Commands => {
                 let (key, at) = (&record.key, record.expire_at());
                 commands::write(key, &record.value, at, &mut self.written);
@@ -67,29 +88,84 @@ impl Cut {
         self.keys += 1;
     }
 
-    fn write_rdb(&mut self, record: &Record) {
+    /// The walk comes to a record: writes it, or begins to if it is large.
+    fn visit(&mut self, record: &Record) {
+        if self.detail.form == Form::Commands {
+            return self.write(record);
+        }
+        self.write_head(record);
+        match Progress::begin(&record.value, &mut self.writer()) {
+            None => {
+                dump::write(&record.value, &mut self.writer());
+                self.keys += 1;
+            }
+            Some(progress) => {
+                self.pinned = Some(Pinned {
+                    key: record.key.to_vec().into(),
+                    progress,
+                    behind: Vec::new(),
+                });
+            }
+        }
+    }
+
+    /// Goes on with the pinned value, which `table` has, for about as much work as so many bytes make.
+    fn go_on(&mut self, table: &Table<Record>, bytes: usize) {
+        let Some(pinned) = &mut self.pinned else {
+            return;
+        };
+        let Some(record) = table.get(&pinned.key) else {
+            debug_assert!(false, "a pinned key was removed and not written first");
+            return;
+        };
         let mut w = Writer::new(&mut self.written, self.detail.compress);
+        if pinned.progress.go_on(&record.value, bytes, &mut w) {
+            self.written.append(&mut pinned.behind);
+            self.keys += 1;
+            self.pinned = None;
+        }
+    }
+
+    /// Writes what is left of the pinned value.
+    fn unpin(&mut self, table: &Table<Record>) {
+        let held = table.get(self.pinned.as_ref().map_or(&[], |pinned| &pinned.key));
+        self.copied += held.map_or(0, |record| record.measure().heap);
+        while self.pinned.is_some() && held.is_some() {
+            self.go_on(table, usize::MAX);
+        }
+    }
+
+    /// Writes out of turn: behind what is pinned, if anything is.
+    fn writer(&mut self) -> Writer<'_> {
+        let out = match &mut self.pinned {
+            Some(pinned) => &mut pinned.behind,
+            None => &mut self.written,
+        };
+        Writer::new(out, self.detail.compress)
+    }
+
+    /// Writes what stands before a value.
+    fn write_head(&mut self, record: &Record) {
+        let access = record.access.load(Ordering::Relaxed);
+        let (uses, now) = (self.detail.uses, self.now);
+        let frequency = self.uses.frequency(access, now);
+        let tag = dump::tag(&record.value);
+        self.version = self.version.max(tag.version());
+        let mut w = self.writer();
         if record.expire_at != NEVER {
             w.bytes(&[opcode::DEADLINE_MS]);
             w.millis(record.expire_at().unwrap_or(i64::MAX));
         }
-        if self.detail.uses {
-            match self
-                .uses
-                .frequency(record.access.load(Ordering::Relaxed), self.now)
-            {
-                Some(frequency) => w.bytes(&[opcode::FREQUENCY, frequency]),
-                None => {
-                    w.bytes(&[opcode::IDLE]);
-                    w.length(record.idle_secs(self.now));
-                }
+        match frequency {
+            _ if !uses => {}
+            Some(frequency) => w.bytes(&[opcode::FREQUENCY, frequency]),
+            None => {
+                w.bytes(&[opcode::IDLE]);
+                w.length(record.idle_secs(now));
             }
         }
-        let tag = dump::tag(&record.value);
         w.tag(tag);
         w.string(&record.key);
-        dump::write(&record.value, &mut w);
-        self.version = self.version.max(tag.version());
     }
 }
 
@@ -108,11 +184,20 @@ impl Db {
     /// Before a record is changed or removed: the running snapshot, if there is one, has it written as it is.
     #[inline]
     pub(super) fn capture(&mut self, hash: u64, key: &[u8]) {
-        if let Some(record) = self.table.capture(hash, key)
-            && let Some(cut) = &mut self.cut
-        {
+        if self.cut.is_some() {
+            self.capture_running(hash, key);
+        }
+    }
+
+    fn capture_running(&mut self, hash: u64, key: &[u8]) {
+        let Some(cut) = &mut self.cut else {
+            return;
+        };
+        if let Some(record) = self.table.capture(hash, key) {
             cut.copied += size_of::<Record>() + record.measure().heap;
             cut.write(record);
+        } else if cut.flushed.is_none() && cut.pinned.as_ref().is_some_and(|p| *p.key == *key) {
+            cut.unpin(&self.table);
         }
     }
 
@@ -120,12 +205,53 @@ impl Db {
     pub(super) fn take_contents(&mut self) -> Option<Table<Record>> {
         let contents = self.table.take();
         match &mut self.cut {
-            Some(cut) if contents.in_snapshot() => {
+            Some(cut)
+                if cut.flushed.is_none() && (contents.in_snapshot() || cut.pinned.is_some()) =>
+            {
                 cut.flushed = Some(contents);
                 None
             }
             _ => Some(contents),
         }
+    }
+
+    /// Walks on until `left` is used up, or nothing is left; returns whether that is so.
+    fn walk_snapshot(&mut self, left: &mut usize, garbage: &mut Vec<Garbage>) -> bool {
+        let Some(cut) = &mut self.cut else {
+            return true;
+        };
+        let mut walked = false;
+        while !walked && *left > 0 {
+            let mut contents = cut.flushed.take();
+            let table = contents.as_mut().unwrap_or(&mut self.table);
+            let mut passed = false;
+            if cut.pinned.is_some() {
+                let before = cut.written.len();
+                cut.go_on(table, *left);
+                *left = match cut.pinned {
+                    Some(_) => 0,
+                    None => left.saturating_sub(cut.written.len() - before),
+                };
+            } else {
+                passed = table.walk_snapshot(|record| {
+                    let before = cut.written.len();
+                    cut.visit(record);
+                    let mut work = cut.written.len() - before;
+                    if cut.pinned.is_none() {
+                        // What is compressed takes longer than its size says.
+                        work = work.max(record.value.heap_size());
+                    }
+                    *left = left.saturating_sub(work);
+                    *left > 0 && cut.pinned.is_none()
+                });
+            }
+            walked = passed && contents.is_none();
+            match contents {
+                Some(contents) if passed => garbage.push(Garbage::Contents(contents)),
+                contents => cut.flushed = contents,
+            }
+        }
+        walked
     }
 }
 
@@ -145,6 +271,8 @@ impl Keyspace {
                 copied: 0,
                 version: 0,
                 flushed: None,
+                pinned: None,
+                open: false,
             }));
         }
     }
@@ -163,35 +291,28 @@ impl Keyspace {
             keys: 0,
         };
         let mut left = bytes;
-        for db in &mut self.dbs {
+        let is_open = |db: &Db| db.cut.as_ref().is_some_and(|cut| cut.open);
+        let first = self.dbs.iter().position(is_open);
+        for index in first.into_iter().chain(0..self.dbs.len()) {
+            let Some(db) = self.dbs.get_mut(index) else {
+                continue;
+            };
+            let waiting = db.cut.as_ref().map_or(0, |cut| cut.written.len());
+            left = left.saturating_sub(waiting);
+            step.done &= db.walk_snapshot(&mut left, &mut self.garbage);
             let Some(cut) = &mut db.cut else {
                 continue;
             };
-            left = left.saturating_sub(cut.written.len());
-            let mut walked = false;
-            while !walked && left > 0 {
-                let mut contents = cut.flushed.take();
-                let table = contents.as_mut().unwrap_or(&mut db.table);
-                let passed = table.walk_snapshot(|record| {
-                    let before = cut.written.len();
-                    cut.write(record);
-                    // What is compressed takes longer than its size says.
-                    let work = (cut.written.len() - before).max(record.value.heap_size());
-                    left = left.saturating_sub(work);
-                    left > 0
-                });
-                walked = passed && contents.is_none();
-                match contents {
-                    Some(contents) if passed => self.garbage.push(Garbage::Contents(contents)),
-                    contents => cut.flushed = contents,
-                }
-            }
-            step.done &= walked;
             step.version = step.version.max(cut.version);
             step.keys += std::mem::take(&mut cut.keys);
             if !cut.written.is_empty() {
                 emit(cut.index, &cut.written);
                 cut.written.clear();
+            }
+            cut.open = cut.pinned.is_some();
+            if cut.open {
+                step.done = false;
+                return step;
             }
         }
         step
@@ -214,7 +335,12 @@ impl Keyspace {
     /// Bytes written out of turn that wait to be taken.
     pub(super) fn snapshot_memory(&self) -> usize {
         let cuts = self.dbs.iter().filter_map(|db| db.cut.as_ref());
-        cuts.map(|cut| cut.written.capacity()).sum()
+        cuts.map(|cut| {
+            let pinned = cut.pinned.as_ref();
+            let pinned = pinned.map_or(0, |p| p.behind.capacity() + p.progress.memory());
+            cut.written.capacity() + pinned
+        })
+        .sum()
     }
 }
 

@@ -25,6 +25,32 @@ impl<'a> Writer<'a> {
         Writer { out, compress }
     }
 
+    /// Bytes in the buffer.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.out.is_empty()
+    }
+
+    /// What makes this string shorter, if it is to be tried.
+    #[must_use]
+    pub fn compressor(&self, text: &[u8]) -> Option<lzf::Compressor> {
+        let tried = self.compress && text.len() > NOT_COMPRESSED;
+        tried.then(|| lzf::Compressor::new(text.len(), text.len() - GAIN))
+    }
+
+    /// What stands before the bytes of a string that has been compressed.
+    pub fn packed_head(&mut self, packed: usize, unpacked: usize) {
+        self.out.push(ENCODED << 6 | LZF);
+        self.count(packed);
+        self.count(unpacked);
+    }
+
     /// A tag.
     pub fn tag(&mut self, tag: Tag) {
         self.out.push(tag as u8);
@@ -93,9 +119,7 @@ impl<'a> Writer<'a> {
 
     /// A string that has been compressed.
     pub fn packed(&mut self, packed: &[u8], unpacked: usize) {
-        self.out.push(ENCODED << 6 | LZF);
-        self.count(packed.len());
-        self.count(unpacked);
+        self.packed_head(packed.len(), unpacked);
         self.bytes(packed);
     }
 

@@ -19,7 +19,7 @@ use crate::service::config::{Config, Invocation, Loaded, SystemFiles, invocation
 const HELP: &str = "\
 Usage: redkeep [FILE] [--NAME VALUE ...] [-]
        redkeep check-rdb FILE
-       redkeep check-aof [--fix] FILE
+       redkeep check-aof [--fix | --truncate-to-timestamp SECONDS] FILE
        redkeep --version
        redkeep --help
 
@@ -36,9 +36,13 @@ a parameter as a line of such a file would. Later settings replace earlier ones.
 #[cfg(unix)]
 const RESERVED_FILES: u64 = 32;
 
-/// Does what the command line (without the name of the program) asks for.
+/// Does what the command line asks for; the name of the program comes first.
 pub fn main(argv: &[Vec<u8>]) -> ExitCode {
-    if let Some(code) = super::check::main(argv) {
+    let (program, argv) = match argv.split_first() {
+        Some((program, argv)) => (program.as_slice(), argv),
+        None => (&b""[..], argv),
+    };
+    if let Some(code) = super::check::main(program, argv) {
         return code;
     }
     match invocation(argv, &SystemFiles) {

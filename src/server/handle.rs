@@ -223,7 +223,8 @@ impl Server {
         engine.state().sys.persist.loading = disk.as_ref().map(|_| Loading::default());
         let node = Node::new(engine);
         let mut waiting = disk;
-        if let Some(disk) = waiting.take_if(|disk| !jobs::has_data(&node, &**disk).unwrap_or(true)) {
+        if let Some(disk) = waiting.take_if(|disk| !jobs::has_data(&node, &**disk).unwrap_or(true))
+        {
             // It takes no time. Whoever connects meanwhile waits for that.
             jobs::load_data(&node, &disk)?;
         }

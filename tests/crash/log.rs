@@ -248,7 +248,7 @@ impl Play {
             Kind::Remove,
         ];
         let kind = kinds[self.rng.index(kinds.len())];
-        let mut fault = Fault::on(kind).from_nth(1 + self.rng.below(3));
+        let mut fault = Fault::on(kind).beginning_with(1 + self.rng.below(3));
         if self.rng.chance(0.7) {
             fault = fault.once();
         }

@@ -138,9 +138,7 @@ pub fn settle(state: &mut State) -> Option<Ticket> {
     if state.sys.persist.is_unsettled {
         follow(state);
     }
-    if state.sys.persist.logging.is_none() {
-        return None;
-    }
+    state.sys.persist.logging.as_ref()?;
     let wrote = hand_over(state);
     let logging = state.sys.persist.logging.as_ref()?;
     logging.log.ticket(wrote)
@@ -253,7 +251,9 @@ fn switch_on(state: &mut State) {
             "AOF was enabled. An AOF background was scheduled to start when possible."
         );
     }
-    let log = Arc::new(Log::new(Policy::EverySecond));
+    // Clients remember where they wrote last.
+    let ended = state.sys.persist.log_ended;
+    let log = Arc::new(Log::behind(ended, Policy::EverySecond));
     let logging = Logging::new(Arc::clone(&log), place(&state.sys), true);
     state.sys.persist.logging = Some(Box::new(logging));
     apply_policy(&state.sys);
@@ -269,6 +269,7 @@ fn switch_off(state: &mut State) {
     hand_over(state);
     state.fx.set_wanted(false);
     if let Some(logging) = state.sys.persist.logging.take() {
+        state.sys.persist.log_ended = logging.log.appended();
         logging.log.order(Order::Close);
         state.sys.persist.closed = Some(logging.log);
     }

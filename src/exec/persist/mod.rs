@@ -56,6 +56,8 @@ pub struct Persistence {
     pub closed: Option<Arc<Log>>,
     /// What is known of rewriting it.
     pub rewrites: Rewrites,
+    /// The position at which the last log was closed.
+    log_ended: u64,
     /// Clients that wait until what they wrote is on the disk.
     awaiting: Vec<SessionId>,
     /// Something is to be done as soon as no unit of work is half done.

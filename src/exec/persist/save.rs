@@ -299,6 +299,12 @@ pub fn give_up_running(ks: &mut Keyspace, sys: &mut System) {
     };
     saving.cancelled = true;
     let (id, purpose) = (saving.id, saving.purpose);
+    match purpose {
+        // Tools look for these words.
+        Purpose::Base => tracing::info!("Killing running AOF rewrite child"),
+        Purpose::Background => tracing::info!("Killing running RDB save child"),
+        Purpose::Foreground => {}
+    }
     end_save(ks, sys, id, false);
     sys.persist.rewrites.scheduled |= purpose == Purpose::Base;
 }

@@ -118,7 +118,8 @@ impl Directory {
         };
         if is_new {
             // Before any file, so that no file is ever there without it.
-            directory.restore().map_err(failed(&path))?;
+            let written = directory.persist(Manifest::default());
+            written.map_err(failed(&path))?;
         }
         Ok(directory)
     }
@@ -129,8 +130,8 @@ impl Directory {
     /// # Errors
     /// [`DirectoryError`].
     pub fn adopt(&mut self) -> Result<Option<&str>, DirectoryError> {
-        let prefix = &self.place.prefix;
-        let (old, new) = (self.place.old(), self.place.file(prefix));
+        let prefix = self.place.prefix.clone();
+        let (old, new) = (self.place.old(), self.place.file(&prefix));
         let failed = |e| DirectoryError::Disk(old.clone(), e);
         let is_new = self.manifest.is_empty();
         let is_there = |path: &PathBuf| match self.disk.size(path) {
@@ -139,13 +140,13 @@ impl Directory {
             Err(e) => Err(DirectoryError::Disk(path.clone(), e)),
         };
         // The manifest comes first, so that whoever is interrupted here goes on next time.
-        let interrupted = self.manifest.is_only(prefix) && !is_there(&new)?;
+        let interrupted = self.manifest.is_only(&prefix) && !is_there(&new)?;
         if !(is_new || interrupted) || !is_there(&old)? {
             return Ok(None);
         }
         if is_new {
             let mut manifest = self.manifest.clone();
-            manifest.adopt(prefix.clone());
+            manifest.adopt(prefix);
             self.persist(manifest).map_err(failed)?;
         }
         self.disk.rename(&old, &new).map_err(failed)?;
@@ -196,15 +197,18 @@ impl Directory {
         self.persist(manifest)
     }
 
-    /// Writes the manifest again, after a new one may have come to the disk or not.
+    /// Sees that the manifest on the disk is the one that is known, after another could not be written.
     pub(super) fn restore(&mut self) -> io::Result<()> {
-        self.persist(self.manifest.clone())
+        match self.is_known {
+            true => Ok(()),
+            false => self.persist(self.manifest.clone()),
+        }
     }
 
     /// Removes a log that the manifest never named.
     pub(super) fn discard(&mut self, part: &Part) {
         // A manifest that names it may be on the disk all the same.
-        if !self.is_known && self.restore().is_err() {
+        if self.restore().is_err() {
             return;
         }
         tracing::info!("Removing the temp incr aof file {}", part.name);
@@ -257,22 +261,18 @@ impl Directory {
 
     /// Writes a manifest so that either the old one or this is there.
     fn persist(&mut self, manifest: Manifest) -> io::Result<()> {
-        self.is_known = false;
-        self.write(&manifest)?;
-        self.is_known = true;
-        self.manifest = manifest;
-        Ok(())
-    }
-
-    fn write(&self, manifest: &Manifest) -> io::Result<()> {
         let name = self.place.manifest_name();
         let temporary = self.place.file(&format!("temp-{name}"));
         let mut file = self.disk.create(&temporary)?;
         file.write_all(manifest.text().as_bytes())?;
         file.sync()?;
         drop(file);
+        self.is_known = false;
         self.disk.rename(&temporary, &self.place.file(&name))?;
-        self.disk.sync_dir(&self.place.dir)
+        self.disk.sync_dir(&self.place.dir)?;
+        self.is_known = true;
+        self.manifest = manifest;
+        Ok(())
     }
 }
 

@@ -73,11 +73,11 @@ impl Writer {
     pub fn begin(log: Arc<Log>, files: Directory) -> Writer {
         log.begin();
         Writer {
+            position: log.start(),
             log,
             files,
             open: None,
             held: Vec::new(),
-            position: 0,
             trouble: None,
             cut: None,
             before: 0,
@@ -139,7 +139,7 @@ impl Writer {
         if self.log.policy() == Policy::Always && self.is_unsynced() {
             let began = Instant::now();
             self.sync();
-            self.log.took("aof-fsync-always", began);
+            self.log.synced_always(began);
         }
         self.log.set_written(self.position);
         self.log.wake();

@@ -12,9 +12,10 @@
 //! Deadlines are Unix milliseconds, 0 for none. `least` is the first of all; `since` is one more than what a deadline
 //! is behind it, 0 for none. The older forms of the last two have no `least`, and deadlines in place of `since`.
 
+use super::pieces::{At, TOGETHER, weight};
 use crate::ds::listpack::Listpack;
 use crate::rdb::{Corrupt, Reader, Tag, Writer, zipmap};
-use crate::types::hash::{Hash, Limits, Repr};
+use crate::types::hash::{Entry, Hash, Limits, Repr};
 
 /// Deadlines have 48 bits.
 const LATEST: u64 = (1 << 48) - 1;
@@ -42,12 +43,41 @@ pub(super) fn write(hash: &Hash, w: &mut Writer<'_>) {
 fn write_table(hash: &Hash, least: Option<i64>, w: &mut Writer<'_>) {
     w.count(hash.total());
     for entry in hash.iter(i64::MIN) {
-        if let Some(least) = least {
-            w.length(entry.deadline.map_or(0, |at| at.abs_diff(least) + 1));
-        }
-        w.value(entry.name);
-        w.value(entry.value);
+        write_entry(entry, least, w);
     }
+}
+
+fn write_entry(entry: Entry<'_>, least: Option<i64>, w: &mut Writer<'_>) {
+    if let Some(least) = least {
+        w.length(entry.deadline.map_or(0, |at| at.abs_diff(least) + 1));
+    }
+    w.value(entry.name);
+    w.value(entry.value);
+}
+
+/// Only a table is worth it.
+pub(super) fn begin(hash: &Hash, w: &mut Writer<'_>) -> Option<At> {
+    if hash.repr() != Repr::Table {
+        return None;
+    }
+    hash.next_deadline().into_iter().for_each(|at| w.millis(at));
+    w.count(hash.total());
+    Some(At::Cursor(0))
+}
+
+pub(super) fn go_on(hash: &Hash, mut cursor: u64, bytes: usize, w: &mut Writer<'_>) -> At {
+    let least = hash.next_deadline();
+    let mut work = 0;
+    while work < bytes {
+        cursor = hash.scan(cursor, TOGETHER, i64::MIN, |entry| {
+            work += weight(entry.name) + weight(entry.value);
+            write_entry(entry, least, w);
+        });
+        if cursor == 0 {
+            return At::End;
+        }
+    }
+    At::Cursor(cursor)
 }
 
 pub(super) fn read(tag: Tag, r: &mut Reader<'_>, limits: Limits) -> Result<Hash, Corrupt> {

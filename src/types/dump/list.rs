@@ -9,6 +9,7 @@
 //!
 //! Listpacks and ziplists may be empty.
 
+use super::pieces::At;
 use crate::rdb::{Corrupt, Reader, Tag, Writer, ziplist};
 use crate::types::list::{Builder, Limits, List};
 
@@ -18,14 +19,36 @@ const PLAIN: u64 = 1;
 const PACKED: u64 = 2;
 
 pub(super) fn write(list: &List, w: &mut Writer<'_>) {
-    w.count(list.nodes().count());
-    for node in list.nodes() {
+    begin(list, w);
+    go_on(list, 0, usize::MAX, w);
+}
+
+pub(super) fn begin(list: &List, w: &mut Writer<'_>) -> At {
+    w.count(list.node_count());
+    At::Node(0)
+}
+
+pub(super) fn go_on(list: &List, mut at: usize, bytes: usize, w: &mut Writer<'_>) -> At {
+    let mut work = 0;
+    for node in list.nodes_from(at) {
+        if work >= bytes {
+            return At::Node(at);
+        }
         w.length(if node.is_plain() { PLAIN } else { PACKED });
         match node.compressed() {
-            Some((packed, unpacked)) => w.packed(packed, unpacked),
-            None => w.string(&node.bytes()),
+            Some((packed, unpacked)) => {
+                work += packed.len();
+                w.packed(packed, unpacked);
+            }
+            None => {
+                let bytes = node.bytes();
+                work += bytes.len();
+                w.string(&bytes);
+            }
         }
+        at += 1;
     }
+    At::End
 }
 
 pub(super) fn read(tag: Tag, r: &mut Reader<'_>, limits: Limits) -> Result<List, Corrupt> {

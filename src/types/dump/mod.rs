@@ -10,12 +10,15 @@
 
 mod hash;
 mod list;
+mod pieces;
 mod set;
 mod stream;
 mod string;
 #[cfg(test)]
 mod tests;
 mod zset;
+
+pub use pieces::Progress;
 
 use super::{DataType, Value};
 use crate::ds::listpack::{Appender, Listpack, Value as Element};

@@ -6,6 +6,7 @@
 //! SetListpack = listpack:string
 //! ```
 
+use super::pieces::{At, TOGETHER, weight};
 use crate::ds::intset::Intset;
 use crate::rdb::{Corrupt, Reader, Tag, Writer};
 use crate::types::set::{Limits, Members, Repr, Set};
@@ -23,6 +24,29 @@ pub(super) fn write(set: &Set, w: &mut Writer<'_>) {
     }
     w.count(set.len());
     set.iter().for_each(|member| w.value(member));
+}
+
+/// Only a table is worth it.
+pub(super) fn begin(set: &Set, w: &mut Writer<'_>) -> Option<At> {
+    if !matches!(set.repr(), Repr::Table(_)) {
+        return None;
+    }
+    w.count(set.len());
+    Some(At::Cursor(0))
+}
+
+pub(super) fn go_on(set: &Set, mut cursor: u64, bytes: usize, w: &mut Writer<'_>) -> At {
+    let mut work = 0;
+    while work < bytes {
+        cursor = set.scan(cursor, TOGETHER, |member| {
+            work += weight(member);
+            w.value(member);
+        });
+        if cursor == 0 {
+            return At::End;
+        }
+    }
+    At::Cursor(cursor)
 }
 
 pub(super) fn read(tag: Tag, r: &mut Reader<'_>, limits: Limits) -> Result<Set, Corrupt> {

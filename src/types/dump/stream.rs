@@ -25,6 +25,7 @@
 //! Each pending entry belongs to one consumer or was handed back.
 
 use super::Refused;
+use super::pieces::At;
 use crate::rdb::{Corrupt, Reader, Tag, Writer};
 use crate::types::stream::{
     ConsumerNo, Counted, Group, Idmp, IdmpConfig, Log, Node, Stream, StreamId,
@@ -49,13 +50,32 @@ pub(super) fn tag(stream: &Stream) -> Tag {
 }
 
 pub(super) fn write(stream: &Stream, w: &mut Writer<'_>) {
-    let tag = tag(stream);
-    let log = stream.log();
-    w.count(log.node_count());
-    for (own, node) in log.nodes() {
+    begin(stream, w);
+    go_on(stream, StreamId::MIN, usize::MAX, w);
+}
+
+pub(super) fn begin(stream: &Stream, w: &mut Writer<'_>) -> At {
+    w.count(stream.log().node_count());
+    At::Entries(StreamId::MIN)
+}
+
+pub(super) fn go_on(stream: &Stream, from: StreamId, bytes: usize, w: &mut Writer<'_>) -> At {
+    let mut work = 0;
+    for (own, node) in stream.log().nodes_from(from) {
+        if work >= bytes {
+            return At::Entries(own);
+        }
+        work += node.as_bytes().len();
         w.string(&own.to_be_bytes());
         w.string(node.as_bytes());
     }
+    write_rest(stream, w);
+    At::End
+}
+
+/// What stands behind the entries.
+fn write_rest(stream: &Stream, w: &mut Writer<'_>) {
+    let (tag, log) = (tag(stream), stream.log());
     w.length(log.len());
     write_id(log.last_id(), w);
     write_id(log.first_id(), w);

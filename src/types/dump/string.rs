@@ -1,5 +1,7 @@
 //! Strings.
 
+use super::pieces::At;
+use crate::ds::lzf::Compressor;
 use crate::rdb::{Blob, Corrupt, Reader, Writer};
 use crate::types::string::{INLINE_MAX, Str};
 
@@ -7,6 +9,51 @@ pub(super) fn write(text: &Str, w: &mut Writer<'_>) {
     match text {
         Str::Int(n) => w.int(*n),
         other => other.with(|bytes| w.string(bytes)),
+    }
+}
+
+pub(super) fn begin(text: &Str, w: &mut Writer<'_>) -> At {
+    text.with(|text| match w.compressor(text) {
+        Some(compressor) => At::Compressing(compressor),
+        None => plain(text, w),
+    })
+}
+
+/// Begins a string that is written as it is.
+fn plain(text: &[u8], w: &mut Writer<'_>) -> At {
+    w.count(text.len());
+    At::Text(None, 0)
+}
+
+pub(super) fn go_on(text: &Str, at: At, bytes: usize, w: &mut Writer<'_>) -> At {
+    text.with(|text| match at {
+        At::Compressing(compressor) => compress(text, compressor, bytes, w),
+        At::Text(packed, from) => {
+            let all = packed.as_deref().unwrap_or(text);
+            let to = from.saturating_add(bytes).min(all.len());
+            w.bytes(all.get(from..to).unwrap_or_default());
+            match to < all.len() {
+                true => At::Text(packed, to),
+                false => At::End,
+            }
+        }
+        _ => At::End,
+    })
+}
+
+/// Compresses on; what does not get shorter is written as it is.
+fn compress(text: &[u8], mut compressor: Compressor, bytes: usize, w: &mut Writer<'_>) -> At {
+    let packed = match compressor.step(text, bytes) {
+        Some(false) => return At::Compressing(compressor),
+        Some(true) => compressor.finish(text),
+        None => None,
+    };
+    match packed {
+        Some(packed) => {
+            w.packed_head(packed.len(), text.len());
+            At::Text(Some(packed), 0)
+        }
+        None => plain(text, w),
     }
 }
 

@@ -13,6 +13,7 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::HashSet;
 
+use super::pieces::{At, weight};
 use crate::ds::listpack::Listpack;
 use crate::rdb::{Corrupt, Reader, Tag, Writer};
 use crate::types::zset::{Limits, ZSet};
@@ -25,14 +26,33 @@ pub(super) fn tag(zset: &ZSet) -> Tag {
 }
 
 pub(super) fn write(zset: &ZSet, w: &mut Writer<'_>) {
-    if let ZSet::Packed(packed) = zset {
-        return w.string(packed.to_listpack().as_bytes());
+    match (zset, begin(zset, w)) {
+        (ZSet::Packed(packed), _) => w.string(packed.to_listpack().as_bytes()),
+        _ => _ = go_on(zset, zset.len(), usize::MAX, w),
+    }
+}
+
+/// Only what is no listpack is worth it.
+pub(super) fn begin(zset: &ZSet, w: &mut Writer<'_>) -> Option<At> {
+    if let ZSet::Packed(_) = zset {
+        return None;
     }
     w.count(zset.len());
-    for (member, score) in zset.iter_rev() {
+    Some(At::Left(zset.len()))
+}
+
+pub(super) fn go_on(zset: &ZSet, mut left: usize, bytes: usize, w: &mut Writer<'_>) -> At {
+    let mut work = 0;
+    for (member, score) in zset.range_rev(0..left) {
+        if work >= bytes {
+            return At::Left(left);
+        }
+        work += weight(member);
         w.value(member);
         w.double(score);
+        left -= 1;
     }
+    At::End
 }
 
 pub(super) fn read(tag: Tag, r: &mut Reader<'_>, limits: Limits) -> Result<ZSet, Corrupt> {

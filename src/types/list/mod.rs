@@ -133,11 +133,26 @@ impl List {
         result
     }
 
-    /// The nodes from head to tail; a short list is one.
+    /// Number of nodes; a short list is one.
+    #[must_use]
+    pub fn node_count(&self) -> usize {
+        match &self.0 {
+            Repr::Packed(_) => 1,
+            Repr::Quick(quick) => quick.nodes().len(),
+        }
+    }
+
+    /// The nodes from head to tail.
     pub fn nodes(&self) -> impl Iterator<Item = NodeView<'_>> {
+        self.nodes_from(0)
+    }
+
+    /// The nodes behind the first `before`.
+    pub fn nodes_from(&self, before: usize) -> impl Iterator<Item = NodeView<'_>> {
         let (short, long) = match &self.0 {
-            Repr::Packed(packed) => (Some(NodeView(Stored::List(packed))), None),
-            Repr::Quick(quick) => (None, Some(quick.nodes())),
+            Repr::Packed(packed) if before == 0 => (Some(NodeView(Stored::List(packed))), None),
+            Repr::Packed(_) => (None, None),
+            Repr::Quick(quick) => (None, Some(quick.nodes_from(before))),
         };
         let long = long.into_iter().flatten();
         short

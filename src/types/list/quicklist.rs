@@ -101,7 +101,13 @@ impl Quicklist {
     }
 
     pub(super) fn nodes(&self) -> impl ExactSizeIterator<Item = &Node> {
-        self.nodes.iter().map(|slot| &*slot.node)
+        self.nodes_from(0)
+    }
+
+    /// The nodes behind the first `before`.
+    pub(super) fn nodes_from(&self, before: usize) -> impl ExactSizeIterator<Item = &Node> {
+        let nodes = self.nodes.range(before.min(self.nodes.len())..);
+        nodes.map(|slot| &*slot.node)
     }
 
     /// What the list was made with: `list-max-listpack-size` and `list-compress-depth`.

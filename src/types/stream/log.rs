@@ -140,6 +140,11 @@ impl Log {
         self.nodes.iter().map(|(id, node)| (*id, node))
     }
 
+    /// Those whose ids are not below `id`.
+    pub fn nodes_from(&self, id: StreamId) -> impl Iterator<Item = (StreamId, &Arc<Node>)> {
+        self.nodes.range(&id).map(|(id, node)| (*id, node))
+    }
+
     /// Bytes on the heap.
     #[must_use]
     pub fn memory(&self) -> usize {
