@@ -210,6 +210,7 @@ struct Base {
     place: Place,
     temporary: String,
     rdb: bool,
+    keeps_history: bool,
 }
 
 enum Installed {
@@ -220,12 +221,13 @@ enum Installed {
 }
 
 fn write_base(node: &Node, id: u64, start: Vec<u8>) -> Result<Base, JobError> {
-    let (disk, place, incremental) = {
+    let (disk, place, incremental, keeps_history) = {
         let mut engine = lock(node)?;
         let sys = &engine.state().sys;
         let disk = sys.host.0.disk().ok_or(JobError::GivenUp)?;
         let incremental = sys.cfg.aof_rewrite_incremental_fsync;
-        (disk, log::place(sys), incremental)
+        let keeps_history = sys.cfg.aof_disable_auto_gc;
+        (disk, log::place(sys), incremental, keeps_history)
     };
     disk.make_dir(&place.dir)?;
     disk.sync_dir(&place.parent)?;
@@ -244,26 +246,29 @@ fn write_base(node: &Node, id: u64, start: Vec<u8>) -> Result<Base, JobError> {
         place,
         temporary,
         rdb: header.is_some(),
+        keeps_history,
     })
 }
 
 impl Base {
     fn install(self, node: &Node, id: u64) -> Result<Installed, JobError> {
-        let log = {
-            let mut engine = lock(node)?;
-            let persist = &engine.state().sys.persist;
-            if persist.is_over(id) {
-                // Nobody wants it any more.
-                let _ = self.disk.remove(&self.place.file(&self.temporary));
-                return Err(JobError::GivenUp);
-            }
-            persist.logging.as_ref().map(|l| Arc::clone(&l.log))
-        };
-        if let Some(log) = log {
-            self.order(&log, id);
+        let mut engine = lock(node)?;
+        let persist = &engine.state().sys.persist;
+        if persist.is_over(id) {
+            // Nobody wants it any more.
+            let _ = self.disk.remove(&self.place.file(&self.temporary));
+            return Err(JobError::GivenUp);
+        }
+        if let Some(logging) = &persist.logging {
+            self.order(&logging.log, id);
             return Ok(Installed::Ordered);
         }
+        // Under the lock: nobody else has the directory meanwhile.
+        if let Some(closed) = &persist.closed {
+            closed.wait_for_writer();
+        }
         let mut files = Directory::open(Arc::clone(&self.disk), self.place)?;
+        files.keeps_history = self.keeps_history;
         files.rebase(&self.temporary, self.rdb, None)?;
         Ok(Installed::Done)
     }
@@ -274,25 +279,29 @@ impl Base {
     }
 }
 
-/// Writes the append-only log until it is closed.
-pub(super) fn write_log(node: &Node, log: &Arc<Log>) {
-    let place = {
-        let Ok(mut engine) = lock(node) else {
-            return;
-        };
-        let sys = &engine.state().sys;
-        sys.host.0.disk().map(|disk| (disk, log::place(sys)))
-    };
-    let Some((disk, place)) = place else {
-        return;
-    };
-    match Directory::open(disk, place) {
+/// Writes the append-only log until it is closed, once nobody writes the last one any more.
+pub(super) fn write_log(node: &Node, log: &Arc<Log>, last: Option<&Log>) {
+    if let Some(last) = last {
+        last.wait_for_end();
+    }
+    match open_for(node, log) {
         Ok(files) => serve_log(Writer::begin(Arc::clone(log), files)),
         Err(e) => {
             tracing::error!("The append-only file cannot be opened: {e}");
             log.refuse(&e.to_string());
         }
     }
+}
+
+fn open_for(node: &Node, log: &Log) -> Result<Directory, JobError> {
+    let (disk, place) = {
+        let mut engine = lock(node)?;
+        let sys = &engine.state().sys;
+        let disk = sys.host.0.disk().ok_or(JobError::GivenUp)?;
+        log.begin();
+        (disk, log::place(sys))
+    };
+    Ok(Directory::open(disk, place)?)
 }
 
 fn serve_log(mut writer: Writer) {
@@ -348,7 +357,7 @@ pub fn load_data(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
 /// When the file is damaged or cannot be read: half of it may be loaded then.
 fn load_file(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
     load_rdb(node, disk)?;
-    lock(node)?.state().sys.persist.loading = None;
+    load::end_load(&mut lock(node)?.state().sys);
     Ok(())
 }
 
@@ -419,7 +428,7 @@ fn open_log(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
         let mut engine = lock(node)?;
         let state = engine.state();
         log::opened(state, log);
-        state.sys.persist.loading = None;
+        load::end_load(&mut state.sys);
     }
     node.spawn("redkeep-aof", move |_| serve_log(writer));
     Ok(())

@@ -424,7 +424,7 @@ impl Engine {
         let state = self.state();
         if !state.sys.gate.is_stopped() {
             // Otherwise nobody may take what is half loaded for the data set.
-            state.sys.persist.loading = None;
+            load::end_load(&mut state.sys);
         }
         state.fx.set_wanted(wanted);
         state.ks.log.dirty = 0;
@@ -442,9 +442,12 @@ impl Engine {
         if let Some(logging) = logging.filter(|logging| !logging.starting) {
             logging.log.flush().map_err(|e| e.to_string())?;
         }
+        if let Some(closed) = &sys.persist.closed {
+            closed.wait_for_writer();
+        }
         if sys.persist.is_rewriting() {
             // Its base would hold what is not loaded.
-            save::give_up(ks, sys);
+            save::give_up_running(ks, sys);
         }
         let files = Directory::open(Arc::clone(&disk), log::place(sys));
         let mut load = files.map_err(|e| e.to_string()).and_then(|files| {

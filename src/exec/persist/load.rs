@@ -147,6 +147,13 @@ pub fn begin_load(sys: &mut System, total: u64) {
         total,
         ..Loading::default()
     });
+    sys.summons.set_loading(true);
+}
+
+/// The data set is there: from now on clients are served.
+pub fn end_load(sys: &mut System) {
+    sys.persist.loading = None;
+    sys.summons.set_loading(false);
 }
 
 /// How the next step of loading is to read.

@@ -240,11 +240,15 @@ fn switch_on(state: &mut State) {
             "AOF was enabled but there is already an AOF rewriting in background. Stopping background AOF and starting \
              a rewrite now."
         );
-        save::give_up(&mut state.ks, &mut state.sys);
+        save::give_up_running(&mut state.ks, &mut state.sys);
     } else if state.sys.persist.saving.is_some() {
         tracing::info!(
             "AOF was enabled but there is already another background operation. An AOF background was scheduled to \
              start when possible."
+        );
+    } else {
+        tracing::info!(
+            "AOF was enabled. An AOF background was scheduled to start when possible."
         );
     }
     // Clients remember where they wrote last.
@@ -254,7 +258,8 @@ fn switch_on(state: &mut State) {
     state.sys.persist.logging = Some(Box::new(logging));
     apply_policy(&state.sys);
     state.fx.set_wanted(true);
-    state.sys.actions.push(Action::Log(log));
+    let last = state.sys.persist.closed.take();
+    state.sys.actions.push(Action::Log { log, last });
     let rewrites = &mut state.sys.persist.rewrites;
     rewrites.scheduled = true;
     rewrites.tried_at = state.sys.now_us / 1000;
@@ -266,11 +271,12 @@ fn switch_off(state: &mut State) {
     if let Some(logging) = state.sys.persist.logging.take() {
         state.sys.persist.log_ended = logging.log.appended();
         logging.log.order(Order::Close);
+        state.sys.persist.closed = Some(logging.log);
     }
     wake_waiting(state);
     if state.sys.persist.is_rewriting() {
         tracing::info!("Killing AOF child: the rewrite is given up");
-        save::give_up(&mut state.ks, &mut state.sys);
+        save::give_up_running(&mut state.ks, &mut state.sys);
     }
     state.sys.persist.rewrites.scheduled = false;
 }
@@ -294,6 +300,7 @@ fn rewrite(state: &mut State) -> Result<(), CmdError> {
     rewrites.scheduled = false;
     rewrites.begun += 1;
     rewrites.tried_at = sys.now_us / 1000;
+    sys.stats.background_saves += 1;
     sys.actions.push(Action::Save { id, start });
     hand_over(state);
     if let Some(logging) = &mut state.sys.persist.logging {

@@ -181,10 +181,21 @@ struct Queue {
     /// Something in it is waited for.
     urgent: bool,
     waits: Waits,
-    /// Nobody takes anything out of it any more.
-    ended: bool,
+    stage: Stage,
     /// An empty buffer, to be used again.
     spare: Vec<u8>,
+}
+
+/// Whether somebody takes out of it.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Not yet.
+    #[default]
+    New,
+    /// There is somebody, or will be without further ado.
+    Served,
+    /// No more.
+    Ended,
 }
 
 /// What the writer waits for.
@@ -203,7 +214,7 @@ enum Waits {
 
 impl Queue {
     fn push(&mut self, order: Order, work: &Condvar) {
-        if self.ended {
+        if self.stage == Stage::Ended {
             // Whoever waits for an answer learns that there is none.
             return;
         }
@@ -305,11 +316,37 @@ impl Log {
         self.tell(News::Refused(why.to_owned()));
     }
 
+    /// From now on somebody writes this log, whatever the engine does.
+    pub fn begin(&self) {
+        let mut queue = self.queue.lock();
+        if queue.stage == Stage::New {
+            queue.stage = Stage::Served;
+        }
+    }
+
     /// Nobody writes this log any more.
     pub(super) fn end(&self) {
         let mut queue = self.queue.lock();
-        queue.ended = true;
+        queue.stage = Stage::Ended;
         queue.orders.clear();
+        self.work.notify_all();
+    }
+
+    /// Waits until nobody writes a log any more that was closed. The engine must not be held.
+    pub fn wait_for_end(&self) {
+        let mut queue = self.queue.lock();
+        while queue.stage != Stage::Ended {
+            self.work.wait(&mut queue);
+        }
+    }
+
+    /// Waits until nobody writes a log that was closed. Who is to write it and has not [begun](Self::begin) finds what
+    /// others do meanwhile. The engine may be held.
+    pub fn wait_for_writer(&self) {
+        let mut queue = self.queue.lock();
+        while queue.stage == Stage::Served {
+            self.work.wait(&mut queue);
+        }
     }
 
     /// Adds commands. To be called in the order in which they took effect: under the engine's lock.

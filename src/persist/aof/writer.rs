@@ -61,10 +61,17 @@ impl std::fmt::Debug for Writer {
     }
 }
 
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.log.end();
+    }
+}
+
 impl Writer {
     /// A writer of a directory whose chain, if it has one, is not gone on with: what is added is safe once there is a
     /// base for it.
     pub fn begin(log: Arc<Log>, files: Directory) -> Writer {
+        log.begin();
         Writer {
             position: log.start(),
             log,
@@ -167,7 +174,6 @@ impl Writer {
             Order::Close => {
                 self.flush();
                 self.leave();
-                self.log.end();
                 self.ended = true;
             }
         }
