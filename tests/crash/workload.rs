@@ -117,17 +117,19 @@ pub fn words(line: &str, rng: &mut Rng) -> Vec<String> {
     line.split(' ').map(word).collect()
 }
 
-/// What makes something be over soon.
-const SOON: [&str; 7] = [
-    "EX", "PX", "EXPIRE", "PEXPIRE", "HEXPIRE", "HPEXPIRE", "EVAL",
-];
+/// Whether a command makes something that is over soon, or may.
+fn ends_soon(words: &[String]) -> bool {
+    let name = &words[0];
+    let option = |word: &String| ["EX", "PX"].contains(&&**word);
+    name.contains("EXPIRE") || name.ends_with("SETEX") || name == "EVAL" || words.iter().any(option)
+}
 
 /// A command by chance, of those that do not wait. What it makes may be over soon or not.
 pub fn by_chance(rng: &mut Rng, soon: bool) -> Vec<String> {
     loop {
         let words = history::command(rng);
         let waits = words[0].starts_with('B') && !words[0].starts_with("BIT");
-        if !waits && (soon || !words.iter().any(|word| SOON.contains(&&**word))) {
+        if !waits && (soon || !ends_soon(&words)) {
             return words;
         }
     }
