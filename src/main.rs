@@ -8,7 +8,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let argv: Vec<Vec<u8>> = std::env::args_os()
-        .skip(1)
         .map(OsString::into_encoded_bytes)
         .collect();
     redkeep::server::daemon::main(&argv)

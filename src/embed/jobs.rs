@@ -2,6 +2,7 @@
 //! steps under the lock.
 
 use std::io::{self, Read};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -37,9 +38,12 @@ pub enum JobError {
     /// The append-only log cannot be opened.
     #[error(transparent)]
     Log(#[from] DirectoryError),
-    /// The file is damaged: where, and what is wrong.
+    /// The RDB file is damaged: where, and what is wrong.
     #[error("{0}")]
     File(String),
+    /// A file of the append-only log is damaged or missing, or cannot be made: where, and what is wrong.
+    #[error("{0}")]
+    LogFile(String),
     /// It was cancelled, or the server stops.
     #[error("given up")]
     GivenUp,
@@ -206,6 +210,7 @@ struct Base {
     place: Place,
     temporary: String,
     rdb: bool,
+    keeps_history: bool,
 }
 
 enum Installed {
@@ -216,12 +221,13 @@ enum Installed {
 }
 
 fn write_base(node: &Node, id: u64, start: Vec<u8>) -> Result<Base, JobError> {
-    let (disk, place, incremental) = {
+    let (disk, place, incremental, keeps_history) = {
         let mut engine = lock(node)?;
         let sys = &engine.state().sys;
         let disk = sys.host.0.disk().ok_or(JobError::GivenUp)?;
         let incremental = sys.cfg.aof_rewrite_incremental_fsync;
-        (disk, log::place(sys), incremental)
+        let keeps_history = sys.cfg.aof_disable_auto_gc;
+        (disk, log::place(sys), incremental, keeps_history)
     };
     disk.make_dir(&place.dir)?;
     disk.sync_dir(&place.parent)?;
@@ -240,26 +246,29 @@ fn write_base(node: &Node, id: u64, start: Vec<u8>) -> Result<Base, JobError> {
         place,
         temporary,
         rdb: header.is_some(),
+        keeps_history,
     })
 }
 
 impl Base {
     fn install(self, node: &Node, id: u64) -> Result<Installed, JobError> {
-        let log = {
-            let mut engine = lock(node)?;
-            let persist = &engine.state().sys.persist;
-            if persist.is_over(id) {
-                // Nobody wants it any more.
-                let _ = self.disk.remove(&self.place.file(&self.temporary));
-                return Err(JobError::GivenUp);
-            }
-            persist.logging.as_ref().map(|l| Arc::clone(&l.log))
-        };
-        if let Some(log) = log {
-            self.order(&log, id);
+        let mut engine = lock(node)?;
+        let persist = &engine.state().sys.persist;
+        if persist.is_over(id) {
+            // Nobody wants it any more.
+            let _ = self.disk.remove(&self.place.file(&self.temporary));
+            return Err(JobError::GivenUp);
+        }
+        if let Some(logging) = &persist.logging {
+            self.order(&logging.log, id);
             return Ok(Installed::Ordered);
         }
+        // Under the lock: nobody else has the directory meanwhile.
+        if let Some(closed) = &persist.closed {
+            closed.wait_for_writer();
+        }
         let mut files = Directory::open(Arc::clone(&self.disk), self.place)?;
+        files.keeps_history = self.keeps_history;
         files.rebase(&self.temporary, self.rdb, None)?;
         Ok(Installed::Done)
     }
@@ -270,25 +279,29 @@ impl Base {
     }
 }
 
-/// Writes the append-only log until it is closed.
-pub(super) fn write_log(node: &Node, log: &Arc<Log>) {
-    let place = {
-        let Ok(mut engine) = lock(node) else {
-            return;
-        };
-        let sys = &engine.state().sys;
-        sys.host.0.disk().map(|disk| (disk, log::place(sys)))
-    };
-    let Some((disk, place)) = place else {
-        return;
-    };
-    match Directory::open(disk, place) {
+/// Writes the append-only log until it is closed, once nobody writes the last one any more.
+pub(super) fn write_log(node: &Node, log: &Arc<Log>, last: Option<&Log>) {
+    if let Some(last) = last {
+        last.wait_for_end();
+    }
+    match open_for(node, log) {
         Ok(files) => serve_log(Writer::begin(Arc::clone(log), files)),
         Err(e) => {
             tracing::error!("The append-only file cannot be opened: {e}");
             log.refuse(&e.to_string());
         }
     }
+}
+
+fn open_for(node: &Node, log: &Log) -> Result<Directory, JobError> {
+    let (disk, place) = {
+        let mut engine = lock(node)?;
+        let sys = &engine.state().sys;
+        let disk = sys.host.0.disk().ok_or(JobError::GivenUp)?;
+        log.begin();
+        (disk, log::place(sys))
+    };
+    Ok(Directory::open(disk, place)?)
 }
 
 fn serve_log(mut writer: Writer) {
@@ -310,6 +323,21 @@ fn wait(
     Ok(())
 }
 
+/// Whether there is anything in the configured directory that [`load_data`] loads.
+///
+/// # Errors
+/// When the engine cannot be had.
+pub fn has_data(node: &Node, disk: &dyn Disk) -> Result<bool, JobError> {
+    let mut engine = lock(node)?;
+    let sys = &engine.state().sys;
+    // What cannot be looked at may be there.
+    let is_there =
+        |path: &Path| !matches!(disk.size(path), Err(e) if e.kind() == io::ErrorKind::NotFound);
+    let place = log::place(sys);
+    let logged = sys.cfg.appendonly && (is_there(&place.manifest()) || is_there(&place.old()));
+    Ok(logged || is_there(&load::file_path(sys)))
+}
+
 /// Loads the data set that is in the configured directory, if there is one: the append-only log where that is switched
 /// on, and the RDB file otherwise.
 ///
@@ -329,7 +357,7 @@ pub fn load_data(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
 /// When the file is damaged or cannot be read: half of it may be loaded then.
 fn load_file(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
     load_rdb(node, disk)?;
-    lock(node)?.state().sys.persist.loading = None;
+    load::end_load(&mut lock(node)?.state().sys);
     Ok(())
 }
 
@@ -391,7 +419,8 @@ fn open_log(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
         begin_log(node, &log, files)?
     } else {
         let len = load_log(node, &files)?;
-        Writer::resume(Arc::clone(&log), files, len)?
+        let time = lock(node)?.state().sys.now_us / 1_000_000;
+        Writer::resume(Arc::clone(&log), files, len, time)?
     };
     files_left_over(disk, &log::place(&lock(node)?.state().sys));
     node.listen_to(&log);
@@ -399,7 +428,7 @@ fn open_log(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
         let mut engine = lock(node)?;
         let state = engine.state();
         log::opened(state, log);
-        state.sys.persist.loading = None;
+        load::end_load(&mut state.sys);
     }
     node.spawn("redkeep-aof", move |_| serve_log(writer));
     Ok(())
@@ -409,15 +438,16 @@ fn open_log(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
 fn begin_log(node: &Node, log: &Arc<Log>, files: Directory) -> Result<Writer, JobError> {
     tracing::info!("Creating AOF base file on server start");
     let mut start = Vec::new();
-    let id = {
+    let (id, time) = {
         let mut engine = lock(node)?;
         let State { ks, sys, .. } = engine.state();
-        save::begin_save(ks, sys, Purpose::Base, &mut start)
-            .map_err(|e| JobError::File(e.text().to_owned()))?
+        let id = save::begin_save(ks, sys, Purpose::Base, &mut start)
+            .map_err(|e| JobError::LogFile(e.text().to_owned()))?;
+        (id, sys.now_us / 1_000_000)
     };
     let base = write_base(node, id, start);
     let mut writer = Writer::begin(Arc::clone(log), files);
-    log.order(Order::Cut(id));
+    log.order(Order::Cut { id, time });
     let done = base.and_then(|base| {
         base.order(log, id);
         writer.step();
@@ -425,7 +455,7 @@ fn begin_log(node: &Node, log: &Arc<Log>, files: Directory) -> Result<Writer, Jo
             News::Cut(_, Err(why)) | News::Rebased(_, Err(why)) => Some(why),
             _ => None,
         });
-        failed.map_or(Ok(()), |why| Err(JobError::File(why)))
+        failed.map_or(Ok(()), |why| Err(JobError::LogFile(why)))
     });
     let mut engine = lock(node)?;
     let State { ks, sys, .. } = engine.state();
@@ -440,7 +470,7 @@ fn load_log(node: &Node, files: &Directory) -> Result<u64, JobError> {
         let mut engine = lock(node)?;
         let sys = &mut engine.state().sys;
         let (checked, truncates) = (sys.cfg.rdbchecksum, sys.cfg.aof_load_truncated);
-        let load = LogLoad::new(files, checked, truncates).map_err(JobError::File)?;
+        let load = LogLoad::new(files, checked, truncates).map_err(JobError::LogFile)?;
         load::begin_load(sys, load.total());
         load
     };
@@ -452,9 +482,9 @@ fn load_log(node: &Node, files: &Directory) -> Result<u64, JobError> {
         };
         let (step, delay) = step;
         wait(delay, || lock(node).map(drop))?;
-        match step.map_err(JobError::File)? {
+        match step.map_err(JobError::LogFile)? {
             LoadStep::Apply => {}
-            LoadStep::Read => load.read(&**files.disk()).map_err(JobError::File)?,
+            LoadStep::Read => load.read(&**files.disk()).map_err(JobError::LogFile)?,
             LoadStep::Done(len) => break len,
         }
     };

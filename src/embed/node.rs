@@ -325,9 +325,11 @@ impl Node {
     }
 
     /// Writes a log on a thread of its own, which ends when the log is closed.
-    pub(super) fn write_log(&self, log: Arc<Log>) {
+    fn write_log(&self, log: Arc<Log>, last: Option<Arc<Log>>) {
         self.listen_to(&log);
-        self.spawn("redkeep-aof", move |node| jobs::write_log(node, &log));
+        self.spawn("redkeep-aof", move |node| {
+            jobs::write_log(node, &log, last.as_deref());
+        });
     }
 
     /// The engine hears of the log's news.
@@ -378,7 +380,7 @@ impl Node {
                 Action::Save { id, start } => {
                     self.spawn("redkeep-save", move |node| jobs::save(node, id, start));
                 }
-                Action::Log(log) => self.write_log(log),
+                Action::Log { log, last } => self.write_log(log, last),
                 Action::Shutdown => self.tell(Event::Shutdown),
                 Action::Reconfigure(_) => {}
             }

@@ -422,6 +422,10 @@ impl Engine {
         let wanted = self.state().sys.persist.logging.is_some();
         let loaded = self.load_log_now();
         let state = self.state();
+        if !state.sys.gate.is_stopped() {
+            // Otherwise nobody may take what is half loaded for the data set.
+            load::end_load(&mut state.sys);
+        }
         state.fx.set_wanted(wanted);
         state.ks.log.dirty = 0;
         loaded.map_err(|e| {
@@ -433,10 +437,18 @@ impl Engine {
     fn load_log_now(&mut self) -> Result<(), String> {
         let State { ks, sys, fx, .. } = self.state();
         let disk = sys.host.0.disk().ok_or("there is no disk")?;
-        if let Some(logging) = &sys.persist.logging {
+        // What was written since a log that has no base yet began is in no file that is loaded.
+        let logging = sys.persist.logging.as_ref();
+        if let Some(logging) = logging.filter(|logging| !logging.starting) {
             logging.log.flush().map_err(|e| e.to_string())?;
         }
-        save::give_up(ks, sys);
+        if let Some(closed) = &sys.persist.closed {
+            closed.wait_for_writer();
+        }
+        if sys.persist.is_rewriting() {
+            // Its base would hold what is not loaded.
+            save::give_up_running(ks, sys);
+        }
         let files = Directory::open(Arc::clone(&disk), log::place(sys));
         let mut load = files.map_err(|e| e.to_string()).and_then(|files| {
             // The file that is written must not be cut off.
@@ -445,9 +457,14 @@ impl Engine {
         for db in 0..ks.databases() {
             ks.flush(db, true);
         }
+        // A script in the log may run past its limit: others are served then.
+        load::begin_load(sys, load.total());
         fx.set_wanted(false);
         self.restore_functions(&[])?;
         let loaded = loop {
+            if self.gate.is_stopped() {
+                break Err("the server stops".to_owned());
+            }
             match load.apply(self, &*disk) {
                 Ok(LoadStep::Apply) => {}
                 Ok(LoadStep::Read) => {

@@ -207,8 +207,13 @@ pub enum Action {
         /// How the file begins.
         start: Vec<u8>,
     },
-    /// This log is to be written from now on.
-    Log(Arc<Log>),
+    /// This log is to be written from now on, once nobody writes the last one any more.
+    Log {
+        /// The log.
+        log: Arc<Log>,
+        /// The last one, if there was any. It is closed.
+        last: Option<Arc<Log>>,
+    },
     /// The server must stop.
     Shutdown,
     /// Parameters changed that the outside acts on, by name.
@@ -385,6 +390,8 @@ pub struct DebugSwitches {
     pub reply_peak_ms: Option<i64>,
     /// What the recent replies were does not matter: CLIENT LIST shows the largest buffer.
     pub reply_size_fixed: bool,
+    /// Microseconds that whoever writes the append-only log waits before.
+    pub log_delay: u64,
 }
 
 impl DebugSwitches {

@@ -26,6 +26,7 @@ pub struct Summons {
     /// The signal, or 0.
     asked: AtomicU8,
     keeps_data: AtomicBool,
+    loads: AtomicBool,
 }
 
 impl Summons {
@@ -42,7 +43,12 @@ impl Summons {
 
     /// Whether anything is to be saved at the end.
     pub fn keeps_data(&self) -> bool {
-        self.keeps_data.load(Ordering::Acquire)
+        self.keeps_data.load(Ordering::Acquire) && !self.loads.load(Ordering::Acquire)
+    }
+
+    /// A data set is being loaded, or no longer: half of it is not to be saved.
+    pub(super) fn set_loading(&self, on: bool) {
+        self.loads.store(on, Ordering::Release);
     }
 
     pub(super) fn configure(&self, cfg: &Config) {

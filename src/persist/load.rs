@@ -51,6 +51,8 @@ pub struct LoadError {
     pub offset: u64,
     /// What is wrong.
     pub what: String,
+    /// The key that it is wrong with, if that could be read.
+    pub key: Option<Vec<u8>>,
 }
 
 /// Reads a file.
@@ -64,6 +66,8 @@ pub struct Loader {
     /// The checksum of the file up to here.
     sum: u64,
     summed: u64,
+    /// The checksum at the end.
+    written: Option<u64>,
     ended: bool,
 }
 
@@ -77,6 +81,7 @@ impl Loader {
             checked,
             sum: 0,
             summed: 0,
+            written: None,
             ended: false,
         }
     }
@@ -120,6 +125,11 @@ impl Loader {
         Ok(Batch::More)
     }
 
+    /// The checksum that the file ends in, once it was read: 0 if none was made, none in old files.
+    pub fn checksum(&self) -> Option<u64> {
+        self.written
+    }
+
     /// The next item; none when more bytes are needed.
     ///
     /// # Errors
@@ -144,11 +154,15 @@ impl Loader {
                 let used = left.len() - r.left().len();
                 self.take(used, loaded)
             }
-            Err(_) if !self.input.complete => {
+            Err(_) if r.ran_out() && !self.input.complete => {
                 self.tried = left.len().max(1);
                 Ok(None)
             }
-            Err(what) => Err(self.error(&what)),
+            Err(fault) if r.ran_out() => Err(LoadError {
+                what: "the file ends too soon".to_owned(),
+                ..self.faulty(fault)
+            }),
+            Err(fault) => Err(self.faulty(fault)),
         }
     }
 
@@ -185,7 +199,7 @@ impl Loader {
                     let what = format!("RDB CRC error: expected {sum:x}, and it is {is:x}");
                     return Err(self.error(&what));
                 }
-                self.ended = true;
+                (self.ended, self.written) = (true, sum);
                 Loaded::End
             }
         };
@@ -204,9 +218,15 @@ impl Loader {
 
     #[cold]
     fn error(&self, what: &str) -> LoadError {
+        self.faulty(what.into())
+    }
+
+    #[cold]
+    fn faulty(&self, Fault { what, key }: Fault) -> LoadError {
         LoadError {
             offset: self.position(),
-            what: what.to_owned(),
+            what,
+            key,
         }
     }
 }
@@ -216,9 +236,24 @@ enum Found {
     End(Option<u64>),
 }
 
+/// Why an item cannot be read.
+struct Fault {
+    what: String,
+    key: Option<Vec<u8>>,
+}
+
+impl From<&str> for Fault {
+    fn from(what: &str) -> Fault {
+        Fault {
+            what: what.to_owned(),
+            key: None,
+        }
+    }
+}
+
 /// Reads one item whole.
-fn item(r: &mut Reader<'_>, version: u16, limits: &Limits, now: i64) -> Result<Found, String> {
-    let broken = |_: Corrupt| "the file is damaged or ends too soon".to_owned();
+fn item(r: &mut Reader<'_>, version: u16, limits: &Limits, now: i64) -> Result<Found, Fault> {
+    let broken = |_: Corrupt| Fault::from("the file is damaged");
     let loaded = match file::next(r, version).map_err(broken)? {
         Item::End(sum) => return Ok(Found::End(sum)),
         Item::Aux(name, value) => Loaded::Fact(name, value),
@@ -226,24 +261,32 @@ fn item(r: &mut Reader<'_>, version: u16, limits: &Limits, now: i64) -> Result<F
         Item::Sizes(keys, _) => Loaded::Sizes(keys),
         Item::Function(code) => Loaded::Function(code),
         Item::FunctionOld => {
-            return Err("functions of a release candidate of 7.0 cannot be read".to_owned());
+            return Err("functions of a release candidate of 7.0 cannot be read".into());
         }
         Item::ModuleAux(name) => Loaded::Module(name),
         Item::Other => Loaded::Module(String::new()),
         Item::ModuleValue(name) => {
-            return Err(format!("a value of the module '{name}' cannot be read"));
+            return Err(format!("a value of the module '{name}' cannot be read")
+                .as_str()
+                .into());
         }
         Item::Key(head) => {
             let name = head.key.into_small();
-            match dump::read(head.tag, r, limits, now).map_err(|e| e.to_string())? {
-                Read::Value(value) => Loaded::Key(Arrival {
+            match dump::read(head.tag, r, limits, now) {
+                Ok(Read::Value(value)) => Loaded::Key(Arrival {
                     name,
                     value,
                     deadline: head.deadline,
                     idle: head.idle,
                     frequency: head.frequency,
                 }),
-                Read::Empty | Read::Over => Loaded::Empty(name),
+                Ok(Read::Empty | Read::Over) => Loaded::Empty(name),
+                Err(refused) => {
+                    return Err(Fault {
+                        what: refused.to_string(),
+                        key: Some(name[..].to_vec()),
+                    });
+                }
             }
         }
     };

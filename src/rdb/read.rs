@@ -15,6 +15,7 @@ const LZF_MOST: u64 = 88;
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
     left: &'a [u8],
+    ran_out: bool,
 }
 
 /// What stands where a length may stand.
@@ -29,7 +30,16 @@ impl<'a> Reader<'a> {
     /// Starts at the front of `bytes`.
     #[must_use]
     pub fn new(bytes: &'a [u8]) -> Self {
-        Reader { left: bytes }
+        Reader {
+            left: bytes,
+            ran_out: false,
+        }
+    }
+
+    /// Whether more was to be read than there was: what failed may succeed once there is more.
+    #[must_use]
+    pub fn ran_out(&self) -> bool {
+        self.ran_out
     }
 
     /// What has not been read.
@@ -40,16 +50,26 @@ impl<'a> Reader<'a> {
 
     /// So many bytes.
     pub fn bytes(&mut self, len: usize) -> Result<&'a [u8]> {
-        let (bytes, left) = self.left.split_at_checked(len).ok_or(Corrupt)?;
+        let Some((bytes, left)) = self.left.split_at_checked(len) else {
+            return Err(self.run_out());
+        };
         self.left = left;
         Ok(bytes)
     }
 
     /// A fixed number of bytes.
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
-        let (bytes, left) = self.left.split_first_chunk().ok_or(Corrupt)?;
+        let Some((bytes, left)) = self.left.split_first_chunk() else {
+            return Err(self.run_out());
+        };
         self.left = left;
         Ok(*bytes)
+    }
+
+    #[cold]
+    fn run_out(&mut self) -> Corrupt {
+        self.ran_out = true;
+        Corrupt
     }
 
     /// One byte.
@@ -76,7 +96,7 @@ impl<'a> Reader<'a> {
         let count = usize::try_from(self.length()?).map_err(|_| Corrupt)?;
         match count.checked_mul(least) {
             Some(bytes) if bytes <= self.left.len() => Ok(count),
-            _ => Err(Corrupt),
+            _ => Err(self.run_out()),
         }
     }
 

@@ -13,12 +13,13 @@ use super::runtime::End;
 use super::summons::Signals;
 use crate::embed::jobs::JobError;
 use crate::persist::Files;
+use crate::persist::aof::{DirectoryError, ManifestError};
 use crate::service::config::{Config, Invocation, Loaded, SystemFiles, invocation};
 
 const HELP: &str = "\
 Usage: redkeep [FILE] [--NAME VALUE ...] [-]
        redkeep check-rdb FILE
-       redkeep check-aof [--fix] FILE
+       redkeep check-aof [--fix | --truncate-to-timestamp SECONDS] FILE
        redkeep --version
        redkeep --help
 
@@ -35,9 +36,13 @@ a parameter as a line of such a file would. Later settings replace earlier ones.
 #[cfg(unix)]
 const RESERVED_FILES: u64 = 32;
 
-/// Does what the command line (without the name of the program) asks for.
+/// Does what the command line asks for; the name of the program comes first.
 pub fn main(argv: &[Vec<u8>]) -> ExitCode {
-    if let Some(code) = super::check::main(argv) {
+    let (program, argv) = match argv.split_first() {
+        Some((program, argv)) => (program.as_slice(), argv),
+        None => (&b""[..], argv),
+    };
+    if let Some(code) = super::check::main(program, argv) {
         return code;
     }
     match invocation(argv, &SystemFiles) {
@@ -116,7 +121,7 @@ fn run(loaded: Loaded) -> ExitCode {
         }
     };
     let port = (config.port != 0).then_some(config.port);
-    let server = match Server::open(loaded, port, true, Some(Arc::new(Files))) {
+    let mut server = match Server::open(loaded, port, true, Some(Arc::new(Files))) {
         Ok(server) => server,
         Err(error) => {
             explain(&error, &config);
@@ -135,6 +140,9 @@ fn run(loaded: Loaded) -> ExitCode {
         // It was told to end while it loaded.
         Err(StartError::Data(JobError::GivenUp)) => {}
         Err(error) => {
+            // What is wrong is the last that is told.
+            server.shutdown();
+            drop(pid_file);
             explain(&error, &config);
             return ExitCode::FAILURE;
         }
@@ -175,6 +183,17 @@ fn explain(error: &StartError, config: &Config) {
             warn!("Internal error in RDB reading: {what}");
             error!("{error}");
             error!("Terminating server after rdb file reading failure.");
+        }
+        StartError::Data(JobError::LogFile(what)) => error!("{what}"),
+        StartError::Data(JobError::Log(DirectoryError::Manifest(path, wrong))) => {
+            let ManifestError { what, line, text } = wrong;
+            error!("*** FATAL AOF MANIFEST FILE ERROR ***");
+            error!(
+                "Reading the manifest file {}, at line {line}",
+                path.display()
+            );
+            error!(">>> '{text}'");
+            error!("{what}");
         }
         other => error!("{other}"),
     }

@@ -129,7 +129,7 @@ impl Builder {
         let Invocation::Run(loaded) = config::invocation(&argv, &SystemFiles)? else {
             return Err(io::Error::from(io::ErrorKind::InvalidInput).into());
         };
-        let server = Server::open(*loaded, Some(port), false, self.disk)?;
+        let mut server = Server::open(*loaded, Some(port), false, self.disk)?;
         server.load()?;
         Ok(server)
     }
@@ -151,6 +151,8 @@ pub struct Server {
     stop: Arc<Stop>,
     id: RuntimeId,
     thread: Option<JoinHandle<()>>,
+    /// The disk with the data set, until that is loaded.
+    waiting: Option<Arc<dyn Disk>>,
 }
 
 impl fmt::Debug for Server {
@@ -217,11 +219,15 @@ impl Server {
             host: Box::new(host),
             ..Options::default()
         });
-        if disk.is_some() {
-            // Before the first client: nobody may see the databases empty that are to be loaded.
-            engine.state().sys.persist.loading = Some(Loading::default());
-        }
+        // Before the first client: nobody may see the databases empty that are to be loaded.
+        engine.state().sys.persist.loading = disk.as_ref().map(|_| Loading::default());
         let node = Node::new(engine);
+        let mut waiting = disk;
+        if let Some(disk) = waiting.take_if(|disk| !jobs::has_data(&node, &**disk).unwrap_or(true))
+        {
+            // It takes no time. Whoever connects meanwhile waits for that.
+            jobs::load_data(&node, &disk)?;
+        }
         let stop = Arc::new(Stop::default());
         let (sender, started) = std::sync::mpsc::sync_channel(1);
         let (its_node, its_stop) = (node.clone(), Arc::clone(&stop));
@@ -237,7 +243,11 @@ impl Server {
                         let _ = sender.send(Ok(id));
                         (runtime, serving)
                     }
-                    Err(error) => return drop(sender.send(Err(error))),
+                    Err(error) => {
+                        its_node.stop();
+                        its_node.join_jobs();
+                        return drop(sender.send(Err(error)));
+                    }
                 };
                 runtime::run_to_end(runtime, &its_node, serving, &its_stop);
             })?;
@@ -248,19 +258,16 @@ impl Server {
             stop,
             id,
             thread: Some(thread),
+            waiting,
         })
     }
 
-    /// Loads the data set that is in the configured directory, if it is kept on a disk.
+    /// Loads the data set that is in the configured directory, if there is one.
     ///
     /// # Errors
     /// When it cannot be loaded; the server is of no use then.
-    pub(super) fn load(&self) -> Result<(), StartError> {
-        let disk = {
-            let mut engine = self.node.lock().map_err(|_| JobError::GivenUp)?;
-            engine.state().sys.host.0.disk()
-        };
-        match disk {
+    pub(super) fn load(&mut self) -> Result<(), StartError> {
+        match self.waiting.take() {
             Some(disk) => Ok(jobs::load_data(&self.node, &disk)?),
             None => Ok(()),
         }

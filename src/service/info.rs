@@ -168,7 +168,7 @@ impl Stats {
         out.field("pubsub_patterns", patterns);
         out.field("pubsubshard_channels", shard_channels);
         out.field("latest_fork_usec", 0);
-        out.field("total_forks", 0);
+        out.field("total_forks", self.background_saves);
         out.field("unexpected_error_replies", self.unexpected_errors);
         out.field("total_error_replies", self.error_replies);
         out.field(

@@ -29,6 +29,8 @@ pub struct Stats {
     pub error_replies: u64,
     /// Errors that came of effects which were replayed.
     pub unexpected_errors: u64,
+    /// Snapshots that were begun in the background; Redis forks for each.
+    pub background_saves: u64,
     /// Keys evicted.
     pub evicted_keys: u64,
     /// Clients closed because of `maxmemory-clients`.

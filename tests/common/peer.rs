@@ -101,6 +101,11 @@ impl Server {
         }
     }
 
+    /// From the next start on it has this option as well, in place of what it had of that.
+    pub fn set_option(&mut self, name: &str, value: &str) {
+        self.args.extend([name.to_owned(), value.to_owned()]);
+    }
+
     /// Sends a signal.
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
@@ -217,7 +222,7 @@ pub fn scratch() -> PathBuf {
 fn package_of(tool: &str) -> Option<&'static str> {
     Some(match tool {
         "redis-server" => "redis-server",
-        "redis-cli" => "redis-tools",
+        "redis-cli" | "redis-check-aof" | "redis-check-rdb" => "redis-tools",
         "python3" => "python3",
         "node" | "npm" => "npm",
         _ => return None,

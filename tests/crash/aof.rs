@@ -1,7 +1,7 @@
 //! The append-only log under cuts: what each policy promises is kept, and what is there was once the whole.
 
 use super::common::instance::{DIR, Instance};
-use super::common::sim_disk::{Cut, Data, Gate, Kind, Names, SimDisk, Tape};
+use super::common::sim_disk::{Cut, Data, Gate, Image, Kind, Names, SimDisk, Tape};
 use super::cuts::{Plan, Tried, try_all};
 use super::history::{History, Promise};
 use super::rounds;
@@ -30,10 +30,14 @@ struct Run {
 
 impl Run {
     fn new(policy: &'static str, seed: u64) -> Run {
+        Run::with(policy, &options(policy), seed)
+    }
+
+    fn with(policy: &'static str, options: &[(&str, &str)], seed: u64) -> Run {
         let disk = SimDisk::new(DIR);
         let clock = ManualClock::at_ms(BEGINNING);
         disk.keep_time(Arc::new(clock.clone()));
-        let instance = Instance::start(&disk, &options(policy), &clock).unwrap();
+        let instance = Instance::start(&disk, options, &clock).unwrap();
         let r = Recorder::new(instance, &disk);
         let rng = Rng::seed_from_u64(seed);
         Run {
@@ -222,6 +226,7 @@ fn cut(policy: &'static str, promise: Promise, seed: u64, chance: usize) -> Trie
     let all = history.allows(&contents, tape.ops.len(), 0, Promise::All);
     assert_eq!(all, Ok(()));
     println!("{policy}: {} points, {tried:?}", history.len());
+    assert!(tried.cuts > 10 * tried.ops);
     tried
 }
 
@@ -246,5 +251,95 @@ fn without_syncs_there_is_what_once_was() {
     for seed in 1..=rounds() {
         let tried = cut("no", Promise::Nothing, seed, 60);
         assert!(tried.ops > 100, "{tried:?}");
+    }
+}
+
+#[test]
+fn a_log_that_is_switched_on_holds_all_that_is_acknowledged_once_it_has_a_base() {
+    for seed in 1..=rounds() {
+        let mut run = Run::with("always", &[("appendfsync", "always")], seed);
+        let some = |run: &mut Run, safe: bool| {
+            run.r.safe = safe;
+            (0..15).for_each(|_| run.by_chance());
+        };
+        some(&mut run, false);
+        let begun = run.r.disk.ops();
+        run.r.ask(&["SAVE"]);
+        run.r.safe = true;
+        run.r.note(begun, "SAVE");
+        for _ in 0..2 {
+            some(&mut run, false);
+            let gate = run.r.disk.hold(Kind::Sync, "temp-rewrite");
+            run.r.ask(&["CONFIG", "SET", "appendonly", "yes"]);
+            gate.wait_for_arrival();
+            some(&mut run, false);
+            run.end_rewrite(Some(gate));
+            some(&mut run, true);
+            run.r.ask(&["CONFIG", "SET", "appendonly", "no"]);
+        }
+        some(&mut run, false);
+        let clock = run.r.instance.clock.clone();
+        let tape = run.r.disk.tape();
+        let plan = Plan {
+            seed,
+            by_chance: 2,
+            again_each: 50,
+        };
+        let tried = try_all(
+            &tape,
+            plan,
+            |disk| start(disk, &clock),
+            |contents, ops| run.r.history.allows(contents, ops, 0, Promise::All),
+        );
+        println!("{tried:?}");
+        assert!(tried.ops > 60, "{tried:?}");
+    }
+}
+
+/// What is left of a server that was told to end, with these options; and its contents.
+fn ended(options: &[(&str, &str)], rdb: bool) -> (Image, String) {
+    let mut run = Run::with("always", options, 1);
+    for line in &COMMANDS[..40] {
+        run.line(line);
+    }
+    if rdb {
+        run.r.ask(&["SAVE"]);
+    }
+    let contents = run.r.instance.contents();
+    let disk = run.r.disk.clone();
+    drop(run);
+    (disk.image(), contents)
+}
+
+#[test]
+fn a_log_is_begun_from_what_is_there_whatever_comes_between() {
+    let (rdb, in_rdb) = ended(&[], true);
+    let (dir, in_dir) = ended(&options("always"), false);
+    // A log as it was before there were directories: all in one file.
+    let mut old = Image::default();
+    old.add_dir(DIR);
+    let part = |name: &str| dir.file(&format!("/appendonlydir/appendonly.aof.1.{name}"));
+    let both = [part("base.rdb"), part("incr.aof")].concat();
+    assert!(both.starts_with(b"REDIS"));
+    old.add_file("/appendonly.aof", &both);
+    for (image, expected) in [(rdb, in_rdb), (dir, in_dir.clone()), (old, in_dir)] {
+        let clock = ManualClock::at_ms(BEGINNING);
+        let disk = SimDisk::from_image(&image);
+        assert_eq!(start(&disk, &clock).unwrap(), expected);
+        let plan = Plan {
+            seed: 1,
+            by_chance: 5,
+            again_each: 10,
+        };
+        let tried = try_all(
+            &disk.tape(),
+            plan,
+            |disk| start(disk, &clock),
+            |contents, _| match contents == expected {
+                true => Ok(()),
+                false => Err(contents.to_owned()),
+            },
+        );
+        println!("{tried:?}");
     }
 }

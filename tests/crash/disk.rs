@@ -270,7 +270,7 @@ fn operations_fail_on_demand() {
     let disk = disk();
     lasting(&disk, "/d/a", b"1");
     let mut file = disk.append(p("/d/a")).unwrap();
-    disk.inject(Fault::on(Kind::Write).of("/a").from_nth(2).once());
+    disk.inject(Fault::on(Kind::Write).of("/a").beginning_with(2).once());
     assert!(file.write(b"2").is_ok() && file.write(b"3").is_err() && file.write(b"4").is_ok());
     assert_eq!(read(&disk, "/d/a"), b"124");
     disk.inject(Fault::on(Kind::Rename));

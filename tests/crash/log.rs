@@ -15,6 +15,9 @@ use std::sync::Arc;
 
 const TEMPORARY: &str = "temp-base";
 
+/// When each file begins, in unix seconds.
+const BEGUN: i64 = 1_700_000_000;
+
 fn place() -> Place {
     Place::new("/", "log", "a")
 }
@@ -75,7 +78,7 @@ fn start(disk: &SimDisk) -> Result<String, String> {
     let (files, count, len) = load(disk)?;
     let log = Arc::new(Log::new(Policy::Always));
     if files.manifest().base.is_some() {
-        Writer::resume(log, files, len).map_err(|e| e.to_string())?;
+        Writer::resume(log, files, len, BEGUN).map_err(|e| e.to_string())?;
         let again = load(disk)?.1;
         if again != count {
             return Err(format!("there were {count}, and of those it kept {again}"));
@@ -194,7 +197,7 @@ impl Play {
         self.rewrites += 1;
         let id = self.rewrites;
         self.rewrite = Some((id, self.count));
-        self.order(Order::Cut(id));
+        self.order(Order::Cut { id, time: BEGUN });
     }
 
     fn rebase(&mut self) {
@@ -224,7 +227,7 @@ impl Play {
         let (files, count, len) = load(&self.disk).unwrap();
         assert!((self.acknowledged..=self.count).contains(&count));
         self.log = Arc::new(Log::new(Policy::Always));
-        self.writer = Writer::resume(Arc::clone(&self.log), files, len).unwrap();
+        self.writer = Writer::resume(Arc::clone(&self.log), files, len, BEGUN).unwrap();
         // What was killed with it is no longer asked for.
         self.count = count;
         self.acknowledged = count;
@@ -245,7 +248,7 @@ impl Play {
             Kind::Remove,
         ];
         let kind = kinds[self.rng.index(kinds.len())];
-        let mut fault = Fault::on(kind).from_nth(1 + self.rng.below(3));
+        let mut fault = Fault::on(kind).beginning_with(1 + self.rng.below(3));
         if self.rng.chance(0.7) {
             fault = fault.once();
         }

@@ -98,6 +98,8 @@ pub struct Recorder {
     pub disk: SimDisk,
     pub client: Client,
     pub history: History,
+    /// What is acknowledged must not be lost.
+    pub safe: bool,
     in_multi: bool,
 }
 
@@ -140,6 +142,7 @@ impl Recorder {
             disk: disk.clone(),
             client,
             history,
+            safe: true,
             in_multi: false,
         }
     }
@@ -161,7 +164,11 @@ impl Recorder {
 
     /// What is there now was acknowledged; it began behind so many operations.
     pub fn note(&mut self, begun: usize, what: &str) {
-        let done = self.disk.ops();
+        let done = if self.safe {
+            self.disk.ops()
+        } else {
+            usize::MAX
+        };
         let contents = self.instance.contents();
         self.point(begun, done, what, contents);
     }

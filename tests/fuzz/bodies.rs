@@ -5,6 +5,10 @@
     reason = "a panic is what is looked for, and each target runs one of these"
 )]
 
+#[path = "log.rs"]
+mod log;
+
+pub use log::{Harm, Log};
 use redkeep::ds::intset::Intset;
 use redkeep::ds::listpack::Listpack;
 use redkeep::ds::lzf;
@@ -243,14 +247,9 @@ pub fn restore(data: &[u8]) {
     });
 }
 
-/// An RDB file of any bytes, which come in pieces: an error with a place in it, or what it holds. How it is cut into
-/// pieces makes no difference.
-pub fn rdb_file(data: &[u8]) {
-    let data = &data[..data.len().min(64 * 1024)];
-    let Some((&piece, file)) = data.split_first() else {
-        return;
-    };
-    let limits = redkeep::types::dump::Limits {
+/// What values are read with.
+pub fn limits() -> redkeep::types::dump::Limits {
+    redkeep::types::dump::Limits {
         list: redkeep::types::list::Limits {
             fill: -2,
             depth: 1,
@@ -272,7 +271,17 @@ pub fn rdb_file(data: &[u8]) {
             value: 64,
             seed: redkeep::ds::table::Seed::random(|| 1),
         },
+    }
+}
+
+/// An RDB file of any bytes, which come in pieces: an error with a place in it, or what it holds. How it is cut into
+/// pieces makes no difference.
+pub fn rdb_file(data: &[u8]) {
+    let data = &data[..data.len().min(64 * 1024)];
+    let Some((&piece, file)) = data.split_first() else {
+        return;
     };
+    let limits = limits();
     let read = |piece: usize| {
         let mut loader = Loader::new(false);
         let mut pieces = file.chunks(piece).chain([&b""[..]]);
@@ -293,30 +302,54 @@ pub fn rdb_file(data: &[u8]) {
     assert_eq!(read(usize::from(piece) * 16 + 1), read(file.len().max(1)));
 }
 
-/// An append-only file of any bytes, which come in pieces: its entries, and where it is torn or damaged.
+/// An append-only file of any bytes, which come in pieces: its commands, and where it is torn or damaged. How it is cut
+/// into pieces makes no difference. And a log of ours to which the bytes say what is done.
 pub fn log(data: &[u8]) {
     let data = &data[..data.len().min(64 * 1024)];
     let Some((&piece, file)) = data.split_first() else {
         return;
     };
-    let read = |piece: usize| {
-        let mut reader = Reader::new(0);
-        let mut pieces = file.chunks(piece).chain([&b""[..]]);
-        let mut entries = Vec::new();
-        loop {
-            match reader.next_entry() {
-                Ok(Some(entry)) => entries.push(format!("{entry:?}")),
-                Ok(None) => match pieces.next() {
-                    Some(piece) => reader.feed(piece),
-                    None => return (entries, reader.position(), None),
-                },
-                Err(wrong) => return (entries, reader.position(), Some(wrong)),
-            }
-        }
-    };
-    let (entries, whole, wrong) = read(usize::from(piece) + 1);
+    let piece = usize::from(piece) + 1;
+    let (commands, whole, wrong) = log::read(file, piece);
     assert!(whole <= file.len() as u64);
-    assert_eq!((entries, whole, wrong), read(file.len().max(1)));
+    assert!(
+        wrong
+            .as_ref()
+            .is_none_or(|w| w.offset() <= file.len() as u64)
+    );
+    assert_eq!((commands, whole, wrong), log::read(file, file.len()));
+    if let Some((&[kind, byte, a, b, c, d], rest)) = file.split_first_chunk() {
+        let log = log_of(rest);
+        let (at, more) = (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]));
+        let len = log.bytes.len();
+        if len > 0 {
+            let harm = Harm::of(kind, at.into(), more.into(), byte, len);
+            log.suffers(&harm, piece);
+        }
+    }
+}
+
+/// A log of some commands, each byte says what comes next.
+pub fn log_of(bytes: &[u8]) -> Log {
+    const COMMANDS: [&[u8]; 6] = [
+        b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n",
+        b"*1\r\n$5\r\nMULTI\r\n*2\r\n$4\r\nINCR\r\n$1\r\nn\r\n*1\r\n$4\r\nEXEC\r\n",
+        b"#TS:1700000000\r\n",
+        b"*2\r\n$6\r\nSELECT\r\n$2\r\n10\r\n",
+        b"*3\r\n$5\r\nRPUSH\r\n$4\r\nlist\r\n$11\r\n\r\n*1\r\n$1\r\nx\r\n",
+        b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$31\r\n#CRC:00000000:10:100\r\n#CRC:0:\r\n\r\n",
+    ];
+    let mut log = Log::default();
+    for byte in bytes.iter().take(32) {
+        let (how, n) = (byte >> 5, usize::from(byte & 31));
+        let commands: Vec<&[u8]> = (0..=n % 4).map(|i| COMMANDS[(n + i) % 6]).collect();
+        match how {
+            0 => log.disclaimed(&commands),
+            1..=4 => log.batch(&commands, true),
+            _ => log.batch(&commands, false),
+        }
+    }
+    log
 }
 
 /// Reads and edits for every type; those of the others are errors.

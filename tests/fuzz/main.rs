@@ -3,6 +3,7 @@
 //! bodies guided by coverage.
 #![allow(
     unreachable_pub,
+    dead_code,
     clippy::unwrap_used,
     clippy::print_stdout,
     reason = "a test may stop at the first surprise"

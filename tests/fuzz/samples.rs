@@ -238,15 +238,53 @@ const CONTENTS: &[&str] = &[
 
 /// The size of pieces, then a file.
 pub fn rdb_files() -> Vec<Vec<u8>> {
-    let mut engine = Engine::new(Options::default());
-    let sid = engine.connect(Peer::default());
-    let mut all = Vec::new();
-    for line in CONTENTS {
+    let mut writer = RdbWriter::default();
+    let file = |line: &&str| {
         let argv: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        writer.run(&argv);
+        [&[3], &writer.file()[..]].concat()
+    };
+    CONTENTS.iter().map(file).collect()
+}
+
+/// A file of what these commands (in RESP) make.
+pub fn rdb_file_of(commands: &[Vec<u8>]) -> Vec<u8> {
+    let mut writer = RdbWriter::default();
+    for command in commands {
+        let mut reader = reader::Reader::new(0);
+        reader.feed(command);
+        reader.feed(b"");
+        if let Ok(Some(reader::Entry::Command(words))) = reader.next_entry() {
+            writer.run(&words.argv());
+        }
+    }
+    writer.file()
+}
+
+/// An engine that is saved.
+struct RdbWriter {
+    engine: Engine,
+    client: redkeep::exec::SessionId,
+}
+
+impl Default for RdbWriter {
+    fn default() -> RdbWriter {
+        let mut engine = Engine::new(Options::default());
+        let client = engine.connect(Peer::default());
+        RdbWriter { engine, client }
+    }
+}
+
+impl RdbWriter {
+    fn run(&mut self, argv: &[&[u8]]) {
         let mut reply = ReplyBuf::new(Proto::Resp2);
-        engine.refresh_time();
-        engine.execute(sid, Args::new(&argv), &mut reply);
-        let State { ks, sys, .. } = engine.state();
+        self.engine.refresh_time();
+        self.engine
+            .execute(self.client, Args::new(argv), &mut reply);
+    }
+
+    fn file(&mut self) -> Vec<u8> {
+        let State { ks, sys, .. } = self.engine.state();
         let mut file = Vec::new();
         let id = save::begin_save(ks, sys, Purpose::Foreground, &mut file).unwrap();
         let header = loop {
@@ -258,9 +296,8 @@ pub fn rdb_files() -> Vec<Vec<u8>> {
         };
         file[..header.len()].copy_from_slice(&header);
         save::end_save(ks, sys, id, false);
-        all.push([&[3], &file[..]].concat());
+        file
     }
-    all
 }
 
 /// The size of pieces, then a log: with batches that are vouched for, and without.
@@ -284,7 +321,15 @@ pub fn logs() -> Vec<Vec<u8>> {
             0,
         );
     }
-    vec![plain, vouched]
+    // What is done to a log of ours, and what that is made of.
+    let harmed = (0..7).map(|kind| {
+        [
+            &[70, kind, b'7', 90, 0, 30, 0][..],
+            &[0x21, 0x45, 0x02, 0x63, 0xE4, 0x85],
+        ]
+        .concat()
+    });
+    [plain, vouched].into_iter().chain(harmed).collect()
 }
 
 /// What to do, how much of the rest is a format, and the rest.

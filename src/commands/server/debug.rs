@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{allowed, config};
 use crate::exec::args::is;
 use crate::exec::functions::Policy;
+use crate::exec::persist;
 use crate::exec::persist::load::{self, Reload};
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, ScriptCall};
 use crate::keyspace::{Db, Expiry, Record};
@@ -35,6 +36,7 @@ type Sub = fn(&mut Ctx<'_>, Args<'_>) -> CmdResult;
 
 /// Name, least and greatest number of arguments with both names, function.
 const SUBS: &[(&str, usize, usize, Sub)] = &[
+    ("aof-flush-sleep", 3, 3, log_delay),
     ("config-rewrite-force-all", 2, 2, config_rewrite),
     ("digest", 2, 2, digest),
     ("digest-value", 2, usize::MAX, digest_value),
@@ -292,6 +294,14 @@ fn load_log(_: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
     Ok(Flow::LoadLog)
 }
 
+/// Whoever writes the append-only log waits for so many microseconds before.
+fn log_delay(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    let delay = num::parse_i64(args.at(2)).unwrap_or(0);
+    cx.sys.debug.log_delay = u64::try_from(delay).unwrap_or(0);
+    persist::log::configure(cx.sys);
+    cx.ok()
+}
+
 fn pause_cron(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     cx.sys.debug.cron_paused = switch(args);
     cx.ok()
@@ -435,6 +445,8 @@ fn stringmatch_len(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 
 fn help(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
     cx.help(&[
+        "AOF-FLUSH-SLEEP <microseconds>",
+        "    Wait for so long before each write to the append-only log.",
         "CONFIG-REWRITE-FORCE-ALL",
         "    CONFIG REWRITE, but of every parameter.",
         "DIGEST",

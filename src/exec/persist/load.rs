@@ -25,6 +25,8 @@ pub struct Loading {
     pub done: u64,
     /// Memory that was used when the file was written, if it says so.
     pub used_memory: u64,
+    /// Keys that room was made for.
+    expected: u64,
 }
 
 /// What came of a load.
@@ -133,8 +135,9 @@ pub fn loaded_functions(sys: &mut System) -> Option<Vec<u8>> {
 /// Keys that are put into the databases together.
 const TOGETHER: usize = 32;
 
-/// No more keys are believed to come than there are as many bytes for, as hardly a key takes less.
-const KEY_LEAST: u64 = 4;
+/// Room is made for no more keys, in all databases together, than there are as many bytes for: what a file says of their
+/// number may be wrong, and a place takes several times as much.
+const KEY_LEAST: u64 = 16;
 
 /// A file of so many bytes is going to be loaded.
 pub fn begin_load(sys: &mut System, total: u64) {
@@ -144,6 +147,13 @@ pub fn begin_load(sys: &mut System, total: u64) {
         total,
         ..Loading::default()
     });
+    sys.summons.set_loading(true);
+}
+
+/// The data set is there: from now on clients are served.
+pub fn end_load(sys: &mut System) {
+    sys.persist.loading = None;
+    sys.summons.set_loading(false);
 }
 
 /// How the next step of loading is to read.
@@ -194,7 +204,11 @@ pub fn put_batch(
     }
     let mut keys = Vec::with_capacity(TOGETHER);
     for (offset, loaded) in batch.drain(..) {
-        let failed = |what| LoadError { offset, what };
+        let failed = |what| LoadError {
+            offset,
+            what,
+            key: None,
+        };
         match loaded {
             Loaded::Key(key) if key.deadline.is_some_and(|at| at < now) => {
                 sys.persist.loaded.expired += 1;
@@ -212,7 +226,11 @@ pub fn put_batch(
             }
         }
     }
-    put_keys(ks, sys, &mut keys, merge).map_err(|what| LoadError { offset: done, what })
+    put_keys(ks, sys, &mut keys, merge).map_err(|what| LoadError {
+        offset: done,
+        what,
+        key: None,
+    })
 }
 
 fn put_keys(
@@ -280,9 +298,13 @@ fn put(ks: &mut Keyspace, sys: &mut System, loaded: Loaded, at: u64) -> Result<(
             ))?);
         }
         Loaded::Sizes(keys) => {
-            let total = sys.persist.loading.map_or(0, |loading| loading.total);
-            let most = total.saturating_sub(at) / KEY_LEAST;
-            ks.expect(usize::try_from(keys.min(most)).unwrap_or(0));
+            let Some(loading) = &mut sys.persist.loading else {
+                return Ok(());
+            };
+            let most = loading.total.saturating_sub(at) / KEY_LEAST;
+            let keys = keys.min(most.saturating_sub(loading.expected));
+            loading.expected += keys;
+            ks.expect(usize::try_from(keys).unwrap_or(0));
         }
         Loaded::Fact(name, value) => learn(sys, &name, &value),
         Loaded::Function(code) => sys.persist.functions.push(code),

@@ -86,6 +86,7 @@ pub(super) fn apply_policy(sys: &System) {
         let spikes = sys.cfg.latency_monitor_threshold.unsigned_abs();
         logging.log.watch_spikes(spikes);
         logging.log.keep_history(sys.cfg.aof_disable_auto_gc);
+        logging.log.set_delay(sys.debug.log_delay);
     }
 }
 
@@ -101,7 +102,16 @@ pub fn place(sys: &System) -> Place {
 /// The configuration may have changed.
 pub fn configure(sys: &mut System) {
     sys.persist.is_unsettled |= !is_as_configured(sys);
+    let logging = sys.persist.logging.as_ref();
+    let kept = logging.is_some_and(|l| !l.starting && l.log.keeps_history());
     apply_policy(sys);
+    if let Some(logging) = &sys.persist.logging
+        && kept
+        && !logging.log.keeps_history()
+    {
+        // Whoever wants the files gone finds them gone. If the log is in trouble, they go later.
+        let _ = logging.log.flush();
+    }
 }
 
 /// Whether there is a log if there is to be one, and where it is to be.
@@ -224,14 +234,32 @@ fn follow(state: &mut State) {
 }
 
 fn switch_on(state: &mut State) {
-    let log = Arc::new(Log::new(Policy::EverySecond));
+    if state.sys.persist.is_rewriting() {
+        // What came since it began was not logged.
+        tracing::info!(
+            "AOF was enabled but there is already an AOF rewriting in background. Stopping background AOF and starting \
+             a rewrite now."
+        );
+        save::give_up_running(&mut state.ks, &mut state.sys);
+    } else if state.sys.persist.saving.is_some() {
+        tracing::info!(
+            "AOF was enabled but there is already another background operation. An AOF background was scheduled to \
+             start when possible."
+        );
+    } else {
+        tracing::info!(
+            "AOF was enabled. An AOF background was scheduled to start when possible."
+        );
+    }
+    // Clients remember where they wrote last.
+    let ended = state.sys.persist.log_ended;
+    let log = Arc::new(Log::behind(ended, Policy::EverySecond));
     let logging = Logging::new(Arc::clone(&log), place(&state.sys), true);
     state.sys.persist.logging = Some(Box::new(logging));
     apply_policy(&state.sys);
     state.fx.set_wanted(true);
-    state.sys.actions.push(Action::Log(log));
-    // Redis does not wait for a save in the background either.
-    save::give_up(&mut state.ks, &mut state.sys);
+    let last = state.sys.persist.closed.take();
+    state.sys.actions.push(Action::Log { log, last });
     let rewrites = &mut state.sys.persist.rewrites;
     rewrites.scheduled = true;
     rewrites.tried_at = state.sys.now_us / 1000;
@@ -241,11 +269,14 @@ fn switch_off(state: &mut State) {
     hand_over(state);
     state.fx.set_wanted(false);
     if let Some(logging) = state.sys.persist.logging.take() {
+        state.sys.persist.log_ended = logging.log.appended();
         logging.log.order(Order::Close);
+        state.sys.persist.closed = Some(logging.log);
     }
     wake_waiting(state);
     if state.sys.persist.is_rewriting() {
-        save::give_up(&mut state.ks, &mut state.sys);
+        tracing::info!("Killing AOF child: the rewrite is given up");
+        save::give_up_running(&mut state.ks, &mut state.sys);
     }
     state.sys.persist.rewrites.scheduled = false;
 }
@@ -269,11 +300,13 @@ fn rewrite(state: &mut State) -> Result<(), CmdError> {
     rewrites.scheduled = false;
     rewrites.begun += 1;
     rewrites.tried_at = sys.now_us / 1000;
+    sys.stats.background_saves += 1;
     sys.actions.push(Action::Save { id, start });
     hand_over(state);
     if let Some(logging) = &mut state.sys.persist.logging {
-        logging.log.order(Order::Cut(id));
-        logging.noted = 0;
+        let time = state.sys.now_us / 1_000_000;
+        logging.log.order(Order::Cut { id, time });
+        logging.noted = time;
         // Whoever reads the new file has selected nothing.
         state.fx.set_wanted(true);
     }
@@ -383,12 +416,14 @@ pub(super) fn is_rewrite_due(sys: &mut System) -> bool {
     let (size, base) = (logging.log.size(), logging.log.base_size().max(1));
     let growth = (size.saturating_mul(100) / base).saturating_sub(100);
     let due = size >= sys.cfg.auto_aof_rewrite_min_size
-        && growth >= u64::from(sys.cfg.auto_aof_rewrite_percentage)
-        && persist.rewrites.next_try() <= now;
-    if due {
-        tracing::info!("Starting automatic rewriting of AOF on {growth}% growth");
+        && growth >= u64::from(sys.cfg.auto_aof_rewrite_percentage);
+    if !due || persist.rewrites.is_too_early(now) {
+        // It grows no further by itself, but its time comes.
+        logging.grown |= due;
+        return false;
     }
-    due
+    tracing::info!("Starting automatic rewriting of AOF on {growth}% growth");
+    true
 }
 
 /// Whether [`tick`] must look again before long.

@@ -13,11 +13,14 @@ pub mod log;
 mod rewrite;
 pub mod save;
 
+use std::sync::Arc;
+
 use self::load::Loading;
 use self::log::Logging;
 use self::rewrite::Rewrites;
 use self::save::{Saving, save_in_background};
 use super::{CmdError, SessionId, State, System};
+use crate::persist::aof::Log;
 
 /// Bytes that one step writes or reads.
 pub const STEP: usize = 64 * 1024;
@@ -49,8 +52,12 @@ pub struct Persistence {
     pub scheduled: bool,
     /// The append-only log, if one is written.
     pub logging: Option<Box<Logging>>,
+    /// The last one that was closed. Somebody may still be writing the end of it.
+    pub closed: Option<Arc<Log>>,
     /// What is known of rewriting it.
     pub rewrites: Rewrites,
+    /// The position at which the last log was closed.
+    log_ended: u64,
     /// Clients that wait until what they wrote is on the disk.
     awaiting: Vec<SessionId>,
     /// Something is to be done as soon as no unit of work is half done.

@@ -17,6 +17,8 @@ pub struct Rewrites {
     pub failures: u32,
     /// When the last one began, in unix milliseconds.
     pub(super) tried_at: i64,
+    /// It was told that the next one has to wait.
+    told: bool,
 }
 
 /// From so many failures on, rewrites that begin by themselves wait for longer and longer.
@@ -34,19 +36,30 @@ impl Rewrites {
     pub(super) fn ended(&mut self, now: i64, began: i64, done: bool) {
         self.took = Some(now - began);
         self.failed = !done;
+        self.told = false;
         self.failures = match done {
             true => 0,
             false => self.failures.saturating_add(1),
         };
     }
 
-    /// When one may begin that nobody asked for; each failure makes files that are loaded until one succeeds.
-    pub(super) fn next_try(&self) -> i64 {
+    /// Whether one that nobody asked for has to wait: each that fails makes a file that is loaded until one succeeds.
+    pub(super) fn is_too_early(&mut self, now: i64) -> bool {
         let Some(over) = self.failures.checked_sub(PATIENT) else {
-            return 0;
+            return false;
         };
         let wait = LEAST_WAIT.saturating_mul(1 << over.min(10));
-        self.tried_at + wait.min(LONGEST_WAIT)
+        let wait = wait.min(LONGEST_WAIT);
+        if self.tried_at + wait <= now {
+            return false;
+        }
+        if !std::mem::replace(&mut self.told, true) {
+            let minutes = wait / LEAST_WAIT;
+            tracing::warn!(
+                "Background AOF rewrite has repeatedly failed and triggered the limit, will retry in {minutes} minutes"
+            );
+        }
+        true
     }
 
     /// When one may begin that is to mend the log.

@@ -279,15 +279,21 @@ pub fn save_in_background(ks: &mut Keyspace, sys: &mut System) -> Result<(), Cmd
     let mut start = Vec::new();
     let id = begin_save(ks, sys, Purpose::Background, &mut start)?;
     sys.persist.scheduled = false;
+    sys.stats.background_saves += 1;
     super::log::apply_policy(sys);
     sys.actions.push(Action::Save { id, start });
     Ok(())
 }
 
-/// Gives up the save in the background, if there is one: its file is not made. If it was to be the base of the
-/// append-only log, there will be another.
+/// Gives up what is saved in the background, and what was put off.
 pub fn give_up(ks: &mut Keyspace, sys: &mut System) {
     sys.persist.scheduled = false;
+    give_up_running(ks, sys);
+}
+
+/// Gives up the save in the background, if there is one: its file is not made. If it was to be the base of the
+/// append-only log, there will be another.
+pub fn give_up_running(ks: &mut Keyspace, sys: &mut System) {
     let Some(saving) = &mut sys.persist.saving else {
         return;
     };

@@ -38,8 +38,18 @@ impl Place {
         self.dir.join(name)
     }
 
-    fn manifest(&self) -> String {
+    /// The manifest.
+    pub fn manifest(&self) -> PathBuf {
+        self.file(&self.manifest_name())
+    }
+
+    fn manifest_name(&self) -> String {
         format!("{}.manifest", self.prefix)
+    }
+
+    /// Where a log was kept before there were manifests.
+    pub fn old(&self) -> PathBuf {
+        self.parent.join(&self.prefix)
     }
 }
 
@@ -64,8 +74,10 @@ pub enum DirectoryError {
 pub struct Directory {
     disk: Arc<dyn Disk>,
     place: Place,
-    /// What the manifest on the disk says, or what it said when it was last known to.
+    /// What the manifest on the disk says, or what it said when that was last known.
     manifest: Manifest,
+    /// It is known. It is not while the last attempt to write it has failed.
+    is_known: bool,
     /// Files that are no longer needed are kept.
     pub keeps_history: bool,
 }
@@ -76,7 +88,7 @@ impl Directory {
     /// # Errors
     /// [`DirectoryError`].
     pub fn open(disk: Arc<dyn Disk>, place: Place) -> Result<Directory, DirectoryError> {
-        let path = place.file(&place.manifest());
+        let path = place.manifest();
         let failed = |path: &Path| {
             let path = path.to_path_buf();
             move |e| DirectoryError::Disk(path, e)
@@ -97,15 +109,16 @@ impl Directory {
             }
         };
         let is_new = known.is_none();
-        let directory = Directory {
+        let mut directory = Directory {
             disk,
             place,
             manifest: known.unwrap_or_default(),
+            is_known: true,
             keeps_history: false,
         };
         if is_new {
             // Before any file, so that no file is ever there without it.
-            let written = directory.persist(&directory.manifest);
+            let written = directory.persist(Manifest::default());
             written.map_err(failed(&path))?;
         }
         Ok(directory)
@@ -117,25 +130,24 @@ impl Directory {
     /// # Errors
     /// [`DirectoryError`].
     pub fn adopt(&mut self) -> Result<Option<&str>, DirectoryError> {
-        let Place { parent, prefix, .. } = &self.place;
-        let (old, new) = (parent.join(prefix), self.place.file(prefix));
+        let prefix = self.place.prefix.clone();
+        let (old, new) = (self.place.old(), self.place.file(&prefix));
         let failed = |e| DirectoryError::Disk(old.clone(), e);
         let is_new = self.manifest.is_empty();
-        // The manifest comes first, so that whoever is interrupted here goes on next time.
-        let interrupted = self.manifest.is_only(prefix);
-        let exists = match self.disk.size(&old) {
-            Ok(_) => true,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => false,
-            Err(e) => return Err(failed(e)),
+        let is_there = |path: &PathBuf| match self.disk.size(path) {
+            Ok(_) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(DirectoryError::Disk(path.clone(), e)),
         };
-        if !exists || !is_new && !interrupted {
+        // The manifest comes first, so that whoever is interrupted here goes on next time.
+        let interrupted = self.manifest.is_only(&prefix) && !is_there(&new)?;
+        if !(is_new || interrupted) || !is_there(&old)? {
             return Ok(None);
         }
         if is_new {
             let mut manifest = self.manifest.clone();
-            manifest.adopt(prefix.clone());
-            self.persist(&manifest).map_err(failed)?;
-            self.manifest = manifest;
+            manifest.adopt(prefix);
+            self.persist(manifest).map_err(failed)?;
         }
         self.disk.rename(&old, &new).map_err(failed)?;
         self.disk.sync_dir(&self.place.dir).map_err(failed)?;
@@ -182,14 +194,27 @@ impl Directory {
     pub(super) fn add(&mut self, part: Part) -> io::Result<()> {
         let mut manifest = self.manifest.clone();
         manifest.add_increment(part);
-        self.persist(&manifest)?;
-        self.manifest = manifest;
-        Ok(())
+        self.persist(manifest)
     }
 
-    /// Writes the manifest again, after a new one may have come to the disk or not.
-    pub(super) fn restore(&self) -> io::Result<()> {
-        self.persist(&self.manifest)
+    /// Sees that the manifest on the disk is the one that is known, after another could not be written.
+    pub(super) fn restore(&mut self) -> io::Result<()> {
+        match self.is_known {
+            true => Ok(()),
+            false => self.persist(self.manifest.clone()),
+        }
+    }
+
+    /// Removes a log that the manifest never named.
+    pub(super) fn discard(&mut self, part: &Part) {
+        // A manifest that names it may be on the disk all the same.
+        if self.restore().is_err() {
+            return;
+        }
+        tracing::info!("Removing the temp incr aof file {}", part.name);
+        if let Err(e) = self.disk.remove(&self.place.file(&part.name)) {
+            tracing::warn!("Cannot remove {}: {e}", part.name);
+        }
     }
 
     /// The file under a temporary name becomes the base. What follows it is the log `then`, which the manifest may name
@@ -205,11 +230,9 @@ impl Directory {
         let mut manifest = self.manifest.clone();
         manifest.set_base(part, 0);
         if let Some(then) = then {
-            manifest.history.retain(|old| old.name != then.name);
             manifest.add_increment(then.clone());
         }
-        self.persist(&manifest)?;
-        self.manifest = manifest;
+        self.persist(manifest)?;
         self.clean();
         Ok(())
     }
@@ -231,22 +254,25 @@ impl Directory {
         }
         let mut manifest = self.manifest.clone();
         manifest.history.clear();
-        match self.persist(&manifest) {
-            Ok(()) => self.manifest = manifest,
-            Err(e) => tracing::warn!("Cannot write the manifest of the append-only file: {e}"),
+        if let Err(e) = self.persist(manifest) {
+            tracing::warn!("Cannot write the manifest of the append-only file: {e}");
         }
     }
 
-    /// Writes the manifest so that either the old one or the new one is there.
-    fn persist(&self, manifest: &Manifest) -> io::Result<()> {
-        let name = self.place.manifest();
+    /// Writes a manifest so that either the old one or this is there.
+    fn persist(&mut self, manifest: Manifest) -> io::Result<()> {
+        let name = self.place.manifest_name();
         let temporary = self.place.file(&format!("temp-{name}"));
         let mut file = self.disk.create(&temporary)?;
         file.write_all(manifest.text().as_bytes())?;
         file.sync()?;
         drop(file);
+        self.is_known = false;
         self.disk.rename(&temporary, &self.place.file(&name))?;
-        self.disk.sync_dir(&self.place.dir)
+        self.disk.sync_dir(&self.place.dir)?;
+        self.is_known = true;
+        self.manifest = manifest;
+        Ok(())
     }
 }
 

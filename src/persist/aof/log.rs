@@ -6,11 +6,11 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 /// A batch takes no more commands once it is this large.
 const BATCH: usize = 1 << 20;
@@ -23,6 +23,9 @@ const LINGER: Duration = Duration::from_millis(1);
 
 /// But no more than this.
 const LINGER_BYTES: usize = 256 << 10;
+
+/// Others are waited for no longer than this, however long a sync takes.
+const GATHER_MOST: Duration = Duration::from_millis(20);
 
 /// When what is written has to be on the disk (`appendfsync`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,8 +46,14 @@ pub enum Order {
     Bytes(Vec<u8>),
     /// To see that what was written is on the disk.
     Sync,
-    /// To go on in a new file: a new base is being written that holds everything before.
-    Cut(u64),
+    /// To go on in a new file, begun at this time (unix seconds): a new base is being written that holds everything
+    /// before.
+    Cut {
+        /// The rewrite.
+        id: u64,
+        /// The time.
+        time: i64,
+    },
     /// To put that base in its place: it is in the directory under this temporary name, as RDB or as commands.
     Rebase {
         /// The cut that it was made at.
@@ -54,6 +63,8 @@ pub enum Order {
         /// It is an RDB file.
         rdb: bool,
     },
+    /// To remove what is no longer needed.
+    Clean,
     /// To say how far it has come.
     Look,
     /// To try again to write what could not be written.
@@ -114,6 +125,7 @@ pub struct Log {
     queue: Mutex<Queue>,
     /// The writer waits here for something to do.
     work: Condvar,
+    start: u64,
     appended: AtomicU64,
     written: AtomicU64,
     synced: AtomicU64,
@@ -122,7 +134,15 @@ pub struct Log {
     policy: AtomicU8,
     /// Spikes of so many milliseconds are told; 0 is none.
     spikes: AtomicU64,
+    /// Microseconds to wait before anything is written.
+    delay: AtomicU64,
     waiting: Mutex<Vec<(Ticket, Arc<dyn Confirmed>)>>,
+    /// How many waited when some of them were told last.
+    crowd: AtomicUsize,
+    /// The writer waits until there are so many again; 0 while it does not.
+    gathers: AtomicUsize,
+    /// Microseconds that the last sync took that somebody waited for.
+    sync_took: AtomicU64,
     /// Threads wait here for a position.
     progress: Condvar,
     news: Mutex<Vec<News>>,
@@ -161,8 +181,21 @@ struct Queue {
     /// Something in it is waited for.
     urgent: bool,
     waits: Waits,
+    stage: Stage,
     /// An empty buffer, to be used again.
     spare: Vec<u8>,
+}
+
+/// Whether somebody takes out of it.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Not yet.
+    #[default]
+    New,
+    /// There is somebody, or will be without further ado.
+    Served,
+    /// No more.
+    Ended,
 }
 
 /// What the writer waits for.
@@ -175,10 +208,16 @@ enum Waits {
     Idle,
     /// For more to come.
     Lingers,
+    /// For others who will wait for the same sync.
+    Gathers,
 }
 
 impl Queue {
     fn push(&mut self, order: Order, work: &Condvar) {
+        if self.stage == Stage::Ended {
+            // Whoever waits for an answer learns that there is none.
+            return;
+        }
         self.urgent = true;
         self.orders.push_back(order);
         if self.waits != Waits::No {
@@ -190,22 +229,32 @@ impl Queue {
 impl Log {
     /// An empty log.
     pub fn new(policy: Policy) -> Log {
+        Log::behind(0, policy)
+    }
+
+    /// An empty log whose positions go on behind those of another one, which was closed at this position.
+    pub fn behind(position: u64, policy: Policy) -> Log {
         Log {
+            start: position,
             queue: Mutex::default(),
             work: Condvar::new(),
-            appended: AtomicU64::new(0),
-            written: AtomicU64::new(0),
+            appended: AtomicU64::new(position),
+            written: AtomicU64::new(position),
             synced: AtomicU64::new(0),
             troubled: AtomicBool::new(false),
             trouble: Mutex::default(),
             policy: AtomicU8::new(policy as u8),
             spikes: AtomicU64::new(0),
+            delay: AtomicU64::new(0),
             waiting: Mutex::default(),
+            crowd: AtomicUsize::new(0),
+            gathers: AtomicUsize::new(0),
+            sync_took: AtomicU64::new(0),
             progress: Condvar::new(),
             news: Mutex::default(),
             has_news: AtomicBool::new(false),
             listened: AtomicBool::new(false),
-            keeps_history: AtomicBool::new(false),
+            keeps_history: AtomicBool::new(true),
             tell: Mutex::default(),
             size: AtomicU64::new(0),
             base_size: AtomicU64::new(0),
@@ -240,18 +289,64 @@ impl Log {
         self.listened.store(on, Ordering::SeqCst);
     }
 
-    /// Whether files that are no longer needed are kept.
-    pub fn keep_history(&self, on: bool) {
-        self.keeps_history.store(on, Ordering::Relaxed);
+    /// Whoever writes waits for so many microseconds before: for tests.
+    pub fn set_delay(&self, microseconds: u64) {
+        self.delay.store(microseconds, Ordering::Relaxed);
     }
 
-    pub(super) fn keeps_history(&self) -> bool {
+    pub(super) fn delay(&self) -> Duration {
+        Duration::from_micros(self.delay.load(Ordering::Relaxed))
+    }
+
+    /// Whether files that are no longer needed are kept. If they no longer are, those that there are go.
+    pub fn keep_history(&self, on: bool) {
+        if self.keeps_history.swap(on, Ordering::Relaxed) && !on {
+            self.order(Order::Clean);
+        }
+    }
+
+    /// Whether they are.
+    pub fn keeps_history(&self) -> bool {
         self.keeps_history.load(Ordering::Relaxed)
     }
 
     /// Nobody will write this log.
     pub fn refuse(&self, why: &str) {
+        self.end();
         self.tell(News::Refused(why.to_owned()));
+    }
+
+    /// From now on somebody writes this log, whatever the engine does.
+    pub fn begin(&self) {
+        let mut queue = self.queue.lock();
+        if queue.stage == Stage::New {
+            queue.stage = Stage::Served;
+        }
+    }
+
+    /// Nobody writes this log any more.
+    pub(super) fn end(&self) {
+        let mut queue = self.queue.lock();
+        queue.stage = Stage::Ended;
+        queue.orders.clear();
+        self.work.notify_all();
+    }
+
+    /// Waits until nobody writes a log any more that was closed. The engine must not be held.
+    pub fn wait_for_end(&self) {
+        let mut queue = self.queue.lock();
+        while queue.stage != Stage::Ended {
+            self.work.wait(&mut queue);
+        }
+    }
+
+    /// Waits until nobody writes a log that was closed. Who is to write it and has not [begun](Self::begin) finds what
+    /// others do meanwhile. The engine may be held.
+    pub fn wait_for_writer(&self) {
+        let mut queue = self.queue.lock();
+        while queue.stage == Stage::Served {
+            self.work.wait(&mut queue);
+        }
     }
 
     /// Adds commands. To be called in the order in which they took effect: under the engine's lock.
@@ -268,7 +363,7 @@ impl Log {
             }
         }
         let waited_for = match queue.waits {
-            Waits::No => false,
+            Waits::No | Waits::Gathers => false,
             Waits::Idle => true,
             Waits::Lingers => queue.bytes >= LINGER_BYTES,
         };
@@ -284,7 +379,12 @@ impl Log {
         self.queue.lock().push(order, &self.work);
     }
 
-    /// Bytes of all commands that were added.
+    /// Where it begins.
+    pub(super) const fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// The position behind all commands that were added.
     pub fn appended(&self) -> u64 {
         self.appended.load(Ordering::Acquire)
     }
@@ -373,7 +473,9 @@ impl Log {
             queue.waits = Waits::Idle;
             self.work.wait(&mut queue);
         }
-        if self.policy() != Policy::Always {
+        if self.policy() == Policy::Always {
+            self.gather(&mut queue);
+        } else {
             let until = Instant::now() + LINGER;
             queue.waits = Waits::Lingers;
             while !queue.urgent && queue.bytes < LINGER_BYTES {
@@ -384,6 +486,26 @@ impl Log {
         }
         queue.waits = Waits::No;
         queue.take(orders);
+    }
+
+    /// Waits for those to come again who waited when the last sync ended, for no longer than half of what that took. Else
+    /// they fall into two groups, of which one waits while the other's commands are synced: on a slow disk that halves
+    /// what gets done.
+    fn gather(&self, queue: &mut MutexGuard<'_, Queue>) {
+        let crowd = self.crowd.load(Ordering::Relaxed);
+        if crowd < 2 {
+            return;
+        }
+        let took = Duration::from_micros(self.sync_took.load(Ordering::Relaxed));
+        let until = Instant::now() + (took / 2).min(GATHER_MOST);
+        queue.waits = Waits::Gathers;
+        self.gathers.store(crowd, Ordering::Relaxed);
+        while !queue.urgent && self.waiting.lock().len() < crowd {
+            if self.work.wait_until(queue, until).timed_out() {
+                break;
+            }
+        }
+        self.gathers.store(0, Ordering::Relaxed);
     }
 
     /// Takes the orders that there are.
@@ -420,6 +542,13 @@ impl Log {
         }
     }
 
+    /// A sync that somebody waited for has ended.
+    pub(super) fn synced_always(&self, began: Instant) {
+        let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.sync_took.store(took, Ordering::Relaxed);
+        self.took("aof-fsync-always", began);
+    }
+
     pub(super) fn set_size(&self, bytes: u64) {
         self.size.store(bytes, Ordering::Relaxed);
     }
@@ -444,6 +573,7 @@ impl Log {
     /// Wakes those whose position was reached, or will not be.
     pub(super) fn wake(&self) {
         let mut waiting = self.waiting.lock();
+        self.crowd.store(waiting.len(), Ordering::Relaxed);
         let (done, still): (Vec<_>, Vec<_>) = std::mem::take(&mut *waiting)
             .into_iter()
             .partition(|(ticket, _)| ticket.reached() != Reached::Later);
@@ -513,6 +643,13 @@ impl Ticket {
         let reached = self.reached();
         if reached == Reached::Later {
             waiting.push((self.clone(), Arc::clone(who)));
+            let goal = self.log.gathers.load(Ordering::Relaxed);
+            if goal > 0 && waiting.len() >= goal {
+                drop(waiting);
+                // Whoever holds this lock looks before it waits.
+                let _queue = self.log.queue.lock();
+                self.log.work.notify_one();
+            }
         }
         reached
     }

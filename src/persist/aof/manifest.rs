@@ -46,8 +46,10 @@ pub struct Manifest {
 pub struct ManifestError {
     /// What is wrong.
     pub what: &'static str,
-    /// Where, from 1.
+    /// Where, from 1; 0 if it is the whole.
     pub line: usize,
+    /// What stands there.
+    pub text: String,
 }
 
 impl Manifest {
@@ -60,7 +62,11 @@ impl Manifest {
         let mut line = 0;
         for bytes in text.split_inclusive(|&byte| byte == b'\n') {
             line += 1;
-            let fault = |what| ManifestError { what, line };
+            let fault = |what| ManifestError {
+                what,
+                line,
+                text: String::from_utf8_lossy(bytes.trim_ascii_end()).into_owned(),
+            };
             if bytes.first() == Some(&b'#') {
                 continue;
             }
@@ -73,6 +79,7 @@ impl Manifest {
             0 => Err(ManifestError {
                 what: "Found an empty AOF manifest",
                 line: 0,
+                text: String::new(),
             }),
             _ => Ok(manifest),
         }
@@ -179,8 +186,9 @@ impl Manifest {
         Part { name, seq }
     }
 
-    /// A log is begun, after all others.
+    /// A log is begun, after all others. One of the past that had its name is gone.
     pub fn add_increment(&mut self, part: Part) {
+        self.history.retain(|old| old.name != part.name);
         self.increments.push(part);
     }
 

@@ -25,6 +25,6 @@ mod writer;
 pub use base::{CommandFrame, note_time};
 pub use directory::{Directory, DirectoryError, Place};
 pub use log::{Log, Policy, Ticket};
-pub use manifest::{Kind, Manifest};
+pub use manifest::{Kind, Manifest, ManifestError};
 pub use reader::{Entry, Reader, Words, Wrong};
 pub use writer::Writer;

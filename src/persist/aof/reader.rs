@@ -14,16 +14,20 @@
 //!
 //! # What is wrong
 //!
-//! Wherever a log cannot be read on, or a voucher is not right, everything behind that place is searched for vouchers. The
-//! place is that where the unreadable command or line begins; for a voucher that is not right, where its batch begins.
+//! Wherever a log cannot be read on, or a voucher is not right, everything from the beginning of the batch is searched for
+//! vouchers. The place is that where the unreadable command or line begins (what is wrong may stand before it in the
+//! batch: a length that swallows what follows); for a voucher that is not right, where its batch begins.
 //!
-//! 1. A voucher that is right for the bytes before it says that more than the place was on the disk: the log is damaged.
-//!    So does any that is right, if it does not say how much was.
+//! 1. A voucher that is right for the bytes before it says that more than the beginning of the batch was on the disk: the
+//!    log is damaged. So does any that is right, if it does not say how much was.
 //! 2. No voucher stands behind the place, nor did any before: others wrote this log. A command that goes on behind the end
 //!    of the log, or nothing but zeros, is a torn tail, at the place; anything else is damage.
 //! 3. A voucher stands behind it: the batch is not whole, though all of it was written once. The log is torn at the beginning
 //!    of the batch. (If the batch was too large to be held back, it is damage: commands of it were given.)
 //! 4. Otherwise the log is torn at the place: what is whole before it is given.
+//!
+//! A length that was changed may swallow the voucher of its batch and end where a string may end. What nobody vouches for is
+//! therefore looked through for a voucher at the very distance that it speaks of: that is damage too.
 //!
 //! A voucher that speaks of more bytes on the disk than stand before its batch is not right: something is missing.
 //!
@@ -33,7 +37,7 @@
 use std::ops::Range;
 
 use super::form::{self, Halt, Progress};
-use super::search::Search;
+use super::search::{Search, swallows_voucher};
 use super::voucher::{VOUCHER, Voucher};
 use crate::persist::input::Input;
 use crate::resp::ArgVec;
@@ -44,6 +48,9 @@ pub use super::voucher::{disclaim, vouch};
 /// So many bytes of a batch are held back, and one command more, until it is known to be right. Larger ones are not to be
 /// written.
 pub const AHEAD: usize = 8 << 20;
+
+/// What is wrong with such a batch.
+const SWALLOWED: &str = "a string goes on over the end of its batch";
 
 /// Places of words that room is kept for between commands.
 const KEEP_WORDS: usize = 1024;
@@ -246,10 +253,7 @@ impl Reader {
                 Ok(len) => self.pass(len),
                 Err(Halt::Bad(what)) => self.astray(Why::Bad(what)),
                 Err(Halt::Short) if !self.input.complete => return,
-                Err(Halt::Short) if rest.is_empty() => {
-                    self.clear(true);
-                    return;
-                }
+                Err(Halt::Short) if rest.is_empty() => return self.release(),
                 Err(Halt::Short) => self.astray(Why::Short),
             }
         }
@@ -261,14 +265,23 @@ impl Reader {
         self.ahead += len;
         self.progress = Progress::default();
         if self.loose {
-            self.clear(true);
+            self.release();
         }
     }
 
-    /// Everything ahead may be given.
-    fn clear(&mut self, open: bool) {
-        self.cleared = self.ahead;
-        self.open = open;
+    /// Nobody vouches for what is ahead, but it is whole.
+    fn release(&mut self) {
+        if self.swallows() {
+            self.verdict = Some(Wrong::Damaged(self.batch, SWALLOWED));
+            return;
+        }
+        (self.cleared, self.open) = (self.ahead, true);
+    }
+
+    /// Whether what is ahead, the beginning of a batch, contains the voucher that should have ended it.
+    fn swallows(&self) -> bool {
+        let ahead = self.input.rest().get(..self.ahead);
+        self.given == 0 && swallows_voucher(ahead.unwrap_or_default(), self.batch)
     }
 
     /// A batch ends with a voucher, in a line of this length.
@@ -284,6 +297,7 @@ impl Reader {
             && voucher.covers(sum)
             && voucher.synced.is_none_or(|synced| synced <= start);
         match (right, voucher.disclaims()) {
+            (true, true) if self.swallows() => return self.release(),
             (true, _) => {}
             (false, true) => return self.astray(Why::Bad("a checksum is not right")),
             (false, false) => {
@@ -296,7 +310,7 @@ impl Reader {
         self.batch = end + line as u64;
         (self.sum, self.given) = (crc32fast::Hasher::new(), 0);
         (self.loose, self.vouched) = (false, true);
-        self.clear(false);
+        (self.cleared, self.open) = (self.ahead, false);
     }
 
     /// The log cannot be read on behind what is ahead.
@@ -305,8 +319,9 @@ impl Reader {
             Why::Batch => self.batch,
             Why::Short | Why::Bad(_) => self.position() + self.ahead as u64,
         };
-        let mut search = Search::new(offset);
-        let rest = self.input.rest().get(self.ahead..).unwrap_or_default();
+        let rest = self.input.rest();
+        let (read, rest) = rest.split_at_checked(self.ahead).unwrap_or_default();
+        let mut search = Search::new(self.batch, read);
         search.take(rest, self.input.complete);
         self.input.truncate(self.ahead);
         self.stray = Some(Stray {
@@ -346,10 +361,10 @@ impl Reader {
         } else {
             Wrong::Torn(offset)
         };
-        if !claimed && !lost {
-            self.clear(true);
-        }
         self.verdict = Some(verdict);
+        if !claimed && !lost {
+            self.release();
+        }
     }
 }
 
@@ -605,6 +620,21 @@ mod tests {
         assert_eq!(read(&log.bytes, 8).0, "SET DEL DEL SET");
         let mut bad = log.bytes.clone();
         bad[end as usize - 1] = b'x';
+        assert!(is_damaged(&bad));
+    }
+
+    #[test]
+    fn a_string_that_swallows_the_voucher_of_its_batch_is_damage() {
+        let set = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$12\r\n0123456789ab\r\n";
+        let log = Log::default().batch(&[DEL, set], true);
+        let mut bad = log.bytes.clone();
+        let at = bad.windows(3).position(|three| three == b"$12").unwrap();
+        bad[at + 1] = b'3';
+        assert_eq!(bad.len() - at, 5 + 32 + 2, "the line fills the string up");
+        assert!(is_damaged(&bad));
+        // A disclaimer says nothing for it.
+        let log = log.disclaim(true).batch(&[SET], true);
+        bad.extend(&log.bytes[bad.len()..]);
         assert!(is_damaged(&bad));
     }
 

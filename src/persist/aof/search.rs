@@ -1,4 +1,4 @@
-//! What stands behind the place where a log cannot be read on: lines that say how much of it was on the disk.
+//! What stands where a log cannot be read on, and behind that place: lines that say how much of it was on the disk.
 
 use super::form::{self, Halt, Progress};
 use super::voucher::{LONGEST, VOUCHER, Voucher};
@@ -6,11 +6,13 @@ use super::voucher::{LONGEST, VOUCHER, Voucher};
 /// Bytes that are kept to check with them what a line vouches for. A line that speaks of more is believed.
 const WINDOW: usize = 64 << 20;
 
-/// Takes in everything from some place of a log to its end.
+/// Takes in everything from the beginning of a batch that is not right to the end of the log.
 #[derive(Debug)]
 pub(super) struct Search {
-    /// Whatever is known to have been on the disk beyond this offset is damaged.
+    /// If more than this was on the disk, that is damaged.
     from: u64,
+    /// Where in the window the place is where the log cannot be read on.
+    place: usize,
     /// The bytes taken in, or the last of them.
     window: Vec<u8>,
     /// No longer all of them.
@@ -25,9 +27,11 @@ pub(super) struct Search {
 }
 
 impl Search {
-    pub(super) fn new(from: u64) -> Search {
-        Search {
+    /// Begins at the offset `from` with what was read since, which may be more than it seemed to be.
+    pub(super) fn new(from: u64, read: &[u8]) -> Search {
+        let mut search = Search {
             from,
+            place: 0,
             window: Vec::new(),
             cut: false,
             scanned: 0,
@@ -35,66 +39,56 @@ impl Search {
             summed: 0,
             first: None,
             claimed: false,
-        }
+        };
+        search.take(read, false);
+        (search.place, search.first) = (search.window.len(), None);
+        search
     }
 
-    /// Some line says that what stands here was on the disk; or, of the old lines, that a whole batch stands behind it.
+    /// Some line says that more was on the disk; or, of the old lines, that a whole batch stands behind it.
     pub(super) fn claimed(&self) -> bool {
         self.claimed
     }
 
-    /// The first line that was found, whether what it vouches for is whole or not.
+    /// The first line behind the place, whether what it vouches for is whole or not.
     pub(super) fn first(&self) -> Option<Voucher> {
         self.first
     }
 
-    /// Whether all there is are zeros, or the beginning of a command or note and then zeros. A write that was never
-    /// finished leaves them where the file was longer already than what was written.
+    /// Whether all there is at the place are zeros, or the beginning of a command or note and then zeros. A write that was
+    /// never finished leaves them where the file was longer already than what was written.
     pub(super) fn is_blank(&self) -> bool {
-        let end = self.window.iter().rposition(|&byte| byte != 0);
-        let text = end.map_or(&b""[..], |end| self.window.get(..=end).unwrap_or_default());
+        let here = self.window.get(self.place..).unwrap_or_default();
+        let end = here.iter().rposition(|&byte| byte != 0);
+        let text = end.map_or(&b""[..], |end| here.get(..=end).unwrap_or_default());
         let short = || match text.first() {
             None => true,
             Some(b'#') => form::note(text) == Err(Halt::Short),
             Some(_) => form::command(text, &mut Progress::default(), |_| ()) == Err(Halt::Short),
         };
-        !self.cut && text.len() < self.window.len() && short()
+        !self.cut && text.len() < here.len() && short()
     }
 
     /// Takes the next bytes. Once there is a claim no more are needed.
     pub(super) fn take(&mut self, bytes: &[u8], last: bool) {
         self.taken += bytes.len();
         self.window.extend_from_slice(bytes);
-        let rest = |search: &Search| {
-            search
-                .window
-                .get(search.scanned..)
-                .unwrap_or_default()
-                .len()
-        };
         while !self.claimed {
             let left = self.window.get(self.scanned..).unwrap_or_default();
             let Some(found) = memchr::memmem::find(left, VOUCHER) else {
                 // The beginning of one may be the end of this.
-                self.scanned = self
-                    .window
-                    .len()
-                    .saturating_sub(VOUCHER.len() - 1)
-                    .max(self.scanned);
+                let all = self.window.len().saturating_sub(VOUCHER.len() - 1);
+                self.scanned = self.scanned.max(all);
                 break;
             };
             self.scanned += found;
-            if rest(self) < LONGEST && !last {
+            if self.window.len() - self.scanned < LONGEST && !last {
                 break;
             }
             self.look();
         }
-        if let Some(over) = self
-            .window
-            .len()
-            .checked_sub(WINDOW)
-            .filter(|&over| over >= WINDOW)
-        {
+        let over = self.window.len().saturating_sub(WINDOW);
+        if over >= WINDOW {
             self.window.drain(..over);
             self.scanned = self.scanned.saturating_sub(over);
             self.cut = true;
@@ -105,6 +99,7 @@ impl Search {
     fn look(&mut self) {
         let (before, line) = self.window.split_at(self.scanned);
         self.scanned += VOUCHER.len();
+        let line = line.get(..LONGEST).unwrap_or(line);
         let end = memchr::memchr(b'\n', line).map_or(line.len(), |end| end + 1);
         let Some(voucher) = Voucher::parse(line.get(..end).unwrap_or_default()) else {
             return;
@@ -118,11 +113,8 @@ impl Search {
             return;
         }
         let len = usize::try_from(voucher.len).unwrap_or(usize::MAX);
-        let batch = before
-            .len()
-            .checked_sub(len)
-            .and_then(|at| before.get(at..));
-        self.claimed = match batch {
+        let start = before.len().checked_sub(len);
+        self.claimed = match start.and_then(|start| before.get(start..)) {
             // A log made to keep us busy may speak of the same bytes again and again.
             Some(_) if self.summed > self.taken.saturating_mul(2) => true,
             Some(batch) => {
@@ -132,4 +124,21 @@ impl Search {
             None => self.cut,
         };
     }
+}
+
+/// Whether something in these bytes of a log, which begin at an offset, is a voucher for them up to there: about so many,
+/// since a byte may have been added or lost.
+pub(super) fn swallows_voucher(bytes: &[u8], offset: u64) -> bool {
+    const ABOUT: u64 = 4;
+    memchr::memmem::find_iter(bytes, VOUCHER).any(|at| {
+        let line = bytes.get(at..).unwrap_or_default();
+        let line = line.get(..LONGEST).unwrap_or(line);
+        let end = memchr::memchr(b'\n', line).map_or(0, |end| end + 1);
+        let voucher = Voucher::parse(line.get(..end).unwrap_or_default());
+        voucher.is_some_and(|voucher| {
+            !voucher.disclaims()
+                && voucher.len.abs_diff(at as u64) <= ABOUT
+                && voucher.synced.is_none_or(|synced| synced <= offset)
+        })
+    })
 }

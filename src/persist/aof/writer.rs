@@ -11,6 +11,7 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::base::note_time;
 use super::directory::Directory;
 use super::log::{Log, News, Order, Policy, Trouble};
 use super::manifest::Part;
@@ -60,16 +61,23 @@ impl std::fmt::Debug for Writer {
     }
 }
 
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.log.end();
+    }
+}
+
 impl Writer {
     /// A writer of a directory whose chain, if it has one, is not gone on with: what is added is safe once there is a
     /// base for it.
     pub fn begin(log: Arc<Log>, files: Directory) -> Writer {
+        log.begin();
         Writer {
+            position: log.start(),
             log,
             files,
             open: None,
             held: Vec::new(),
-            position: 0,
             trouble: None,
             cut: None,
             before: 0,
@@ -78,11 +86,12 @@ impl Writer {
         }
     }
 
-    /// A writer that goes on with the chain of a directory, whose last log was loaded and is `len` bytes long.
+    /// A writer that goes on with the chain of a directory, whose last log was loaded and is `len` bytes long. If there
+    /// is no log, one is begun at this time, in unix seconds.
     ///
     /// # Errors
     /// Those of the disk.
-    pub fn resume(log: Arc<Log>, files: Directory, len: u64) -> io::Result<Writer> {
+    pub fn resume(log: Arc<Log>, files: Directory, len: u64, time: i64) -> io::Result<Writer> {
         let mut writer = Writer::begin(log, files);
         writer.before = writer.files.size();
         match writer.files.manifest().increments.last().cloned() {
@@ -101,7 +110,7 @@ impl Writer {
                     foreign: len > 0,
                 });
             }
-            None => writer.open_next(true)?,
+            None => writer.open_next(true, time)?,
         }
         writer.measure();
         let size = writer.log.size();
@@ -130,7 +139,7 @@ impl Writer {
         if self.log.policy() == Policy::Always && self.is_unsynced() {
             let began = Instant::now();
             self.sync();
-            self.log.took("aof-fsync-always", began);
+            self.log.synced_always(began);
         }
         self.log.set_written(self.position);
         self.log.wake();
@@ -143,14 +152,18 @@ impl Writer {
             Order::Sync => {
                 self.sync();
             }
-            Order::Cut(id) => {
-                let done = self.cut(id).map_err(|e| e.to_string());
+            Order::Cut { id, time } => {
+                let done = self.cut(id, time).map_err(|e| e.to_string());
                 self.log.tell(News::Cut(id, done));
             }
             Order::Rebase { id, temporary, rdb } => {
                 let done = self.rebase(id, &temporary, rdb);
                 let done = done.map_err(|e| e.to_string());
                 self.log.tell(News::Rebased(id, done));
+            }
+            Order::Clean => {
+                self.files.keeps_history = self.log.keeps_history();
+                self.files.clean();
             }
             Order::Look => self.log.set_synced(self.log.synced()),
             Order::Retry => self.retry(),
@@ -160,7 +173,7 @@ impl Writer {
             }
             Order::Close => {
                 self.flush();
-                self.open = None;
+                self.leave();
                 self.ended = true;
             }
         }
@@ -196,6 +209,10 @@ impl Writer {
             self.position += commands as u64;
             return;
         };
+        let delay = self.log.delay();
+        if !delay.is_zero() {
+            std::thread::sleep(delay);
+        }
         let began = Instant::now();
         let written = match std::mem::take(&mut open.foreign) {
             true => open.disclaim(),
@@ -259,7 +276,7 @@ impl Writer {
 
     /// Nobody knows what of the open file is on the disk.
     fn break_chain(&mut self, why: String) {
-        self.open = None;
+        self.leave();
         self.cut = None;
         self.position += self.held.len() as u64;
         self.held = Vec::new();
@@ -275,7 +292,7 @@ impl Writer {
     }
 
     /// Goes on in a new file.
-    fn cut(&mut self, id: u64) -> io::Result<()> {
+    fn cut(&mut self, id: u64, time: i64) -> io::Result<()> {
         if !self.held.is_empty() {
             // The base will hold it, but before there is one it is missing from the chain.
             let why = self.trouble.take().map(|t| t.why);
@@ -283,23 +300,30 @@ impl Writer {
         }
         // No file but the last may end in the middle of something.
         let whole = self.sync();
-        self.open_next(whole)?;
+        self.open_next(whole, time)?;
         self.cut = Some(id);
         Ok(())
     }
 
+    /// Leaves the open file. What the manifest never named is of no use to anybody.
+    fn leave(&mut self) {
+        if let Some(open) = self.open.take()
+            && !open.listed
+        {
+            self.files.discard(&open.part);
+        }
+    }
+
     /// Opens the next file, as a part of the chain or not.
-    fn open_next(&mut self, listed: bool) -> io::Result<()> {
+    fn open_next(&mut self, listed: bool, time: i64) -> io::Result<()> {
         if !listed {
-            self.open = None;
+            self.leave();
         }
         let (part, mut file) = self.files.create()?;
-        // Lasting before anything else is: the file says that it is ours, and that a power cut may leave anything behind this.
-        let mut line = Vec::new();
-        reader::disclaim(&mut line, 0);
-        file.write_all(&line)?;
+        let head = head(time);
+        file.write_all(&head)?;
         file.sync()?;
-        let len = line.len() as u64;
+        let len = head.len() as u64;
         if listed && let Err(e) = self.files.add(part.clone()) {
             // The manifest may name it all the same. Then nothing may be added to the file before it: only the last may
             // be torn.
@@ -359,6 +383,16 @@ impl Writer {
         let open = self.open.as_ref().map_or(0, |open| open.len);
         self.log.set_size(self.before + open);
     }
+}
+
+/// What a file begins with: when it was begun, and a line that vouches for that. Lasting before anything else is: so the
+/// file is known to be ours, and that a power cut may leave anything behind this.
+fn head(time: i64) -> Vec<u8> {
+    let mut head = Vec::new();
+    note_time(&mut head, time);
+    let (sum, len) = (crc32fast::hash(&head), head.len() as u64);
+    reader::vouch(&mut head, sum, len, 0);
+    head
 }
 
 /// A batch was not written.

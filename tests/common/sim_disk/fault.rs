@@ -55,7 +55,7 @@ impl Fault {
     }
 
     /// Only from the `n`-th on, counted from 1.
-    pub fn from_nth(mut self, n: u64) -> Fault {
+    pub fn beginning_with(mut self, n: u64) -> Fault {
         self.skip = n - 1;
         self
     }

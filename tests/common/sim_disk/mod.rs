@@ -155,10 +155,7 @@ impl SimDisk {
     /// Waits at the gates in the way of an operation, then fails if a fault has it so.
     fn enter(&self, kind: Kind, path: &Path) -> Result<MutexGuard<'_, State>, Failed<'_>> {
         let mut state = self.state();
-        loop {
-            let Some(gate) = state.faults.gate(kind, path) else {
-                break;
-            };
+        while let Some(gate) = state.faults.gate(kind, path) {
             state.faults.wait_at(gate, 1);
             self.shared.changed.notify_all();
             self.shared.changed.wait(&mut state);
