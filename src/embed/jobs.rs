@@ -13,7 +13,7 @@ use crate::exec::State;
 use crate::exec::persist::save::{self, Purpose, SaveStep};
 use crate::exec::persist::{load, log};
 use crate::persist::aof::log::{News, Order};
-use crate::persist::aof::{Directory, DirectoryError, Log, Place, Policy, Writer};
+use crate::persist::aof::{Directory, DirectoryError, Log, Place, Policy, Tail, Writer};
 use crate::persist::{Batch, Disk, LoadError, Loader, Pending, Target};
 use crate::rdb::file::HEADER;
 
@@ -418,9 +418,9 @@ fn open_log(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
         load_rdb(node, disk)?;
         begin_log(node, &log, files)?
     } else {
-        let len = load_log(node, &files)?;
+        let tail = load_log(node, &files)?;
         let time = lock(node)?.state().sys.now_us / 1_000_000;
-        Writer::resume(Arc::clone(&log), files, len, time)?
+        Writer::resume(Arc::clone(&log), files, tail, time)?
     };
     files_left_over(disk, &log::place(&lock(node)?.state().sys));
     node.listen_to(&log);
@@ -463,8 +463,8 @@ fn begin_log(node: &Node, log: &Arc<Log>, files: Directory) -> Result<Writer, Jo
     done.map(|()| writer)
 }
 
-/// Loads the log; gives the length of its last file.
-fn load_log(node: &Node, files: &Directory) -> Result<u64, JobError> {
+/// Loads the log; tells how its last file ends.
+fn load_log(node: &Node, files: &Directory) -> Result<Tail, JobError> {
     let began = std::time::Instant::now();
     let mut load = {
         let mut engine = lock(node)?;
@@ -474,7 +474,7 @@ fn load_log(node: &Node, files: &Directory) -> Result<u64, JobError> {
         load::begin_load(sys, load.total());
         load
     };
-    let len = loop {
+    let tail = loop {
         let step = {
             let mut engine = lock(node)?;
             let step = load.apply(&mut engine, &**files.disk());
@@ -485,7 +485,7 @@ fn load_log(node: &Node, files: &Directory) -> Result<u64, JobError> {
         match step.map_err(JobError::LogFile)? {
             LoadStep::Apply => {}
             LoadStep::Read => load.read(&**files.disk()).map_err(JobError::LogFile)?,
-            LoadStep::Done(len) => break len,
+            LoadStep::Done(tail) => break tail,
         }
     };
     load.end(&mut *lock(node)?);
@@ -493,7 +493,7 @@ fn load_log(node: &Node, files: &Directory) -> Result<u64, JobError> {
         "DB loaded from append only file: {:.3} seconds",
         began.elapsed().as_secs_f64()
     );
-    Ok(len)
+    Ok(tail)
 }
 
 /// Removes what earlier rewrites left that were cut short.
