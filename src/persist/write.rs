@@ -27,6 +27,9 @@ pub struct Pending<'a> {
     disk: &'a dyn Disk,
     target: &'a Target,
     file: Option<Box<dyn DiskFile>>,
+    /// What it takes the place of, held open: to free the blocks of a large file takes long, and it is whoever closes it
+    /// last that waits for that.
+    replaced: Option<Box<dyn DiskFile>>,
     unsynced: u64,
 }
 
@@ -49,6 +52,7 @@ impl<'a> Pending<'a> {
             disk,
             target,
             file: Some(file),
+            replaced: None,
             unsynced: 0,
         })
     }
@@ -82,7 +86,11 @@ impl<'a> Pending<'a> {
             file.seek(SeekFrom::Start(0))?;
             file.write_all(header)?;
         }
-        file.sync()
+        file.sync()?;
+        if !self.target.name.is_empty() {
+            self.replaced = self.disk.open(&self.name()).ok();
+        }
+        Ok(())
     }
 
     /// Gives the file its name, now that it is complete. It keeps it for good once that is [settled](Self::settle).
@@ -90,8 +98,7 @@ impl<'a> Pending<'a> {
     /// # Errors
     /// Those of the disk.
     pub fn publish(&mut self) -> io::Result<()> {
-        let name = self.target.dir.join(&self.target.name);
-        self.disk.rename(&self.path(), &name)?;
+        self.disk.rename(&self.path(), &self.name())?;
         self.file = None;
         Ok(())
     }
@@ -122,6 +129,10 @@ impl<'a> Pending<'a> {
         self.complete(header)?;
         self.file = None;
         Ok(self.target.temporary.clone())
+    }
+
+    fn name(&self) -> PathBuf {
+        self.target.dir.join(&self.target.name)
     }
 
     fn path(&self) -> PathBuf {
