@@ -150,8 +150,7 @@ impl Play {
     fn step(&mut self, begun: usize) {
         self.writer.step();
         let synced = self.log.synced();
-        let ends = self.ends.iter().filter(|(end, _)| *end <= synced);
-        if let Some((_, count)) = ends.last() {
+        if let Some((_, count)) = self.ends.iter().rfind(|(end, _)| *end <= synced) {
             self.acknowledged = self.acknowledged.max(*count);
         }
         self.ends.retain(|(end, _)| *end > synced);
