@@ -23,7 +23,10 @@ const READ: usize = 256 * 1024;
 /// How long a job waits for a script that is busy.
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
-/// A job pauses no longer than this between two steps.
+/// A job goes on for about so long before it pauses.
+const PAUSE_EVERY: Duration = Duration::from_micros(200);
+
+/// It pauses no longer than this.
 const PAUSE_MOST: Duration = Duration::from_millis(5);
 
 /// When no command came for so long nobody is in a hurry.
@@ -73,6 +76,8 @@ struct Steps<'a> {
     commands: u64,
     /// When more of them were seen.
     served: Option<Instant>,
+    /// How long the lock was held since there was a pause.
+    held: Duration,
 }
 
 impl<'a> Steps<'a> {
@@ -81,23 +86,28 @@ impl<'a> Steps<'a> {
             node,
             commands: 0,
             served: None,
+            held: Duration::ZERO,
         }
     }
 
-    /// Does the next. While clients are served they have lock and processor for twice as long as that took before there
-    /// is another: without the pause a job that finds the lock free keeps the processor for as long as the system lets
-    /// it, which is several milliseconds.
+    /// Does the next. While clients are served there are pauses, twice as long as what was done between them, in which
+    /// they have lock and processor: without these a job that finds the lock free keeps the processor for as long as the
+    /// system lets it, which is several milliseconds.
     fn next<T>(&mut self, work: impl FnOnce(&mut Engine) -> T) -> Result<T, JobError> {
         let mut engine = lock(self.node)?;
         let began = Instant::now();
         let done = work(&mut engine);
         let commands = engine.state().sys.stats.commands_processed;
         drop(engine);
+        self.held += began.elapsed();
         if std::mem::replace(&mut self.commands, commands) != commands {
             self.served = Some(began);
         }
-        if self.served.is_some_and(|at| at.elapsed() < QUIET) {
-            std::thread::sleep((2 * began.elapsed()).min(PAUSE_MOST));
+        if self.held >= PAUSE_EVERY {
+            let held = std::mem::take(&mut self.held);
+            if self.served.is_some_and(|at| at.elapsed() < QUIET) {
+                std::thread::sleep((2 * held).min(PAUSE_MOST));
+            }
         }
         Ok(done)
     }
