@@ -28,7 +28,7 @@ pub struct Corrupt;
 pub fn compress(input: &[u8], limit: usize) -> Option<Vec<u8>> {
     let mut compressor = Compressor::new(input.len(), limit);
     compressor.step(input, input.len())?;
-    compressor.finish(input)
+    compressor.finish(input).ok()
 }
 
 /// Compresses in steps what stays the same meanwhile.
@@ -89,12 +89,15 @@ impl Compressor {
         Some(at + 2 >= input.len())
     }
 
-    /// The result, once it has come to the end; none where that is too long.
-    #[must_use]
-    pub fn finish(self, input: &[u8]) -> Option<Vec<u8>> {
-        match input.is_empty() {
-            true => None,
-            false => self.out.finish(input.get(self.at..).unwrap_or_default()),
+    /// The result, once it has come to the end.
+    ///
+    /// # Errors
+    /// Where that is too long; with a buffer that is of no use.
+    pub fn finish(mut self, input: &[u8]) -> Result<Vec<u8>, Vec<u8>> {
+        let last = input.get(self.at..).unwrap_or_default();
+        match self.out.finish(last) {
+            Some(()) if !input.is_empty() => Ok(self.out.bytes),
+            _ => Err(self.out.bytes),
         }
     }
 
@@ -289,7 +292,7 @@ impl Output {
     }
 
     /// Adds the last bytes, two at most, which begin no match.
-    fn finish(mut self, last: &[u8]) -> Option<Vec<u8>> {
+    fn finish(&mut self, last: &[u8]) -> Option<()> {
         // Redis wants room for three, however many there are.
         if self.bytes.len() + 3 > self.limit {
             return None;
@@ -298,7 +301,7 @@ impl Output {
             self.literal(byte)?;
         }
         self.end_run();
-        Some(self.bytes)
+        Some(())
     }
 }
 
@@ -381,7 +384,7 @@ mod tests {
             while ended == Some(false) {
                 ended = steps.step(&text, bytes);
             }
-            let compressed = ended.and_then(|_| steps.finish(&text));
+            let compressed = ended.and_then(|_| steps.finish(&text).ok());
             prop_assert_eq!(compressed, compress(&text, limit));
         }
 

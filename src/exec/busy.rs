@@ -277,13 +277,15 @@ pub(crate) fn answer(state: &mut State, sid: SessionId, mut reply: ReplyBuf) -> 
         };
     };
     let ticket = persist::log::ticket(sys);
+    // The connection ends with the server, behind its sockets.
+    let ends = sys.actions.contains(&Action::Shutdown);
     if !output::may_wait(sys, session, sid, reply.len()) {
         reply.clear();
     }
     Served {
         bytes: reply.take(),
-        closing: session.closing,
-        blocked: session.waits(),
+        closing: session.closing && !ends,
+        blocked: session.waits() || session.closing && ends,
         unserved: Vec::new(),
         ticket,
     }

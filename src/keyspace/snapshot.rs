@@ -109,21 +109,21 @@ impl Cut {
         }
     }
 
-    /// Goes on with the pinned value, which `table` has, for about as much work as so many bytes make.
-    fn go_on(&mut self, table: &Table<Record>, bytes: usize) {
-        let Some(pinned) = &mut self.pinned else {
-            return;
-        };
+    /// Goes on with the pinned value, which `table` has, for about as much work as so many bytes make. At its end gives
+    /// what is to be dropped.
+    fn go_on(&mut self, table: &Table<Record>, bytes: usize) -> Option<Pinned> {
+        let pinned = self.pinned.as_mut()?;
         let Some(record) = table.get(&pinned.key) else {
             debug_assert!(false, "a pinned key was removed and not written first");
-            return;
+            return None;
         };
         let mut w = Writer::new(&mut self.written, self.detail.compress);
-        if pinned.progress.go_on(&record.value, bytes, &mut w) {
-            self.written.append(&mut pinned.behind);
-            self.keys += 1;
-            self.pinned = None;
+        if !pinned.progress.go_on(&record.value, bytes, &mut w) {
+            return None;
         }
+        self.written.append(&mut pinned.behind);
+        self.keys += 1;
+        self.pinned.take()
     }
 
     /// Writes what is left of the pinned value.
@@ -227,7 +227,8 @@ impl Db {
             let mut passed = false;
             if cut.pinned.is_some() {
                 let before = cut.written.len();
-                cut.go_on(table, *left);
+                let done = cut.go_on(table, *left);
+                garbage.extend(done.map(Garbage::other));
                 *left = match cut.pinned {
                     Some(_) => 0,
                     None => left.saturating_sub(cut.written.len() - before),

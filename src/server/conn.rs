@@ -456,7 +456,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         if outcome == Outcome::Cut || !self.hold(ticket) {
             return Ran::Stopped;
         }
-        self.enter(phase_after(outcome));
+        self.enter(match outcome {
+            // Whoever sees its connection end must find the sockets closed: they are before everybody is woken.
+            Outcome::Close if self.node.is_stopped() => Phase::Blocked,
+            outcome => phase_after(outcome),
+        });
         ran
     }
 

@@ -247,9 +247,7 @@ fn switch_on(state: &mut State) {
              start when possible."
         );
     } else {
-        tracing::info!(
-            "AOF was enabled. An AOF background was scheduled to start when possible."
-        );
+        tracing::info!("AOF was enabled. An AOF background was scheduled to start when possible.");
     }
     // Clients remember where they wrote last.
     let ended = state.sys.persist.log_ended;

@@ -25,7 +25,11 @@ pub(super) fn weight(element: Element<'_>) -> usize {
 
 /// How far a value has been written.
 #[derive(Debug)]
-pub struct Progress(pub(super) At);
+pub struct Progress {
+    at: At,
+    /// A buffer that is not needed any more. It may be as large as the value, so that dropping it takes long, too.
+    spent: Vec<u8>,
+}
 
 /// Where to go on.
 #[derive(Debug)]
@@ -52,21 +56,23 @@ impl Progress {
         if value.heap_size() <= LARGE {
             return None;
         }
-        Some(Progress(match value {
+        let at = match value {
             Value::Str(text) => string::begin(text, w),
             Value::List(list) => list::begin(list, w),
             Value::Hash(hash) => hash::begin(hash, w)?,
             Value::Set(set) => set::begin(set, w)?,
             Value::ZSet(zset) => zset::begin(zset, w)?,
             Value::Stream(stream) => stream::begin(stream, w),
-        }))
+        };
+        let spent = Vec::new();
+        Some(Progress { at, spent })
     }
 
     /// Goes on with the value, for about as much work as so many bytes make; returns whether that was the end.
     pub fn go_on(&mut self, value: &Value, bytes: usize, w: &mut Writer<'_>) -> bool {
-        let at = std::mem::replace(&mut self.0, At::End);
-        self.0 = match (value, at) {
-            (Value::Str(text), at) => string::go_on(text, at, bytes, w),
+        let at = std::mem::replace(&mut self.at, At::End);
+        self.at = match (value, at) {
+            (Value::Str(text), at) => string::go_on(text, at, bytes, &mut self.spent, w),
             (Value::List(list), At::Node(at)) => list::go_on(list, at, bytes, w),
             (Value::Hash(hash), At::Cursor(at)) => hash::go_on(hash, at, bytes, w),
             (Value::Set(set), At::Cursor(at)) => set::go_on(set, at, bytes, w),
@@ -74,15 +80,16 @@ impl Progress {
             (Value::Stream(stream), At::Entries(from)) => stream::go_on(stream, from, bytes, w),
             _ => At::End,
         };
-        matches!(self.0, At::End)
+        matches!(self.at, At::End)
     }
 
     /// Bytes that it holds.
     pub fn memory(&self) -> usize {
-        match &self.0 {
+        let held = match &self.at {
             At::Compressing(compressor) => compressor.memory(),
             At::Text(Some(packed), _) => packed.capacity(),
             _ => 0,
-        }
+        };
+        held + self.spent.capacity()
     }
 }

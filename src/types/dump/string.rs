@@ -25,35 +25,50 @@ fn plain(text: &[u8], w: &mut Writer<'_>) -> At {
     At::Text(None, 0)
 }
 
-pub(super) fn go_on(text: &Str, at: At, bytes: usize, w: &mut Writer<'_>) -> At {
+pub(super) fn go_on(
+    text: &Str,
+    at: At,
+    bytes: usize,
+    spent: &mut Vec<u8>,
+    w: &mut Writer<'_>,
+) -> At {
     text.with(|text| match at {
-        At::Compressing(compressor) => compress(text, compressor, bytes, w),
+        At::Compressing(compressor) => compress(text, compressor, bytes, spent, w),
         At::Text(packed, from) => {
             let all = packed.as_deref().unwrap_or(text);
             let to = from.saturating_add(bytes).min(all.len());
             w.bytes(all.get(from..to).unwrap_or_default());
-            match to < all.len() {
-                true => At::Text(packed, to),
-                false => At::End,
+            if to < all.len() {
+                return At::Text(packed, to);
             }
+            *spent = packed.unwrap_or_default();
+            At::End
         }
         _ => At::End,
     })
 }
 
 /// Compresses on; what does not get shorter is written as it is.
-fn compress(text: &[u8], mut compressor: Compressor, bytes: usize, w: &mut Writer<'_>) -> At {
-    let packed = match compressor.step(text, bytes) {
-        Some(false) => return At::Compressing(compressor),
-        Some(true) => compressor.finish(text),
-        None => None,
-    };
-    match packed {
-        Some(packed) => {
+fn compress(
+    text: &[u8],
+    mut compressor: Compressor,
+    bytes: usize,
+    spent: &mut Vec<u8>,
+    w: &mut Writer<'_>,
+) -> At {
+    let ended = compressor.step(text, bytes);
+    if ended == Some(false) {
+        return At::Compressing(compressor);
+    }
+    match compressor.finish(text) {
+        Ok(packed) if ended.is_some() => {
             w.packed_head(packed.len(), text.len());
             At::Text(Some(packed), 0)
         }
-        None => plain(text, w),
+        Ok(bytes) | Err(bytes) => {
+            *spent = bytes;
+            plain(text, w)
+        }
     }
 }
 
