@@ -904,7 +904,7 @@ fn what_is_wrong_is_the_last_word() {
 }
 
 #[test]
-fn a_busy_script_keeps_neither_the_log_nor_the_end_from_coming() {
+fn a_busy_script_does_not_keep_the_server_from_its_end() {
     let mut server = logged(&["--appendonly", "no", "--busy-reply-threshold", "10"]);
     let (mut c, mut busy) = (server.client(), server.client());
     set(&mut c, "rdb-key-save-delay", "10000000");
