@@ -13,7 +13,7 @@ use crate::exec::State;
 use crate::exec::persist::save::{self, Purpose, SaveStep};
 use crate::exec::persist::{load, log};
 use crate::persist::aof::log::{News, Order};
-use crate::persist::aof::{Directory, DirectoryError, Log, Place, Policy, Writer};
+use crate::persist::aof::{Directory, DirectoryError, Log, Place, Policy, Tail, Writer};
 use crate::persist::{Batch, Disk, LoadError, Loader, Pending, Target};
 use crate::rdb::file::HEADER;
 
@@ -23,7 +23,10 @@ const READ: usize = 256 * 1024;
 /// How long a job waits for a script that is busy.
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
-/// A job pauses no longer than this between two steps.
+/// A job goes on for about so long before it pauses.
+const PAUSE_EVERY: Duration = Duration::from_micros(200);
+
+/// It pauses no longer than this.
 const PAUSE_MOST: Duration = Duration::from_millis(5);
 
 /// When no command came for so long nobody is in a hurry.
@@ -73,6 +76,8 @@ struct Steps<'a> {
     commands: u64,
     /// When more of them were seen.
     served: Option<Instant>,
+    /// How long the lock was held since there was a pause.
+    held: Duration,
 }
 
 impl<'a> Steps<'a> {
@@ -81,23 +86,28 @@ impl<'a> Steps<'a> {
             node,
             commands: 0,
             served: None,
+            held: Duration::ZERO,
         }
     }
 
-    /// Does the next. While clients are served they have lock and processor for twice as long as that took before there
-    /// is another: without the pause a job that finds the lock free keeps the processor for as long as the system lets
-    /// it, which is several milliseconds.
+    /// Does the next. While clients are served there are pauses, twice as long as what was done between them, in which
+    /// they have lock and processor: without these a job that finds the lock free keeps the processor for as long as the
+    /// system lets it, which is several milliseconds.
     fn next<T>(&mut self, work: impl FnOnce(&mut Engine) -> T) -> Result<T, JobError> {
         let mut engine = lock(self.node)?;
         let began = Instant::now();
         let done = work(&mut engine);
         let commands = engine.state().sys.stats.commands_processed;
         drop(engine);
+        self.held += began.elapsed();
         if std::mem::replace(&mut self.commands, commands) != commands {
             self.served = Some(began);
         }
-        if self.served.is_some_and(|at| at.elapsed() < QUIET) {
-            std::thread::sleep((2 * began.elapsed()).min(PAUSE_MOST));
+        if self.held >= PAUSE_EVERY {
+            let held = std::mem::take(&mut self.held);
+            if self.served.is_some_and(|at| at.elapsed() < QUIET) {
+                std::thread::sleep((2 * held).min(PAUSE_MOST));
+            }
         }
         Ok(done)
     }
@@ -418,9 +428,9 @@ fn open_log(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
         load_rdb(node, disk)?;
         begin_log(node, &log, files)?
     } else {
-        let len = load_log(node, &files)?;
+        let tail = load_log(node, &files)?;
         let time = lock(node)?.state().sys.now_us / 1_000_000;
-        Writer::resume(Arc::clone(&log), files, len, time)?
+        Writer::resume(Arc::clone(&log), files, tail, time)?
     };
     files_left_over(disk, &log::place(&lock(node)?.state().sys));
     node.listen_to(&log);
@@ -463,8 +473,8 @@ fn begin_log(node: &Node, log: &Arc<Log>, files: Directory) -> Result<Writer, Jo
     done.map(|()| writer)
 }
 
-/// Loads the log; gives the length of its last file.
-fn load_log(node: &Node, files: &Directory) -> Result<u64, JobError> {
+/// Loads the log; tells how its last file ends.
+fn load_log(node: &Node, files: &Directory) -> Result<Tail, JobError> {
     let began = std::time::Instant::now();
     let mut load = {
         let mut engine = lock(node)?;
@@ -474,7 +484,7 @@ fn load_log(node: &Node, files: &Directory) -> Result<u64, JobError> {
         load::begin_load(sys, load.total());
         load
     };
-    let len = loop {
+    let tail = loop {
         let step = {
             let mut engine = lock(node)?;
             let step = load.apply(&mut engine, &**files.disk());
@@ -485,7 +495,7 @@ fn load_log(node: &Node, files: &Directory) -> Result<u64, JobError> {
         match step.map_err(JobError::LogFile)? {
             LoadStep::Apply => {}
             LoadStep::Read => load.read(&**files.disk()).map_err(JobError::LogFile)?,
-            LoadStep::Done(len) => break len,
+            LoadStep::Done(tail) => break tail,
         }
     };
     load.end(&mut *lock(node)?);
@@ -493,7 +503,7 @@ fn load_log(node: &Node, files: &Directory) -> Result<u64, JobError> {
         "DB loaded from append only file: {:.3} seconds",
         began.elapsed().as_secs_f64()
     );
-    Ok(len)
+    Ok(tail)
 }
 
 /// Removes what earlier rewrites left that were cut short.

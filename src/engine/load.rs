@@ -10,7 +10,7 @@ use crate::exec::persist::load::{self, LoadPlan};
 use crate::exec::persist::{STEP, log, save};
 use crate::exec::replay::Replay;
 use crate::exec::{CmdError, State};
-use crate::persist::aof::{Directory, Entry, Kind, Reader, Wrong};
+use crate::persist::aof::{Directory, Entry, Kind, Reader, Tail, Wrong};
 use crate::persist::{Batch, Disk, DiskFile, Loaded, Loader};
 
 /// Bytes read from a file at once.
@@ -80,8 +80,8 @@ pub enum LoadStep {
     Apply,
     /// More must be read.
     Read,
-    /// Everything is loaded, and the last file is this long.
-    Done(u64),
+    /// Everything is loaded, and the last file ends so.
+    Done(Tail),
 }
 
 impl LogLoad {
@@ -168,7 +168,7 @@ impl LogLoad {
         let Some(open) = &mut self.open else {
             return Ok(match self.parts.is_empty() {
                 // Nothing was there.
-                true => LoadStep::Done(0),
+                true => LoadStep::Done(Tail::default()),
                 false => LoadStep::Read,
             });
         };
@@ -195,17 +195,17 @@ impl LogLoad {
             Applied::Torn(at) => open.end(Some(at))?,
         }
         let last = self.parts.is_empty();
-        let len = self.end_file(last, disk)?;
-        Ok(match (last, len) {
-            (true, len) => LoadStep::Done(len),
-            (false, _) => LoadStep::Read,
+        let tail = self.end_file(last, disk)?;
+        Ok(match last {
+            true => LoadStep::Done(tail),
+            false => LoadStep::Read,
         })
     }
 
-    /// A file was read to its end; how long it is, or was made.
-    fn end_file(&mut self, last: bool, disk: &dyn Disk) -> Result<u64, String> {
+    /// A file was read to its end; how it ends, perhaps since it was cut off.
+    fn end_file(&mut self, last: bool, disk: &dyn Disk) -> Result<Tail, String> {
         let Some(open) = self.open.take() else {
-            return Ok(0);
+            return Ok(Tail::default());
         };
         let path = open.what.path.display();
         self.done += open.what.size;
@@ -239,7 +239,7 @@ impl LogLoad {
             _ => "incr",
         };
         tracing::info!("DB loaded from {kind} file {path}: {seconds:.3} seconds");
-        Ok(open.whole)
+        Ok(open.tail())
     }
 
     /// Ends the load, whether or not it has come to its end.
@@ -328,6 +328,18 @@ impl OpenFile {
             Content::Unread(_) => 0,
             Content::Rdb(loader, _) => loader.position(),
             Content::Log(reader) => reader.position(),
+        }
+    }
+
+    fn tail(&self) -> Tail {
+        let vouched = match &self.content {
+            // A transaction that was cut off was counted.
+            Content::Log(reader) => reader.position() == self.whole && !reader.is_unvouched(),
+            _ => false,
+        };
+        Tail {
+            len: self.whole,
+            vouched,
         }
     }
 

@@ -83,9 +83,13 @@ impl Run {
     /// Begins a rewrite that stands still at the gate.
     fn begin_rewrite(&mut self) -> Gate {
         self.rewrites += 1;
-        let rdb = if self.rewrites % 2 == 0 { "no" } else { "yes" };
+        let rdb = if self.rewrites.is_multiple_of(2) {
+            "no"
+        } else {
+            "yes"
+        };
         self.r.ask(&["CONFIG", "SET", "aof-use-rdb-preamble", rdb]);
-        let kind = if self.rewrites % 3 == 0 {
+        let kind = if self.rewrites.is_multiple_of(3) {
             Kind::Create
         } else {
             Kind::Sync

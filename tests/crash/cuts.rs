@@ -79,7 +79,7 @@ pub fn try_all(
                     Entry::Occupied(found) => Arc::clone(found.get()),
                     Entry::Vacant(place) => {
                         let found: Found = Arc::clone(place.insert(Found::default()));
-                        let again = print % plan.again_each == 0;
+                        let again = print.is_multiple_of(plan.again_each);
                         let found_there = Arc::clone(&found);
                         let work = Work {
                             image,

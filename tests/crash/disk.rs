@@ -297,17 +297,17 @@ fn a_failed_sync_forgets_and_the_next_one_succeeds() {
     // Whoever reads it finds everything, until the power goes.
     assert_eq!(read(&disk, "/d/a"), b"1223");
     for data in DATA {
-        assert_eq!(left(&disk, data, Names::Kept, 0).file("/d/a"), b"1\0\03");
+        assert_eq!(left(&disk, data, Names::Kept, 0).file("/d/a"), b"1\0\x003");
     }
     disk.evict();
-    assert_eq!(read(&disk, "/d/a"), b"1\0\03");
+    assert_eq!(read(&disk, "/d/a"), b"1\0\x003");
     // One that fails and forgets nothing.
     file.write_all(b"4").unwrap();
     disk.inject(Fault::on(Kind::Sync).once());
     assert!(file.sync().is_err() && file.sync().is_ok());
     assert_eq!(
         left(&disk, Data::Lost, Names::Kept, 0).file("/d/a"),
-        b"1\0\034"
+        b"1\0\x0034"
     );
 }
 

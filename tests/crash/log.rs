@@ -7,7 +7,7 @@ use super::rounds;
 use redkeep::persist::Disk;
 use redkeep::persist::aof::log::Order;
 use redkeep::persist::aof::reader::Entry;
-use redkeep::persist::aof::{Directory, Log, Place, Policy, Reader, Writer, Wrong};
+use redkeep::persist::aof::{Directory, Log, Place, Policy, Reader, Tail, Writer, Wrong};
 use redkeep::util::rng::Rng;
 use std::io::Read;
 use std::path::Path;
@@ -60,6 +60,14 @@ fn replay(disk: &SimDisk, path: &Path, count: &mut u64, last: bool) -> Result<u6
     }
 }
 
+/// The end of a file of this length.
+fn ended(len: u64) -> Tail {
+    Tail {
+        len,
+        vouched: false,
+    }
+}
+
 /// What a start finds: how many commands, and the length of the last log.
 fn load(disk: &SimDisk) -> Result<(Directory, u64, u64), String> {
     let mut len = 0;
@@ -78,7 +86,7 @@ fn start(disk: &SimDisk) -> Result<String, String> {
     let (files, count, len) = load(disk)?;
     let log = Arc::new(Log::new(Policy::Always));
     if files.manifest().base.is_some() {
-        Writer::resume(log, files, len, BEGUN).map_err(|e| e.to_string())?;
+        Writer::resume(log, files, ended(len), BEGUN).map_err(|e| e.to_string())?;
         let again = load(disk)?.1;
         if again != count {
             return Err(format!("there were {count}, and of those it kept {again}"));
@@ -142,8 +150,7 @@ impl Play {
     fn step(&mut self, begun: usize) {
         self.writer.step();
         let synced = self.log.synced();
-        let ends = self.ends.iter().filter(|(end, _)| *end <= synced);
-        if let Some((_, count)) = ends.last() {
+        if let Some((_, count)) = self.ends.iter().rfind(|(end, _)| *end <= synced) {
             self.acknowledged = self.acknowledged.max(*count);
         }
         self.ends.retain(|(end, _)| *end > synced);
@@ -227,7 +234,7 @@ impl Play {
         let (files, count, len) = load(&self.disk).unwrap();
         assert!((self.acknowledged..=self.count).contains(&count));
         self.log = Arc::new(Log::new(Policy::Always));
-        self.writer = Writer::resume(Arc::clone(&self.log), files, len, BEGUN).unwrap();
+        self.writer = Writer::resume(Arc::clone(&self.log), files, ended(len), BEGUN).unwrap();
         // What was killed with it is no longer asked for.
         self.count = count;
         self.acknowledged = count;

@@ -267,8 +267,9 @@ impl Directory {
         file.write_all(manifest.text().as_bytes())?;
         file.sync()?;
         drop(file);
-        self.is_known = false;
         self.disk.rename(&temporary, &self.place.file(&name))?;
+        // Until this has ended, whether that lasts is unknown.
+        self.is_known = false;
         self.disk.sync_dir(&self.place.dir)?;
         self.is_known = true;
         self.manifest = manifest;

@@ -27,4 +27,4 @@ pub use directory::{Directory, DirectoryError, Place};
 pub use log::{Log, Policy, Ticket};
 pub use manifest::{Kind, Manifest, ManifestError};
 pub use reader::{Entry, Reader, Words, Wrong};
-pub use writer::Writer;
+pub use writer::{Tail, Writer};

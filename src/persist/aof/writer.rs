@@ -29,8 +29,15 @@ struct Open {
     synced: u64,
     /// The manifest names it.
     listed: bool,
-    /// What it holds already may end with what nobody vouches for.
-    foreign: bool,
+}
+
+/// The end of the last log of a chain, as it was loaded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tail {
+    /// Bytes of the file.
+    pub len: u64,
+    /// It ends with a line that vouches for what stands before it.
+    pub vouched: bool,
 }
 
 /// The writer of one log.
@@ -38,8 +45,8 @@ pub struct Writer {
     log: Arc<Log>,
     files: Directory,
     open: Option<Open>,
-    /// Commands that could not be written.
-    held: Vec<u8>,
+    /// Batches that could not be written.
+    held: VecDeque<Vec<u8>>,
     /// The position behind the last command that was written, or is safe otherwise.
     position: u64,
     trouble: Option<Trouble>,
@@ -77,7 +84,7 @@ impl Writer {
             log,
             files,
             open: None,
-            held: Vec::new(),
+            held: VecDeque::new(),
             trouble: None,
             cut: None,
             before: 0,
@@ -86,12 +93,13 @@ impl Writer {
         }
     }
 
-    /// A writer that goes on with the chain of a directory, whose last log was loaded and is `len` bytes long. If there
+    /// A writer that goes on with the chain of a directory, whose last log was loaded and ends so. If there
     /// is no log, one is begun at this time, in unix seconds.
     ///
     /// # Errors
     /// Those of the disk.
-    pub fn resume(log: Arc<Log>, files: Directory, len: u64, time: i64) -> io::Result<Writer> {
+    pub fn resume(log: Arc<Log>, files: Directory, tail: Tail, time: i64) -> io::Result<Writer> {
+        let len = tail.len;
         let mut writer = Writer::begin(log, files);
         writer.before = writer.files.size();
         match writer.files.manifest().increments.last().cloned() {
@@ -101,14 +109,22 @@ impl Writer {
                 file.set_len(len)?;
                 file.sync()?;
                 writer.before = writer.files.size().saturating_sub(len);
-                writer.open = Some(Open {
+                let mut open = Open {
                     file,
                     part,
                     len,
                     synced: len,
                     listed: true,
-                    foreign: len > 0,
-                });
+                };
+                if !tail.vouched {
+                    // Lasting before anything else is, as at the head of a new file.
+                    let mut line = Vec::new();
+                    reader::disclaim(&mut line, len);
+                    open.write(&line).map_err(|e| e.error)?;
+                    open.file.sync()?;
+                    open.synced = open.len;
+                }
+                writer.open = Some(open);
             }
             None => writer.open_next(true, time)?,
         }
@@ -197,7 +213,7 @@ impl Writer {
         if self.held.is_empty() {
             self.write(bytes);
         } else {
-            self.held.extend_from_slice(&bytes);
+            self.held.push_back(bytes);
         }
     }
 
@@ -214,13 +230,9 @@ impl Writer {
             std::thread::sleep(delay);
         }
         let began = Instant::now();
-        let written = match std::mem::take(&mut open.foreign) {
-            true => open.disclaim(),
-            false => Ok(()),
-        };
         let sum = crc32fast::hash(&bytes);
         reader::vouch(&mut bytes, sum, commands as u64, open.synced);
-        match written.and_then(|()| open.write(&bytes)) {
+        match open.write(&bytes) {
             Ok(()) => {
                 self.position += commands as u64;
                 self.log.give_back(bytes);
@@ -229,7 +241,7 @@ impl Writer {
             }
             Err(WriteError { error, torn }) => {
                 bytes.truncate(commands);
-                self.held = bytes;
+                self.held.push_front(bytes);
                 tracing::warn!("Error writing to the append-only file: {error}");
                 if torn {
                     self.break_chain(reason(&error));
@@ -264,11 +276,17 @@ impl Writer {
         if self.held.is_empty() {
             return;
         }
-        let held = std::mem::take(&mut self.held);
-        let commands = held.len();
-        self.write(held);
-        if self.held.is_empty() && self.trouble.as_ref().is_some_and(|t| !t.lost) {
-            tracing::info!("{commands} bytes were written to the append-only file after all");
+        let mut left = self.held.len();
+        while let Some(batch) = self.held.pop_front() {
+            self.write(batch);
+            if self.held.len() >= left {
+                // It is back.
+                return;
+            }
+            left = self.held.len();
+        }
+        if self.trouble.as_ref().is_some_and(|t| !t.lost) {
+            tracing::info!("What waited was written to the append-only file after all");
             self.trouble = None;
             self.log.tell(News::Trouble(None));
         }
@@ -278,8 +296,8 @@ impl Writer {
     fn break_chain(&mut self, why: String) {
         self.leave();
         self.cut = None;
-        self.position += self.held.len() as u64;
-        self.held = Vec::new();
+        let held = std::mem::take(&mut self.held);
+        self.position += held.iter().map(|batch| batch.len() as u64).sum::<u64>();
         self.set_trouble(why, true);
     }
 
@@ -339,7 +357,6 @@ impl Writer {
             len,
             synced: len,
             listed,
-            foreign: false,
         });
         Ok(())
     }
@@ -403,13 +420,6 @@ struct WriteError {
 }
 
 impl Open {
-    /// Says that nobody vouches for what is there already.
-    fn disclaim(&mut self) -> Result<(), WriteError> {
-        let mut line = Vec::new();
-        reader::disclaim(&mut line, self.synced);
-        self.write(&line).inspect_err(|_| self.foreign = true)
-    }
-
     /// Writes a whole batch or nothing.
     fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
         match self.file.write_all(bytes) {
