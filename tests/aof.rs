@@ -193,15 +193,12 @@ fn fill(servers: &mut [&mut Client], numbers: impl Iterator<Item = usize>) {
     samples.retain(|sample| sample.commands.iter().all(|argv| argv[0] != b"CONFIG"));
     let mut run = |words: &[Vec<u8>]| -> bool {
         let replies = servers.iter_mut().map(|c| c.call(words).unwrap());
-        replies.fold(true, |all, reply| all && !reply.is_error())
+        replies.filter(|reply| reply.is_error()).count() == 0
     };
     for n in numbers.take_while(|n| *n < samples.len()) {
         run(&argv(&format!("SELECT {}", n / 5 % 3)));
-        let taken = samples[n]
-            .commands
-            .iter()
-            .fold(true, |all, c| run(c) && all);
-        if taken {
+        let refused = samples[n].commands.iter().filter(|c| !run(c)).count();
+        if refused == 0 {
             run(&argv(&format!("RENAME k k{n}")));
             if n % 3 == 0 {
                 run(&argv(&format!("PEXPIREAT k{n} 99999999999999")));
@@ -904,4 +901,24 @@ fn what_is_wrong_is_the_last_word() {
         assert_eq!(said.matches(word).count(), 1, "{said}");
         assert!(said.lines().last().unwrap().contains(word), "{said}");
     }
+}
+
+#[test]
+fn a_busy_script_does_not_keep_the_server_from_its_end() {
+    let mut server = logged(&["--appendonly", "no", "--busy-reply-threshold", "10"]);
+    let (mut c, mut busy) = (server.client(), server.client());
+    set(&mut c, "rdb-key-save-delay", "10000000");
+    c.run("SET a 1");
+    // The base is not there before the script begins.
+    set(&mut c, "appendonly", "yes");
+    let reply = c.run("SHUTDOWN NOSAVE").text();
+    assert_eq!(reply, "ERR Errors trying to SHUTDOWN. Check logs.");
+    let script = "redis.call('SET', KEYS[1], 'y') while true do end";
+    busy.send(&["EVAL", script, "1", "x"]).unwrap();
+    until("it is busy", || c.run("PING").text().starts_with("BUSY"));
+    c.send(&["SHUTDOWN", "NOSAVE"]).unwrap();
+    assert!(c.reply().is_err());
+    // Whoever sees its connection end finds the sockets closed.
+    assert!(Client::connect(server.port).is_err());
+    assert_eq!(server.end(), Some(0), "{}", server.log());
 }

@@ -126,8 +126,8 @@ pub fn shut_down(
 
 fn end(ks: &mut Keyspace, sys: &mut System, flags: ShutdownFlags) -> Result<(), CmdError> {
     if sys.persist.logging.as_ref().is_some_and(|l| l.starting) {
-        // There is no log yet that the data could be loaded from.
-        if !flags.force {
+        // There is no log yet that the data could be loaded from. While a script is busy there will be none.
+        if !flags.force && sys.running.is_none() {
             tracing::warn!("Writing initial AOF, can't exit.");
             return Err(NOT_NOW);
         }

@@ -123,13 +123,15 @@ fn shut_down(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
         shutdown::abort(cx.sys)?;
         return cx.ok();
     }
-    if let Some(running) = &mut cx.sys.running {
-        if !flags.nosave {
-            return Err(busy::error(running));
-        }
-        running.abort = true;
+    if let Some(running) = &cx.sys.running
+        && !flags.nosave
+    {
+        return Err(busy::error(running));
     }
     shutdown::shut_down(cx.ks, cx.sys, flags)?;
+    if let Some(running) = &mut cx.sys.running {
+        running.abort = true;
+    }
     // What stands behind it does not run: nobody would know whether it was saved.
     if let Some(session) = cx.session() {
         session.closing = true;

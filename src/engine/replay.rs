@@ -1,0 +1,83 @@
+//! A log of effects done again.
+
+use smallvec::SmallVec;
+
+use super::Engine;
+use crate::exec::call::{self, Step};
+use crate::exec::replay::{self, Replay, Unreplayable};
+use crate::exec::session::SessionId;
+use crate::exec::txn::{Multi, Queued};
+use crate::exec::{Args, admit, unit};
+use crate::resp::ReplyBuf;
+
+impl Engine {
+    /// Begins to replay a log of effects, which goes on with [`replay`](Self::replay) and must be ended with
+    /// [`end_replay`](Self::end_replay).
+    pub fn begin_replay(&mut self) -> Replay {
+        Replay::begin(self.state())
+    }
+
+    /// Replays one entry of a log: a command, its name first. Nothing is over meanwhile, refused or logged. As with
+    /// clients, the time is that of [`refresh_time`](Self::refresh_time), and there may be actions and garbage to take
+    /// after a batch. An entry that comes to an error is told to the log of the server and counted, and that is all.
+    ///
+    /// # Errors
+    /// When neither this entry nor what follows can be replayed.
+    pub fn replay(&mut self, replay: &mut Replay, args: &[&[u8]]) -> Result<(), Unreplayable> {
+        if args.is_empty() {
+            return Ok(());
+        }
+        let (sid, args) = (replay.sid, Args::new(args));
+        let reply = &mut replay.reply;
+        let state = self.state();
+        state.fx.silence(true);
+        let started = replay::start(state, sid, args, reply);
+        let unreplayable = match started {
+            Ok(Step::Script(call, pending)) => {
+                self.run_script(sid, &call, &pending, args, reply);
+                None
+            }
+            Ok(Step::Exec(multi, pending)) => {
+                self.replay_transaction(sid, multi, reply);
+                call::finish(self.state(), &pending, args, Ok(()), reply);
+                None
+            }
+            Ok(_) => None,
+            Err(e) => Some(e),
+        };
+        let state = self.state();
+        state.fx.silence(false);
+        unit::end_unit(state);
+        self.open_gate();
+        let state = self.state();
+        let lost = state.sessions.get(sid).is_none_or(|s| s.closing);
+        match unreplayable {
+            Some(e) => Err(e),
+            None if lost => Err(Unreplayable::Database(state.ks.databases())),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a transaction has begun in what was replayed, and has not ended: its entries have done nothing yet.
+    pub fn replays_transaction(&mut self, replay: &Replay) -> bool {
+        replay.is_in_transaction(self.state())
+    }
+
+    /// Ends what [`begin_replay`](Self::begin_replay) began. A transaction that has not ended is dropped: it has done
+    /// nothing.
+    pub fn end_replay(&mut self, replay: Replay) {
+        admit::forget(self.state(), replay.sid);
+    }
+
+    fn replay_transaction(&mut self, sid: SessionId, mut multi: Box<Multi>, reply: &mut ReplyBuf) {
+        for Queued { row, argv } in replay::take_queue(&mut multi) {
+            let args: SmallVec<[&[u8]; 16]> = argv.iter().map(Vec::as_slice).collect();
+            let args = Args::new(&args);
+            replay::drop_reply(reply);
+            let step = replay::queued(self.state(), sid, row, args, reply);
+            if let Step::Script(call, pending) = step {
+                self.run_script(sid, &call, &pending, args, reply);
+            }
+        }
+    }
+}

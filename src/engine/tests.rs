@@ -1,0 +1,279 @@
+use super::*;
+use crate::exec::RunningScript;
+use crate::util::clock::ManualClock;
+
+fn engine() -> (Engine, SessionId, Arc<ManualClock>) {
+    let clock = Arc::new(ManualClock::at_ms(1_000_000));
+    let options = Options {
+        clock: clock.clone(),
+        seed: Some(1),
+        ..Options::default()
+    };
+    let mut engine = Engine::new(options);
+    let sid = engine.connect(Peer::default());
+    (engine, sid, clock)
+}
+
+fn run(engine: &mut Engine, sid: SessionId, line: &str) -> String {
+    let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+    let mut reply = ReplyBuf::new(Proto::Resp2);
+    engine.refresh_time();
+    engine.execute(sid, Args::new(&args), &mut reply);
+    String::from_utf8_lossy(reply.as_slice()).into_owned()
+}
+
+#[test]
+fn a_command_is_answered() {
+    let (mut e, c, _) = engine();
+    assert_eq!(run(&mut e, c, "SET k v"), "+OK\r\n");
+    assert_eq!(run(&mut e, c, "get k"), "$1\r\nv\r\n");
+    assert_eq!(
+        run(&mut e, c, "nosuch a b"),
+        "-ERR unknown command 'nosuch', with args beginning with: 'a' 'b' \r\n"
+    );
+    assert_eq!(
+        run(&mut e, c, "get"),
+        "-ERR wrong number of arguments for 'get' command\r\n"
+    );
+}
+
+#[test]
+fn a_transaction_runs_as_one_unit() {
+    let (mut e, c, _) = engine();
+    e.collect_effects(true);
+    assert_eq!(run(&mut e, c, "EXEC"), "-ERR EXEC without MULTI\r\n");
+    assert_eq!(run(&mut e, c, "MULTI"), "+OK\r\n");
+    assert_eq!(run(&mut e, c, "SET a 1"), "+QUEUED\r\n");
+    assert_eq!(run(&mut e, c, "GET a"), "+QUEUED\r\n");
+    assert_eq!(run(&mut e, c, "SET b 2"), "+QUEUED\r\n");
+    assert_eq!(run(&mut e, c, "EXEC"), "*3\r\n+OK\r\n$1\r\n1\r\n+OK\r\n");
+    let log = String::from_utf8_lossy(&e.take_effects()).into_owned();
+    assert!(log.contains("MULTI") && log.ends_with("EXEC\r\n"), "{log}");
+    run(&mut e, c, "MULTI");
+    assert!(run(&mut e, c, "GET").starts_with("-ERR wrong number"));
+    assert!(run(&mut e, c, "EXEC").starts_with("-EXECABORT"));
+}
+
+#[test]
+fn a_watched_key_that_changed_aborts_the_transaction() {
+    let (mut e, c, clock) = engine();
+    let other = e.connect(Peer::default());
+    run(&mut e, c, "WATCH k");
+    run(&mut e, other, "SET k 1");
+    run(&mut e, c, "MULTI");
+    run(&mut e, c, "SET k 2");
+    assert_eq!(run(&mut e, c, "EXEC"), "*-1\r\n");
+    run(&mut e, c, "WATCH k");
+    run(&mut e, other, "SET unrelated 1");
+    run(&mut e, c, "MULTI");
+    assert_eq!(run(&mut e, c, "EXEC"), "*0\r\n");
+    run(&mut e, c, "SET k 1 PX 10");
+    run(&mut e, c, "WATCH k");
+    clock.advance_ms(11);
+    run(&mut e, c, "MULTI");
+    assert_eq!(run(&mut e, c, "EXEC"), "*-1\r\n");
+}
+
+/// A script that was past its limit when it ended, with a request posted too late for it to serve.
+struct LateScript(SessionId, Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl ScriptHost for LateScript {
+    fn run(
+        &mut self,
+        mut state: Box<State>,
+        _: ScriptOrigin,
+        _: &ScriptCall,
+        _: Args<'_>,
+        reply: &mut ReplyBuf,
+    ) -> (Box<State>, Result<(), CmdError>) {
+        state.sys.running = Some(RunningScript {
+            busy: true,
+            ..RunningScript::default()
+        });
+        state.sys.gate.shut();
+        let answer = Arc::clone(&self.1);
+        let request = BusyRequest::Run {
+            sid: self.0,
+            requests: vec![vec![b"GET".to_vec(), b"k".to_vec()]],
+            done: Box::new(move |served| *answer.lock().unwrap() = served.bytes),
+        };
+        assert!(state.sys.gate.post(request).is_ok());
+        reply.ok();
+        (state, Ok(()))
+    }
+
+    fn memory(&self) -> usize {
+        0
+    }
+}
+
+/// A script that is replayed, and past its limit while a client asks.
+struct BusyReplay(SessionId, Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl ScriptHost for BusyReplay {
+    fn run(
+        &mut self,
+        mut state: Box<State>,
+        _: ScriptOrigin,
+        _: &ScriptCall,
+        _: Args<'_>,
+        _: &mut ReplyBuf,
+    ) -> (Box<State>, Result<(), CmdError>) {
+        state.sys.running = Some(RunningScript {
+            busy: true,
+            replays: state.ks.replays(),
+            ..RunningScript::default()
+        });
+        let answer = Arc::clone(&self.1);
+        let command = |line: &str| line.split(' ').map(|w| w.as_bytes().to_vec()).collect();
+        let request = BusyRequest::Run {
+            sid: self.0,
+            requests: ["SCRIPT KILL", "GET k"].map(command).into(),
+            done: Box::new(move |served| *answer.lock().unwrap() = served.bytes),
+        };
+        assert!(state.ks.peek(b"k").is_some());
+        busy::serve(&mut state, request);
+        assert!(
+            state.ks.peek(b"k").is_some(),
+            "it is over for the client only"
+        );
+        (state, Ok(()))
+    }
+
+    fn memory(&self) -> usize {
+        0
+    }
+}
+
+#[test]
+fn a_busy_script_that_is_replayed_sees_on_what_is_over_and_cannot_be_ended() {
+    let (mut e, client, _) = engine();
+    e.refresh_time();
+    let answer = Arc::default();
+    e.host = Box::new(BusyReplay(client, Arc::clone(&answer)));
+    let mut replay = e.begin_replay();
+    for words in [
+        &[&b"SET"[..], b"k", b"v", b"PXAT", b"500"][..],
+        &[b"EVAL", b"script", b"0"],
+        &[b"MULTI"],
+        &[b"EVAL", b"script", b"0"],
+        &[b"EXEC"],
+    ] {
+        assert_eq!(e.replay(&mut replay, words), Ok(()));
+    }
+    let answer = answer.lock().unwrap();
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.starts_with("-UNKILLABLE "), "{answer}");
+    assert!(answer.contains("\r\n-BUSY "), "{answer}");
+    assert_eq!(e.state().sys.stats.unexpected_errors, 0);
+    e.end_replay(replay);
+}
+
+#[test]
+fn nobody_comes_between_a_busy_script_and_the_rest_of_its_transaction() {
+    let (mut e, c, _) = engine();
+    let other = e.connect(Peer::default());
+    let answer = Arc::default();
+    e.host = Box::new(LateScript(other, Arc::clone(&answer)));
+    run(&mut e, c, "SET k before");
+    run(&mut e, c, "MULTI");
+    run(&mut e, c, "EVAL script 0");
+    run(&mut e, c, "SET k after");
+    assert_eq!(run(&mut e, c, "EXEC"), "*2\r\n+OK\r\n+OK\r\n");
+    assert_eq!(&answer.lock().unwrap()[..], b"$5\r\nafter\r\n");
+    assert!(!e.gate().is_shut());
+}
+
+#[test]
+fn what_stands_behind_a_late_command_that_waits_is_given_back() {
+    let (mut e, c, _) = engine();
+    let other = e.connect(Peer::default());
+    let served = Arc::new(std::sync::Mutex::new(None));
+    let answer = Arc::clone(&served);
+    e.gate.shut();
+    let command = |line: &str| line.split(' ').map(|w| w.as_bytes().to_vec()).collect();
+    let requests: Vec<_> = ["PING", "BLPOP l 0", "GET k", "GET l"].map(command).into();
+    let behind = requests[2..].to_vec();
+    let posted = e.gate.post(BusyRequest::Run {
+        sid: other,
+        requests,
+        done: Box::new(move |served| *answer.lock().unwrap() = Some(served)),
+    });
+    assert!(posted.is_ok());
+    e.was_busy = true;
+    run(&mut e, c, "SET k v");
+    let served = served.lock().unwrap().take().unwrap();
+    assert_eq!(served.bytes, b"+PONG\r\n");
+    assert!(served.blocked && !served.closing);
+    assert_eq!(served.unserved, behind);
+}
+
+#[test]
+fn protected_mode_keeps_strangers_out() {
+    let (mut e, here, _) = engine();
+    let stranger = Peer::default;
+    let neighbour = || Peer {
+        local: true,
+        ..Peer::default()
+    };
+    assert_eq!(e.admit(stranger()), Err(Refusal::Protected));
+    assert!(
+        Refusal::Protected
+            .to_string()
+            .starts_with("DENIED Redis is running in protected mode")
+    );
+    assert!(!Refusal::Protected.to_string().contains('\n'));
+    assert!(e.admit(neighbour()).is_ok());
+    run(&mut e, here, "CONFIG SET protected-mode no");
+    assert!(e.admit(stranger()).is_ok());
+    run(&mut e, here, "CONFIG SET protected-mode yes requirepass pw");
+    let c = e.admit(stranger()).unwrap();
+    assert_eq!(
+        run(&mut e, c, "PING"),
+        "-NOAUTH Authentication required.\r\n"
+    );
+    assert_eq!(run(&mut e, c, "AUTH pw"), "+OK\r\n");
+}
+
+#[test]
+fn what_changed_is_logged_once() {
+    let (mut e, c, _) = engine();
+    e.collect_effects(true);
+    run(&mut e, c, "SET k v");
+    run(&mut e, c, "GET k");
+    let log = e.take_effects();
+    assert_eq!(
+        String::from_utf8_lossy(&log),
+        "*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n"
+    );
+}
+
+#[cfg(feature = "lua")]
+#[test]
+fn functions_that_keep_too_much_are_loaded_afresh() {
+    let (mut e, c, _) = engine();
+    e.host = Box::new(crate::script::LuaHost::with_memory_limit(16 << 20));
+    let code = "#!lua name=lib\nlocal kept = {}\n\
+        redis.register_function('keep', function() kept[#kept + 1] = ('x'):rep(1e6) .. #kept return #kept end)\n\
+        redis.register_function('burst', function() local t = {} while true do t[#t + 1] = {} end end)";
+    let call = |e: &mut Engine, args: &[&str]| {
+        let args: Vec<&[u8]> = args.iter().map(|a| a.as_bytes()).collect();
+        let mut reply = ReplyBuf::new(Proto::Resp2);
+        e.execute(c, Args::new(&args), &mut reply);
+        String::from_utf8_lossy(reply.as_slice()).into_owned()
+    };
+    assert_eq!(call(&mut e, &["FUNCTION", "LOAD", code]), "$3\r\nlib\r\n");
+    let kept: Vec<String> = (0..30)
+        .map(|_| call(&mut e, &["FCALL", "keep", "0"]))
+        .collect();
+    let afresh = kept.iter().filter(|reply| *reply == ":1\r\n").count();
+    assert!((2..6).contains(&afresh), "{kept:?}");
+    assert!(kept.iter().all(|reply| reply.starts_with(':')), "{kept:?}");
+    for _ in 0..3 {
+        let burst = call(&mut e, &["FCALL", "burst", "0"]);
+        assert!(burst.contains("not enough memory"), "{burst}");
+        assert!(call(&mut e, &["FCALL", "keep", "0"]).starts_with(':'));
+    }
+    assert_eq!(call(&mut e, &["FUNCTION", "FLUSH"]), "+OK\r\n");
+    assert_eq!(e.state().sys.libraries.interpreter, 0);
+}
