@@ -94,9 +94,15 @@ impl Directory {
             move |e| DirectoryError::Disk(path, e)
         };
         let known = match read(&*disk, &path).map_err(failed(&path))? {
-            Some(text) => Some(
-                Manifest::parse(&text).map_err(|e| DirectoryError::Manifest(path.clone(), e))?,
-            ),
+            Some(text) => {
+                let manifest = Manifest::parse(&text);
+                let manifest = manifest.map_err(|e| DirectoryError::Manifest(path.clone(), e))?;
+                // Who wrote it may have been killed before it was lasting, and what comes now relies on it.
+                for dir in [&place.dir, &place.parent] {
+                    disk.sync_dir(dir).map_err(failed(dir))?;
+                }
+                Some(manifest)
+            }
             None => {
                 disk.make_dir(&place.dir).map_err(failed(&place.dir))?;
                 disk.sync_dir(&place.parent)
