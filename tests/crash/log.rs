@@ -225,7 +225,19 @@ impl Play {
         }
     }
 
-    /// The process is killed and started again: what it wrote is there.
+    /// The process is killed in the midst of something.
+    fn kill(&mut self) {
+        self.disk.let_die_after(self.rng.below(12));
+        for _ in 0..3 {
+            match self.rng.index(3) {
+                0 => self.cut(),
+                1 => self.rebase(),
+                _ => self.append(),
+            }
+        }
+    }
+
+    /// The process was killed, and is started again: what it wrote is there.
     fn restart(&mut self) {
         self.disk.heal();
         // Otherwise it might find, and rely on, what the disk will never have.
@@ -273,7 +285,12 @@ impl Play {
             match self.rng.index(20) {
                 0 => self.cut(),
                 1 | 2 => self.rebase(),
-                3 => self.restart(),
+                3 => {
+                    if self.rng.chance(0.7) {
+                        self.kill();
+                    }
+                    self.restart();
+                }
                 4 | 5 if faults => self.fail(),
                 6 if faults => self.disk.heal(),
                 7 => self.order(Order::Retry),
@@ -294,7 +311,7 @@ fn plays(seeds: impl Iterator<Item = u64>, faults: bool) {
         let plan = Plan {
             seed,
             by_chance: 3,
-            again_each: 20,
+            again_each: 60,
         };
         let tried = try_all(&play.disk.tape(), plan, start, |contents, ops| {
             play.allows(contents, ops)

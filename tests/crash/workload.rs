@@ -192,6 +192,12 @@ impl Recorder {
 
     /// The contents after some commands, had each been run alone.
     pub fn each_alone(&mut self, commands: &[Vec<String>]) -> Vec<String> {
+        let log = self.instance.log();
+        let until = Instant::now() + Duration::from_secs(20);
+        while log.unwritten() > 0 {
+            assert!(Instant::now() < until, "the log is not written");
+            std::thread::yield_now();
+        }
         let disk = SimDisk::from_image(&self.disk.image());
         let options = [("appendonly", "yes"), ("appendfsync", "no")];
         let mut twin = Instance::start(&disk, &options, &self.instance.clock).unwrap();

@@ -103,6 +103,8 @@ pub(super) struct Faults {
     /// Bytes that may still be written.
     room: Option<u64>,
     read_only: Vec<PathBuf>,
+    /// So many changes are still made.
+    life: Option<u64>,
 }
 
 impl Faults {
@@ -124,6 +126,16 @@ impl Faults {
 
     /// Whether such an operation fails now.
     pub(super) fn strike(&mut self, kind: Kind, path: &Path) -> Option<Hit> {
+        match &mut self.life {
+            Some(0) => {
+                return Some(Hit {
+                    errno: EIO,
+                    drops: false,
+                });
+            }
+            Some(left) if !matches!(kind, Kind::Open | Kind::Read) => *left -= 1,
+            _ => {}
+        }
         let changes_names = matches!(
             kind,
             Kind::Create | Kind::Rename | Kind::Remove | Kind::MakeDir
@@ -183,11 +195,18 @@ impl SimDisk {
         self.state().faults.read_only.push(plain(Path::new(dir)));
     }
 
+    /// So many changes are still made, then nothing more, as when a process is killed: it may go on and finds out nothing
+    /// that it could tell anybody.
+    pub fn let_die_after(&self, changes: u64) {
+        self.state().faults.life = Some(changes);
+    }
+
     /// Everything works again. Gates stay.
     pub fn heal(&self) {
         let faults = &mut self.state().faults;
         faults.list.clear();
         faults.room = None;
+        faults.life = None;
         faults.read_only.clear();
     }
 
