@@ -30,8 +30,8 @@ fn command(words: &[String]) -> Vec<u8> {
     out.into_bytes()
 }
 
-/// Reads a file: what it holds is added to `count`. How long it is without its torn end.
-fn replay(disk: &SimDisk, path: &Path, count: &mut u64, last: bool) -> Result<u64, String> {
+/// Reads a file: what it holds is added to `count`. How it ends, without what is torn.
+fn replay(disk: &SimDisk, path: &Path, count: &mut u64, last: bool) -> Result<Tail, String> {
     let mut bytes = Vec::new();
     let mut file = disk
         .open(path)
@@ -53,40 +53,40 @@ fn replay(disk: &SimDisk, path: &Path, count: &mut u64, last: bool) -> Result<u6
                 }
             }
             Ok(Some(_)) => {}
-            Ok(None) => return Ok(reader.position()),
-            Err(Wrong::Torn(at)) if last => return Ok(at),
+            Ok(None) => return Ok(ended(&reader, reader.position())),
+            Err(Wrong::Torn(at)) if last => return Ok(ended(&reader, at)),
             Err(wrong) => return Err(format!("{}: {wrong}", path.display())),
         }
     }
 }
 
-/// The end of a file of this length.
-fn ended(len: u64) -> Tail {
+/// The end of a file that was read and is as long.
+fn ended(reader: &Reader, len: u64) -> Tail {
     Tail {
         len,
-        vouched: false,
+        vouched: reader.position() == len && !reader.is_unvouched(),
     }
 }
 
-/// What a start finds: how many commands, and the length of the last log.
-fn load(disk: &SimDisk) -> Result<(Directory, u64, u64), String> {
-    let mut len = 0;
+/// What a start finds: how many commands, and how the last log ends.
+fn load(disk: &SimDisk) -> Result<(Directory, u64, Tail), String> {
+    let mut tail = Tail::default();
     let mut count = 0;
     let files = Directory::open(Arc::new(disk.clone()), place()).map_err(|e| e.to_string())?;
     let parts: Vec<_> = files.manifest().parts().collect();
     for (n, (part, _)) in parts.iter().enumerate() {
         let path = files.place().file(&part.name);
-        len = replay(disk, &path, &mut count, n + 1 == parts.len())?;
+        tail = replay(disk, &path, &mut count, n + 1 == parts.len())?;
     }
-    Ok((files, count, len))
+    Ok((files, count, tail))
 }
 
 /// Starts on what is there. What was read must still be there behind it.
 fn start(disk: &SimDisk) -> Result<String, String> {
-    let (files, count, len) = load(disk)?;
+    let (files, count, tail) = load(disk)?;
     let log = Arc::new(Log::new(Policy::Always));
     if files.manifest().base.is_some() {
-        Writer::resume(log, files, ended(len), BEGUN).map_err(|e| e.to_string())?;
+        Writer::resume(log, files, tail, BEGUN).map_err(|e| e.to_string())?;
         let again = load(disk)?.1;
         if again != count {
             return Err(format!("there were {count}, and of those it kept {again}"));
@@ -231,10 +231,10 @@ impl Play {
         // Otherwise it might find, and rely on, what the disk will never have.
         self.disk.evict();
         let begun = self.disk.ops();
-        let (files, count, len) = load(&self.disk).unwrap();
+        let (files, count, tail) = load(&self.disk).unwrap();
         assert!((self.acknowledged..=self.count).contains(&count));
         self.log = Arc::new(Log::new(Policy::Always));
-        self.writer = Writer::resume(Arc::clone(&self.log), files, ended(len), BEGUN).unwrap();
+        self.writer = Writer::resume(Arc::clone(&self.log), files, tail, BEGUN).unwrap();
         // What was killed with it is no longer asked for.
         self.count = count;
         self.acknowledged = count;
