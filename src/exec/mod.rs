@@ -443,7 +443,9 @@ impl State {
     /// Whether that is more than `maxmemory`.
     pub fn is_out_of_memory(&self) -> bool {
         let limit = self.sys.cfg.maxmemory;
-        limit > 0 && self.used_memory() as u64 > limit
+        // What the log holds is not to be made room for: making room is logged, too.
+        let counted = |used: usize| used.saturating_sub(self.sys.persist.log_memory()) as u64;
+        limit > 0 && counted(self.used_memory()) > limit
     }
 }
 
@@ -467,6 +469,7 @@ pub fn used_memory(ks: &Keyspace, sessions: &Sessions, sys: &System) -> usize {
         + sys.queued.get()
         + sys.pubsub.memory()
         + sys.tracking.memory()
+        + sys.persist.log_memory()
         + sessions.memory()
 }
 

@@ -146,7 +146,10 @@ fn memory(cx: &mut Ctx<'_>, out: &mut Report) {
     let vm_functions = cx.sys.libraries.interpreter as u64;
     let used = used_memory(cx.ks, cx.sessions, cx.sys) as u64;
     let tracking = cx.sys.tracking.memory() as u64;
-    let clients = used - dataset - scripts - interpreter - functions - vm_functions - tracking;
+    // It only shrinks meanwhile.
+    let log = cx.sys.persist.log_memory() as u64;
+    let clients =
+        used - dataset - scripts - interpreter - functions - vm_functions - tracking - log;
     cx.sys.stats.memory_seen(used);
     let (sys, peak) = (&cx.sys, cx.sys.stats.peak_memory);
     let percent =
@@ -178,11 +181,11 @@ fn memory(cx: &mut Ctx<'_>, out: &mut Report) {
         "mem_fragmentation_bytes",
         i128::from(facts.resident) - i128::from(used),
     );
-    out.field("mem_not_counted_for_evict", 0);
+    out.field("mem_not_counted_for_evict", cx.sys.persist.log_memory());
     out.field("mem_replication_backlog", 0);
     out.field("mem_clients_slaves", 0);
     out.field("mem_clients_normal", clients);
-    out.field("mem_aof_buffer", 0);
+    out.field("mem_aof_buffer", cx.sys.persist.log_memory());
     out.field(
         "mem_allocator",
         if facts.allocator.is_empty() {
@@ -265,13 +268,13 @@ fn append_only(cx: &Ctx<'_>, out: &mut Report) {
     };
     out.field("aof_current_size", log.size());
     out.field("aof_base_size", log.base_size());
-    out.field("aof_pending_rewrite", 0);
+    out.field("aof_pending_rewrite", u8::from(rewrites.scheduled));
     out.field("aof_buffer_length", log.unwritten());
     out.field(
         "aof_pending_bio_fsync",
         u8::from(log.synced() < log.appended()),
     );
-    out.field("aof_delayed_fsync", 0);
+    out.field("aof_delayed_fsync", log.delayed_syncs());
 }
 
 fn progress(loading: &Loading, now: i64, out: &mut Report) {

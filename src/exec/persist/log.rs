@@ -59,6 +59,12 @@ impl Persistence {
         }
     }
 
+    /// Bytes that wait to be written to the log.
+    pub fn log_memory(&self) -> usize {
+        let unwritten = self.logging.as_ref().map_or(0, |l| l.log.unwritten());
+        usize::try_from(unwritten).unwrap_or(usize::MAX)
+    }
+
     /// Whether a base is being written.
     pub fn is_rewriting(&self) -> bool {
         let saving = self.saving.as_ref();

@@ -151,6 +151,7 @@ pub struct Log {
     listened: AtomicBool,
     keeps_history: AtomicBool,
     tell: Mutex<Option<Tell>>,
+    delayed: AtomicU64,
     size: AtomicU64,
     base_size: AtomicU64,
 }
@@ -256,6 +257,7 @@ impl Log {
             listened: AtomicBool::new(false),
             keeps_history: AtomicBool::new(true),
             tell: Mutex::default(),
+            delayed: AtomicU64::new(0),
             size: AtomicU64::new(0),
             base_size: AtomicU64::new(0),
         }
@@ -398,6 +400,15 @@ impl Log {
     pub fn unwritten(&self) -> u64 {
         let written = self.written.load(Ordering::Acquire);
         self.appended().saturating_sub(written)
+    }
+
+    /// How many syncs took so long that what came meanwhile was more than a second late.
+    pub fn delayed_syncs(&self) -> u64 {
+        self.delayed.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn sync_was_delayed(&self) {
+        self.delayed.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Bytes of the log's files.

@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::base::note_time;
 use super::directory::Directory;
@@ -18,6 +18,9 @@ use super::manifest::Part;
 use super::reader;
 use crate::persist::disk::DiskFile;
 use crate::util::system::reason;
+
+/// A sync that takes longer is late.
+const LATE: Duration = Duration::from_secs(1);
 
 /// The file that is written.
 struct Open {
@@ -258,7 +261,12 @@ impl Writer {
             return false;
         };
         if open.len > open.synced {
-            if let Err(e) = open.file.sync() {
+            let began = Instant::now();
+            let synced = open.file.sync();
+            if began.elapsed() > LATE {
+                self.log.sync_was_delayed();
+            }
+            if let Err(e) = synced {
                 tracing::error!("Fail to fsync the append-only file: {e}");
                 self.break_chain(reason(&e));
                 return false;
