@@ -282,6 +282,11 @@ fn operations_fail_on_demand() {
     let refused = disk.create(p("/d/c")).err().unwrap();
     assert_eq!(refused.kind(), ErrorKind::PermissionDenied);
     assert!(disk.remove(p("/d/a")).is_err() && file.write(b"5").is_ok());
+    disk.heal();
+    let ops = disk.ops();
+    disk.let_die_after(1);
+    assert!(file.write(b"6").is_ok() && file.sync().is_err() && file.write(b"7").is_err());
+    assert_eq!(disk.ops(), ops + 1);
 }
 
 #[test]
