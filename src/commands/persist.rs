@@ -186,7 +186,8 @@ fn wait_for_disk(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
         cx.reply.int(0);
         return Ok(Flow::Done);
     }
-    log::await_disk(cx.sys, cx.sid);
+    let position = session.map_or(0, |session| session.wrote_at);
+    log::await_disk(cx.sys, cx.sid, position);
     Ok(Flow::Block(Box::new(Block {
         keys: Vec::new(),
         deadline: (timeout > 0).then_some(deadline),

@@ -277,3 +277,40 @@ fn functions_that_keep_too_much_are_loaded_afresh() {
     assert_eq!(call(&mut e, &["FUNCTION", "FLUSH"]), "+OK\r\n");
     assert_eq!(e.state().sys.libraries.interpreter, 0);
 }
+
+#[test]
+fn whoever_waits_for_the_disk_is_looked_at_when_it_has_got_on_and_not_before() {
+    use crate::persist::Files;
+    use crate::persist::aof::{Directory, Log, Place, Policy, Tail, Writer};
+    let dir = tempfile::tempdir().unwrap();
+    let place = Place::new(dir.path().to_str().unwrap(), "log", "l");
+    let files = Directory::open(Arc::new(Files), place).unwrap();
+    let log = Arc::new(Log::new(Policy::EverySecond));
+    let mut writer = Writer::resume(Arc::clone(&log), files, Tail::default(), 0).unwrap();
+    let (mut e, c, clock) = engine();
+    e.state().sys.cfg = Settings::new(
+        crate::service::config::Config {
+            appendonly: true,
+            ..Default::default()
+        },
+        None,
+    );
+    exec::persist::log::opened(e.state(), Arc::clone(&log));
+    run(&mut e, c, "SET k v");
+    e.settle();
+    assert_eq!(run(&mut e, c, "WAITAOF 1 0 0"), "");
+    let mut orders = std::collections::VecDeque::new();
+    writer.step();
+    e.tick();
+    log.take_orders(&mut orders);
+    assert!(orders.is_empty(), "{orders:?}");
+    let mut out = ReplyBuf::new(Proto::Resp2);
+    e.take_output(c, &mut out);
+    assert!(out.as_slice().is_empty());
+    clock.advance_ms(1000);
+    e.tick();
+    writer.step();
+    e.tick();
+    e.take_output(c, &mut out);
+    assert_eq!(out.as_slice(), b"*2\r\n:1\r\n:0\r\n");
+}

@@ -200,12 +200,14 @@ pub fn is_synced(sys: &System, session: &Session) -> bool {
 }
 
 /// A client waits until what it wrote is on the disk: it is woken to look again whenever more is.
-pub fn await_disk(sys: &mut System, sid: SessionId) {
+pub fn await_disk(sys: &mut System, sid: SessionId, position: u64) {
     sys.persist.awaiting.push(sid);
     if let Some(logging) = &sys.persist.logging {
         logging.log.listen(true);
-        // It may have come to that meanwhile.
-        logging.log.order(Order::Look);
+        if logging.log.synced() >= position {
+            // It has come to that meanwhile, and may not have known that somebody listens.
+            logging.log.order(Order::Look);
+        }
     }
 }
 
