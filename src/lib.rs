@@ -41,3 +41,8 @@ pub use server::Server;
 #[cfg(all(doctest, feature = "server", feature = "lua"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// And so is that of the document about files.
+#[cfg(all(doctest, feature = "server"))]
+#[doc = include_str!("../docs/PERSISTENCE.md")]
+struct Persistence;

@@ -142,7 +142,7 @@ fn told(c: &mut Client) -> Vec<String> {
             };
             let digest = ask(&["DEBUG", "DIGEST-VALUE", "@"]);
             let deadline = ask(&["PEXPIRETIME", "@"]);
-            let stream = lasting(&ask(&["XINFO", "STREAM", "@", "FULL", "COUNT", "0"]));
+            let stream = ask(&["XINFO", "STREAM", "@", "FULL", "COUNT", "0"]).lasting();
             let line = [key, digest, deadline, stream].map(|reply| shown(&reply));
             all.push(format!("{db} {}", line.join(" ")));
         }
@@ -163,27 +163,6 @@ fn shown(reply: &Reply) -> String {
         }
         other => format!("{other:?}"),
     }
-}
-
-/// Without trees that only Redis has, and when consumers were seen, which a base of commands does not tell.
-fn lasting(reply: &Reply) -> Reply {
-    let Reply::Array(items) = reply else {
-        return reply.clone();
-    };
-    let left_out = [
-        "radix-tree-keys",
-        "radix-tree-nodes",
-        "seen-time",
-        "active-time",
-    ];
-    let (mut out, mut rest) = (Vec::new(), items.iter());
-    while let Some(item) = rest.next() {
-        match item {
-            Reply::Bulk(b) if left_out.iter().any(|name| name.as_bytes() == b) => _ = rest.next(),
-            item => out.push(lasting(item)),
-        }
-    }
-    Reply::Array(out)
 }
 
 /// Runs the samples with these numbers, those of them that all servers take, in three databases; some get a deadline.

@@ -431,32 +431,11 @@ fn told(c: &mut Client) -> Vec<String> {
             let stream = ask(&["XINFO", "STREAM", "@", "FULL", "COUNT", "0"]);
             all.push(format!(
                 "{db} {key:?} {digest:?} {deadline:?} {:?}",
-                lasting(&stream)
+                stream.lasting()
             ));
         }
     }
     all
-}
-
-/// Without trees that only Redis has, and when consumers were seen, which commands do not tell.
-fn lasting(reply: &Reply) -> Reply {
-    let Reply::Array(items) = reply else {
-        return reply.clone();
-    };
-    let left_out = [
-        "radix-tree-keys",
-        "radix-tree-nodes",
-        "seen-time",
-        "active-time",
-    ];
-    let (mut out, mut rest) = (Vec::new(), items.iter());
-    while let Some(item) = rest.next() {
-        match item {
-            Reply::Bulk(b) if left_out.iter().any(|name| name.as_bytes() == b) => _ = rest.next(),
-            item => out.push(lasting(item)),
-        }
-    }
-    Reply::Array(out)
 }
 
 /// Keeps what redis-server 7.0 knows, and gives everything that has a deadline a late one.

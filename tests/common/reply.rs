@@ -26,6 +26,29 @@ pub enum Reply {
 }
 
 impl Reply {
+    /// Without trees that only Redis has, and when consumers were seen, which no command tells.
+    pub fn lasting(&self) -> Reply {
+        let Reply::Array(items) = self else {
+            return self.clone();
+        };
+        let left_out = [
+            "radix-tree-keys",
+            "radix-tree-nodes",
+            "seen-time",
+            "active-time",
+        ];
+        let (mut out, mut rest) = (Vec::new(), items.iter());
+        while let Some(item) = rest.next() {
+            match item {
+                Reply::Bulk(b) if left_out.iter().any(|name| name.as_bytes() == b) => {
+                    _ = rest.next()
+                }
+                item => out.push(item.lasting()),
+            }
+        }
+        Reply::Array(out)
+    }
+
     pub fn bulk(text: impl AsRef<[u8]>) -> Reply {
         Reply::Bulk(text.as_ref().to_vec())
     }
