@@ -8,7 +8,7 @@
 //! | 1 | [`resp`], [`rdb`], [`ds`], [`spec`] | bytes and data structures |
 //! | 2 | [`types`] | the value types and their encodings |
 //! | 3 | [`keyspace`] | databases, the edit guard, expiry |
-//! | 4 | [`service`], [`persist`] | state machines beside the data: configuration, statistics, files |
+//! | 4 | [`service`], [`persist`], [`replication`] | state machines beside the data: configuration, statistics, files, links |
 //! | 5 | [`exec`] | the pipeline that every command takes |
 //! | 6 | [`script`], [`commands`] | Lua; the command families |
 //! | 7 | [`engine`], [`embed`] | the assembled core; the in-process API |
@@ -22,6 +22,7 @@ pub mod exec;
 pub mod keyspace;
 pub mod persist;
 pub mod rdb;
+pub mod replication;
 pub mod resp;
 #[cfg(feature = "lua")]
 pub mod script;
