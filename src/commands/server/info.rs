@@ -201,13 +201,10 @@ fn memory(cx: &mut Ctx<'_>, out: &mut Report) {
 
 fn persistence(cx: &Ctx<'_>, out: &mut Report) {
     let persist = &cx.sys.persist;
-    let saves = |purpose| {
-        persist
-            .saving
-            .as_ref()
-            .filter(move |s| s.purpose == purpose)
-    };
-    let saving = saves(Purpose::Background);
+    let saving = persist
+        .saving
+        .as_ref()
+        .filter(|s| !matches!(s.purpose, Purpose::Base | Purpose::Foreground));
     let seconds = |ms: Option<i64>| ms.map_or(-1, |ms| ms / 1000);
     out.field("loading", u8::from(persist.loading.is_some()));
     out.field("async_loading", 0);
