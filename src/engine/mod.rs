@@ -13,6 +13,7 @@
 //! assert_eq!(reply.as_slice(), b"+OK\r\n");
 //! ```
 
+mod adopt;
 pub mod load;
 mod replay;
 #[cfg(test)]

@@ -16,3 +16,11 @@ pub struct Position {
     /// The database that is selected in the stream there (`repl-stream-db`); none if the stream says so itself.
     pub db: Option<usize>,
 }
+
+impl Position {
+    /// The name of a history, if it is one.
+    pub fn id_of(text: &[u8]) -> Option<String> {
+        let is_id = text.len() == 40 && text.iter().all(u8::is_ascii_hexdigit);
+        is_id.then(|| String::from_utf8_lossy(text).into_owned())
+    }
+}

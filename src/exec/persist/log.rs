@@ -328,6 +328,16 @@ fn switch_off(state: &mut State) {
     state.sys.persist.rewrites.scheduled = false;
 }
 
+/// Another data set has come, and what is logged from here on does not follow from what was: the log begins anew, with a
+/// base of what is there when the batch ends.
+pub(crate) fn restart(state: &mut State) {
+    if state.sys.persist.logging.is_some() {
+        switch_off(state);
+        switch_on(state);
+        state.sys.persist.is_unsettled = true;
+    }
+}
+
 /// Ends the log for good, as the instance does: whatever was handed over is written, and nothing more is.
 pub fn close(state: &mut State) {
     if state.sys.persist.logging.is_some() {

@@ -4,17 +4,23 @@
 //! ```text
 //! save     a snapshot on its way into a file
 //! load     a file on its way into the databases
+//! intake   what comes out of it
+//! staging  a data set on its way from a leader, in databases of its own
 //! log      what the engine hands to the append-only log, and what it hears of it
 //! rewrite  a new base for that log
 //! ```
 
+mod intake;
 pub mod load;
 pub mod log;
 mod rewrite;
 pub mod save;
+pub mod staging;
 
 use std::sync::Arc;
 
+pub use self::intake::Counts;
+use self::intake::Intake;
 use self::load::Loading;
 use self::log::Logging;
 use self::rewrite::Rewrites;
@@ -73,12 +79,12 @@ pub struct Persistence {
     noted: Option<Position>,
     /// The load that goes on.
     pub loading: Option<Loading>,
-    /// What came of the last load.
-    pub loaded: load::Counts,
+    /// What the last load has brought.
+    pub intake: Intake,
+    /// Where in which history the data set stands that was loaded, if its files say so.
+    pub position: Option<Position>,
     /// Its keys that were waited for.
     waited: usize,
-    /// The code of the libraries that it brought.
-    functions: Vec<Vec<u8>>,
     checked_at: i64,
     next_id: u64,
 }
