@@ -13,6 +13,11 @@ use redkeep::util::rng::Rng;
 /// Databases in which everything may happen to everything; those behind them are for what is accounted for.
 pub const WILD: usize = 2;
 
+/// The database of a client.
+pub const fn database(client: usize) -> usize {
+    WILD + client % 3
+}
+
 /// A client gives up on an answer after so many microseconds.
 const PATIENCE: i64 = 4_000_000;
 
@@ -60,7 +65,7 @@ impl Client {
         Client {
             id,
             site,
-            db: WILD + id % 3,
+            db: database(id),
             rng: Rng::seed_from_u64(seed),
             conn: None,
             received: Vec::new(),
@@ -237,7 +242,7 @@ impl World {
         let others = self.clients.len();
         let client = &mut self.clients[id];
         let whose = client.rng.index(others);
-        let is_mine = |whose: usize| WILD + whose % 3 == client.db;
+        let is_mine = |whose: usize| database(whose) == client.db;
         let whose = if is_mine(whose) { whose } else { id };
         match client.rng.below(20) {
             0..11 => {

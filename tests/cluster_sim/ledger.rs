@@ -32,8 +32,10 @@ pub enum Kind {
 /// What is known of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// It was acknowledged, or somebody was shown it.
+    /// It was acknowledged.
     Sure,
+    /// Somebody was shown it.
+    Seen,
     /// It may have been done.
     Maybe,
     /// It was refused.
@@ -96,14 +98,16 @@ impl Account {
 
     fn sure(&self, kind: Kind) -> impl Iterator<Item = u64> + '_ {
         self.of(kind)
-            .filter(|(_, status)| *status == Status::Sure)
+            .filter(|(_, status)| matches!(status, Status::Sure | Status::Seen))
             .map(|(n, _)| n)
     }
 
     /// Somebody was shown it.
     pub fn seen(&mut self, tag: &str) {
         if let Some((_, status)) = number(tag).and_then(|n| self.writes.get_mut(&n)) {
-            *status = Status::Sure;
+            if *status == Status::Maybe {
+                *status = Status::Seen;
+            }
         }
     }
 
@@ -206,14 +210,14 @@ impl Account {
         }
     }
 
-    /// The last that is sure, or one behind it.
+    /// The last that is sure, or one of which nobody knows when it was done.
     fn check_pair(&self, found: &Found, keeps: bool, wrong: &mut Wrong) {
         let last = self.sure(Kind::Pair).last();
         let there = found.pair.0.as_deref().and_then(number);
-        let known = there.is_none_or(|n| {
-            self.is(n, Kind::Pair).is_some_and(|status| status != Status::Never)
-        });
-        if !known || keeps && there < last {
+        let status = there.map(|n| self.is(n, Kind::Pair));
+        let known = status.is_none_or(|s| s.is_some_and(|status| status != Status::Never));
+        let may_be_late = status == Some(Some(Status::Maybe));
+        if !known || keeps && there < last && !may_be_late {
             wrong.add(format_args!(
                 "a pair is {there:?}, and {last:?} was acknowledged"
             ));
