@@ -112,6 +112,10 @@ pub fn begin_load(sys: &mut System, total: u64) {
 pub fn end_load(sys: &mut System) {
     sys.persist.loading = None;
     sys.summons.set_loading(false);
+    if sys.repl.is_replica() {
+        // Nobody was followed meanwhile.
+        sys.actions.push(Action::Follow);
+    }
 }
 
 /// How the next step of loading is to read.
