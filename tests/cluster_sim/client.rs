@@ -7,7 +7,7 @@ use super::ledger::{Kind, Status, far_deadline, tag};
 use super::net::{Caller, ConnId, End, Piece};
 use super::world::{Event, Stage, World, note};
 use crate::common::history;
-use redkeep::resp::{Value, encode_command, parse_reply};
+use redkeep::resp::{Value, parse_reply};
 use redkeep::util::rng::Rng;
 
 /// Databases in which everything may happen to everything; those behind them are for what is accounted for.
@@ -89,6 +89,14 @@ impl Client {
             what,
             answers: commands.len(),
         });
+    }
+}
+
+/// A command as it is sent.
+fn encode_command(out: &mut Vec<u8>, words: &[String]) {
+    out.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
+    for word in words {
+        out.extend_from_slice(format!("${}\r\n{word}\r\n", word.len()).as_bytes());
     }
 }
 

@@ -9,7 +9,7 @@ use redkeep::exec::persist::{load, log};
 use redkeep::exec::replication::leader::{self, Ending};
 use redkeep::persist::aof::log::Order;
 use redkeep::persist::aof::{Directory, Writer};
-use redkeep::persist::{Disk, Pending, Target};
+use redkeep::persist::{Pending, Target};
 use redkeep::rdb::file::HEADER;
 use std::io::{self, Read};
 use std::sync::Arc;

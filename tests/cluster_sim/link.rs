@@ -137,13 +137,13 @@ impl World {
 
     /// Something has come from a leader.
     pub fn link_gets(&mut self, node: usize, conn: ConnId, piece: Piece) {
+        let now_ms = (self.nodes[node].origin + self.now) / 1000;
         let Some(up) = self.nodes[node].up.as_mut() else {
             return;
         };
         let Some(link) = up.link.as_mut().filter(|link| link.conn == Some(conn)) else {
             return;
         };
-        let now_ms = (self.nodes[node].origin + self.now) / 1000;
         match piece {
             Piece::Open => {
                 let follower = Follower::begin(&mut up.instance.node.lock().unwrap());

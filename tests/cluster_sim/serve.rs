@@ -172,13 +172,13 @@ impl World {
         }
         let mut reply = ReplyBuf::new(Proto::Resp2);
         let mut used = batch.consumed();
+        let mut ended = None;
         for i in 0..batch.len() {
             let argv: ArgVec<'_> = batch.argv(i, &served.input);
             let outcome = engine.execute(served.sid, Args::new(&argv), &mut reply);
             if outcome != Outcome::Done {
                 used = batch.end(i);
-                served.decoder = Decoder::new();
-                served.enter(outcome);
+                ended = Some(outcome);
                 break;
             }
         }
@@ -189,6 +189,10 @@ impl World {
         served.output.extend_from_slice(reply.as_slice());
         served.unsent.set(served.output.len());
         served.held = ticket;
+        if let Some(outcome) = ended {
+            served.decoder = Decoder::new();
+            served.enter(outcome);
+        }
         served.phase == Phase::Open
     }
 

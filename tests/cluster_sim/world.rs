@@ -4,7 +4,7 @@ use super::client::Client;
 use super::journal::Journal;
 use super::ledger::Account;
 use super::machine::Machine;
-use super::net::{Caller, ConnId, End, Net, Piece, Place};
+use super::net::{Caller, ConnId, End, Net, Place};
 use super::operator::Operator;
 use super::plan::Plan;
 use super::queue::Queue;
