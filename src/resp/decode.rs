@@ -255,6 +255,12 @@ impl Decoder {
         self.pending.capacity() * size_of::<Span>()
     }
 
+    /// Whether a request has begun that has not ended: its header is among the consumed bytes already.
+    #[must_use]
+    pub const fn is_amid(&self) -> bool {
+        self.missing > 0
+    }
+
     /// Bytes known to be missing for the argument being received; a hint of how much to read.
     #[must_use]
     pub fn wanted(&self, buffered: usize) -> usize {
