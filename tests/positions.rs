@@ -12,9 +12,9 @@
 
 mod common;
 
+use common::Server;
 use common::client::encode;
 use common::instance::{DIR, Instance, text};
-use common::Server;
 use common::peer::tool;
 use common::sim_disk::{Image, SimDisk};
 use redkeep::persist::Frame;
@@ -81,7 +81,9 @@ fn logged(parts: &[(char, &[u8])]) -> SimDisk {
         image.files.insert(dir.join(name), Arc::new(bytes.to_vec()));
     }
     let manifest = Arc::new(manifest.into_bytes());
-    image.files.insert(dir.join("appendonly.aof.manifest"), manifest);
+    image
+        .files
+        .insert(dir.join("appendonly.aof.manifest"), manifest);
     SimDisk::from_image(&image)
 }
 
@@ -123,12 +125,22 @@ fn an_rdb_file_stands_where_it_says() {
             let mut engine = instance.node.lock().unwrap();
             let db = engine.state().ks.db(1).unwrap();
             let kept = (db.len(), db.volatile_len(), db.partly_volatile_len());
-            assert_eq!(kept, if expected.is_some() { (2, 1, 1) } else { (1, 0, 0) });
+            assert_eq!(
+                kept,
+                if expected.is_some() {
+                    (2, 1, 1)
+                } else {
+                    (1, 0, 0)
+                }
+            );
             drop(engine);
             let mut client = instance.client();
             client.call(["SELECT", "1"]).unwrap();
             assert_eq!(text(&client.call(["GET", "old"]).unwrap()), "");
-            assert_eq!(client.call(["HLEN", "h"]).unwrap().to_string(), "(integer) 1");
+            assert_eq!(
+                client.call(["HLEN", "h"]).unwrap().to_string(),
+                "(integer) 1"
+            );
             instance.advance_ms(1);
             let mut engine = instance.node.lock().unwrap();
             assert_eq!(engine.state().ks.db(1).unwrap().len(), 1);
@@ -145,29 +157,60 @@ fn a_log_stands_where_its_last_line_says_unless_a_command_follows() {
     let base = rdb(&[("repl-id", SECOND), ("repl-offset", "8")]);
     let multi = [command("MULTI"), set.clone()].concat();
     let (first, later) = (at(FIRST, 10, Some(0)), at(FIRST, 20, Some(3)));
-    let log = |parts: &[&Vec<u8>]| parts.iter().copied().flatten().copied().collect::<Vec<u8>>();
+    let log = |parts: &[&Vec<u8>]| {
+        parts
+            .iter()
+            .copied()
+            .flatten()
+            .copied()
+            .collect::<Vec<u8>>()
+    };
     for (parts, expected) in [
         (vec![('i', log(&[]))], None),
         (vec![('i', log(&[&set, &named]))], first.clone()),
         (vec![('i', log(&[&set, &named, &time]))], first.clone()),
         (vec![('i', log(&[&set, &named, &del]))], None),
-        (vec![('i', log(&[&set, &named, &del, &short]))], later.clone()),
-        (vec![('i', log(&[&named, &other, &set, &short]))], at(SECOND, 20, Some(3))),
+        (
+            vec![('i', log(&[&set, &named, &del, &short]))],
+            later.clone(),
+        ),
+        (
+            vec![('i', log(&[&named, &other, &set, &short]))],
+            at(SECOND, 20, Some(3)),
+        ),
         // Nobody says of which history.
         (vec![('i', log(&[&set, &short]))], None),
-        (vec![('i', log(&[&set, &named])), ('i', log(&[&del, &short]))], None),
-        (vec![('i', log(&[&set, &named])), ('i', log(&[&time]))], first.clone()),
+        (
+            vec![('i', log(&[&set, &named])), ('i', log(&[&del, &short]))],
+            None,
+        ),
+        (
+            vec![('i', log(&[&set, &named])), ('i', log(&[&time]))],
+            first.clone(),
+        ),
         (vec![('i', log(&[&set, &named])), ('i', log(&[&del]))], None),
         // A base stands where it says, until something follows.
         (vec![('b', base.clone())], at(SECOND, 8, None)),
-        (vec![('b', base.clone()), ('i', log(&[&time]))], at(SECOND, 8, None)),
+        (
+            vec![('b', base.clone()), ('i', log(&[&time]))],
+            at(SECOND, 8, None),
+        ),
         (vec![('b', base.clone()), ('i', log(&[&set]))], None),
-        (vec![('b', base.clone()), ('i', log(&[&set, &named]))], first.clone()),
+        (
+            vec![('b', base.clone()), ('i', log(&[&set, &named]))],
+            first.clone(),
+        ),
         (vec![('b', log(&[&base, &set]))], None),
-        (vec![('b', log(&[&set, &named])), ('i', log(&[]))], first.clone()),
+        (
+            vec![('b', log(&[&set, &named])), ('i', log(&[]))],
+            first.clone(),
+        ),
         // A transaction does nothing before its end.
         (vec![('i', log(&[&set, &named, &multi]))], first.clone()),
-        (vec![('i', log(&[&set, &named, &multi, &short]))], first.clone()),
+        (
+            vec![('i', log(&[&set, &named, &multi, &short]))],
+            first.clone(),
+        ),
         (
             vec![('i', log(&[&set, &named, &multi, &command("EXEC")]))],
             None,
@@ -177,9 +220,15 @@ fn a_log_stands_where_its_last_line_says_unless_a_command_follows() {
             later,
         ),
         // Lines that say nothing.
-        (vec![('i', log(&[&set, &named, &b"#AT:x\r\n".to_vec()]))], first),
+        (
+            vec![('i', log(&[&set, &named, &b"#AT:x\r\n".to_vec()]))],
+            first,
+        ),
     ] {
-        let parts: Vec<_> = parts.iter().map(|(kind, bytes)| (*kind, &bytes[..])).collect();
+        let parts: Vec<_> = parts
+            .iter()
+            .map(|(kind, bytes)| (*kind, &bytes[..]))
+            .collect();
         assert_eq!(stands(&parts), expected, "{parts:?}");
     }
 }
