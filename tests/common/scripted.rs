@@ -94,6 +94,11 @@ impl Line {
         }
     }
 
+    /// Waits until the other side says something; whether it does, and does not hang up.
+    pub fn is_spoken_on(&mut self) -> bool {
+        !self.heard.is_empty() || self.hear()
+    }
+
     /// The next reply or command; none if the connection is closed instead.
     pub fn reply(&mut self) -> Option<Reply> {
         loop {

@@ -64,7 +64,6 @@ fn ids_and_offsets_that_are_none() {
         "+FULLRESYNC ? 0".into(),
         "+FULLRESYNC".into(),
         format!("+CONTINUE {}", &ID[1..]),
-        "+CONTINUE \r\n".into(),
         "+OK".into(),
     ] {
         let mut line = victim.follow(&leader);

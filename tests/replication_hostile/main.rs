@@ -55,9 +55,16 @@ impl Victim {
     fn follow(&mut self, leader: &Listener) -> Line {
         let port = leader.port().to_string();
         assert_eq!(self.c.run("REPLICAOF NO ONE").text(), "OK");
+        // Connections of before.
+        while leader.accept_within(Duration::ZERO).is_some() {}
         let reply = self.c.call(&["REPLICAOF", "127.0.0.1", &port]).unwrap();
         assert_eq!(reply.text(), "OK");
-        leader.accept()
+        loop {
+            let mut line = leader.accept();
+            if line.is_spoken_on() {
+                return line;
+            }
+        }
     }
 
     fn info(&mut self, section: &str, name: &str) -> String {
