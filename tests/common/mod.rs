@@ -19,6 +19,7 @@ pub mod node;
 pub mod notation;
 pub mod peer;
 pub mod reply;
+pub mod scripted;
 pub mod sim_disk;
 
 pub use client::Client;
