@@ -21,7 +21,8 @@ use crate::exec::host::Alone;
 use crate::exec::output::{Unsent, UnsentTotal};
 use crate::exec::{self, Action, HostBox, SessionId};
 use crate::persist::aof::log::Order;
-use crate::persist::aof::{Log, Ticket};
+use crate::exec::ticket::Ticket;
+use crate::persist::aof::Log;
 use crate::resp::ReplyBuf;
 
 /// How long to wait for the lock before looking whether a script is busy.

@@ -33,8 +33,10 @@ use crate::exec::host::Alone;
 use crate::exec::output;
 use crate::exec::pause::Postponed;
 use crate::exec::session::{Peer, Session, SessionId};
+use crate::exec::ticket::{self, Ticket};
 use crate::exec::tracking::{self, Tracking};
 use crate::exec::txn::{Multi, Queued, Watchers};
+use crate::exec::unconfirmed::{self, Unconfirmed};
 use crate::exec::unit;
 use crate::exec::{
     Action, Args, CmdError, DebugSwitches, Effects, Host, HostBox, Origin, ScriptCall, ScriptHost,
@@ -44,7 +46,6 @@ use smallvec::SmallVec;
 
 use crate::ds::table::Seed;
 use crate::keyspace::{Garbage, Interest, Keyspace};
-use crate::persist::aof::Ticket;
 use crate::resp::{Proto, ReplyBuf};
 use crate::service::config::Settings;
 use crate::service::latency::Latency;
@@ -156,6 +157,7 @@ impl Engine {
         let databases = usize::try_from(options.settings.databases).unwrap_or(16);
         let ks = Keyspace::new(databases, || rng.next_u64());
         let tracking = Tracking::new(Seed::random(|| rng.next_u64()));
+        let unconfirmed = Unconfirmed::new(Seed::random(|| rng.next_u64()));
         let now_us = options.clock.now_us();
         let registry = commands::registry();
         let stats = Stats::new(registry.len());
@@ -182,6 +184,7 @@ impl Engine {
                 summons: Default::default(),
                 pubsub: Default::default(),
                 tracking,
+                unconfirmed,
                 monitors: Default::default(),
                 overdue: Default::default(),
                 actions: Vec::new(),
@@ -255,10 +258,10 @@ impl Engine {
         if ks.log.interest.has(Interest::TRACKED) {
             tracking::shrink(sys, sessions);
         }
-        sessions.hand_over(sid, reply);
+        unconfirmed::hand_over(self.state(), sid, reply);
         let outcome = self.run(sid, args, reply);
         if outcome != Outcome::Cut {
-            self.state().sessions.hand_over(sid, reply);
+            unconfirmed::hand_over(self.state(), sid, reply);
         }
         outcome
     }
@@ -267,7 +270,14 @@ impl Engine {
     /// stays in its outbox.
     pub fn run(&mut self, sid: SessionId, args: Args<'_>, reply: &mut ReplyBuf) -> Outcome {
         self.end_pause_if_over();
-        self.run_unit(sid, args, Origin::Client, reply);
+        let from = reply.len();
+        let shows = self.run_unit(sid, args, Origin::Client, reply);
+        if shows > 0 {
+            self.state()
+                .sys
+                .unconfirmed
+                .answered(from..reply.len(), shows);
+        }
         if self.state().sys.pause.has_ready() {
             self.run_postponed();
         }
@@ -293,8 +303,15 @@ impl Engine {
         }
     }
 
-    /// Runs one command of a client, and whatever its end wakes.
-    fn run_unit(&mut self, sid: SessionId, args: Args<'_>, origin: Origin, reply: &mut ReplyBuf) {
+    /// Runs one command of a client, and whatever its end wakes. Gives the offset of the last write that its reply shows
+    /// and that replicas have not confirmed.
+    fn run_unit(
+        &mut self,
+        sid: SessionId,
+        args: Args<'_>,
+        origin: Origin,
+        reply: &mut ReplyBuf,
+    ) -> u64 {
         let logged = self.state().fx.logged().len();
         match call::start(self.state(), sid, args, reply, origin) {
             Step::Settled | Step::Blocked { .. } | Step::Postponed => {}
@@ -317,6 +334,7 @@ impl Engine {
         if state.fx.logged().len() > logged {
             exec::persist::log::note_writer(state, sid);
         }
+        unconfirmed::end_unit(state)
     }
 
     /// Ends CLIENT PAUSE if its time is over.
@@ -491,19 +509,19 @@ impl Engine {
     /// anybody is answered who has seen it.
     #[inline]
     pub fn settle(&mut self) -> Option<Ticket> {
-        exec::persist::log::settle(self.state())
+        ticket::settle(self.state())
     }
 
     /// What must be reached before anybody gets the output that there is.
     pub fn ticket(&mut self) -> Option<Ticket> {
-        exec::persist::log::ticket(&self.state().sys)
+        ticket::of_output(self.state())
     }
 
     /// Moves what waits in a client's outbox to `out`; returns the outcome its connection must act on.
     pub fn take_output(&mut self, sid: SessionId, out: &mut ReplyBuf) -> Outcome {
-        let sessions = &mut self.state().sessions;
-        sessions.hand_over(sid, out);
-        let Some(session) = sessions.get(sid) else {
+        let state = self.state();
+        unconfirmed::hand_over(state, sid, out);
+        let Some(session) = state.sessions.get(sid) else {
             return Outcome::Cut;
         };
         outcome_for(session)

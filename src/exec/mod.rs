@@ -27,8 +27,10 @@ pub mod pubsub;
 pub mod replay;
 pub mod session;
 pub mod shutdown;
+pub mod ticket;
 pub mod tracking;
 pub mod txn;
+pub mod unconfirmed;
 pub mod unit;
 
 use std::sync::Arc;
@@ -347,6 +349,8 @@ pub struct System {
     pub pubsub: pubsub::PubSub,
     /// Which clients remember which keys.
     pub tracking: tracking::Tracking,
+    /// What replicas have not confirmed, and who waits for that.
+    pub unconfirmed: unconfirmed::Unconfirmed,
     /// Clients that are shown every command.
     pub monitors: std::collections::BTreeSet<SessionId>,
     /// Clients that have too much output waiting.
@@ -457,6 +461,7 @@ pub fn configure(ks: &mut Keyspace, sys: &mut System) {
     ks.count_uses(sys.cfg.lfu());
     notify::listen(ks, sys);
     persist::log::configure(sys);
+    unconfirmed::configure(ks, sys);
 }
 
 /// Bytes that an instance uses: data, scripts, clients, what they track.
@@ -469,6 +474,7 @@ pub fn used_memory(ks: &Keyspace, sessions: &Sessions, sys: &System) -> usize {
         + sys.queued.get()
         + sys.pubsub.memory()
         + sys.tracking.memory()
+        + sys.unconfirmed.memory()
         + sys.persist.log_memory()
         + sessions.memory()
 }

@@ -1,5 +1,7 @@
 //! What replication is made of, without sockets, threads and clocks, and without the engine.
 
+pub mod gate;
+
 /// A place in a history of writes: an instance that is there holds exactly what the history says up to there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {

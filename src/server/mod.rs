@@ -9,6 +9,7 @@ mod handle;
 mod host;
 mod listen;
 mod log;
+mod outgoing;
 mod runtime;
 mod signal;
 mod summons;
