@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Engine;
-use crate::exec::persist::load::{self, LoadPlan};
+use crate::exec::persist::load::{self, LONG_AGO, LoadPlan};
 use crate::exec::persist::{STEP, log, save};
 use crate::exec::replay::Replay;
 use crate::exec::{CmdError, State};
@@ -15,9 +15,6 @@ use crate::persist::{Batch, Disk, DiskFile, Loaded, Loader};
 
 /// Bytes read from a file at once.
 const READ: usize = 256 * 1024;
-
-/// A time at which nothing was over.
-const LONG_AGO: i64 = 0;
 
 /// What an RDB file begins with.
 const RDB: &[u8] = b"REDIS";

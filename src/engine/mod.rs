@@ -13,6 +13,7 @@
 //! assert_eq!(reply.as_slice(), b"+OK\r\n");
 //! ```
 
+mod adopt;
 pub mod load;
 mod replay;
 #[cfg(test)]
@@ -32,6 +33,7 @@ use crate::exec::functions::Policy;
 use crate::exec::host::Alone;
 use crate::exec::output;
 use crate::exec::pause::Postponed;
+use crate::exec::replication::{Replication, leader};
 use crate::exec::session::{Peer, Session, SessionId};
 use crate::exec::ticket::{self, Ticket};
 use crate::exec::tracking::{self, Tracking};
@@ -100,6 +102,17 @@ pub enum Outcome {
     Close,
     /// The connection ends at once: what is to be sent is dropped.
     Cut,
+}
+
+/// Output that a connection has taken over.
+#[derive(Debug)]
+pub struct Taken {
+    /// What it must act on.
+    pub outcome: Outcome,
+    /// What must be reached before it is sent.
+    pub ticket: Option<Ticket>,
+    /// There may be more as soon as this is sent.
+    pub more: bool,
 }
 
 /// What the connection of a client must act on.
@@ -173,6 +186,7 @@ impl Engine {
                 now_us,
                 started_ms: now_us / 1000,
                 run_id: rng.hex_id_string(),
+                repl: Replication::new(rng.hex_id_string()),
                 rng,
                 waiters: Waiters::default(),
                 watchers: Watchers::default(),
@@ -202,6 +216,8 @@ impl Engine {
         state.sys.persist.saved_at = state.sys.started_ms;
         state.sys.persist.lasting = state.sys.host.0.disk().is_some();
         exec::configure(&mut state.ks, &mut state.sys);
+        exec::replication::replica::begin(&mut state);
+        unconfirmed::begin(&mut state);
         Engine {
             state: Some(Box::new(state)),
             host: script_host(),
@@ -280,6 +296,9 @@ impl Engine {
         }
         if self.state().sys.pause.has_ready() {
             self.run_postponed();
+        }
+        if self.state().sys.repl.is_to_change() {
+            exec::replication::change(self.state());
         }
         self.open_gate();
         let keeps_limit = self.keeps_limit(sid, reply);
@@ -454,6 +473,8 @@ impl Engine {
         else {
             return busy::serve(self.state(), request);
         };
+        // The batch of whoever has run the script is not over.
+        let batch = self.state().sys.unconfirmed.take_batch();
         let mut reply = ReplyBuf::new(self.proto_of(sid));
         let mut requests = requests.into_iter();
         for argv in requests.by_ref() {
@@ -463,10 +484,12 @@ impl Engine {
                 break;
             }
         }
+        unconfirmed::hand_over(self.state(), sid, &mut reply);
         let ticket = self.settle();
         let mut served = busy::answer(self.state(), sid, reply);
         served.ticket = ticket;
         served.unserved = requests.collect();
+        self.state().sys.unconfirmed.resume_batch(batch);
         done(served);
     }
 
@@ -512,19 +535,40 @@ impl Engine {
         ticket::settle(self.state())
     }
 
-    /// What must be reached before anybody gets the output that there is.
-    pub fn ticket(&mut self) -> Option<Ticket> {
-        ticket::of_output(self.state())
-    }
-
-    /// Moves what waits in a client's outbox to `out`; returns the outcome its connection must act on.
-    pub fn take_output(&mut self, sid: SessionId, out: &mut ReplyBuf) -> Outcome {
+    /// Moves what waits in a client's outbox to `out`, and the next piece of the stream if it is a replica and there is
+    /// `room`.
+    pub fn take(&mut self, sid: SessionId, out: &mut ReplyBuf, room: bool) -> Taken {
         let state = self.state();
         unconfirmed::hand_over(state, sid, out);
-        let Some(session) = state.sessions.get(sid) else {
-            return Outcome::Cut;
+        let ticket = ticket::of_output(state);
+        let State { sys, sessions, .. } = state;
+        let Some(session) = sessions.get_mut(sid) else {
+            return Taken {
+                outcome: Outcome::Cut,
+                ticket: None,
+                more: false,
+            };
         };
-        outcome_for(session)
+        let is_replica = session.is_replica();
+        Taken {
+            more: is_replica && (!room || leader::pull(sys, session, out)),
+            // What it confirms must not wait for that.
+            ticket: ticket.filter(|_| !is_replica),
+            outcome: outcome_for(session),
+        }
+    }
+
+    /// As [`take`](Self::take), for somebody who waits for nothing and has room.
+    pub fn take_output(&mut self, sid: SessionId, out: &mut ReplyBuf) -> Outcome {
+        self.take(sid, out, true).outcome
+    }
+
+    /// A client has sent something that is no command: an empty line, by which replicas say that they are busy.
+    pub fn heard(&mut self, sid: SessionId) {
+        let State { sys, sessions, .. } = self.state();
+        if let Some(session) = sessions.get_mut(sid) {
+            leader::heard(sys, session);
+        }
     }
 
     /// Ends a batch of commands: takes what the outside must do.
@@ -547,6 +591,7 @@ impl Engine {
         drop(self.take_garbage());
         self.end_pause_if_over();
         let state = self.state();
+        state.sys.unconfirmed.gate().tick(state.sys.now_us / 1000);
         exec::shutdown::heed(state);
         if !state.sys.debug.cron_paused && state.sys.persist.loading.is_none() {
             unit::expire_keys(state, EXPIRE_BATCH);
@@ -554,6 +599,7 @@ impl Engine {
         }
         unit::expire_waits(state);
         exec::persist::tick(state);
+        exec::replication::tick(state);
         let now = state.sys.now_us / 1000;
         state.sys.stats.tick(now);
         let idle = state.sessions.close_idle(state.sys.cfg.timeout, now);
@@ -576,6 +622,8 @@ impl Engine {
                 .next_expiry()
                 .filter(|_| !state.sys.debug.cron_paused && state.sys.persist.loading.is_none()),
             exec::persist::next_look(&state.sys),
+            state.sys.unconfirmed.gate().next_deadline(),
+            exec::replication::next_tick(&state.sys),
             exec::shutdown::next_heed(&state.sys),
             state
                 .sys

@@ -234,6 +234,8 @@ pub fn serve(state: &mut State, request: BusyRequest) {
         BusyRequest::Connect { peer, done } => done(admit::admit(state, peer)),
         BusyRequest::Disconnect(sid) => admit::forget(state, sid),
     }
+    // Replicas may have said how far they are.
+    state.sys.unconfirmed.gate().wake();
     state.sys.now_us = now_us;
     state.sys.current = current;
     match replays {

@@ -68,8 +68,9 @@ impl Ticket {
 /// has seen it.
 #[inline]
 pub fn settle(state: &mut State) -> Option<Ticket> {
+    unconfirmed::settle(state);
     let disk = persist::log::settle(state);
-    Ticket::of(disk, unconfirmed::settle(state))
+    Ticket::of(disk, unconfirmed::pass(&mut state.sys))
 }
 
 /// What must be reached before somebody gets what was handed over to him, if nothing was done meanwhile.

@@ -32,7 +32,7 @@ pub struct Unconfirmed {
     on: bool,
     seed: Seed,
     /// By hash of a key: the offset behind its last write.
-    keys: HashMap<u64, u64, ahash::RandomState>,
+    keys: HashMap<u64, u64>,
     /// The same, in order; also of writes that were not the last.
     order: VecDeque<(u64, u64)>,
     /// Every key may have been written up to here.
@@ -42,6 +42,10 @@ pub struct Unconfirmed {
     unit: Unit,
     batch: Batch,
     asked: Option<Asked>,
+    /// It is to be looked how far the replicas are.
+    looks: bool,
+    /// What the batch waited for when nothing could be confirmed any more.
+    ended: Option<Pass>,
 }
 
 /// What the running unit of work does.
@@ -86,6 +90,8 @@ impl Unconfirmed {
             unit: Unit::default(),
             batch: Batch::default(),
             asked: None,
+            looks: false,
+            ended: None,
         }
     }
 
@@ -208,11 +214,13 @@ impl Unconfirmed {
         }
     }
 
-    /// A command of the batch has answered here, and its reply waits for this offset.
+    /// A command of the batch has answered here, if anything, and its reply waits for this offset.
     #[cold]
     pub(crate) fn answered(&mut self, range: Range<usize>, offset: u64) {
-        self.batch.offset = self.batch.offset.max(offset);
-        self.batch.answers.add(range);
+        if !range.is_empty() {
+            self.batch.offset = self.batch.offset.max(offset);
+            self.batch.answers.add(range);
+        }
     }
 
     /// Begins another batch, and gives what the one so far has to wait for.
@@ -234,11 +242,14 @@ fn reads_others(row: &Entry, args: &[&[u8]]) -> bool {
 
 /// The configuration may have changed, or the part that this instance plays.
 pub(super) fn configure(ks: &mut Keyspace, sys: &mut System) {
-    let leads = !sys.repl.is_replica();
-    let needed = if leads { sys.cfg.sync_replicas } else { 0 };
+    let needed = match sys.repl.is_replica() {
+        true => 0,
+        false => sys.cfg.sync_replicas,
+    };
     let patience = i64::try_from(sys.cfg.sync_replicas_timeout).unwrap_or(i64::MAX);
     let this = &mut sys.unconfirmed;
     this.on = needed > 0;
+    this.looks = this.on;
     this.gate.configure(needed, patience, sys.repl.offset());
     if !this.on {
         this.forget_keys();
@@ -246,6 +257,21 @@ pub(super) fn configure(ks: &mut Keyspace, sys: &mut System) {
         this.batch = Batch::default();
     }
     ks.log.interest.set(Interest::UNCONFIRMED, needed > 0);
+}
+
+/// Sees to it that there is a stream for replicas to confirm, whether or not there is one of them.
+pub(crate) fn begin(state: &mut State) {
+    if state.sys.unconfirmed.on && !state.sys.repl.leads() {
+        leader::begin_stream(state);
+    }
+}
+
+/// This instance follows another one from now on: whoever waits has waited in vain.
+pub(super) fn give_up(state: &mut State) {
+    let State { ks, sys, .. } = state;
+    sys.unconfirmed.ended = pass(sys);
+    sys.unconfirmed.gate.end_history();
+    configure(ks, sys);
 }
 
 /// The offset behind everything that was done.
@@ -263,6 +289,7 @@ pub(crate) fn end_unit(state: &mut State) -> u64 {
 }
 
 fn note_unit(state: &mut State) -> u64 {
+    begin(state);
     let end = end(&state.sys, &state.fx);
     state.sys.unconfirmed.end_unit(end)
 }
@@ -300,53 +327,61 @@ fn only_hears(session: &Session) -> bool {
     session.monitors || session.subscriptions.is_some() && session.proto == Proto::Resp2
 }
 
-/// The end of a batch of commands, whose effects are in the stream. Gives what its replies have to wait for.
+/// The end of a batch of commands: before its effects go into the stream.
 #[inline]
-pub(super) fn settle(state: &mut State) -> Option<Pass> {
-    match state.sys.unconfirmed.on {
-        true => settle_batch(state),
-        false => None,
+pub(super) fn settle(state: &mut State) {
+    if state.sys.unconfirmed.on {
+        settle_batch(state);
     }
 }
 
-fn settle_batch(state: &mut State) -> Option<Pass> {
+fn settle_batch(state: &mut State) {
     // Units that no client's command began.
     note_unit(state);
-    let sys = &mut state.sys;
-    sys.unconfirmed.gate.tick(sys.now_us / 1000);
-    let pass = pass(sys);
-    ask(sys, &mut state.sessions);
-    pass
+    let State { sys, sessions, .. } = state;
+    if std::mem::take(&mut sys.unconfirmed.looks) {
+        look(sys, sessions);
+    }
+    if is_to_ask(sys) {
+        leader::ask(sys);
+    }
 }
 
-/// What the replies have to wait for that were handed over, if they must.
+/// What the replies have to wait for that were written or handed over, if they must.
+#[inline]
 pub(super) fn pass(sys: &mut System) -> Option<Pass> {
     let this = &mut sys.unconfirmed;
-    if !this.on {
+    if this.batch.offset == 0 && this.ended.is_none() {
         return None;
     }
+    this.gate.tick(sys.clock.0.now_ms());
     let Batch { offset, answers } = this.take_batch();
-    (offset > this.gate.confirmed()).then(|| this.gate.pass(offset, answers))
+    let ended = this.ended.take();
+    ended.or_else(|| (offset > this.gate.confirmed()).then(|| this.gate.pass(offset, answers)))
 }
 
-/// Asks the replicas how far they are, if they have not said so of everything and are not asked already.
-fn ask(sys: &mut System, sessions: &mut Sessions) {
-    let now = sys.now_us / 1000;
+/// Whether the replicas are to be asked how far they are: they have not said so of everything, and are not asked already.
+fn is_to_ask(sys: &mut System) -> bool {
+    let at = sys.now_us / 1000;
     let this = &mut sys.unconfirmed;
+    let offset = this.last;
     if this.is_all_confirmed() || sys.repl.replicas.is_empty() {
-        return;
+        return false;
     }
-    let is_open = |asked: Asked| {
-        asked.offset > this.gate.confirmed() && (now - asked.at < ASK_AGAIN || asked.offset >= this.last)
-    };
-    if this.asked.is_some_and(is_open) {
-        return;
-    }
-    this.asked = Some(Asked {
-        offset: this.last,
-        at: now,
+    let waits = this.asked.is_some_and(|asked| {
+        let open = asked.offset > this.gate.confirmed();
+        open && (at - asked.at < ASK_AGAIN || asked.offset >= offset)
     });
-    leader::say_question(sys, sessions);
+    if !waits {
+        this.asked = Some(Asked { offset, at });
+    }
+    !waits
+}
+
+/// A replica follows the stream from now on: it was not asked anything yet.
+pub(super) fn joined(sys: &mut System) {
+    sys.unconfirmed.asked = None;
+    sys.unconfirmed.looks = true;
 }
 
 /// Replicas have come, gone or said how far they are.
@@ -364,10 +399,4 @@ pub(super) fn look(sys: &mut System, sessions: &Sessions) {
         sys.unconfirmed.gate.confirm(offset);
         sys.unconfirmed.prune();
     }
-}
-
-/// This instance begins to follow another one: whoever waits has waited in vain.
-pub(super) fn give_up(ks: &mut Keyspace, sys: &mut System) {
-    sys.unconfirmed.gate.end_history();
-    configure(ks, sys);
 }

@@ -102,7 +102,7 @@ impl Loader {
         self.input.rest()
     }
 
-    /// The next items, of about so many bytes, each behind the place where it begins.
+    /// The next items, of about so many bytes, each behind the place where it begins. What is no key is the last of them.
     ///
     /// # Errors
     /// As [`next`](Loader::next).
@@ -119,7 +119,14 @@ impl Loader {
             match self.next(limits, now)? {
                 None => return Ok(Batch::Hungry),
                 Some(Loaded::End) => return Ok(Batch::Ended),
-                Some(loaded) => into.push((at, loaded)),
+                Some(loaded) => {
+                    let is_key = matches!(loaded, Loaded::Key(_) | Loaded::Empty(_));
+                    into.push((at, loaded));
+                    if !is_key {
+                        // How keys are read that follow may depend on it.
+                        break;
+                    }
+                }
             }
         }
         Ok(Batch::More)

@@ -201,13 +201,10 @@ fn memory(cx: &mut Ctx<'_>, out: &mut Report) {
 
 fn persistence(cx: &Ctx<'_>, out: &mut Report) {
     let persist = &cx.sys.persist;
-    let saves = |purpose| {
-        persist
-            .saving
-            .as_ref()
-            .filter(move |s| s.purpose == purpose)
-    };
-    let saving = saves(Purpose::Background);
+    let saving = persist
+        .saving
+        .as_ref()
+        .filter(|s| !matches!(s.purpose, Purpose::Base | Purpose::Foreground));
     let seconds = |ms: Option<i64>| ms.map_or(-1, |ms| ms / 1000);
     out.field("loading", u8::from(persist.loading.is_some()));
     out.field("async_loading", 0);
@@ -231,13 +228,13 @@ fn persistence(cx: &Ctx<'_>, out: &mut Report) {
     out.field("rdb_current_bgsave_time_sec", seconds(runs));
     out.field("rdb_saves", persist.saves);
     out.field("rdb_last_cow_size", persist.copied);
-    out.field("rdb_last_load_keys_expired", persist.loaded.expired);
-    out.field("rdb_last_load_keys_loaded", persist.loaded.keys);
+    out.field("rdb_last_load_keys_expired", persist.intake.counts.expired);
+    out.field("rdb_last_load_keys_loaded", persist.intake.counts.keys);
     append_only(cx, out);
     out.field("module_fork_in_progress", 0);
     out.field("module_fork_last_cow_size", 0);
     if let Some(loading) = &persist.loading {
-        progress(loading, cx.now, out);
+        progress(loading, persist.intake.used_memory, cx.now, out);
     }
 }
 
@@ -277,7 +274,7 @@ fn append_only(cx: &Ctx<'_>, out: &mut Report) {
     out.field("aof_delayed_fsync", log.delayed_syncs());
 }
 
-fn progress(loading: &Loading, now: i64, out: &mut Report) {
+fn progress(loading: &Loading, used_memory: u64, now: i64, out: &mut Report) {
     let elapsed = u64::try_from(now - loading.began).unwrap_or(0) / 1000;
     let left = loading.total.saturating_sub(loading.done);
     // As long as nothing can be said: one second.
@@ -288,7 +285,7 @@ fn progress(loading: &Loading, now: i64, out: &mut Report) {
     let percent = loading.done as f64 * 100.0 / loading.total.max(1) as f64;
     out.field("loading_start_time", loading.began / 1000);
     out.field("loading_total_bytes", loading.total);
-    out.field("loading_rdb_used_mem", loading.used_memory);
+    out.field("loading_rdb_used_mem", used_memory);
     out.field("loading_loaded_bytes", loading.done);
     out.field("loading_loaded_perc", format_args!("{percent:.2}"));
     out.field("loading_eta_seconds", eta);
