@@ -9,7 +9,11 @@
     reason = "a test may stop at the first surprise"
 )]
 
+#[path = "fuzz/bodies.rs"]
+mod bodies;
 mod common;
+#[path = "dump/legacy.rs"]
+mod legacy;
 #[path = "dump/samples.rs"]
 mod samples;
 #[path = "dump/target.rs"]
@@ -17,10 +21,13 @@ mod target;
 
 use common::node::Node;
 use redkeep::exec::State;
+use redkeep::exec::persist::load;
 use redkeep::exec::persist::save::{self, Purpose, SaveStep};
 use redkeep::exec::persist::staging::{Fed, Staging};
-use redkeep::persist::LoadError;
+use redkeep::persist::{Batch, LoadError, Loaded, Loader};
+use redkeep::rdb::Tag;
 use redkeep::util::clock::ManualClock;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 const NOW: i64 = 1_700_000_000_000;
@@ -80,6 +87,25 @@ fn saved(node: &mut Node) -> Vec<u8> {
     file
 }
 
+/// Loads a file as it is loaded at the start.
+fn load(node: &mut Node, file: &[u8]) {
+    let (mut loader, mut batch) = (Loader::new(true), Vec::new());
+    loader.feed(file);
+    loader.feed(&[]);
+    let State { ks, sys, .. } = node.engine.state();
+    load::begin_load(sys, file.len() as u64);
+    loop {
+        let plan = load::load_plan(ks, sys);
+        let read = loader.batch(plan.bytes, &plan.limits, plan.now, &mut batch);
+        let done = loader.position();
+        load::put_batch(ks, sys, &mut batch, done, false, plan.now).unwrap();
+        if read.unwrap() == Batch::Ended {
+            ks.loaded();
+            return load::end_load(sys);
+        }
+    }
+}
+
 fn staging(node: &mut Node) -> Staging {
     let State { ks, sys, .. } = node.engine.state();
     Staging::begin(ks, sys)
@@ -102,6 +128,43 @@ fn feed(staging: &mut Staging, file: &[u8], piece: usize) -> Result<Fed, LoadErr
     Ok(Fed::Hungry)
 }
 
+/// A file with one object, which says that it is of some version.
+fn file_of(payload: &[u8], version: u16) -> Vec<u8> {
+    let mut file = format!("REDIS{version:04}").into_bytes();
+    file.extend([0xFE, 0, 0xF8, 7, 0xFC, 1, 2, 3, 4, 5, 6, 7, 8]);
+    file.extend([payload[0], 1, b'k']);
+    file.extend(&payload[1..payload.len() - 10]);
+    file
+}
+
+#[test]
+fn a_key_is_there_with_its_last_byte_whatever_the_header_says() {
+    let (mut tags, mut most) = (BTreeSet::new(), 0);
+    let old = legacy::samples().into_iter().map(|(_, payload, _)| payload);
+    let new = samples::all().into_iter().map(|sample| sample.payload);
+    for payload in old.chain(new) {
+        tags.insert(payload[0]);
+        most = most.max(payload.len());
+        // What tells that a file begins whose values are newer has been sent by the time that this is known.
+        let file = file_of(&payload, 10);
+        let piece = 1 + file.len() / 2000;
+        let mut loader = Loader::new(true);
+        let mut came = None;
+        for (n, bytes) in file.chunks(piece).enumerate() {
+            loader.feed(bytes);
+            let limits = bodies::limits();
+            while let Some(loaded) = loader.next(&limits, 0).unwrap() {
+                if let Loaded::Key(_) | Loaded::Empty(_) = loaded {
+                    assert_eq!(came.replace(n), None);
+                }
+            }
+        }
+        assert_eq!(came, Some(file.len().div_ceil(piece) - 1), "{payload:?}");
+    }
+    assert_eq!(tags.len(), Tag::ALL.len(), "{tags:?}");
+    assert!(most > 10_000, "{most}");
+}
+
 fn digest(node: &mut Node) -> String {
     String::from_utf8(node.line("DEBUG DIGEST")).unwrap()
 }
@@ -114,7 +177,9 @@ fn what_is_adopted_is_what_was_saved() {
     let (contents, wanted) = (leader.contents(), digest(&mut leader));
     assert!(contents.len() > 50, "{}", contents.len());
     let file = saved(&mut leader);
-    for piece in [1 << 20] {
+    let mut other = node(&clock);
+    load(&mut other, &file);
+    for piece in [1, 7, 1000, 1 << 20] {
         let mut replica = node(&clock);
         for line in [
             "SET old 1",
@@ -139,7 +204,7 @@ fn what_is_adopted_is_what_was_saved() {
         assert_eq!(replica.contents(), contents);
         assert_eq!(
             replica.engine.state().ks.memory(),
-            leader.engine.state().ks.memory()
+            other.engine.state().ks.memory()
         );
     }
 }

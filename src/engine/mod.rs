@@ -14,6 +14,7 @@
 //! ```
 
 mod adopt;
+pub mod follow;
 pub mod load;
 mod replay;
 #[cfg(test)]

@@ -84,6 +84,8 @@ pub enum Event<'a> {
 pub struct Link {
     greeting: Greeting,
     phase: Phase,
+    /// Bytes of the payload, if the leader has told.
+    length: Option<u64>,
     output: Vec<u8>,
     input: Vec<u8>,
     /// Where in the input the bytes begin that have not been read.
@@ -121,10 +123,16 @@ impl Link {
         Self {
             greeting,
             phase: Phase::Ping,
+            length: None,
             output,
             input: Vec::new(),
             read: 0,
         }
+    }
+
+    /// Bytes of the payload all in all, if the leader has told.
+    pub const fn payload_length(&self) -> Option<u64> {
+        self.length
     }
 
     /// Takes bytes of the leader. What they mean is for [`next`](Self::next) to say, until it is hungry: before that no
@@ -348,6 +356,9 @@ impl Link {
             None => None,
         };
         self.phase = told.ok_or_else(|| self.unexpected(line))?;
+        if let Phase::Counted(length) = self.phase {
+            self.length = Some(length);
+        }
         Ok(by_sync.then_some(Event::FullSync(None)))
     }
 

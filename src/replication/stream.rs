@@ -242,7 +242,7 @@ mod tests {
         assert_eq!(next, stream.end() + 1);
         let all = stream.chunks.iter().map(|chunk| &chunk.bytes);
         let buffers = all.chain(&stream.spare).map(Vec::capacity);
-        assert_eq!(stream.buffers, buffers.sum());
+        assert_eq!(stream.buffers, buffers.sum::<usize>());
     }
 
     #[derive(Debug, Clone)]

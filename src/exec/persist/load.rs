@@ -100,6 +100,7 @@ pub fn loaded_functions(sys: &mut System) -> Option<Vec<u8>> {
 /// A file of so many bytes is going to be loaded.
 pub fn begin_load(sys: &mut System, total: u64) {
     sys.persist.intake = Intake::of(total);
+    sys.persist.position = None;
     sys.persist.loading = Some(Loading {
         began: sys.now_us / 1000,
         total,
@@ -112,6 +113,10 @@ pub fn begin_load(sys: &mut System, total: u64) {
 pub fn end_load(sys: &mut System) {
     sys.persist.loading = None;
     sys.summons.set_loading(false);
+    if sys.repl.is_replica() {
+        // Nobody was followed meanwhile.
+        sys.actions.push(Action::Follow);
+    }
 }
 
 /// How the next step of loading is to read.
@@ -119,19 +124,24 @@ pub fn end_load(sys: &mut System) {
 pub struct LoadPlan {
     /// For values.
     pub limits: Limits,
-    /// The time, in unix milliseconds.
+    /// The time by which it is judged what is over, in unix milliseconds.
     pub now: i64,
     /// Bytes to read: never more than `loading-process-events-interval-bytes`, so that clients are served as often as
     /// that asks for.
     pub bytes: u64,
 }
 
-/// Tells how to read on.
+/// Tells how to read on. What stands at a position in a history is whole: that its keys are over is said by what follows
+/// there, or found out as usual.
 pub fn load_plan(ks: &Keyspace, sys: &System) -> LoadPlan {
     let interval = sys.cfg.loading_process_events_interval_bytes;
+    let position = sys.persist.intake.position(ks.databases());
     LoadPlan {
         limits: exec::limits(sys, ks.seed()),
-        now: sys.now_us / 1000,
+        now: match position {
+            Some(_) => LONG_AGO,
+            None => sys.now_us / 1000,
+        },
         bytes: interval.min(STEP as u64),
     }
 }

@@ -244,6 +244,10 @@ pub fn await_disk(sys: &mut System, sid: SessionId, position: u64) {
 
 /// Wakes those who wait until more is on the disk.
 fn wake_waiting(state: &mut State) {
+    if state.sys.repl.is_replica() {
+        // Its leader may want to know.
+        state.sys.actions.push(Action::Follow);
+    }
     if let Some(logging) = &state.sys.persist.logging {
         logging.log.listen(false);
     }
@@ -314,6 +318,7 @@ fn switch_on(state: &mut State) {
 fn switch_off(state: &mut State) {
     hand_over(state);
     let logging = state.sys.persist.logging.take();
+    state.sys.persist.noted = None;
     replication::want_effects(state);
     if let Some(logging) = logging {
         state.sys.persist.log_ended = logging.log.appended();

@@ -72,6 +72,13 @@ pub(crate) fn succeeded(state: &mut State) {
     }
 }
 
+/// The replica did not take over: everything is as before.
+pub(crate) fn refused(state: &mut State) {
+    if state.sys.repl.failover.as_ref().is_some_and(|f| f.asked) {
+        drop(abort(state, "Failover target rejected psync request"));
+    }
+}
+
 /// The replica that can take over: it has everything.
 fn ready(sys: &System, sessions: &Sessions, failover: &Failover) -> Option<(String, u16)> {
     let end = sys.repl.offset();

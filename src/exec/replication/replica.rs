@@ -27,6 +27,8 @@ pub struct Upstream {
     pub down_since: Option<i64>,
     /// It is asked to take this instance's part over (FAILOVER).
     pub takes_over: bool,
+    /// What it said cannot be done here: the next time all of its data is asked for.
+    pub starts_over: bool,
 }
 
 /// What the link to a leader has come to.
@@ -110,6 +112,7 @@ pub(super) fn follow_as(state: &mut State, host: &str, port: u16, takes_over: bo
             false => up.down_since,
         }),
         takes_over,
+        starts_over: false,
     });
     sys.cfg.remember_leader(Some((host.to_owned(), port)));
     sys.repl.ahead = (0, None);
@@ -206,6 +209,24 @@ pub(crate) fn adopted(state: &mut State, position: Position) {
     repl.former = None;
     repl.stream = None;
     leader::keep_stream(state);
+}
+
+/// What the link has come to is known.
+pub(crate) fn set_state(sys: &mut System, state: LinkState) {
+    let now = sys.now_us / 1000;
+    if let Some(up) = &mut sys.repl.upstream {
+        match (up.is_online(), state) {
+            (_, LinkState::Online) => up.down_since = None,
+            (true, _) => up.down_since = Some(now),
+            _ => {}
+        }
+        up.state = state;
+    }
+}
+
+/// The database that is selected in the stream where this instance is.
+pub(crate) fn selected(sys: &System) -> usize {
+    sys.repl.db.unwrap_or(0)
 }
 
 /// A unit of the stream was done: these bytes, which began in the database `from` and end in `to`.
