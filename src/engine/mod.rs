@@ -353,6 +353,8 @@ impl Engine {
         unit::end_unit(state);
         if state.fx.logged().len() > logged {
             exec::persist::log::note_writer(state, sid);
+        } else {
+            exec::persist::log::note_reader(state, sid);
         }
         unconfirmed::end_unit(state)
     }
