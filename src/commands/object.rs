@@ -1,6 +1,6 @@
 //! OBJECT: what is behind a key.
 
-use crate::exec::{Args, CmdError, CmdResult, Command, Ctx};
+use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow};
 use crate::keyspace::Record;
 use crate::service::config::Eviction;
 use crate::spec::{Group, KeySpec, category, flag};
