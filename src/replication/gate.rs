@@ -397,3 +397,6 @@ impl Confirmed for Bell {
         self.condvar.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests;

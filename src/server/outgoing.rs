@@ -133,3 +133,111 @@ impl Outgoing {
         self.parts.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replication::gate::{Answers, Gate};
+    use crate::resp::Proto;
+    use crate::server::signal::Signal;
+
+    struct Rig {
+        gate: Arc<Gate>,
+        out: Outgoing,
+        who: Arc<dyn Confirmed>,
+        sent: String,
+    }
+
+    impl Rig {
+        fn new() -> Rig {
+            let gate = Arc::new(Gate::default());
+            gate.configure(1, 100, 0);
+            Rig {
+                gate,
+                out: Outgoing::default(),
+                who: Arc::new(Signal::default()),
+                sent: String::new(),
+            }
+        }
+
+        /// Answers something that waits for an offset; 0 is nothing.
+        fn answer(&mut self, text: &str, offset: u64) {
+            let mut reply = ReplyBuf::new(Proto::Resp2);
+            reply.simple(text);
+            if offset > 0 {
+                let mut answers = Answers::default();
+                answers.add(0..reply.len());
+                let pass = self.gate.pass(offset, answers);
+                let ticket = Ticket::of(None, Some(pass)).unwrap();
+                self.out.hold(ticket, &mut reply, &self.who).unwrap();
+            }
+            self.out.take_reply(&mut reply, 0);
+        }
+
+        /// Sends what may be sent, at most `n` bytes at once, and says all that was sent, errors as `!`.
+        fn sent(&mut self, n: usize) -> String {
+            self.out.look().unwrap();
+            while let bytes @ [_, ..] = self.out.sendable() {
+                let now = bytes.len().min(n);
+                self.sent.push_str(std::str::from_utf8(&bytes[..now]).unwrap());
+                self.out.consume(now);
+            }
+            let lines = self.sent.lines().map(|line| match line.starts_with('-') {
+                true => "!",
+                false => &line[1..],
+            });
+            lines.collect::<Vec<_>>().join(" ")
+        }
+    }
+
+    #[test]
+    fn what_stood_before_goes_and_what_comes_behind_waits_too() {
+        let mut rig = Rig::new();
+        rig.answer("a", 0);
+        rig.answer("b", 5);
+        rig.answer("c", 0);
+        rig.answer("d", 7);
+        rig.answer("e", 0);
+        assert_eq!(rig.sent(3), "a");
+        assert!(rig.out.is_held() && !rig.out.is_empty());
+        rig.gate.confirm(5);
+        assert_eq!(rig.sent(3), "a b c");
+        rig.gate.confirm(7);
+        assert_eq!(rig.sent(3), "a b c d e");
+        assert!(!rig.out.is_held() && rig.out.is_empty());
+    }
+
+    #[test]
+    fn an_error_takes_the_place_of_what_waited_in_vain() {
+        let mut rig = Rig::new();
+        rig.answer("a", 0);
+        rig.answer("b", 5);
+        rig.answer("c", 0);
+        rig.gate.tick(50);
+        rig.answer("d", 6);
+        rig.answer("e", 0);
+        assert_eq!(rig.sent(100), "a");
+        rig.gate.tick(100);
+        assert_eq!(rig.sent(1), "a ! c");
+        rig.gate.tick(150);
+        assert_eq!(rig.sent(2), "a ! c ! e");
+        assert_eq!(rig.gate.figures().timeouts, 2);
+        // At once, where there is no time at all.
+        rig.gate.configure(1, 0, 0);
+        rig.answer("f", 9);
+        assert_eq!(rig.sent(2), "a ! c ! e !");
+    }
+
+    #[test]
+    fn nothing_is_held_that_was_dropped() {
+        let mut rig = Rig::new();
+        rig.answer("a", 5);
+        rig.out.clear();
+        assert!(!rig.out.is_held() && rig.out.is_empty());
+        rig.answer("b", 0);
+        rig.answer("c", 6);
+        assert_eq!(rig.sent(9), "b");
+        rig.gate.confirm(6);
+        assert_eq!(rig.sent(9), "b c");
+    }
+}
