@@ -20,6 +20,7 @@ mod monitor;
 mod object;
 mod persist;
 mod pubsub;
+mod replication;
 mod script;
 mod server;
 mod set;
@@ -81,6 +82,7 @@ const FAMILIES: &[&[Command]] = &[
     function::COMMANDS,
     pubsub::COMMANDS,
     persist::COMMANDS,
+    replication::COMMANDS,
     monitor::COMMANDS,
     server::COMMANDS,
     server::config::COMMANDS,

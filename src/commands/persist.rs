@@ -97,10 +97,10 @@ fn bgsave(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
             .as_ref()
             .is_some_and(|s| s.purpose == purpose)
     };
-    if saves(Purpose::Background) {
+    let rewrites = saves(Purpose::Base);
+    if persist.saving.is_some() && !rewrites {
         return Err(save::IN_PROGRESS);
     }
-    let rewrites = saves(Purpose::Base);
     if rewrites && args.len() == 1 && cx.origin != Origin::Exec {
         return Err(CmdError::fixed(
             "ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in order to \

@@ -15,7 +15,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use super::jobs;
-use crate::engine::{Engine, Outcome};
+use crate::engine::{Engine, Taken};
 use crate::exec::busy::{BusyGate, BusyRequest};
 use crate::exec::host::Alone;
 use crate::exec::output::{Unsent, UnsentTotal};
@@ -39,6 +39,8 @@ pub trait Wake: Send + Sync {
 pub enum Event {
     /// The next deadline is earlier than it was.
     Deadline,
+    /// There is another leader to follow, or none any more.
+    Follow,
     /// The server is to stop.
     Shutdown,
     /// A command panicked: the engine answers nobody any more.
@@ -175,8 +177,8 @@ impl Node {
         })
     }
 
-    /// Moves what waits for a client to `out`; returns the outcome that its connection must act on, and what must be
-    /// reached before the output is sent. Nothing follows from that, so this is cheaper than to hold the engine.
+    /// Moves what waits for a client to `out`, and the next piece of the stream if it is a replica and there is `room`.
+    /// Nothing follows from that, so this is cheaper than to hold the engine.
     ///
     /// # Errors
     /// As [`lock`](Self::lock).
@@ -184,10 +186,9 @@ impl Node {
         &self,
         sid: SessionId,
         out: &mut ReplyBuf,
-    ) -> Result<(Outcome, Option<Ticket>), LockError> {
-        let mut engine = self.lock_as_it_is()?;
-        let outcome = engine.take_output(sid, out);
-        Ok((outcome, engine.ticket()))
+        room: bool,
+    ) -> Result<Taken, LockError> {
+        Ok(self.lock_as_it_is()?.take(sid, out, room))
     }
 
     #[inline]
@@ -381,6 +382,7 @@ impl Node {
                     self.spawn("redkeep-save", move |node| jobs::save(node, id, start));
                 }
                 Action::Log { log, last } => self.write_log(log, last),
+                Action::Follow => self.tell(Event::Follow),
                 Action::Shutdown => self.tell(Event::Shutdown),
                 Action::Reconfigure(_) => {}
             }

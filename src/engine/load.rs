@@ -6,18 +6,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Engine;
-use crate::exec::persist::load::{self, LoadPlan};
+use crate::exec::persist::load::{self, LONG_AGO, LoadPlan};
 use crate::exec::persist::{STEP, log, save};
 use crate::exec::replay::Replay;
 use crate::exec::{CmdError, State};
 use crate::persist::aof::{Directory, Entry, Kind, Reader, Tail, Wrong};
+use crate::replication::Position;
 use crate::persist::{Batch, Disk, DiskFile, Loaded, Loader};
 
 /// Bytes read from a file at once.
 const READ: usize = 256 * 1024;
-
-/// A time at which nothing was over.
-const LONG_AGO: i64 = 0;
 
 /// What an RDB file begins with.
 const RDB: &[u8] = b"REDIS";
@@ -28,6 +26,8 @@ pub struct LogLoad {
     parts: VecDeque<File>,
     open: Option<OpenFile>,
     replay: Option<Replay>,
+    /// Where in which history of writes all that was applied has come to, if it is known.
+    position: Option<Position>,
     checked: bool,
     /// A last file whose end is missing is cut off.
     truncates: bool,
@@ -53,6 +53,8 @@ struct OpenFile {
     whole: u64,
     /// Where the transaction begins that has not ended.
     open: Option<u64>,
+    /// The history that its positions are of.
+    history: Option<String>,
     /// The file was read to its end.
     ended: bool,
 }
@@ -103,6 +105,7 @@ impl LogLoad {
             parts,
             open: None,
             replay: None,
+            position: None,
             checked,
             truncates,
             done: 0,
@@ -137,6 +140,7 @@ impl LogLoad {
                 began: std::time::Instant::now(),
                 whole: 0,
                 open: None,
+                history: None,
                 ended: false,
             });
         }
@@ -174,10 +178,15 @@ impl LogLoad {
         };
         let step = match &mut open.content {
             Content::Unread(_) => Applied::All,
-            Content::Rdb(loader, batch) => put_rdb(engine, loader, batch, &open.what)?,
+            Content::Rdb(loader, batch) => {
+                let step = put_rdb(engine, loader, batch, &open.what)?;
+                let State { ks, sys, .. } = engine.state();
+                self.position = sys.persist.intake.position(ks.databases());
+                step
+            }
             Content::Log(_) => {
                 let replay = self.replay.get_or_insert_with(|| engine.begin_replay());
-                open.replay(engine, replay)?
+                open.replay(engine, replay, &mut self.position)?
             }
         };
         let at = self.done + open.position();
@@ -196,10 +205,11 @@ impl LogLoad {
         }
         let last = self.parts.is_empty();
         let tail = self.end_file(last, disk)?;
-        Ok(match last {
-            true => LoadStep::Done(tail),
-            false => LoadStep::Read,
-        })
+        if !last {
+            return Ok(LoadStep::Read);
+        }
+        engine.state().sys.persist.position = self.position.take();
+        Ok(LoadStep::Done(tail))
     }
 
     /// A file was read to its end; how it ends, perhaps since it was cut off.
@@ -362,7 +372,12 @@ impl OpenFile {
     }
 
     /// Applies commands, for about [`STEP`] bytes.
-    fn replay(&mut self, engine: &mut Engine, replay: &mut Replay) -> Result<Applied, String> {
+    fn replay(
+        &mut self,
+        engine: &mut Engine,
+        replay: &mut Replay,
+        position: &mut Option<Position>,
+    ) -> Result<Applied, String> {
         let Content::Log(reader) = &mut self.content else {
             return Ok(Applied::All);
         };
@@ -380,6 +395,20 @@ impl OpenFile {
                         true => self.open.or(Some(at)),
                         false => None,
                     };
+                    if self.open.is_none() {
+                        *position = None;
+                    }
+                }
+                // In a transaction it says nothing of what was done.
+                Ok(Some(Entry::Position(mark))) if self.open.is_none() => {
+                    if let Some(id) = mark.id {
+                        self.history = Some(id.to_owned());
+                    }
+                    *position = self.history.clone().map(|id| Position {
+                        id,
+                        offset: mark.offset,
+                        db: mark.db,
+                    });
                 }
                 Ok(Some(_)) => {}
                 Err(Wrong::Torn(at)) => return Ok(Applied::Torn(at)),

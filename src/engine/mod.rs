@@ -13,6 +13,8 @@
 //! assert_eq!(reply.as_slice(), b"+OK\r\n");
 //! ```
 
+mod adopt;
+pub mod follow;
 pub mod load;
 mod replay;
 #[cfg(test)]
@@ -32,6 +34,7 @@ use crate::exec::functions::Policy;
 use crate::exec::host::Alone;
 use crate::exec::output;
 use crate::exec::pause::Postponed;
+use crate::exec::replication::{Replication, leader};
 use crate::exec::session::{Peer, Session, SessionId};
 use crate::exec::tracking::{self, Tracking};
 use crate::exec::txn::{Multi, Queued, Watchers};
@@ -99,6 +102,17 @@ pub enum Outcome {
     Close,
     /// The connection ends at once: what is to be sent is dropped.
     Cut,
+}
+
+/// Output that a connection has taken over.
+#[derive(Debug)]
+pub struct Taken {
+    /// What it must act on.
+    pub outcome: Outcome,
+    /// What must be reached before it is sent.
+    pub ticket: Option<Ticket>,
+    /// There may be more as soon as this is sent.
+    pub more: bool,
 }
 
 /// What the connection of a client must act on.
@@ -171,6 +185,7 @@ impl Engine {
                 now_us,
                 started_ms: now_us / 1000,
                 run_id: rng.hex_id_string(),
+                repl: Replication::new(rng.hex_id_string()),
                 rng,
                 waiters: Waiters::default(),
                 watchers: Watchers::default(),
@@ -199,6 +214,7 @@ impl Engine {
         state.sys.persist.saved_at = state.sys.started_ms;
         state.sys.persist.lasting = state.sys.host.0.disk().is_some();
         exec::configure(&mut state.ks, &mut state.sys);
+        exec::replication::replica::begin(&mut state);
         Engine {
             state: Some(Box::new(state)),
             host: script_host(),
@@ -270,6 +286,9 @@ impl Engine {
         self.run_unit(sid, args, Origin::Client, reply);
         if self.state().sys.pause.has_ready() {
             self.run_postponed();
+        }
+        if self.state().sys.repl.is_to_change() {
+            exec::replication::change(self.state());
         }
         self.open_gate();
         let keeps_limit = self.keeps_limit(sid, reply);
@@ -494,19 +513,42 @@ impl Engine {
         exec::persist::log::settle(self.state())
     }
 
-    /// What must be reached before anybody gets the output that there is.
-    pub fn ticket(&mut self) -> Option<Ticket> {
-        exec::persist::log::ticket(&self.state().sys)
+    /// Moves what waits in a client's outbox to `out`, and the next piece of the stream if it is a replica and there is
+    /// `room`.
+    pub fn take(&mut self, sid: SessionId, out: &mut ReplyBuf, room: bool) -> Taken {
+        let State { sys, sessions, .. } = self.state();
+        sessions.hand_over(sid, out);
+        let Some(session) = sessions.get_mut(sid) else {
+            return Taken {
+                outcome: Outcome::Cut,
+                ticket: None,
+                more: false,
+            };
+        };
+        let is_replica = session.is_replica();
+        Taken {
+            more: is_replica && (!room || leader::pull(sys, session, out)),
+            // What it confirms must not wait for that.
+            ticket: if is_replica {
+                None
+            } else {
+                exec::persist::log::ticket(sys)
+            },
+            outcome: outcome_for(session),
+        }
     }
 
-    /// Moves what waits in a client's outbox to `out`; returns the outcome its connection must act on.
+    /// As [`take`](Self::take), for somebody who waits for nothing and has room.
     pub fn take_output(&mut self, sid: SessionId, out: &mut ReplyBuf) -> Outcome {
-        let sessions = &mut self.state().sessions;
-        sessions.hand_over(sid, out);
-        let Some(session) = sessions.get(sid) else {
-            return Outcome::Cut;
-        };
-        outcome_for(session)
+        self.take(sid, out, true).outcome
+    }
+
+    /// A client has sent something that is no command: an empty line, by which replicas say that they are busy.
+    pub fn heard(&mut self, sid: SessionId) {
+        let State { sys, sessions, .. } = self.state();
+        if let Some(session) = sessions.get_mut(sid) {
+            leader::heard(sys, session);
+        }
     }
 
     /// Ends a batch of commands: takes what the outside must do.
@@ -536,6 +578,7 @@ impl Engine {
         }
         unit::expire_waits(state);
         exec::persist::tick(state);
+        exec::replication::tick(state);
         let now = state.sys.now_us / 1000;
         state.sys.stats.tick(now);
         let idle = state.sessions.close_idle(state.sys.cfg.timeout, now);
@@ -558,6 +601,7 @@ impl Engine {
                 .next_expiry()
                 .filter(|_| !state.sys.debug.cron_paused && state.sys.persist.loading.is_none()),
             exec::persist::next_look(&state.sys),
+            exec::replication::next_tick(&state.sys),
             exec::shutdown::next_heed(&state.sys),
             state
                 .sys

@@ -258,6 +258,8 @@ pub enum Unblock {
     Timeout,
     /// With an error.
     Error,
+    /// With the error that the instance is no leader any more.
+    RoleChange,
 }
 
 /// Ends the wait of a client; returns whether it waited.
@@ -270,7 +272,7 @@ pub fn unblock(sys: &mut System, sessions: &mut Sessions, sid: SessionId, how: U
     };
     sys.waiters.remove(sid, &blocked);
     sys.stats
-        .called(blocked.row.id.index(), 0, how == Unblock::Error);
+        .called(blocked.row.id.index(), 0, how != Unblock::Timeout);
     tracking::spend_caching(session, Some(blocked.row));
     let mark = session.outbox.mark();
     match how {
@@ -281,9 +283,13 @@ pub fn unblock(sys: &mut System, sessions: &mut Sessions, sid: SessionId, how: U
             session.outbox.int(0);
         }
         Unblock::Timeout => blocked.block.timeout_reply.write(&mut session.outbox),
-        Unblock::Error => {
-            sys.stats.error(UNBLOCKED.code());
-            session.outbox.error(UNBLOCKED.text());
+        Unblock::Error | Unblock::RoleChange => {
+            let e = match how {
+                Unblock::RoleChange => ROLE_CHANGED,
+                _ => UNBLOCKED,
+            };
+            sys.stats.error(e.code());
+            session.outbox.error(e.text());
         }
     }
     if session.wants_none() {
@@ -293,6 +299,10 @@ pub fn unblock(sys: &mut System, sessions: &mut Sessions, sid: SessionId, how: U
     sessions.recount(sid);
     true
 }
+
+const ROLE_CHANGED: CmdError = CmdError::fixed(
+    "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",
+);
 
 const UNBLOCKED: CmdError = CmdError::fixed("UNBLOCKED client unblocked via CLIENT UNBLOCK");
 

@@ -337,6 +337,11 @@ impl Keyspace {
         self.dbs[self.current].table.seed()
     }
 
+    /// As [`seed`](Self::seed), of another database, if there is one of that number.
+    pub fn seed_of(&self, db: usize) -> Option<Seed> {
+        Some(self.dbs.get(db)?.table.seed())
+    }
+
     /// Bytes used by all databases.
     pub fn memory(&self) -> usize {
         self.dbs.iter().map(Db::memory).sum::<usize>() + self.snapshot_memory()

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::event::Event;
 use super::tally::Tally;
-use super::{Keyspace, Record, What};
+use super::{Db, Keyspace, Record, What};
 use crate::ds::bytes::SmallBytes;
 use crate::ds::table::{Slot, Table};
 use crate::types::Value;
@@ -22,6 +22,8 @@ pub enum Garbage {
     Value(Value),
     /// The contents of a database.
     Contents(Table<Record>),
+    /// A database with all that is known of it.
+    Database(Box<Db>),
     /// What depended on that.
     Other(Box<dyn Debug + Send>),
 }
@@ -163,6 +165,36 @@ impl Keyspace {
     /// All that was to be loaded is there.
     pub fn loaded(&mut self) {
         self.dbs.iter_mut().for_each(|db| db.table.settle());
+    }
+
+    /// Empty databases that can take the place of these: as many, with the same secrets, and with uses counted alike.
+    pub fn beside(&self) -> Keyspace {
+        let mut seeds = self.dbs.iter().map(|db| db.table.seed());
+        let mut ks = Keyspace::new(0, || 0);
+        ks.dbs = seeds.by_ref().map(Db::new).collect();
+        ks.uses = self.uses.clone();
+        ks.begin(0, self.now);
+        ks
+    }
+
+    /// Puts the contents of other databases, as many, in place of what is there, which becomes garbage. A running snapshot
+    /// is given up.
+    pub fn adopt(&mut self, other: Keyspace) {
+        self.end_snapshot();
+        self.stale.get_mut().clear();
+        for (index, mut db) in other.dbs.into_iter().enumerate() {
+            let Some(place) = self.dbs.get_mut(index) else {
+                break;
+            };
+            db.cut = None;
+            let was = std::mem::replace(place, db);
+            if !was.is_empty() || !self.dbs[index].is_empty() {
+                self.log.push(index, b"", What::AllModified);
+            }
+            if !was.is_empty() {
+                self.garbage.push(Garbage::Database(Box::new(was)));
+            }
+        }
     }
 
     // What was there goes without a word, as Redis has it; the key counts as new in any case.

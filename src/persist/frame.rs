@@ -9,12 +9,15 @@ const OLDEST: u16 = 10;
 
 /// Puts the pieces of an RDB file behind one another. Which version the file is of is known only when all values are
 /// written: the header is the last thing to be made, and the checksum is put together from that of the header and
-/// that of the rest.
+/// that of the rest. Whoever sends the file on as it is made has to say it first, and says the oldest then: a reader who
+/// knows what comes reads it under any version, and one who does not would refuse it under the right one, too.
 #[derive(Debug, Default)]
 pub struct Frame {
     checksum: bool,
     selected: Option<usize>,
     version: u16,
+    /// It was said for good.
+    fixed: bool,
     /// Checksum and length of everything behind the header.
     sum: u64,
     len: u64,
@@ -28,6 +31,7 @@ impl Frame {
             checksum,
             selected: None,
             version: OLDEST,
+            fixed: false,
             sum: 0,
             len: 0,
         };
@@ -40,6 +44,15 @@ impl Frame {
             }
         });
         frame
+    }
+
+    /// As [`begin`](Self::begin), but the header that is written is the one that the file keeps, whatever is
+    /// [needed](Self::needs) later.
+    pub fn begin_for_good(out: &mut Vec<u8>, checksum: bool, facts: &[(&str, String)]) -> Frame {
+        Frame {
+            fixed: true,
+            ..Frame::begin(out, checksum, facts)
+        }
     }
 
     /// Says how large a database is that comes next.
@@ -68,7 +81,9 @@ impl Frame {
 
     /// Something that was written needs a version.
     pub fn needs(&mut self, version: u16) {
-        self.version = self.version.max(version);
+        if !self.fixed {
+            self.version = self.version.max(version);
+        }
     }
 
     /// Ends the file; gives what its header must be.
@@ -110,18 +125,24 @@ mod tests {
 
     #[test]
     fn the_checksum_is_that_of_the_whole_whatever_the_version() {
-        for version in [10, 12] {
+        for (fixed, version) in [(false, 10), (false, 12), (true, 10), (true, 12)] {
             let mut out = Vec::new();
             let facts = [("redis-ver", "7.2.6".to_owned())];
-            let mut frame = Frame::begin(&mut out, true, &facts);
+            let mut frame = match fixed {
+                true => Frame::begin_for_good(&mut out, true, &facts),
+                false => Frame::begin(&mut out, true, &facts),
+            };
+            let sent = out.clone();
             frame.sizes(&mut out, 2, 1, 0);
             frame.keys(&mut out, 2, b"\0\x01k\x01v");
             frame.keys(&mut out, 0, b"\0\x01k\x01v");
             frame.function(&mut out, b"code");
             frame.needs(version);
             let header = frame.end(&mut out);
+            assert!(!fixed || out.starts_with(&sent) && sent.starts_with(&header));
             out[..HEADER].copy_from_slice(&header);
-            assert_eq!(file::version(header), Some(version));
+            let says = if fixed { OLDEST } else { version };
+            assert_eq!(file::version(header), Some(says));
             let (body, sum) = out.split_last_chunk::<8>().unwrap();
             assert_eq!(u64::from_le_bytes(*sum), crc64(0, body));
         }

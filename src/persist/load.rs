@@ -1,12 +1,14 @@
 //! An RDB file taken apart as it comes in.
 //!
-//! Bytes go in by [`Loader::feed`], items come out by [`Loader::next`]. Objects say nothing of their length, so one that
-//! has not arrived whole is tried again when there is twice as much of it: each byte is looked at a few times at most.
+//! Bytes go in by [`Loader::feed`], items come out by [`Loader::next`], each as soon as it is there. Objects say nothing of
+//! their length: one that has not come in whole is [passed over](Span) from where its bytes ended until it has, so that
+//! none of them is looked at more than a few times, and nothing is made of it twice.
 
 use super::input::Input;
 use crate::ds::bytes::SmallBytes;
 use crate::keyspace::Arrival;
 use crate::rdb::file::{self, HEADER, Item};
+use crate::rdb::span::{Reach, Span};
 use crate::rdb::{Corrupt, Reader, payload};
 use crate::types::dump::{self, Limits, Read};
 use crate::util::digest::crc64;
@@ -59,8 +61,8 @@ pub struct LoadError {
 #[derive(Debug)]
 pub struct Loader {
     input: Input,
-    /// The next item was tried with so many bytes, which were too few.
-    tried: usize,
+    /// The next item, if it was tried before it had come in whole.
+    span: Option<Span>,
     version: Option<u16>,
     checked: bool,
     /// The checksum of the file up to here.
@@ -76,7 +78,7 @@ impl Loader {
     pub fn new(checked: bool) -> Loader {
         Loader {
             input: Input::default(),
-            tried: 0,
+            span: None,
             version: None,
             checked,
             sum: 0,
@@ -102,7 +104,7 @@ impl Loader {
         self.input.rest()
     }
 
-    /// The next items, of about so many bytes, each behind the place where it begins.
+    /// The next items, of about so many bytes, each behind the place where it begins. What is no key is the last of them.
     ///
     /// # Errors
     /// As [`next`](Loader::next).
@@ -119,7 +121,14 @@ impl Loader {
             match self.next(limits, now)? {
                 None => return Ok(Batch::Hungry),
                 Some(Loaded::End) => return Ok(Batch::Ended),
-                Some(loaded) => into.push((at, loaded)),
+                Some(loaded) => {
+                    let is_key = matches!(loaded, Loaded::Key(_) | Loaded::Empty(_));
+                    into.push((at, loaded));
+                    if !is_key {
+                        // How keys are read that follow may depend on it.
+                        break;
+                    }
+                }
             }
         }
         Ok(Batch::More)
@@ -141,11 +150,15 @@ impl Loader {
         let Some(version) = self.version else {
             return self.begin(limits, now);
         };
-        let left = self.rest();
+        let left = self.input.rest();
         if left.is_empty() && self.input.complete {
             return Err(self.error("the file ends too soon"));
         }
-        if left.len() < self.tried.saturating_mul(2) && !self.input.complete {
+        let tried = self.span.is_some();
+        if let Some(span) = &mut self.span
+            && !self.input.complete
+            && span.go_on(left, version) == Reach::Short
+        {
             return Ok(None);
         }
         let mut r = Reader::new(left);
@@ -154,11 +167,11 @@ impl Loader {
                 let used = left.len() - r.left().len();
                 self.take(used, loaded)
             }
-            Err(_) if r.ran_out() && !self.input.complete => {
-                self.tried = left.len().max(1);
-                Ok(None)
+            Err(_) if r.ran_out() && !self.input.complete && !tried => {
+                self.span = Some(Span::default());
+                self.next(limits, now)
             }
-            Err(fault) if r.ran_out() => Err(LoadError {
+            Err(fault) if r.ran_out() && self.input.complete => Err(LoadError {
                 what: "the file ends too soon".to_owned(),
                 ..self.faulty(fault)
             }),
@@ -204,7 +217,7 @@ impl Loader {
             }
         };
         self.input.read(used);
-        self.tried = 0;
+        self.span = None;
         Ok(Some(loaded))
     }
 

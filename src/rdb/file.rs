@@ -111,8 +111,8 @@ pub struct Head<'a> {
 }
 
 /// Tags of modules' values; the first of them, of old, says nothing of its length.
-const MODULE_OLD: u8 = 6;
-const MODULE: u8 = 7;
+pub(super) const MODULE_OLD: u8 = 6;
+pub(super) const MODULE: u8 = 7;
 
 /// Reads the next item of a file of some version.
 ///

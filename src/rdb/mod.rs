@@ -25,6 +25,7 @@ pub mod file;
 pub mod library;
 pub mod payload;
 mod read;
+pub mod span;
 mod tag;
 mod write;
 pub mod ziplist;

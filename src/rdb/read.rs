@@ -130,6 +130,34 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Passes over a string in any form, whatever it holds.
+    pub fn pass_string(&mut self) -> Result<()> {
+        let len = match self.any_length()? {
+            Length::Plain(len) => len,
+            Length::Encoded(INT_8) => 1,
+            Length::Encoded(INT_16) => 2,
+            Length::Encoded(INT_32) => 4,
+            Length::Encoded(LZF) => {
+                let packed = self.length()?;
+                self.length()?;
+                packed
+            }
+            Length::Encoded(_) => return Err(Corrupt),
+        };
+        self.bytes(usize::try_from(len).map_err(|_| Corrupt)?)?;
+        Ok(())
+    }
+
+    /// Passes over a double in its old form.
+    pub fn pass_old_double(&mut self) -> Result<()> {
+        let len = match self.byte()? {
+            NAN | INFINITY | NEG_INFINITY => 0,
+            len => len,
+        };
+        self.bytes(len.into())?;
+        Ok(())
+    }
+
     /// Milliseconds.
     pub fn millis(&mut self) -> Result<i64> {
         self.array().map(i64::from_le_bytes)

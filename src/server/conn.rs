@@ -71,6 +71,8 @@ pub(super) struct Conn<S> {
     woke_others: bool,
     /// What must be reached before `output` is sent.
     held: Option<Ticket>,
+    /// The engine has more for it as soon as that is sent.
+    more: bool,
     /// The batch just run ends other connections: they are gone before its replies are sent.
     closed_others: bool,
 }
@@ -114,6 +116,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             woke_others: false,
             closed_others: false,
             held: None,
+            more: false,
         }
     }
 
@@ -151,6 +154,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
                     return Poll::Ready(());
                 }
                 _ => {}
+            }
+            if self.more && self.output.is_empty() && self.phase == Phase::Open {
+                self.more = false;
+                self.collect(News::OUTPUT, &mut worker.reply);
+                if self.poll_reply(cx, worker).is_err() {
+                    return Poll::Ready(());
+                }
+                continue;
             }
             if self.backlog && self.may_run() {
                 self.run_input(worker);
@@ -236,11 +247,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             }
         }
         let outcome = loop {
-            match self.node.take_output(self.sid, out) {
-                Ok((outcome, ticket)) => match self.hold(ticket) {
-                    true => break Some(outcome),
-                    false => break Some(Outcome::Cut),
-                },
+            match self
+                .node
+                .take_output(self.sid, out, self.output.is_empty())
+            {
+                Ok(taken) => {
+                    self.more = taken.more;
+                    break Some(match self.hold(taken.ticket) {
+                        true => taken.outcome,
+                        false => Outcome::Cut,
+                    });
+                }
                 Err(LockError::Stopped) => break Some(Outcome::Cut),
                 Err(LockError::Busy) => {
                     if let Posted::Yes = self.node.post(ask(self.sid, Vec::new(), &self.signal)) {
@@ -361,6 +378,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             || (self.limits.unauthenticated && !batch.is_empty());
         self.backlog = full;
         let ran = if batch.is_empty() {
+            if batch.consumed() > 0 && batch.error().is_none() {
+                // Whoever waits for a busy script is not that silent.
+                if let Ok(mut engine) = self.node.lock() {
+                    engine.heard(self.sid);
+                }
+            }
             Ran::All
         } else {
             self.run_batch(buf, batch, reply)

@@ -7,6 +7,7 @@ mod conn;
 pub mod daemon;
 mod handle;
 mod host;
+mod link;
 mod listen;
 mod log;
 mod runtime;

@@ -80,6 +80,14 @@ pub(super) struct News {
     pub(super) answer: bool,
 }
 
+impl News {
+    /// Output may wait.
+    pub(super) const OUTPUT: News = News {
+        output: true,
+        answer: false,
+    };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

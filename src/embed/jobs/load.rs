@@ -82,10 +82,11 @@ fn load_rdb(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
         let restored = engine.restore_functions(&functions);
         restored.map_err(JobError::File)?;
     }
-    let sys = &mut engine.state().sys;
+    let State { ks, sys, .. } = engine.state();
+    sys.persist.position = sys.persist.intake.position(ks.databases());
     let began = sys.persist.loading.as_ref().map(|loading| loading.began);
     let took = began.map_or(0, |began| sys.now_us / 1000 - began);
-    let counts = sys.persist.loaded;
+    let counts = sys.persist.intake.counts;
     drop(engine);
     tracing::info!("{counts}");
     tracing::info!(

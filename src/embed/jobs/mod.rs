@@ -3,11 +3,13 @@
 //!
 //! ```text
 //! save  a snapshot on its way to the disk, and the log
+//! sync  a snapshot on its way to replicas
 //! load  the data set on its way from it
 //! ```
 
 mod load;
 mod save;
+mod sync;
 
 use std::io;
 use std::time::{Duration, Instant};

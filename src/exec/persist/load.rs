@@ -4,15 +4,18 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::intake::{Counts, Intake};
 use super::save::{Purpose, SaveStep, begin_save, delay, end_save, give_up, save_now, save_step};
 use super::{STEP, System};
 use crate::exec;
-use crate::keyspace::{Arrival, Keyspace};
+use crate::keyspace::Keyspace;
 use crate::persist::write::directory;
 use crate::persist::{Batch, LoadError, Loaded, Loader};
-use crate::rdb::{library, payload};
 use crate::types::dump::Limits;
-use crate::util::num;
+
+/// A time at which nothing was over. What is loaded as of then is whole: whatever follows it, a log or a stream, saw it
+/// alive, and says itself what came to its end.
+pub const LONG_AGO: i64 = 0;
 
 /// A load in progress.
 #[derive(Debug, Clone, Copy, Default)]
@@ -23,39 +26,7 @@ pub struct Loading {
     pub total: u64,
     /// Bytes read so far.
     pub done: u64,
-    /// Memory that was used when the file was written, if it says so.
-    pub used_memory: u64,
-    /// Keys that room was made for.
-    expected: u64,
 }
-
-/// What came of a load.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Keys that are there.
-    pub keys: u64,
-    /// Keys whose time was over.
-    pub expired: u64,
-    /// Collections without elements.
-    pub empty: u64,
-}
-
-impl std::fmt::Display for Counts {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Counts { keys, expired, .. } = self;
-        write!(
-            f,
-            "Done loading RDB, keys loaded: {keys}, keys expired: {expired}"
-        )?;
-        match self.empty {
-            0 => f.write_str("."),
-            empty => write!(f, ", empty keys skipped: {empty}."),
-        }
-    }
-}
-
-/// So many empty collections of a file are named in the log; the rest is counted.
-const EMPTY_NAMED: u64 = 10;
 
 /// What DEBUG RELOAD does, and leaves out.
 #[derive(Debug, Clone, Copy)]
@@ -123,29 +94,17 @@ pub fn file_path(sys: &System) -> PathBuf {
 
 /// The libraries of functions that a load has brought, as FUNCTION RESTORE takes them; none if there are none.
 pub fn loaded_functions(sys: &mut System) -> Option<Vec<u8>> {
-    let codes = std::mem::take(&mut sys.persist.functions);
-    let mut bytes = Vec::new();
-    for code in &codes {
-        library::write(&mut bytes, code, false);
-    }
-    payload::seal(&mut bytes, payload::NEWEST);
-    (!codes.is_empty()).then_some(bytes)
+    sys.persist.intake.take_functions()
 }
-
-/// Keys that are put into the databases together.
-const TOGETHER: usize = 32;
-
-/// Room is made for no more keys, in all databases together, than there are as many bytes for: what a file says of their
-/// number may be wrong, and a place takes several times as much.
-const KEY_LEAST: u64 = 16;
 
 /// A file of so many bytes is going to be loaded.
 pub fn begin_load(sys: &mut System, total: u64) {
-    sys.persist.loaded = Counts::default();
+    sys.persist.intake = Intake::of(total);
+    sys.persist.position = None;
     sys.persist.loading = Some(Loading {
         began: sys.now_us / 1000,
         total,
-        ..Loading::default()
+        done: 0,
     });
     sys.summons.set_loading(true);
 }
@@ -154,6 +113,10 @@ pub fn begin_load(sys: &mut System, total: u64) {
 pub fn end_load(sys: &mut System) {
     sys.persist.loading = None;
     sys.summons.set_loading(false);
+    if sys.repl.is_replica() {
+        // Nobody was followed meanwhile.
+        sys.actions.push(Action::Follow);
+    }
 }
 
 /// How the next step of loading is to read.
@@ -161,26 +124,31 @@ pub fn end_load(sys: &mut System) {
 pub struct LoadPlan {
     /// For values.
     pub limits: Limits,
-    /// The time, in unix milliseconds.
+    /// The time by which it is judged what is over, in unix milliseconds.
     pub now: i64,
     /// Bytes to read: never more than `loading-process-events-interval-bytes`, so that clients are served as often as
     /// that asks for.
     pub bytes: u64,
 }
 
-/// Tells how to read on.
+/// Tells how to read on. What stands at a position in a history is whole: that its keys are over is said by what follows
+/// there, or found out as usual.
 pub fn load_plan(ks: &Keyspace, sys: &System) -> LoadPlan {
     let interval = sys.cfg.loading_process_events_interval_bytes;
+    let position = sys.persist.intake.position(ks.databases());
     LoadPlan {
         limits: exec::limits(sys, ks.seed()),
-        now: sys.now_us / 1000,
+        now: match position {
+            Some(_) => LONG_AGO,
+            None => sys.now_us / 1000,
+        },
         bytes: interval.min(STEP as u64),
     }
 }
 
 /// Microseconds to wait for the keys loaded since this was last asked, as `key-load-delay` has it.
 pub fn load_delay(sys: &mut System) -> u64 {
-    let Counts { keys, expired, .. } = sys.persist.loaded;
+    let Counts { keys, expired, .. } = sys.persist.intake.counts;
     let all = usize::try_from(keys + expired).unwrap_or(usize::MAX);
     let waited = std::mem::replace(&mut sys.persist.waited, all);
     delay(sys.cfg.key_load_delay, all.saturating_sub(waited))
@@ -202,48 +170,7 @@ pub fn put_batch(
     if let Some(loading) = &mut sys.persist.loading {
         loading.done = done;
     }
-    let mut keys = Vec::with_capacity(TOGETHER);
-    for (offset, loaded) in batch.drain(..) {
-        let failed = |what| LoadError {
-            offset,
-            what,
-            key: None,
-        };
-        match loaded {
-            Loaded::Key(key) if key.deadline.is_some_and(|at| at < now) => {
-                sys.persist.loaded.expired += 1;
-            }
-            Loaded::Key(key) => {
-                keys.push(key);
-                if keys.len() == TOGETHER {
-                    put_keys(ks, sys, &mut keys, merge).map_err(failed)?;
-                }
-            }
-            other => {
-                // They belong to the database that was selected before.
-                put_keys(ks, sys, &mut keys, merge).map_err(failed)?;
-                put(ks, sys, other, offset).map_err(failed)?;
-            }
-        }
-    }
-    put_keys(ks, sys, &mut keys, merge).map_err(|what| LoadError {
-        offset: done,
-        what,
-        key: None,
-    })
-}
-
-fn put_keys(
-    ks: &mut Keyspace,
-    sys: &mut System,
-    keys: &mut Vec<Arrival>,
-    merge: bool,
-) -> Result<(), String> {
-    sys.persist.loaded.keys += keys.len() as u64;
-    ks.load(keys, merge).map_err(|name| {
-        let name = String::from_utf8_lossy(&name);
-        format!("the key '{name}' comes twice")
-    })
+    sys.persist.intake.put(ks, batch, merge, now)
 }
 
 /// Reads what is left of a file and puts it into the databases, here and now.
@@ -255,7 +182,7 @@ fn load_now(
 ) -> Result<(), String> {
     let mut loader = Loader::new(sys.cfg.rdbchecksum);
     let (mut piece, mut batch) = (vec![0; STEP], Vec::new());
-    sys.persist.loaded = Counts::default();
+    sys.persist.intake = Intake::default();
     loop {
         let LoadPlan { limits, now, bytes } = load_plan(ks, sys);
         let read = loader.batch(bytes, &limits, now, &mut batch);
@@ -276,63 +203,5 @@ fn load_now(
         if delay > 0 {
             sys.host.0.sleep(Duration::from_micros(delay));
         }
-    }
-}
-
-fn put(ks: &mut Keyspace, sys: &mut System, loaded: Loaded, at: u64) -> Result<(), String> {
-    let counts = &mut sys.persist.loaded;
-    match loaded {
-        Loaded::Key(_) | Loaded::End => {}
-        Loaded::Empty(name) => {
-            counts.empty += 1;
-            if counts.empty <= EMPTY_NAMED {
-                let name = String::from_utf8_lossy(&name);
-                tracing::info!("Loading: skipping empty key: {name}");
-            }
-        }
-        Loaded::Select(db) => {
-            let index = usize::try_from(db).ok().filter(|db| *db < ks.databases());
-            ks.select(index.ok_or(format!(
-                "the file has a database {db}, and only {} are configured",
-                ks.databases()
-            ))?);
-        }
-        Loaded::Sizes(keys) => {
-            let Some(loading) = &mut sys.persist.loading else {
-                return Ok(());
-            };
-            let most = loading.total.saturating_sub(at) / KEY_LEAST;
-            let keys = keys.min(most.saturating_sub(loading.expected));
-            loading.expected += keys;
-            ks.expect(usize::try_from(keys).unwrap_or(0));
-        }
-        Loaded::Fact(name, value) => learn(sys, &name, &value),
-        Loaded::Function(code) => sys.persist.functions.push(code),
-        Loaded::Module(name) => {
-            tracing::warn!("What the module '{name}' wrote into the file is not loaded");
-        }
-    }
-    Ok(())
-}
-
-/// A fact about the file. What begins with % is meant for the log.
-fn learn(sys: &mut System, name: &[u8], value: &[u8]) {
-    let text = String::from_utf8_lossy(value);
-    let number = num::parse_i64(value).unwrap_or(0);
-    match name {
-        [b'%', ..] => tracing::info!("RDB '{}': {text}", String::from_utf8_lossy(name)),
-        b"redis-ver" => tracing::info!("Loading RDB produced by version {text}"),
-        b"ctime" => {
-            let age = sys.now_us / 1_000_000 - number;
-            tracing::info!("RDB age {} seconds", age.max(0));
-        }
-        b"used-mem" => {
-            let megabytes = number as f64 / f64::from(1 << 20);
-            tracing::info!("RDB memory usage when created {megabytes:.2} Mb");
-            if let Some(loading) = &mut sys.persist.loading {
-                loading.used_memory = u64::try_from(number).unwrap_or(0);
-            }
-        }
-        _ => {}
     }
 }

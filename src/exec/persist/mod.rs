@@ -4,23 +4,30 @@
 //! ```text
 //! save     a snapshot on its way into a file
 //! load     a file on its way into the databases
+//! intake   what comes out of it
+//! staging  a data set on its way from a leader, in databases of its own
 //! log      what the engine hands to the append-only log, and what it hears of it
 //! rewrite  a new base for that log
 //! ```
 
+mod intake;
 pub mod load;
 pub mod log;
 mod rewrite;
 pub mod save;
+pub mod staging;
 
 use std::sync::Arc;
 
+pub use self::intake::Counts;
+use self::intake::Intake;
 use self::load::Loading;
 use self::log::Logging;
 use self::rewrite::Rewrites;
 use self::save::{Saving, save_in_background};
 use super::{CmdError, SessionId, State, System};
 use crate::persist::aof::Log;
+use crate::replication::Position;
 
 /// Bytes that one step writes or reads.
 pub const STEP: usize = 64 * 1024;
@@ -62,14 +69,22 @@ pub struct Persistence {
     awaiting: Vec<SessionId>,
     /// Something is to be done as soon as no unit of work is half done.
     is_unsettled: bool,
+    /// Part of that: to look at those who wait.
+    looks: bool,
+    /// The data set is saved in the middle of a unit of work.
+    flushing: bool,
+    /// Where the data set that was loaded is in which history.
+    pub position: Option<Position>,
+    /// What of that the log was told.
+    noted: Option<Position>,
     /// The load that goes on.
     pub loading: Option<Loading>,
-    /// What came of the last load.
-    pub loaded: load::Counts,
+    /// What the last load has brought.
+    pub intake: Intake,
+    /// Where in which history the data set stands that was loaded, if its files say so.
+    pub position: Option<Position>,
     /// Its keys that were waited for.
     waited: usize,
-    /// The code of the libraries that it brought.
-    functions: Vec<Vec<u8>>,
     checked_at: i64,
     next_id: u64,
 }
@@ -86,6 +101,22 @@ impl Persistence {
         self.saving
             .as_ref()
             .is_none_or(|saving| saving.id != id || saving.cancelled)
+    }
+
+    /// Whether what is being saved is no place between two units of work.
+    const fn is_flushing(&self) -> bool {
+        self.flushing
+    }
+
+    /// Something is to be done as soon as no unit of work is half done.
+    pub(crate) const fn unsettle(&mut self) {
+        self.is_unsettled = true;
+    }
+
+    /// Clients that wait for the disk or for replicas may have got what they wait for.
+    pub(crate) const fn look_at_waiting(&mut self) {
+        self.looks = true;
+        self.is_unsettled = true;
     }
 
     /// Whether any command may have to be refused.

@@ -37,6 +37,7 @@
 use std::ops::Range;
 
 use super::form::{self, Halt, Progress};
+use super::position::Mark;
 use super::search::{Search, swallows_voucher};
 use super::voucher::{VOUCHER, Voucher};
 use crate::persist::input::Input;
@@ -62,6 +63,8 @@ pub enum Entry<'a> {
     Command(Words<'a>),
     /// The time of what follows, in unix seconds.
     Time(i64),
+    /// Where in a history of writes the log has come to, if no command follows.
+    Position(Mark<'a>),
     /// Another line that begins with `#`: a voucher, or a note that says nothing to us.
     Note(&'a [u8]),
 }
@@ -221,7 +224,7 @@ impl Reader {
             self.given += len as u64;
         }
         Some(match is_note {
-            true => time(bytes).map_or(Entry::Note(bytes), Entry::Time),
+            true => note(bytes),
             false => Entry::Command(Words {
                 bytes,
                 places: &self.words,
@@ -366,6 +369,14 @@ impl Reader {
             self.release();
         }
     }
+}
+
+/// What a line says to us.
+fn note(line: &[u8]) -> Entry<'_> {
+    if let Some(seconds) = time(line) {
+        return Entry::Time(seconds);
+    }
+    Mark::parse(line).map_or(Entry::Note(line), Entry::Position)
 }
 
 /// The time that a line tells.
