@@ -243,25 +243,9 @@ fn agree(leader: &mut Peer, replica: &mut Peer) {
     let told = [&mut leader.c, &mut replica.c].map(contents::told);
     let [ours, theirs] = match leader.kind {
         Kind::Redkeep => told,
-        Kind::Redis => told.map(without_how_much_is_read),
+        Kind::Redis => told.map(contents::without_how_much_is_read),
     };
     contents::same(&ours, &theirs);
-}
-
-/// The commands that a real server sends do not say how much of a stream a group has read.
-fn without_how_much_is_read(told: Vec<String>) -> Vec<String> {
-    let words = |line: String| {
-        let mut kept = Vec::new();
-        let mut words = line.split(' ');
-        while let Some(word) = words.next() {
-            match word {
-                "entries-read" | "lag" => _ = words.next(),
-                word => kept.push(word),
-            }
-        }
-        kept.join(" ")
-    };
-    told.into_iter().map(words).collect()
 }
 
 /// Every sample of every type, in three databases, some with a deadline; functions, groups with pending entries, and
