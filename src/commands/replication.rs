@@ -15,7 +15,12 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::new("replicaof", 3, replicaof)
         .since("5.0.0")
         .group(Group::Server)
-        .flags(&[flag::ADMIN, flag::NOSCRIPT, flag::STALE, flag::NO_ASYNC_LOADING])
+        .flags(&[
+            flag::ADMIN,
+            flag::NOSCRIPT,
+            flag::STALE,
+            flag::NO_ASYNC_LOADING,
+        ])
         .syntax("args=(host-port={host port:int} | no-one={no=NO one=ONE})")
         .summary("Follow another server as its replica, or lead again.")
         .complexity("O(1)")
@@ -23,7 +28,12 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::new("slaveof", 3, replicaof)
         .since("1.0.0")
         .group(Group::Server)
-        .flags(&[flag::ADMIN, flag::NOSCRIPT, flag::STALE, flag::NO_ASYNC_LOADING])
+        .flags(&[
+            flag::ADMIN,
+            flag::NOSCRIPT,
+            flag::STALE,
+            flag::NO_ASYNC_LOADING,
+        ])
         .syntax("args=(host-port={host port:int} | no-one={no=NO one=ONE})")
         .summary("Follow another server as its replica, or lead again.")
         .complexity("O(1)")
@@ -40,6 +50,7 @@ pub(super) const COMMANDS: &[Command] = &[
         ])
         .syntax("replicationid offset:int")
         .summary("Ask for the stream of effects, as replicas do.")
+        .complexity("O(N) in the size of what is lacking")
         .checked(),
     Command::new("sync", 1, sync)
         .since("1.0.0")
@@ -51,6 +62,7 @@ pub(super) const COMMANDS: &[Command] = &[
             flag::NOSCRIPT,
         ])
         .summary("Ask for the data set and the stream of effects, as old replicas do.")
+        .complexity("O(N) in the size of the data set")
         .checked(),
     Command::new("replconf", -1, replconf)
         .since("3.0.0")
@@ -83,7 +95,9 @@ pub(super) const COMMANDS: &[Command] = &[
         .since("6.2.0")
         .group(Group::Server)
         .flags(&[flag::ADMIN, flag::NOSCRIPT, flag::STALE])
-        .syntax("[TO^target={host port:int [FORCE^force]}] [ABORT^abort] [TIMEOUT^milliseconds:int]")
+        .syntax(
+            "[TO^target={host port:int [FORCE^force]}] [ABORT^abort] [TIMEOUT^milliseconds:int]",
+        )
         .summary("Hand the part of the leader over to a replica that has everything.")
         .complexity("O(1)")
         .checked(),
@@ -92,7 +106,9 @@ pub(super) const COMMANDS: &[Command] = &[
 /// It is done as soon as the command is over: what was done before belongs to the history of its own.
 fn replicaof(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     if cx.sys.repl.failover.is_some() {
-        return Err(CmdError::fixed("ERR REPLICAOF not allowed while failing over."));
+        return Err(CmdError::fixed(
+            "ERR REPLICAOF not allowed while failing over.",
+        ));
     }
     let (host, port) = (args.at(1), args.at(2));
     if is(host, "NO") && is(port, "ONE") {
@@ -108,8 +124,10 @@ fn replicaof(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let host = String::from_utf8_lossy(host).into_owned();
     let up = cx.sys.repl.upstream.as_ref();
     if up.is_some_and(|up| up.port == port && up.host.eq_ignore_ascii_case(&host)) {
-        tracing::info!("REPLICAOF would result into synchronization with the master we are already connected with. \
-             No operation performed.");
+        tracing::info!(
+            "REPLICAOF would result into synchronization with the master we are already connected with. \
+             No operation performed."
+        );
         cx.reply.simple("OK Already connected to specified master");
         return Ok(Flow::Done);
     }
@@ -139,12 +157,19 @@ fn psync(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 
 /// A leader hands its part over to us, and wants to follow.
 fn take_over(cx: &mut Ctx<'_>, id: &[u8], offset: i64) -> CmdResult {
-    tracing::warn!("Failover request received for replid {}.", String::from_utf8_lossy(id));
+    tracing::warn!(
+        "Failover request received for replid {}.",
+        String::from_utf8_lossy(id)
+    );
     if !cx.sys.repl.is_replica() {
-        return Err(CmdError::fixed("ERR PSYNC FAILOVER can't be sent to a master."));
+        return Err(CmdError::fixed(
+            "ERR PSYNC FAILOVER can't be sent to a master.",
+        ));
     }
     if !id.eq_ignore_ascii_case(cx.sys.repl.id.as_bytes()) {
-        return Err(CmdError::fixed("ERR PSYNC FAILOVER replid must match my replid."));
+        return Err(CmdError::fixed(
+            "ERR PSYNC FAILOVER replid must match my replid.",
+        ));
     }
     ask_for(cx.sys, Change::TakeOver(cx.sid, offset));
     Ok(Flow::Done)
@@ -152,7 +177,9 @@ fn take_over(cx: &mut Ctx<'_>, id: &[u8], offset: i64) -> CmdResult {
 
 fn begin_stream(cx: &mut Ctx<'_>, from: Option<(&[u8], i64)>) -> CmdResult {
     if cx.sys.repl.failover.is_some() {
-        return Err(CmdError::fixed("NOMASTERLINK Can't SYNC while failing over"));
+        return Err(CmdError::fixed(
+            "NOMASTERLINK Can't SYNC while failing over",
+        ));
     }
     let up = cx.sys.repl.upstream.as_ref();
     if up.is_some_and(|up| !up.is_online()) {
@@ -335,7 +362,10 @@ fn fail_over(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
         } else if is(word, "TO") && to.is_none() && args.get(at + 2).is_some() {
             let port = args.int(at + 2)?;
             let host = String::from_utf8_lossy(args.at(at + 1)).into_owned();
-            to = Some((host, u16::try_from(port).map_err(|_| CmdError::NOT_INTEGER)?));
+            to = Some((
+                host,
+                u16::try_from(port).map_err(|_| CmdError::NOT_INTEGER)?,
+            ));
             at += 3;
         } else if is(word, "FORCE") && !forced {
             forced = true;
@@ -367,7 +397,9 @@ fn begin_failover(
     timeout: Option<i64>,
 ) -> CmdResult {
     if cx.sys.repl.is_replica() {
-        return Err(CmdError::fixed("ERR FAILOVER is not valid when server is a replica."));
+        return Err(CmdError::fixed(
+            "ERR FAILOVER is not valid when server is a replica.",
+        ));
     }
     if cx.sys.repl.replicas.is_empty() {
         return Err(CmdError::fixed("ERR FAILOVER requires connected replicas."));
@@ -385,11 +417,15 @@ fn begin_failover(
         });
         match found {
             None => {
-                return Err(CmdError::fixed("ERR FAILOVER target HOST and PORT is not a replica."));
+                return Err(CmdError::fixed(
+                    "ERR FAILOVER target HOST and PORT is not a replica.",
+                ));
             }
             Some(Some(Phase::Online)) => {}
             Some(_) => {
-                return Err(CmdError::fixed("ERR FAILOVER target replica is not online."));
+                return Err(CmdError::fixed(
+                    "ERR FAILOVER target replica is not online.",
+                ));
             }
         }
     }
@@ -409,7 +445,11 @@ pub(super) fn report(cx: &Ctx<'_>, out: &mut Report) {
     let repl = &cx.sys.repl;
     out.field("role", if repl.is_replica() { "slave" } else { "master" });
     report_upstream(cx, out);
-    let all: Vec<_> = repl.replicas.iter().filter_map(|sid| cx.sessions.get(*sid)).collect();
+    let all: Vec<_> = repl
+        .replicas
+        .iter()
+        .filter_map(|sid| cx.sessions.get(*sid))
+        .collect();
     out.field("connected_slaves", all.len());
     if cx.sys.cfg.min_replicas_to_write > 0 && cx.sys.cfg.min_replicas_max_lag > 0 {
         out.field("min_slaves_good_slaves", leader::good(cx.sys, cx.sessions));
@@ -446,7 +486,10 @@ pub(super) fn report(cx: &Ctx<'_>, out: &mut Report) {
     let stream = repl.stream.as_ref();
     out.field("repl_backlog_active", u8::from(stream.is_some()));
     out.field("repl_backlog_size", cx.sys.cfg.repl_backlog_size);
-    out.field("repl_backlog_first_byte_offset", stream.map_or(0, |s| s.first()));
+    out.field(
+        "repl_backlog_first_byte_offset",
+        stream.map_or(0, |s| s.first()),
+    );
     out.field("repl_backlog_histlen", stream.map_or(0, |s| s.len()));
 }
 
@@ -458,7 +501,10 @@ fn report_upstream(cx: &Ctx<'_>, out: &mut Report) {
     let since = |at: i64| (cx.now - at).max(0) / 1000;
     out.field("master_host", &up.host);
     out.field("master_port", up.port);
-    out.field("master_link_status", if up.is_online() { "up" } else { "down" });
+    out.field(
+        "master_link_status",
+        if up.is_online() { "up" } else { "down" },
+    );
     let heard = if up.is_online() { since(up.heard) } else { -1 };
     out.field("master_last_io_seconds_ago", heard);
     let syncing = matches!(up.state, LinkState::Syncing { .. });
@@ -468,10 +514,17 @@ fn report_upstream(cx: &Ctx<'_>, out: &mut Report) {
     if let LinkState::Syncing { total, read, at } = up.state {
         let total = total.map_or(-1, |total| i64::try_from(total).unwrap_or(i64::MAX));
         let read = i64::try_from(read).unwrap_or(i64::MAX);
-        let percent = if total > 0 { read as f64 * 100.0 / total as f64 } else { 0.0 };
+        let percent = if total > 0 {
+            read as f64 * 100.0 / total as f64
+        } else {
+            0.0
+        };
         out.field("master_sync_total_bytes", total);
         out.field("master_sync_read_bytes", read);
-        out.field("master_sync_left_bytes", if total < 0 { -1 } else { total - read });
+        out.field(
+            "master_sync_left_bytes",
+            if total < 0 { -1 } else { total - read },
+        );
         out.field("master_sync_perc", format_args!("{percent:.2}"));
         out.field("master_sync_last_io_seconds_ago", since(at));
     }

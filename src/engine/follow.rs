@@ -215,7 +215,9 @@ impl Follower {
                     let staging = self.staging.as_mut();
                     let fed = staging.map_or(Ok(Fed::Hungry), |staging| staging.feed(piece));
                     let fed = fed.map_err(|e| {
-                        refused(format!("the data set that the master sends is damaged: {e}"))
+                        refused(format!(
+                            "the data set that the master sends is damaged: {e}"
+                        ))
                     })?;
                     if matches!(fed, Fed::Ended { rest } if rest > 0) {
                         let why = "the payload goes on behind the end of the data set";
@@ -246,7 +248,12 @@ impl Follower {
     pub fn work(&mut self, engine: &mut Engine) -> Result<Work, Parted> {
         let sys = &mut engine.state().sys;
         let now = sys.now_us / 1000;
-        let Some(up) = sys.repl.upstream.as_mut().filter(|up| up.number == self.number) else {
+        let Some(up) = sys
+            .repl
+            .upstream
+            .as_mut()
+            .filter(|up| up.number == self.number)
+        else {
             return Err(Parted::Superseded);
         };
         up.heard = self.heard;
@@ -385,9 +392,10 @@ impl Follower {
         };
         let log = &logging.log;
         let at = log.appended() + state.fx.logged().len() as u64;
+        let many = self.unsynced.len() >= UNSYNCED_MOST;
         match self.unsynced.back_mut() {
             Some((_, last)) if *last >= offset => {}
-            Some(last) if self.unsynced.len() >= UNSYNCED_MOST => *last = (at, offset),
+            Some(last) if many => *last = (at, offset),
             _ if offset > self.durable => self.unsynced.push_back((at, offset)),
             _ => {}
         }
@@ -463,7 +471,13 @@ impl Follower {
             return;
         }
         replica::set_state(&mut state.sys, LinkState::Down);
-        if state.sys.repl.upstream.as_ref().is_some_and(|up| up.takes_over) {
+        if state
+            .sys
+            .repl
+            .upstream
+            .as_ref()
+            .is_some_and(|up| up.takes_over)
+        {
             failover::refused(state);
         }
     }

@@ -11,8 +11,8 @@ use crate::exec::persist::{STEP, log, save};
 use crate::exec::replay::Replay;
 use crate::exec::{CmdError, State};
 use crate::persist::aof::{Directory, Entry, Kind, Reader, Tail, Wrong};
-use crate::replication::Position;
 use crate::persist::{Batch, Disk, DiskFile, Loaded, Loader};
+use crate::replication::Position;
 
 /// Bytes read from a file at once.
 const READ: usize = 256 * 1024;

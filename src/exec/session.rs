@@ -391,10 +391,8 @@ impl Sessions {
         let allowed = i64::try_from(timeout.saturating_mul(1000)).unwrap_or(i64::MAX);
         let mut idle = Vec::new();
         for (slot, session) in &mut self.slab {
-            let busy = session.waits()
-                || session.peer.trusted
-                || session.closing
-                || session.is_replica();
+            let busy =
+                session.waits() || session.peer.trusted || session.closing || session.is_replica();
             if !busy && now.saturating_sub(session.seen) > allowed {
                 session.closing = true;
                 session.cut_off = true;

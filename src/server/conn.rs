@@ -247,10 +247,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             }
         }
         let outcome = loop {
-            match self
-                .node
-                .take_output(self.sid, out, self.output.is_empty())
-            {
+            match self.node.take_output(self.sid, out, self.output.is_empty()) {
                 Ok(taken) => {
                     self.more = taken.more;
                     break Some(match self.hold(taken.ticket) {

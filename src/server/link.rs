@@ -56,7 +56,8 @@ impl Linker {
         };
         if is_replica(self.node.lock()) && !self.runs.swap(true, Ordering::AcqRel) {
             let changed = Arc::clone(&self.changed);
-            self.node.spawn("redkeep-link", move |node| run(node, &changed));
+            self.node
+                .spawn("redkeep-link", move |node| run(node, &changed));
         }
     }
 }
@@ -223,7 +224,12 @@ async fn superseded(node: &Node, changed: &Notify, number: u64) {
 async fn set_down(node: &Node, number: u64) {
     if let Some(mut engine) = lock(node).await {
         let sys = &mut engine.state().sys;
-        if sys.repl.upstream.as_ref().is_some_and(|up| up.number == number) {
+        if sys
+            .repl
+            .upstream
+            .as_ref()
+            .is_some_and(|up| up.number == number)
+        {
             replica::set_state(sys, LinkState::Down);
         }
     }

@@ -35,7 +35,9 @@ fn info(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
             Section::Memory => memory(cx, &mut out),
             Section::Persistence => persistence(cx, &mut out),
             Section::Stats => {
-                cx.sys.stats.report(cx.ks, subscribed(cx), &mut out);
+                let syncs = cx.sys.repl.counts;
+                let syncs = [syncs.full, syncs.partial, syncs.refused];
+                cx.sys.stats.report(cx.ks, subscribed(cx), syncs, &mut out);
                 let tracking = &cx.sys.tracking;
                 out.field("tracking_total_keys", tracking.keys());
                 out.field("tracking_total_items", tracking.items());

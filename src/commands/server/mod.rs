@@ -12,7 +12,7 @@ use crate::exec::session::Session;
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, busy, shutdown};
 use crate::service::config::{Allow, ShutdownFlags};
 use crate::service::info::REDIS_VERSION;
-use crate::spec::{Group, category, flag};
+use crate::spec::{Group, flag};
 use crate::util::num;
 
 /// The rows of this family that have no file of their own.

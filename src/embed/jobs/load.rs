@@ -5,12 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::save::{TEMPORARY, serve_log, write_base};
-use super::{JobError, lock, wait};
+use super::{JobError, lock, next_bytes, wait};
 use crate::embed::Node;
 use crate::engine::load::{LoadStep, LogLoad};
 use crate::exec::State;
 use crate::exec::persist::save::{self, Purpose};
 use crate::exec::persist::{load, log};
+use crate::exec::replication;
 use crate::persist::aof::log::{News, Order};
 use crate::persist::aof::{Directory, Log, Place, Policy, Tail, Writer};
 use crate::persist::{Batch, Disk, Loader};
@@ -52,8 +53,16 @@ pub fn load_data(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
 /// When the file is damaged or cannot be read: half of it may be loaded then.
 fn load_file(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
     load_rdb(node, disk)?;
-    load::end_load(&mut lock(node)?.state().sys);
+    finish(lock(node)?.state());
     Ok(())
+}
+
+/// The data set is there, and with it what it says of its history.
+fn finish(state: &mut State) {
+    if let Some(position) = state.sys.persist.position.take() {
+        replication::restored(state, position);
+    }
+    load::end_load(&mut state.sys);
 }
 
 fn load_rdb(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
@@ -124,7 +133,7 @@ fn open_log(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
         let mut engine = lock(node)?;
         let state = engine.state();
         log::opened(state, log);
-        load::end_load(&mut state.sys);
+        finish(state);
     }
     node.spawn("redkeep-aof", move |_| serve_log(writer));
     Ok(())
@@ -231,17 +240,6 @@ fn read(node: &Node, file: &mut dyn Read, checked: bool) -> Result<(), JobError>
             Batch::More => {}
             Batch::Ended => return Ok(()),
             Batch::Hungry => loader.feed(next_bytes(file, &mut bytes)?),
-        }
-    }
-}
-
-/// The next bytes of a file; none at its end.
-fn next_bytes<'a>(file: &mut dyn Read, into: &'a mut [u8]) -> io::Result<&'a [u8]> {
-    loop {
-        match file.read(into) {
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-            Ok(n) => return Ok(into.get(..n).unwrap_or_default()),
         }
     }
 }

@@ -11,7 +11,7 @@ mod load;
 mod save;
 mod sync;
 
-use std::io;
+use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
 pub use load::{has_data, load_data};
@@ -112,6 +112,17 @@ impl<'a> Steps<'a> {
             }
         }
         Ok(done)
+    }
+}
+
+/// The next bytes of a file; none at its end.
+fn next_bytes<'a>(file: &mut dyn Read, into: &'a mut [u8]) -> io::Result<&'a [u8]> {
+    loop {
+        match file.read(into) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+            Ok(n) => return Ok(into.get(..n).unwrap_or_default()),
+        }
     }
 }
 

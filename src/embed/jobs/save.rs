@@ -15,7 +15,13 @@ use crate::rdb::file::HEADER;
 /// Writes a save that has begun with these bytes.
 pub(in crate::embed) fn save(node: &Node, id: u64, start: Vec<u8>) {
     let purpose = match lock(node) {
-        Ok(mut engine) => engine.state().sys.persist.saving.as_ref().map(|s| s.purpose),
+        Ok(mut engine) => engine
+            .state()
+            .sys
+            .persist
+            .saving
+            .as_ref()
+            .map(|s| s.purpose),
         Err(_) => return,
     };
     match purpose {

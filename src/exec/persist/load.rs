@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::intake::{Counts, Intake};
 use super::save::{Purpose, SaveStep, begin_save, delay, end_save, give_up, save_now, save_step};
 use super::{STEP, System};
-use crate::exec;
+use crate::exec::{self, Action};
 use crate::keyspace::Keyspace;
 use crate::persist::write::directory;
 use crate::persist::{Batch, LoadError, Loaded, Loader};

@@ -205,10 +205,24 @@ pub(in crate::exec) fn hand_over(state: &mut State) -> bool {
     true
 }
 
+/// Says in a new file where it begins in the history.
+fn say_position(state: &mut State) {
+    let persist = &mut state.sys.persist;
+    if let (Some(logging), Some(position)) = (&persist.logging, state.sys.repl.position()) {
+        note_position(&logging.log, &mut persist.noted, position);
+    }
+}
+
 /// Says in the log where it is in the history.
 fn note_position(log: &Log, noted: &mut Option<Position>, position: Position) {
     let mut line = Vec::with_capacity(96);
-    aof::note_position(&mut line, noted.as_ref(), &position);
+    let is_named = noted.as_ref().is_some_and(|last| last.id == position.id);
+    let mark = aof::Mark {
+        id: (!is_named).then_some(&*position.id),
+        offset: position.offset,
+        db: position.db,
+    };
+    aof::note_position(&mut line, mark);
     log.append(&line);
     *noted = Some(position);
 }
@@ -370,6 +384,7 @@ fn rewrite(state: &mut State) -> Result<(), CmdError> {
         logging.log.order(Order::Cut { id, time });
         logging.noted = time;
         begin_file(state);
+        say_position(state);
     }
     apply_policy(&state.sys);
     Ok(())

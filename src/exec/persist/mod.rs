@@ -73,9 +73,7 @@ pub struct Persistence {
     looks: bool,
     /// The data set is saved in the middle of a unit of work.
     flushing: bool,
-    /// Where the data set that was loaded is in which history.
-    pub position: Option<Position>,
-    /// What of that the log was told.
+    /// The position that the log was told last.
     noted: Option<Position>,
     /// The load that goes on.
     pub loading: Option<Loading>,

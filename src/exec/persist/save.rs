@@ -192,7 +192,7 @@ fn frame(ks: &Keyspace, sys: &System, purpose: Purpose, out: &mut Vec<u8>) -> Fr
     facts.push(("aof-base", u8::from(purpose == Purpose::Base).to_string()));
     let mut frame = match purpose {
         // Its beginning is sent before anybody knows what is to come.
-        Purpose::Sync { .. } => Frame::begin_fixed(out, sys.cfg.rdbchecksum, &facts),
+        Purpose::Sync { .. } => Frame::begin_for_good(out, sys.cfg.rdbchecksum, &facts),
         _ => Frame::begin(out, sys.cfg.rdbchecksum, &facts),
     };
     if has_no_keys(purpose) {

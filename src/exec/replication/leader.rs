@@ -405,7 +405,11 @@ pub(crate) fn begin_sync(state: &mut State) {
     };
     tracing::info!(
         "Starting BGSAVE for SYNC with target: {}",
-        if from_disk { "disk" } else { "replicas sockets" }
+        if from_disk {
+            "disk"
+        } else {
+            "replicas sockets"
+        }
     );
     let (cursor, mark) = (sys.repl.offset + 1, mark(sys));
     for sid in waiting {

@@ -195,13 +195,18 @@ pub(crate) fn change(state: &mut State) {
         Change::Lead => replica::lead(state),
         Change::Abort => drop(failover::abort(state, "Failover manually aborted")),
         Change::TakeOver(sid, offset) => {
-            tracing::info!("Failover request received for replid {}.", state.sys.repl.id);
+            tracing::info!(
+                "Failover request received for replid {}.",
+                state.sys.repl.id
+            );
             replica::lead(state);
             let former = state.sys.repl.former.clone();
             let State { sys, sessions, .. } = state;
             let id = former.map(|(id, _)| id).unwrap_or_default();
             let joined = leader::join(sys, sessions, sid, Some((id.as_bytes(), offset)));
-            if let (Ok(leader::Joined::Partly(text)), Some(session)) = (joined, sessions.get_mut(sid)) {
+            if let (Ok(leader::Joined::Partly(text)), Some(session)) =
+                (joined, sessions.get_mut(sid))
+            {
                 session.outbox.simple(&text);
             }
         }

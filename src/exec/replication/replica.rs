@@ -4,8 +4,8 @@
 //! [`Engine::adopt`](crate::engine::Engine::adopt) and by replaying, and accounted for here.
 
 use super::{apply_expiry, leader, want_effects};
-use crate::exec::persist::log;
 use crate::exec::block::{self, Unblock};
+use crate::exec::persist::log;
 use crate::exec::{Action, SessionId, State, System};
 use crate::replication::Position;
 use crate::spec::flag;
@@ -118,8 +118,10 @@ pub(super) fn follow_as(state: &mut State, host: &str, port: u16, takes_over: bo
     sys.repl.ahead = (0, None);
     apply_expiry(&mut state.ks, &state.sys);
     if was_leader {
-        tracing::info!("Before turning into a replica, using my own master parameters to synthesize a cached master: \
-             I may be able to synchronize with the new master with just a partial transfer.");
+        tracing::info!(
+            "Before turning into a replica, using my own master parameters to synthesize a cached master: \
+             I may be able to synchronize with the new master with just a partial transfer."
+        );
         let sync = state.sys.repl.stream.is_some();
         let sys = &mut state.sys;
         sys.repl.db = None;

@@ -89,7 +89,12 @@ mod tests {
             (None, 0, None, "#AT:0\r\n".to_owned()),
             (None, 1234, Some(0), "#AT:1234:0\r\n".to_owned()),
             (Some(NAME), 77, None, format!("#REPL:{NAME}:77\r\n")),
-            (Some(NAME), u64::MAX, Some(15), format!("#REPL:{NAME}:18446744073709551615:15\r\n")),
+            (
+                Some(NAME),
+                u64::MAX,
+                Some(15),
+                format!("#REPL:{NAME}:18446744073709551615:15\r\n"),
+            ),
         ] {
             let (mark, mut line) = (Mark { id, offset, db }, Vec::new());
             note_position(&mut line, mark);
