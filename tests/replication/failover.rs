@@ -5,6 +5,14 @@ use super::{Kind, Peer, QUIET, agree, fill, pair, until};
 
 pairs! { failover_goes_there_and_back failover_ends_without_effect by_hand_there_and_back }
 
+/// A pair with much in it, of which nothing went through the stream.
+fn filled(leader: Kind, replica: Kind) -> (Peer, Peer) {
+    let mut leader = Peer::start(leader, QUIET);
+    fill(&mut leader);
+    let replica = Peer::following(replica, leader.port(), QUIET);
+    (leader, replica)
+}
+
 /// Waits until `old` follows `new`, and both tell so.
 fn has_changed(old: &mut Peer, new: &mut Peer) {
     new.tells("role", "master");
@@ -14,8 +22,7 @@ fn has_changed(old: &mut Peer, new: &mut Peer) {
 }
 
 fn failover_goes_there_and_back(leader: Kind, replica: Kind) {
-    let (mut leader, mut replica) = pair(leader, replica, QUIET);
-    fill(&mut leader);
+    let (mut leader, mut replica) = filled(leader, replica);
     agree(&mut leader, &mut replica);
     let full = [leader.number("sync_full"), replica.number("sync_full")];
     leader.does(&format!(
@@ -89,8 +96,7 @@ fn failover_ends_without_effect(leader: Kind, replica: Kind) {
 
 /// As one does it who moves from one server to another: wait for the link, stop writing, promote.
 fn by_hand_there_and_back(leader: Kind, replica: Kind) {
-    let (mut leader, mut replica) = pair(leader, replica, QUIET);
-    fill(&mut leader);
+    let (mut leader, mut replica) = filled(leader, replica);
     let full = [leader.number("sync_full"), replica.number("sync_full")];
     for (old, new) in [(0, 1), (1, 0)] {
         let mut peers = [&mut leader, &mut replica];

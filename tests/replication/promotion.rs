@@ -16,9 +16,10 @@ fn promoted(kinds: [Kind; 3]) {
     }
     let [l, a, b] = kinds;
     let mut l = Peer::start(l, QUIET);
+    fill(&mut l);
     let mut a = Peer::following(a, l.port(), QUIET);
     let mut b = Peer::following(b, l.port(), QUIET);
-    fill(&mut l);
+    l.does("SET k v");
     agree(&mut l, &mut a);
     agree(&mut l, &mut b);
     let old = l.info("master_replid");

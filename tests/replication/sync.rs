@@ -202,8 +202,8 @@ fn fields_go_over_with_their_deadlines() {
     let (mut leader, mut replica) = pair(Kind::Redkeep, Kind::Redkeep, &[]);
     replica.does("REPLICAOF NO ONE");
     leader.does("HSET h a 1 b 2 c 3");
-    leader.does("HPEXPIREAT h 99999999999999 FIELDS 1 a");
-    leader.does("HSETEX h PXAT 88888888888888 FIELDS 1 d 4");
+    leader.does("HPEXPIREAT h 9999999999999 FIELDS 1 a");
+    leader.does("HSETEX h PXAT 8888888888888 FIELDS 1 d 4");
     for diskless in ["yes", "no"] {
         leader.set("repl-diskless-sync", diskless);
         replica.follow(leader.port());
