@@ -551,11 +551,7 @@ impl Incoming {
         }
         if batch.consumed() > 0 && at + batch.consumed() > self.taken {
             self.taken = at + batch.consumed();
-<<<<<<< HEAD
             if self.decoder.is_between() {
-=======
-            if !self.decoder.is_amid() {
->>>>>>> sim
                 // Empty lines are part of the stream as well.
                 self.end_command(engine, bytes);
             }
