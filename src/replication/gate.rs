@@ -338,7 +338,11 @@ impl Pass {
             let start = range.start.clamp(at, written.len());
             let end = range.end.clamp(start, written.len());
             out.extend_from_slice(written.get(at..start).unwrap_or_default());
-            refused += replace(written.get(start..end).unwrap_or_default(), &error, &mut out);
+            refused += replace(
+                written.get(start..end).unwrap_or_default(),
+                &error,
+                &mut out,
+            );
             at = end;
         }
         out.extend_from_slice(written.get(at..).unwrap_or_default());
@@ -347,7 +351,11 @@ impl Pass {
     }
 
     fn error(&self) -> Vec<u8> {
-        let noun = if self.needed == 1 { "replica" } else { "replicas" };
+        let noun = if self.needed == 1 {
+            "replica"
+        } else {
+            "replicas"
+        };
         let until = match self.gate.history.load(Ordering::Relaxed) == self.history {
             true => format!("within {} ms", self.deadline.saturating_sub(self.since)),
             false => "before this server began to follow another one".to_owned(),

@@ -179,7 +179,8 @@ mod tests {
             self.out.look().unwrap();
             while let bytes @ [_, ..] = self.out.sendable() {
                 let now = bytes.len().min(n);
-                self.sent.push_str(std::str::from_utf8(&bytes[..now]).unwrap());
+                self.sent
+                    .push_str(std::str::from_utf8(&bytes[..now]).unwrap());
                 self.out.consume(now);
             }
             let lines = self.sent.lines().map(|line| match line.starts_with('-') {
