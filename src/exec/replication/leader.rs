@@ -496,7 +496,7 @@ pub fn send_piece(state: &mut State, save: u64, bytes: &[u8]) -> Option<usize> {
 }
 
 /// The snapshot has ended, or was given up: those who have it follow the stream, others are parted with.
-pub(crate) fn end_sync(
+pub fn end_sync(
     ks: &Keyspace,
     sys: &mut System,
     sessions: &mut Sessions,
