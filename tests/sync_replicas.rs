@@ -664,6 +664,29 @@ fn what_nobody_asked_for_comes_late_but_whole() {
 }
 
 #[test]
+fn messages_that_come_late_do_not_keep_anybody_from_asking() {
+    let mut w = World::new(FOR_EVER);
+    let (mut c, mut hears) = (w.client(), w.client());
+    hears.run("HELLO 3");
+    hears.run("SUBSCRIBE news");
+    send(&mut c, "SET k v");
+    w.await_waiting(1);
+    for n in 0..3 {
+        w.admin.run(&format!("PUBLISH news {n}"));
+        // It is answered behind the message.
+        send(&mut hears, "ECHO x");
+    }
+    while !w.admin.run("CLIENT LIST").text().contains("cmd=echo") {}
+    assert_silent(&mut hears);
+    w.replica.confirm();
+    let all: Vec<Reply> = (0..6).map(|_| hears.reply().unwrap()).collect();
+    let messages = all.iter().filter(|reply| matches!(reply, Reply::Push(_)));
+    let told: Vec<String> = messages.map(|reply| reply.items()[2].text()).collect();
+    assert_eq!(told, ["0", "1", "2"]);
+    assert_eq!(all.iter().filter(|reply| reply.text() == "x").count(), 3);
+}
+
+#[test]
 fn who_waits_can_still_be_killed() {
     let mut w = World::new(FOR_EVER);
     let mut c = w.client();
@@ -685,13 +708,18 @@ fn replicas_are_heard_while_a_script_is_busy() {
     w.admin.run("CONFIG SET sync-replicas-timeout 60");
     send(&mut late, "SET k w");
     w.await_waiting(2);
-    busy.send(&["EVAL", "while true do end", "0"]).unwrap();
+    let mut out = Vec::new();
+    encode(&argv("INCR n"), &mut out);
+    encode(&["EVAL", "while true do end", "0"], &mut out);
+    busy.send_raw(&out).unwrap();
     while !w.admin.run("PING").text().starts_with("BUSY") {}
     w.replica.acknowledge(offset);
     assert_eq!(c.reply().unwrap(), Reply::ok());
     assert_refused(&late.reply().unwrap());
     assert_eq!(w.admin.run("SCRIPT KILL"), Reply::ok());
-    assert!(busy.reply().unwrap().is_error());
+    // What was done before the script is not forgotten over those who were served meanwhile.
+    assert_refused(&busy.reply().unwrap());
+    assert!(busy.reply().unwrap().text().contains("killed"));
 }
 
 #[test]

@@ -283,6 +283,11 @@ impl PartialEq for Pass {
 impl Eq for Pass {}
 
 impl Pass {
+    /// Whether there are replies among what waits.
+    pub const fn has_answers(&self) -> bool {
+        self.answers.replies > 0
+    }
+
     /// Whether they may go.
     pub fn reached(&self) -> Reached {
         self.gate.look(self.history, self.offset, self.deadline)
