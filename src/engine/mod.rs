@@ -284,9 +284,7 @@ impl Engine {
     pub fn run(&mut self, sid: SessionId, args: Args<'_>, reply: &mut ReplyBuf) -> Outcome {
         self.end_pause_if_over();
         self.run_unit(sid, args, Origin::Client, reply);
-        if self.state().sys.pause.has_ready() {
-            self.run_postponed();
-        }
+        self.run_ready();
         if self.state().sys.repl.is_to_change() {
             exec::replication::change(self.state());
         }
@@ -343,6 +341,13 @@ impl Engine {
         let state = self.state();
         if state.sys.pause.is_over(state.sys.now_us / 1000) {
             unit::end_pause(&mut state.ks, &mut state.sys);
+            self.run_postponed();
+        }
+    }
+
+    /// Runs what waited for the end of a pause, if one has ended.
+    fn run_ready(&mut self) {
+        if self.state().sys.pause.has_ready() {
             self.run_postponed();
         }
     }
@@ -579,6 +584,8 @@ impl Engine {
         unit::expire_waits(state);
         exec::persist::tick(state);
         exec::replication::tick(state);
+        self.run_ready();
+        let state = self.state();
         let now = state.sys.now_us / 1000;
         state.sys.stats.tick(now);
         let idle = state.sessions.close_idle(state.sys.cfg.timeout, now);
