@@ -22,6 +22,7 @@ pub mod notation;
 pub mod peer;
 pub mod proxy;
 pub mod reply;
+pub mod scripted;
 pub mod sim_disk;
 
 pub use client::Client;
