@@ -362,6 +362,7 @@ impl Follower {
         self.asked = true;
         if repl.upstream.as_ref().is_some_and(|up| up.takes_over) {
             failover::succeeded(state);
+            engine.run_ready();
         }
         let db = self.stream.from;
         let replay = engine.begin_replay_in(db);
@@ -481,6 +482,7 @@ impl Follower {
             .is_some_and(|up| up.takes_over)
         {
             failover::refused(state);
+            engine.run_ready();
         }
     }
 }

@@ -295,9 +295,7 @@ impl Engine {
                 .unconfirmed
                 .answered(from..reply.len(), shows);
         }
-        if self.state().sys.pause.has_ready() {
-            self.run_postponed();
-        }
+        self.run_ready();
         if self.state().sys.repl.is_to_change() {
             exec::replication::change(self.state());
         }
@@ -364,6 +362,13 @@ impl Engine {
         let state = self.state();
         if state.sys.pause.is_over(state.sys.now_us / 1000) {
             unit::end_pause(&mut state.ks, &mut state.sys);
+            self.run_postponed();
+        }
+    }
+
+    /// Runs what waited for the end of a pause, if one has ended.
+    fn run_ready(&mut self) {
+        if self.state().sys.pause.has_ready() {
             self.run_postponed();
         }
     }
@@ -608,6 +613,8 @@ impl Engine {
         unit::expire_waits(state);
         exec::persist::tick(state);
         exec::replication::tick(state);
+        self.run_ready();
+        let state = self.state();
         let now = state.sys.now_us / 1000;
         state.sys.stats.tick(now);
         let idle = state.sessions.close_idle(state.sys.cfg.timeout, now);
