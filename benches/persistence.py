@@ -104,8 +104,14 @@ class Server:
                 time.sleep(0.002)
 
     def call(self, *words):
-        """The reply, as text: a line, or what a bulk string holds."""
+        self.send(*words)
+        return self.reply()
+
+    def send(self, *words):
         self.socket.sendall(encode(words))
+
+    def reply(self):
+        """As text: a line, or what a bulk string holds."""
         line = self.replies.readline().decode()
         if not line.startswith("$") or line.startswith("$-"):
             return line.strip()
@@ -122,7 +128,7 @@ class Server:
 
     def stop(self):
         """In good order: all that it was told is on the disk."""
-        self.socket.sendall(encode(["SHUTDOWN", "NOSAVE"]))
+        self.send("SHUTDOWN", "NOSAVE")
         self.process.wait()
 
     def feed(self, data, commands):

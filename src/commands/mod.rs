@@ -20,6 +20,7 @@ mod monitor;
 mod object;
 mod persist;
 mod pubsub;
+mod replication;
 mod script;
 mod server;
 mod set;
@@ -30,6 +31,7 @@ mod string;
 mod string_set;
 mod ttl;
 mod txn;
+mod wait;
 mod zset;
 
 use std::sync::OnceLock;
@@ -48,6 +50,7 @@ const FAMILIES: &[&[Command]] = &[
     databases::COMMANDS,
     expire::COMMANDS,
     object::COMMANDS,
+    wait::COMMANDS,
     string::COMMANDS,
     txn::COMMANDS,
     string_set::COMMANDS,
@@ -81,6 +84,7 @@ const FAMILIES: &[&[Command]] = &[
     function::COMMANDS,
     pubsub::COMMANDS,
     persist::COMMANDS,
+    replication::COMMANDS,
     monitor::COMMANDS,
     server::COMMANDS,
     server::config::COMMANDS,

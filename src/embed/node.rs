@@ -15,13 +15,15 @@ use std::time::Duration;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use super::jobs;
-use crate::engine::{Engine, Outcome};
+use crate::engine::{Engine, Taken};
 use crate::exec::busy::{BusyGate, BusyRequest};
 use crate::exec::host::Alone;
 use crate::exec::output::{Unsent, UnsentTotal};
-use crate::exec::{self, Action, HostBox, SessionId};
+use crate::exec::ticket::Ticket;
+use crate::exec::{self, Action, HostBox, SessionId, SharedClock};
+use crate::persist::aof::Log;
 use crate::persist::aof::log::Order;
-use crate::persist::aof::{Log, Ticket};
+use crate::replication::gate::Gate;
 use crate::resp::ReplyBuf;
 
 /// How long to wait for the lock before looking whether a script is busy.
@@ -39,6 +41,8 @@ pub trait Wake: Send + Sync {
 pub enum Event {
     /// The next deadline is earlier than it was.
     Deadline,
+    /// There is another leader to follow, or none any more.
+    Follow,
     /// The server is to stop.
     Shutdown,
     /// A command panicked: the engine answers nobody any more.
@@ -83,6 +87,9 @@ struct Inner {
     engine: Mutex<Engine>,
     unsent: UnsentTotal,
     gate: Arc<BusyGate>,
+    /// What replies wait in front of until replicas have what they show.
+    replicas: Arc<Gate>,
+    clock: SharedClock,
     /// By slot of the session. A slot that was reused wakes a stranger, who finds nothing to do.
     wakers: RwLock<Vec<Option<Arc<dyn Wake>>>>,
     /// The deadline that the driver waits for, unix milliseconds; written under the engine's lock.
@@ -125,10 +132,14 @@ impl Node {
     pub fn new(mut engine: Engine) -> Self {
         let gate = engine.gate();
         let unsent = engine.state().sessions.unsent().clone();
+        let sys = &engine.state().sys;
+        let (replicas, clock) = (Arc::clone(sys.unconfirmed.gate()), sys.clock.clone());
         let inner = Arc::new(Inner {
             engine: Mutex::new(engine),
             unsent,
             gate,
+            replicas,
+            clock,
             wakers: RwLock::default(),
             driver_waits_for: AtomicI64::new(i64::MIN),
             stopped: AtomicBool::new(false),
@@ -141,6 +152,12 @@ impl Node {
         inner.gate.on_wake(move |actions| {
             if let Some(inner) = weak.upgrade() {
                 inner.wake(actions);
+            }
+        });
+        let weak = Arc::downgrade(&inner);
+        inner.replicas.on_earlier(move || {
+            if let Some(inner) = weak.upgrade() {
+                Node { inner }.tell(Event::Deadline);
             }
         });
         Self { inner }
@@ -175,8 +192,8 @@ impl Node {
         })
     }
 
-    /// Moves what waits for a client to `out`; returns the outcome that its connection must act on, and what must be
-    /// reached before the output is sent. Nothing follows from that, so this is cheaper than to hold the engine.
+    /// Moves what waits for a client to `out`, and the next piece of the stream if it is a replica and there is `room`.
+    /// Nothing follows from that, so this is cheaper than to hold the engine.
     ///
     /// # Errors
     /// As [`lock`](Self::lock).
@@ -184,10 +201,9 @@ impl Node {
         &self,
         sid: SessionId,
         out: &mut ReplyBuf,
-    ) -> Result<(Outcome, Option<Ticket>), LockError> {
-        let mut engine = self.lock_as_it_is()?;
-        let outcome = engine.take_output(sid, out);
-        Ok((outcome, engine.ticket()))
+        room: bool,
+    ) -> Result<Taken, LockError> {
+        Ok(self.lock_as_it_is()?.take(sid, out, room))
     }
 
     #[inline]
@@ -298,7 +314,11 @@ impl Node {
     /// # Errors
     /// As [`lock`](Self::lock).
     pub fn tick(&self) -> Result<Option<Duration>, LockError> {
-        let mut engine = self.lock()?;
+        let mut engine = self.lock().inspect_err(|_| {
+            // A busy script does not keep anybody waiting for replicas for longer.
+            self.inner.replicas.tick(self.inner.clock.0.now_ms());
+            self.inner.replicas.wake();
+        })?;
         engine.tick();
         let next = engine.next_deadline();
         // Set while the lock is held, so that no deadline slips between.
@@ -381,6 +401,7 @@ impl Node {
                     self.spawn("redkeep-save", move |node| jobs::save(node, id, start));
                 }
                 Action::Log { log, last } => self.write_log(log, last),
+                Action::Follow => self.tell(Event::Follow),
                 Action::Shutdown => self.tell(Event::Shutdown),
                 Action::Reconfigure(_) => {}
             }
@@ -438,6 +459,7 @@ impl Held<'_> {
             waits_for.store(i64::MIN, Ordering::Relaxed);
         }
         drop(engine);
+        self.node.inner.replicas.wake();
         // Nobody but the client that asked for it waits while millions of keys are dropped.
         drop(garbage);
         if !actions.is_empty() {

@@ -14,6 +14,7 @@
 //! ```
 
 mod adopt;
+pub mod follow;
 pub mod load;
 mod replay;
 #[cfg(test)]
@@ -33,9 +34,12 @@ use crate::exec::functions::Policy;
 use crate::exec::host::Alone;
 use crate::exec::output;
 use crate::exec::pause::Postponed;
+use crate::exec::replication::{Replication, feed, leader};
 use crate::exec::session::{Peer, Session, SessionId};
+use crate::exec::ticket::{self, Ticket};
 use crate::exec::tracking::{self, Tracking};
 use crate::exec::txn::{Multi, Queued, Watchers};
+use crate::exec::unconfirmed::{self, Unconfirmed};
 use crate::exec::unit;
 use crate::exec::{
     Action, Args, CmdError, DebugSwitches, Effects, Host, HostBox, Origin, ScriptCall, ScriptHost,
@@ -45,7 +49,6 @@ use smallvec::SmallVec;
 
 use crate::ds::table::Seed;
 use crate::keyspace::{Garbage, Interest, Keyspace};
-use crate::persist::aof::Ticket;
 use crate::resp::{Proto, ReplyBuf};
 use crate::service::config::Settings;
 use crate::service::latency::Latency;
@@ -100,6 +103,17 @@ pub enum Outcome {
     Close,
     /// The connection ends at once: what is to be sent is dropped.
     Cut,
+}
+
+/// Output that a connection has taken over.
+#[derive(Debug)]
+pub struct Taken {
+    /// What it must act on.
+    pub outcome: Outcome,
+    /// What must be reached before it is sent.
+    pub ticket: Option<Ticket>,
+    /// There may be more as soon as this is sent.
+    pub more: bool,
 }
 
 /// What the connection of a client must act on.
@@ -157,6 +171,7 @@ impl Engine {
         let databases = usize::try_from(options.settings.databases).unwrap_or(16);
         let ks = Keyspace::new(databases, || rng.next_u64());
         let tracking = Tracking::new(Seed::random(|| rng.next_u64()));
+        let unconfirmed = Unconfirmed::new(Seed::random(|| rng.next_u64()));
         let now_us = options.clock.now_us();
         let registry = commands::registry();
         let stats = Stats::new(registry.len());
@@ -172,6 +187,7 @@ impl Engine {
                 now_us,
                 started_ms: now_us / 1000,
                 run_id: rng.hex_id_string(),
+                repl: Replication::new(rng.hex_id_string()),
                 rng,
                 waiters: Waiters::default(),
                 watchers: Watchers::default(),
@@ -183,6 +199,7 @@ impl Engine {
                 summons: Default::default(),
                 pubsub: Default::default(),
                 tracking,
+                unconfirmed,
                 monitors: Default::default(),
                 overdue: Default::default(),
                 actions: Vec::new(),
@@ -200,6 +217,8 @@ impl Engine {
         state.sys.persist.saved_at = state.sys.started_ms;
         state.sys.persist.lasting = state.sys.host.0.disk().is_some();
         exec::configure(&mut state.ks, &mut state.sys);
+        exec::replication::replica::begin(&mut state);
+        unconfirmed::begin(&mut state);
         Engine {
             state: Some(Box::new(state)),
             host: script_host(),
@@ -256,10 +275,10 @@ impl Engine {
         if ks.log.interest.has(Interest::TRACKED) {
             tracking::shrink(sys, sessions);
         }
-        sessions.hand_over(sid, reply);
+        unconfirmed::hand_over(self.state(), sid, reply);
         let outcome = self.run(sid, args, reply);
         if outcome != Outcome::Cut {
-            self.state().sessions.hand_over(sid, reply);
+            unconfirmed::hand_over(self.state(), sid, reply);
         }
         outcome
     }
@@ -268,9 +287,17 @@ impl Engine {
     /// stays in its outbox.
     pub fn run(&mut self, sid: SessionId, args: Args<'_>, reply: &mut ReplyBuf) -> Outcome {
         self.end_pause_if_over();
-        self.run_unit(sid, args, Origin::Client, reply);
-        if self.state().sys.pause.has_ready() {
-            self.run_postponed();
+        let from = reply.len();
+        let shows = self.run_unit(sid, args, Origin::Client, reply);
+        if shows > 0 {
+            self.state()
+                .sys
+                .unconfirmed
+                .answered(from..reply.len(), shows);
+        }
+        self.run_ready();
+        if self.state().sys.repl.is_to_change() {
+            exec::replication::change(self.state());
         }
         self.open_gate();
         let keeps_limit = self.keeps_limit(sid, reply);
@@ -294,8 +321,15 @@ impl Engine {
         }
     }
 
-    /// Runs one command of a client, and whatever its end wakes.
-    fn run_unit(&mut self, sid: SessionId, args: Args<'_>, origin: Origin, reply: &mut ReplyBuf) {
+    /// Runs one command of a client, and whatever its end wakes. Gives the offset of the last write that its reply shows
+    /// and that replicas have not confirmed.
+    fn run_unit(
+        &mut self,
+        sid: SessionId,
+        args: Args<'_>,
+        origin: Origin,
+        reply: &mut ReplyBuf,
+    ) -> u64 {
         let logged = self.state().fx.logged().len();
         match call::start(self.state(), sid, args, reply, origin) {
             Step::Settled | Step::Blocked { .. } | Step::Postponed => {}
@@ -317,7 +351,10 @@ impl Engine {
         unit::end_unit(state);
         if state.fx.logged().len() > logged {
             exec::persist::log::note_writer(state, sid);
+        } else {
+            exec::persist::log::note_reader(state, sid);
         }
+        unconfirmed::end_unit(state)
     }
 
     /// Ends CLIENT PAUSE if its time is over.
@@ -325,6 +362,13 @@ impl Engine {
         let state = self.state();
         if state.sys.pause.is_over(state.sys.now_us / 1000) {
             unit::end_pause(&mut state.ks, &mut state.sys);
+            self.run_postponed();
+        }
+    }
+
+    /// Runs what waited for the end of a pause, if one has ended.
+    fn run_ready(&mut self) {
+        if self.state().sys.pause.has_ready() {
             self.run_postponed();
         }
     }
@@ -437,6 +481,8 @@ impl Engine {
         else {
             return busy::serve(self.state(), request);
         };
+        // The batch of whoever has run the script is not over.
+        let batch = self.state().sys.unconfirmed.take_batch();
         let mut reply = ReplyBuf::new(self.proto_of(sid));
         let mut requests = requests.into_iter();
         for argv in requests.by_ref() {
@@ -446,10 +492,12 @@ impl Engine {
                 break;
             }
         }
+        unconfirmed::hand_over(self.state(), sid, &mut reply);
         let ticket = self.settle();
         let mut served = busy::answer(self.state(), sid, reply);
         served.ticket = ticket;
         served.unserved = requests.collect();
+        self.state().sys.unconfirmed.resume_batch(batch);
         done(served);
     }
 
@@ -492,22 +540,48 @@ impl Engine {
     /// anybody is answered who has seen it.
     #[inline]
     pub fn settle(&mut self) -> Option<Ticket> {
-        exec::persist::log::settle(self.state())
+        ticket::settle(self.state())
     }
 
-    /// What must be reached before anybody gets the output that there is.
-    pub fn ticket(&mut self) -> Option<Ticket> {
-        exec::persist::log::ticket(&self.state().sys)
+    /// Moves what waits in a client's outbox to `out`, and the next piece of the stream if it is a replica and there is
+    /// `room`.
+    pub fn take(&mut self, sid: SessionId, out: &mut ReplyBuf, room: bool) -> Taken {
+        let (outcome, more) = self.take_bytes(sid, out, room);
+        let ticket = ticket::of_output(self.state());
+        let session = self.state().sessions.get(sid);
+        // What a replica confirms must not wait for that.
+        let waits = session.is_some_and(|session| !session.is_replica());
+        Taken {
+            outcome,
+            ticket: ticket.filter(|_| waits),
+            more,
+        }
     }
 
-    /// Moves what waits in a client's outbox to `out`; returns the outcome its connection must act on.
+    /// As [`take`](Self::take), for somebody who has room and ends the batch himself.
     pub fn take_output(&mut self, sid: SessionId, out: &mut ReplyBuf) -> Outcome {
-        let sessions = &mut self.state().sessions;
-        sessions.hand_over(sid, out);
-        let Some(session) = sessions.get(sid) else {
-            return Outcome::Cut;
-        };
-        outcome_for(session)
+        self.take_bytes(sid, out, true).0
+    }
+
+    fn take_bytes(&mut self, sid: SessionId, out: &mut ReplyBuf, room: bool) -> (Outcome, bool) {
+        unconfirmed::hand_over(self.state(), sid, out);
+        let State { sys, sessions, .. } = self.state();
+        match sessions.get_mut(sid) {
+            None => (Outcome::Cut, false),
+            Some(session) => {
+                let is_replica = session.is_replica();
+                let more = is_replica && (!room || feed::pull(sys, session, out));
+                (outcome_for(session), more)
+            }
+        }
+    }
+
+    /// A client has sent something that is no command: an empty line, by which replicas say that they are busy.
+    pub fn heard(&mut self, sid: SessionId) {
+        let State { sys, sessions, .. } = self.state();
+        if let Some(session) = sessions.get_mut(sid) {
+            leader::heard(sys, session);
+        }
     }
 
     /// Ends a batch of commands: takes what the outside must do.
@@ -530,6 +604,7 @@ impl Engine {
         drop(self.take_garbage());
         self.end_pause_if_over();
         let state = self.state();
+        state.sys.unconfirmed.gate().tick(state.sys.now_us / 1000);
         exec::shutdown::heed(state);
         if !state.sys.debug.cron_paused && state.sys.persist.loading.is_none() {
             unit::expire_keys(state, EXPIRE_BATCH);
@@ -537,6 +612,9 @@ impl Engine {
         }
         unit::expire_waits(state);
         exec::persist::tick(state);
+        exec::replication::tick(state);
+        self.run_ready();
+        let state = self.state();
         let now = state.sys.now_us / 1000;
         state.sys.stats.tick(now);
         let idle = state.sessions.close_idle(state.sys.cfg.timeout, now);
@@ -559,6 +637,8 @@ impl Engine {
                 .next_expiry()
                 .filter(|_| !state.sys.debug.cron_paused && state.sys.persist.loading.is_none()),
             exec::persist::next_look(&state.sys),
+            state.sys.unconfirmed.gate().next_deadline(),
+            exec::replication::next_tick(&state.sys),
             exec::shutdown::next_heed(&state.sys),
             state
                 .sys

@@ -17,6 +17,24 @@ impl Engine {
         Replay::begin(self.state())
     }
 
+    /// As [`begin_replay`](Self::begin_replay), where this database is selected already.
+    pub(super) fn begin_replay_in(&mut self, db: usize) -> Replay {
+        let replay = self.begin_replay();
+        let state = self.state();
+        if db < state.ks.databases()
+            && let Some(session) = state.sessions.get_mut(replay.sid)
+        {
+            session.db = db;
+        }
+        replay
+    }
+
+    /// The database that is selected in what was replayed.
+    pub(super) fn replay_selected(&mut self, replay: &Replay) -> usize {
+        let session = self.state().sessions.get(replay.sid);
+        session.map_or(0, |session| session.db)
+    }
+
     /// Replays one entry of a log: a command, its name first. Nothing is over meanwhile, refused or logged. As with
     /// clients, the time is that of [`refresh_time`](Self::refresh_time), and there may be actions and garbage to take
     /// after a batch. An entry that comes to an error is told to the log of the server and counted, and that is all.

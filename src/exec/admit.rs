@@ -1,5 +1,6 @@
 //! Who is let in, and who is let go.
 
+use super::replication::leader;
 use super::session::{Peer, Session, SessionId, Sessions};
 use super::{Action, State, System};
 use crate::keyspace::Keyspace;
@@ -66,6 +67,7 @@ pub(crate) fn expel(sys: &mut System, sessions: &mut Sessions, ks: &Keyspace, si
 /// Takes a client out of everything that knows it. If it is to go, its session stays until its connection has ended.
 fn part(ks: &Keyspace, sys: &mut System, session: &mut Session, sid: SessionId) {
     sys.pubsub.forget(session, sid);
+    leader::forget(sys, session, sid);
     sys.monitors.remove(&sid);
     session.monitors = false;
     sys.tracking.leave(session);

@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::args::Argv;
 use super::error::CmdError;
+use super::replication::leader;
 use super::session::{SessionId, Sessions};
 use super::{Action, Entry, System, persist, tracking};
 use crate::ds::bytes::SmallBytes;
@@ -49,6 +50,8 @@ pub enum TimeoutReply {
     Null,
     /// Zero.
     Zero,
+    /// How many replicas have the client's writes.
+    Acknowledged,
     /// Whether the client's writes are on the disk, and how many replicas have them on theirs.
     Durable,
 }
@@ -59,7 +62,7 @@ impl TimeoutReply {
         match self {
             TimeoutReply::NullArray => reply.null_array(),
             TimeoutReply::Null => reply.null(),
-            TimeoutReply::Zero => reply.int(0),
+            TimeoutReply::Zero | TimeoutReply::Acknowledged => reply.int(0),
             TimeoutReply::Durable => {
                 reply.array(2);
                 reply.int(0);
@@ -258,6 +261,8 @@ pub enum Unblock {
     Timeout,
     /// With an error.
     Error,
+    /// With the error that the instance is no leader any more.
+    RoleChange,
 }
 
 /// Ends the wait of a client; returns whether it waited.
@@ -270,20 +275,39 @@ pub fn unblock(sys: &mut System, sessions: &mut Sessions, sid: SessionId, how: U
     };
     sys.waiters.remove(sid, &blocked);
     sys.stats
-        .called(blocked.row.id.index(), 0, how == Unblock::Error);
+        .called(blocked.row.id.index(), 0, how != Unblock::Timeout);
     tracking::spend_caching(session, Some(blocked.row));
+    let (here, offset) = (persist::log::is_synced(sys, session), session.wrote_offset);
+    let count = |durable| {
+        let count = leader::count(sys, sessions, offset, durable);
+        i64::try_from(count).unwrap_or(i64::MAX)
+    };
+    let there = match blocked.block.timeout_reply {
+        TimeoutReply::Acknowledged => count(false),
+        TimeoutReply::Durable => count(true),
+        _ => 0,
+    };
+    let Some(session) = sessions.get_mut(sid) else {
+        return false;
+    };
     let mark = session.outbox.mark();
     match how {
         Unblock::Timeout if blocked.block.timeout_reply == TimeoutReply::Durable => {
-            let here = persist::log::is_synced(sys, session);
             session.outbox.array(2);
             session.outbox.int(i64::from(here));
-            session.outbox.int(0);
+            session.outbox.int(there);
+        }
+        Unblock::Timeout if blocked.block.timeout_reply == TimeoutReply::Acknowledged => {
+            session.outbox.int(there);
         }
         Unblock::Timeout => blocked.block.timeout_reply.write(&mut session.outbox),
-        Unblock::Error => {
-            sys.stats.error(UNBLOCKED.code());
-            session.outbox.error(UNBLOCKED.text());
+        Unblock::Error | Unblock::RoleChange => {
+            let e = match how {
+                Unblock::RoleChange => ROLE_CHANGED,
+                _ => UNBLOCKED,
+            };
+            sys.stats.error(e.code());
+            session.outbox.error(e.text());
         }
     }
     if session.wants_none() {
@@ -293,6 +317,10 @@ pub fn unblock(sys: &mut System, sessions: &mut Sessions, sid: SessionId, how: U
     sessions.recount(sid);
     true
 }
+
+const ROLE_CHANGED: CmdError = CmdError::fixed(
+    "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",
+);
 
 const UNBLOCKED: CmdError = CmdError::fixed("UNBLOCKED client unblocked via CLIENT UNBLOCK");
 

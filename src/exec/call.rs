@@ -1,6 +1,7 @@
 //! One command: look up, gate, handler, settle.
 
 use super::error::CmdError;
+use super::replication::{leader, replica};
 use super::session::{Session, SessionId};
 use super::txn::Multi;
 use super::{
@@ -328,6 +329,10 @@ fn gate(state: &State, sid: SessionId, args: Args<'_>) -> Result<&'static Entry,
     if state.sys.cfg.maxmemory > 0 && !busy && lacks_memory(state, session, sid, row, args) {
         return Err(CmdError::OUT_OF_MEMORY);
     }
+    let repl = &state.sys.repl;
+    if repl.is_replica() || state.sys.cfg.min_replicas_to_write > 0 {
+        refused_for_replication(state, sid, row, args)?;
+    }
     if session.only_listens() && !flags.has(flag::SUBSCRIBER) {
         let name = row.name.to_ascii_lowercase();
         return Err(CmdError::new(format!(
@@ -343,10 +348,44 @@ fn gate(state: &State, sid: SessionId, args: Args<'_>) -> Result<&'static Entry,
     {
         return Err(busy::error(running));
     }
-    if session.monitors {
+    if session.monitors || session.is_replica() {
         monitor_may(state, sid, row, args)?;
     }
     Ok(row)
+}
+
+/// Refuses writes on a replica, and where too few replicas are near; and what may not be seen of old data.
+#[cold]
+fn refused_for_replication(
+    state: &State,
+    sid: SessionId,
+    row: &'static Entry,
+    args: Args<'_>,
+) -> Result<(), CmdError> {
+    let flags = declared::flags_of(state, sid, row, args);
+    if flags.has(flag::WRITE) {
+        may_write(state)?;
+    }
+    if !flags.has(flag::STALE) && replica::is_stale(&state.sys) {
+        return Err(CmdError::MASTER_DOWN);
+    }
+    Ok(())
+}
+
+/// Whether this instance takes writes.
+fn may_write(state: &State) -> Result<(), CmdError> {
+    let State { sys, sessions, .. } = state;
+    if sys.repl.is_replica() {
+        return match sys.cfg.replica_read_only {
+            true => Err(CmdError::READ_ONLY),
+            false => Ok(()),
+        };
+    }
+    let (least, lag) = (sys.cfg.min_replicas_to_write, sys.cfg.min_replicas_max_lag);
+    match least > 0 && lag > 0 && leader::good(sys, sessions) < least as usize {
+        true => Err(CmdError::FEW_REPLICAS),
+        false => Ok(()),
+    }
 }
 
 /// Refuses what cannot be done while a data set is loading, and writes that could not be saved.
@@ -423,8 +462,13 @@ fn script_gate(state: &State, args: Args<'_>, read_only: bool) -> Result<&'stati
             "ERR Write commands are not allowed from read-only scripts.",
         ));
     }
-    if row.flags.has(flag::WRITE) && state.sys.persist.is_in_the_way() {
-        persist::refuses_writes(&state.sys).map_or(Ok(()), Err)?;
+    if row.flags.has(flag::WRITE) && !state.sys.running.as_ref().is_some_and(|r| r.replays) {
+        if state.sys.persist.is_in_the_way() {
+            persist::refuses_writes(&state.sys).map_or(Ok(()), Err)?;
+        }
+        if state.sys.repl.is_replica() || state.sys.cfg.min_replicas_to_write > 0 {
+            may_write(state)?;
+        }
     }
     // What has begun to write may go on.
     if row.flags.has(flag::DENYOOM)
@@ -551,6 +595,9 @@ fn note_reads(state: &mut State, pending: &Pending, args: Args<'_>) {
         let State { sys, sessions, .. } = state;
         tracking::remember(sys, sessions, pending.sid, pending.row, args);
     }
+    if state.sys.unconfirmed.is_on() {
+        state.sys.unconfirmed.note_reads(pending.row, args);
+    }
 }
 
 /// A command is over, or was refused: what CLIENT CACHING said held for it.
@@ -630,6 +677,9 @@ pub(super) fn settle(state: &mut State, row: &'static Entry, args: Args<'_>) {
     if dirty > 0 {
         sys.stats.dirty(dirty);
         sys.persist.changed(dirty);
+        if sys.unconfirmed.is_on() && fx.wanted() {
+            sys.unconfirmed.note_write();
+        }
     }
     if fx.wanted() {
         let as_sent = match row.row.propagate {
@@ -669,7 +719,17 @@ pub(super) fn settle_changes(state: &mut State, wrote: bool) {
     // A script is nobody that a client could be told apart from.
     let by = sys.current.filter(|_| sys.running.is_none());
     let mut all_told = false;
+    // What is not propagated, no replica confirms.
+    let confirmed = sys.unconfirmed.is_on() && fx.wanted();
     for Change { db, key, what } in &changes {
+        if confirmed {
+            match *what {
+                What::Modified | What::Quiet | What::Vanished => sys.unconfirmed.note_key(key),
+                What::AllModified => sys.unconfirmed.note_every_key(),
+                // Time has done it, as it will with whoever leads next.
+                What::Lapsed | What::Event(_) => {}
+            }
+        }
         match *what {
             What::Modified | What::Lapsed => {
                 sys.waiters.signal(*db, key);
@@ -690,7 +750,7 @@ pub(super) fn settle_changes(state: &mut State, wrote: bool) {
             What::Vanished if ks.log.notify.intersects(Event::DEL.class) => {
                 notify::notify(sys, sessions, *db, key, Event::DEL);
             }
-            What::Vanished => {}
+            What::Vanished | What::Quiet => {}
         }
     }
     // The last listener may have gone.

@@ -33,6 +33,11 @@ impl Effects {
         self.on && !self.muted && !self.silent
     }
 
+    /// Whether anybody consumes effects at all.
+    pub(crate) const fn is_on(&self) -> bool {
+        self.on
+    }
+
     /// Begins or ends what is not to be logged, whatever it is: effects that are replayed.
     pub(crate) fn silence(&mut self, silent: bool) {
         self.silent = silent;
@@ -130,6 +135,25 @@ impl Effects {
         self.ops.clear();
         self.bounds.clear();
         self.mark = 0;
+    }
+
+    /// The database that whoever reads the log has selected behind what was logged.
+    pub(crate) const fn selected(&self) -> Option<usize> {
+        self.selected
+    }
+
+    /// A unit that was done elsewhere, and here again: commands as they came, which begin in the database `from` and end
+    /// in `to`. Nothing of it is logged otherwise.
+    pub(crate) fn relay(&mut self, from: usize, unit: &[u8], to: usize) {
+        if !self.on {
+            return;
+        }
+        if self.selected != Some(from) {
+            let mut n = itoa::Buffer::new();
+            encode(&mut self.log, &[b"SELECT", n.format(from).as_bytes()]);
+        }
+        self.log.extend_from_slice(unit);
+        self.selected = Some(to);
     }
 
     /// What was logged and not yet forgotten.

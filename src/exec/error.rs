@@ -26,6 +26,19 @@ impl CmdError {
     pub const LOADING: CmdError = CmdError::fixed("LOADING Redis is loading the dataset in memory");
     /// A word of the command is out of place.
     pub const SYNTAX: CmdError = CmdError::fixed("ERR syntax error");
+    /// A write on a replica.
+    pub const READ_ONLY: CmdError =
+        CmdError::fixed("READONLY You can't write against a read only replica.");
+
+    /// The data of a replica without a link may be old (`replica-serve-stale-data`).
+    pub const MASTER_DOWN: CmdError = CmdError::fixed(
+        "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+    );
+
+    /// Too few replicas are near (`min-replicas-to-write`).
+    pub const FEW_REPLICAS: CmdError =
+        CmdError::fixed("NOREPLICAS Not enough good replicas to write.");
+
     /// An argument should have been a 64-bit integer.
     pub const NOT_INTEGER: CmdError =
         CmdError::fixed("ERR value is not an integer or out of range");

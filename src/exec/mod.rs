@@ -25,10 +25,13 @@ pub mod pause;
 pub mod persist;
 pub mod pubsub;
 pub mod replay;
+pub mod replication;
 pub mod session;
 pub mod shutdown;
+pub mod ticket;
 pub mod tracking;
 pub mod txn;
+pub mod unconfirmed;
 pub mod unit;
 
 use std::sync::Arc;
@@ -214,6 +217,8 @@ pub enum Action {
         /// The last one, if there was any. It is closed.
         last: Option<Arc<Log>>,
     },
+    /// There is another leader to follow, or none any more.
+    Follow,
     /// The server must stop.
     Shutdown,
     /// Parameters changed that the outside acts on, by name.
@@ -341,12 +346,16 @@ pub struct System {
     pub current: Option<SessionId>,
     /// Saving and loading.
     pub persist: persist::Persistence,
+    /// Who follows this instance, and whom it follows.
+    pub repl: replication::Replication,
     /// Signals that ask for the end.
     pub summons: Arc<shutdown::Summons>,
     /// Who is subscribed to what.
     pub pubsub: pubsub::PubSub,
     /// Which clients remember which keys.
     pub tracking: tracking::Tracking,
+    /// What replicas have not confirmed, and who waits for that.
+    pub unconfirmed: unconfirmed::Unconfirmed,
     /// Clients that are shown every command.
     pub monitors: std::collections::BTreeSet<SessionId>,
     /// Clients that have too much output waiting.
@@ -443,8 +452,9 @@ impl State {
     /// Whether that is more than `maxmemory`.
     pub fn is_out_of_memory(&self) -> bool {
         let limit = self.sys.cfg.maxmemory;
-        // What the log holds is not to be made room for: making room is logged, too.
-        let counted = |used: usize| used.saturating_sub(self.sys.persist.log_memory()) as u64;
+        // What the log holds, and the stream, is not to be made room for: making room is logged, too.
+        let uncounted = self.sys.persist.log_memory() + self.sys.repl.memory_of_replicas();
+        let counted = |used: usize| used.saturating_sub(uncounted) as u64;
         limit > 0 && counted(self.used_memory()) > limit
     }
 }
@@ -457,6 +467,8 @@ pub fn configure(ks: &mut Keyspace, sys: &mut System) {
     ks.count_uses(sys.cfg.lfu());
     notify::listen(ks, sys);
     persist::log::configure(sys);
+    replication::configure(sys);
+    unconfirmed::configure(ks, sys);
 }
 
 /// Bytes that an instance uses: data, scripts, clients, what they track.
@@ -469,7 +481,9 @@ pub fn used_memory(ks: &Keyspace, sessions: &Sessions, sys: &System) -> usize {
         + sys.queued.get()
         + sys.pubsub.memory()
         + sys.tracking.memory()
+        + sys.unconfirmed.memory()
         + sys.persist.log_memory()
+        + sys.repl.memory()
         + sessions.memory()
 }
 

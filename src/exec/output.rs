@@ -102,12 +102,21 @@ impl Overdue {
 impl Session {
     /// Bytes that wait to be sent.
     pub fn waiting(&self) -> usize {
-        self.outbox.len() + self.peer.unsent.get()
+        let stream = self.replica.as_ref().map_or(0, |replica| replica.waiting);
+        self.outbox.len() + self.peer.unsent.get() + stream
     }
 
     /// The limit of its class.
-    fn output_limit(&self, limits: &BufferLimits) -> BufferLimit {
-        if self.subscriptions.is_some() {
+    fn output_limit(&self, limits: &BufferLimits, backlog: u64) -> BufferLimit {
+        if self.is_replica() {
+            // Whoever may come back for the backlog may have as much.
+            let BufferLimit { hard, .. } = limits.replica;
+            let hard = if hard > 0 { hard.max(backlog) } else { 0 };
+            BufferLimit {
+                hard,
+                ..limits.replica
+            }
+        } else if self.subscriptions.is_some() {
             limits.pubsub
         } else {
             limits.normal
@@ -123,7 +132,8 @@ pub(crate) fn may_wait(
     sid: SessionId,
     more: usize,
 ) -> bool {
-    let limit = session.output_limit(&sys.cfg.client_output_buffer_limit);
+    let limits = &sys.cfg.client_output_buffer_limit;
+    let limit = session.output_limit(limits, sys.cfg.repl_backlog_size);
     if limit.hard == 0 && limit.soft == 0 {
         return true;
     }

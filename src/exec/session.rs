@@ -8,6 +8,7 @@ use super::block::Blocked;
 use super::output::{Unsent, UnsentTotal};
 use super::pause::Postponed;
 use super::pubsub::Subscriptions;
+use super::replication::leader::Replica;
 use super::tracking::Mode;
 use super::txn::{Multi, Watch};
 use crate::resp::{Proto, ReplyBuf};
@@ -108,6 +109,10 @@ pub struct Session {
     pub(super) above_soft: Option<i64>,
     /// The position of the append-only log behind what it wrote last.
     pub wrote_at: u64,
+    /// The offset of the replication stream behind that.
+    pub wrote_offset: u64,
+    /// What is known of it as a replica, if it is one.
+    pub replica: Option<Box<Replica>>,
     /// Nothing is sent to it any more: others end the connection, or it had too much output waiting.
     pub cut_off: bool,
     /// The connection ends as soon as what is to be sent has been sent.
@@ -164,6 +169,8 @@ impl Session {
             counted: 0,
             above_soft: None,
             wrote_at: 0,
+            wrote_offset: 0,
+            replica: None,
             cut_off: false,
             closing: false,
         }
@@ -190,6 +197,11 @@ impl Session {
     /// Whether it may only do what a subscriber may: in RESP2 messages cannot be told from replies.
     pub fn only_listens(&self) -> bool {
         self.subscriptions.is_some() && self.proto == Proto::Resp2
+    }
+
+    /// Whether it follows this instance, or is about to.
+    pub fn is_replica(&self) -> bool {
+        self.replica.as_ref().is_some_and(|r| r.is_fed())
     }
 
     /// Whether it waits: for a key, or for the end of CLIENT PAUSE.
@@ -379,7 +391,8 @@ impl Sessions {
         let allowed = i64::try_from(timeout.saturating_mul(1000)).unwrap_or(i64::MAX);
         let mut idle = Vec::new();
         for (slot, session) in &mut self.slab {
-            let busy = session.waits() || session.peer.trusted || session.closing;
+            let busy =
+                session.waits() || session.peer.trusted || session.closing || session.is_replica();
             if !busy && now.saturating_sub(session.seen) > allowed {
                 session.closing = true;
                 session.cut_off = true;

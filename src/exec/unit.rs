@@ -4,7 +4,7 @@ use super::block::{self, Blocked, Unblock};
 use super::call::{self, Step};
 use super::pause::Scope;
 use super::session::SessionId;
-use super::{Action, Args, Block, Entry, Origin, State, System, output, tracking};
+use super::{Action, Args, Block, Entry, Origin, State, System, output, replication, tracking};
 use crate::keyspace::{Interest, Keyspace};
 
 /// Queues a client on the keys of `block`.
@@ -127,13 +127,13 @@ pub fn expire_waits(state: &mut State) {
 /// Begins CLIENT PAUSE. While it lasts, no key is deleted because its time is over.
 pub fn begin_pause(ks: &mut Keyspace, sys: &mut System, scope: Scope, until: i64) {
     sys.pause.begin(scope, until, sys.now_us / 1000);
-    ks.expiry_paused = sys.pause.is_on();
+    replication::apply_expiry(ks, sys);
 }
 
 /// Ends CLIENT PAUSE. What waits for that runs when the unit is over.
 pub fn end_pause(ks: &mut Keyspace, sys: &mut System) {
     sys.pause.end();
-    ks.expiry_paused = false;
+    replication::apply_expiry(ks, sys);
 }
 
 /// Deletes keys whose time is over, up to `limit`, as a unit of its own; returns how many.

@@ -1,5 +1,12 @@
 //! What replication is made of, without sockets, threads and clocks, and without the engine.
 
+pub mod gate;
+pub mod link;
+pub mod stream;
+
+pub use link::Link;
+pub use stream::Stream;
+
 /// A place in a history of writes: an instance that is there holds exactly what the history says up to there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {

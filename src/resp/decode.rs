@@ -255,6 +255,12 @@ impl Decoder {
         self.pending.capacity() * size_of::<Span>()
     }
 
+    /// Whether no request has begun: of one that has, the header is among the bytes that were consumed.
+    #[must_use]
+    pub const fn is_between(&self) -> bool {
+        self.missing == 0
+    }
+
     /// Bytes known to be missing for the argument being received; a hint of how much to read.
     #[must_use]
     pub fn wanted(&self, buffered: usize) -> usize {

@@ -16,6 +16,7 @@ use tokio::sync::{Notify, oneshot};
 use tracing::{debug, error};
 
 use super::accept;
+use super::link::Linker;
 use crate::embed::{Event, LockError, Node};
 
 /// How long tasks may take to end once they are told to.
@@ -130,8 +131,11 @@ pub(super) fn serve(
     let _context = handle.enter();
     let deadline = Arc::new(Notify::new());
     let (poke, ender) = (Arc::clone(&deadline), Arc::clone(stop));
+    let linker = Arc::new(Linker::new(node));
+    let link = Arc::clone(&linker);
     node.on_event(move |event| match event {
         Event::Deadline => poke.notify_one(),
+        Event::Follow => linker.poke(),
         Event::Shutdown => ender.request(End::Asked),
         Event::Failed => {
             error!("A command panicked: nothing can be relied upon any more");
@@ -156,9 +160,12 @@ pub(super) fn serve(
         None => None,
     };
     handle.spawn(drive(node.clone(), deadline));
+    // Whom to follow may have been known before anybody listened.
+    link.poke();
     Ok(Serving {
         listening,
         closed,
+        link,
         #[cfg(unix)]
         _socket_file: file,
     })
@@ -170,6 +177,8 @@ pub(super) struct Serving {
     listening: oneshot::Sender<()>,
     /// Hangs up when no more connections are accepted.
     closed: Receiver<()>,
+    /// Follows a leader, if there is one.
+    link: Arc<Linker>,
     #[cfg(unix)]
     _socket_file: Option<super::listen::unix::SocketFile>,
 }
@@ -179,7 +188,10 @@ pub(super) fn run_to_end(runtime: Runtime, node: &Node, serving: Serving, stop: 
     runtime.block_on(stop.notify.notified());
     // Who sees its connection closed must not be let in again. A script that is to be ended may hold the only thread.
     let Serving {
-        listening, closed, ..
+        listening,
+        closed,
+        link,
+        ..
     } = serving;
     drop(listening);
     // No timer of the runtime: who has the engine may keep all of its threads waiting.
@@ -188,6 +200,7 @@ pub(super) fn run_to_end(runtime: Runtime, node: &Node, serving: Serving, stop: 
     }
     node.stop();
     node.no_more_events();
+    link.poke();
     runtime.shutdown_timeout(PATIENCE);
     node.join_jobs();
     node.leave_surroundings();

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use crate::embed::Wake;
 use crate::exec::busy::Served;
-use crate::persist::aof::log::Confirmed;
+use crate::util::waiting::Confirmed;
 
 /// Shared by a connection and whoever has news for it.
 #[derive(Default)]
@@ -78,6 +78,14 @@ pub(super) struct News {
     pub(super) output: bool,
     /// A busy script has answered.
     pub(super) answer: bool,
+}
+
+impl News {
+    /// Output may wait.
+    pub(super) const OUTPUT: News = News {
+        output: true,
+        answer: false,
+    };
 }
 
 #[cfg(test)]

@@ -139,9 +139,10 @@ pub fn human(bytes: u64) -> String {
 
 impl Stats {
     /// Section Stats, with what the keyspace counts, and channels, patterns and channels of shards that somebody is
-    /// subscribed to.
-    pub fn report(&self, ks: &Keyspace, subscribed: [usize; 3], out: &mut Report) {
+    /// subscribed to, and how often replicas were sent everything, a part, or found that part gone.
+    pub fn report(&self, ks: &Keyspace, subscribed: [usize; 3], syncs: [u64; 3], out: &mut Report) {
         let [channels, patterns, shard_channels] = subscribed;
+        let [full, partial, refused] = syncs;
         let rate = self.rate();
         let kilobytes = |bytes: u64| format!("{:.2}", bytes as f64 / 1024.0);
         let (hits, misses) = ks.read_stats();
@@ -153,9 +154,9 @@ impl Stats {
         out.field("instantaneous_input_kbps", kilobytes(rate.input_bytes));
         out.field("instantaneous_output_kbps", kilobytes(rate.output_bytes));
         out.field("rejected_connections", self.rejected_connections);
-        out.field("sync_full", 0);
-        out.field("sync_partial_ok", 0);
-        out.field("sync_partial_err", 0);
+        out.field("sync_full", full);
+        out.field("sync_partial_ok", partial);
+        out.field("sync_partial_err", refused);
         out.field("expired_keys", ks.expired_total);
         out.field("expired_subkeys", ks.expired_fields_total);
         out.field("expired_stale_perc", "0.00");

@@ -19,6 +19,7 @@ use redkeep::keyspace::snapshot::{Detail, Form};
 use redkeep::persist::aof::Reader;
 use redkeep::persist::aof::reader::Entry;
 use redkeep::persist::{Loaded, Loader};
+use redkeep::replication::link::{Event, Greeting, Link};
 use redkeep::resp::{Proto, ReplyBuf};
 use redkeep::service::config::{Allow, Config, Settings};
 use redkeep::types::list::{Builder, End, Limits, List};
@@ -327,6 +328,45 @@ pub fn log(data: &[u8]) {
             log.suffers(&harm, piece);
         }
     }
+}
+
+/// What a leader says, of any bytes, which come in pieces: what it means, and why the link is refused if it is. How it is
+/// cut into pieces makes no difference, and next to nothing is kept.
+pub fn link(data: &[u8]) {
+    let data = &data[..data.len().min(64 * 1024)];
+    let Some((&[how, piece], said)) = data.split_first_chunk() else {
+        return;
+    };
+    let greeting = Greeting {
+        password: vec![b'x'; usize::from(how & 1)],
+        from: (how & 2 != 0).then(|| ("0".repeat(40), 1000)),
+        failover: how & 4 != 0,
+        rdb_only: how & 8 != 0,
+        ..Greeting::default()
+    };
+    let hear = |piece: usize| {
+        let mut link = Link::new(greeting.clone());
+        let (mut told, mut payload, mut stream) = (Vec::new(), Vec::new(), Vec::new());
+        for bytes in said.chunks(piece) {
+            link.receive(bytes);
+            loop {
+                match link.next() {
+                    Ok(Event::Hungry) => break,
+                    Ok(Event::Payload(piece)) => payload.extend_from_slice(piece),
+                    Ok(Event::Stream(bytes)) => stream.extend(bytes),
+                    Ok(event) => told.push(format!("{event:?}")),
+                    Err(refused) => {
+                        told.push(refused.why);
+                        return (told, payload, stream);
+                    }
+                }
+            }
+        }
+        (told, payload, stream)
+    };
+    let heard = hear(usize::from(piece) + 1);
+    assert!(heard.1.len() + heard.2.len() <= said.len());
+    assert_eq!(heard, hear(said.len().max(1)));
 }
 
 /// A log of some commands, each byte says what comes next.

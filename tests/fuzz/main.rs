@@ -85,6 +85,11 @@ fn logs_are_read_as_far_as_they_are_whole() {
 }
 
 #[test]
+fn leaders_are_refused_or_understood() {
+    run("link", bodies::link, &samples::leaders());
+}
+
+#[test]
 fn compressed_data_is_refused_or_holds() {
     run("lzf", bodies::lzf, &samples::compressed());
 }

@@ -301,6 +301,33 @@ impl RdbWriter {
 }
 
 /// The size of pieces, then a log: with batches that are vouched for, and without.
+/// How the replica is and in what pieces it hears, then all that a leader says.
+pub fn leaders() -> Vec<Vec<u8>> {
+    let mark = "a1aa1aaa1aaaa1aaaaa1aaaaaa1aaaaaaa1aaaab";
+    let id = "0123456789abcdef".repeat(3);
+    let id = &id[..40];
+    let stream = "*1\r\n$4\r\nPING\r\n";
+    let begun = "+PONG\r\n+OK\r\n+OK\r\n+OK\r\n";
+    let all = [
+        (
+            0,
+            format!("+FULLRESYNC {id} 77\r\n\n$EOF:{mark}\r\nREDIS0011{mark}{stream}"),
+        ),
+        (
+            1,
+            format!("+OK\r\n\n+FULLRESYNC {id} 77\r\n\n\n$9\r\nREDIS0011{stream}"),
+        ),
+        (2, format!("\n+CONTINUE\r\n{stream}")),
+        (6, format!("+CONTINUE {id}\r\n{stream}")),
+        (8, format!("-ERR what\r\n-ERR what\r\n\n$0\r\n{stream}")),
+        (2, "-LOADING\r\n".into()),
+        (4, "-ERR what\r\n".into()),
+    ];
+    let sample =
+        |(how, said): &(u8, String)| [&[*how, 6], begun.as_bytes(), said.as_bytes()].concat();
+    all.iter().map(sample).collect()
+}
+
 pub fn logs() -> Vec<Vec<u8>> {
     let (mut plain, mut vouched) = (vec![9], vec![30]);
     for (n, line) in CONTENTS.iter().enumerate() {

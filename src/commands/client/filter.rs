@@ -34,9 +34,11 @@ impl Kind {
     }
 
     /// What a client is. One that monitors is normal.
-    const fn of(session: &Session) -> Self {
+    fn of(session: &Session) -> Self {
         if session.subscriptions.is_some() {
             Self::PubSub
+        } else if session.is_replica() {
+            Self::Replica
         } else {
             Self::Normal
         }

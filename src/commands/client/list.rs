@@ -149,6 +149,7 @@ pub(super) fn flags_of(s: &Session) -> String {
     let tracking = s.tracking.as_deref();
     let flags = [
         (s.monitors, 'O'),
+        (s.is_replica(), 'S'),
         (s.subscriptions.is_some(), 'P'),
         (s.multi.is_some(), 'x'),
         (s.waits(), 'b'),

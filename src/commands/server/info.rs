@@ -35,13 +35,15 @@ fn info(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
             Section::Memory => memory(cx, &mut out),
             Section::Persistence => persistence(cx, &mut out),
             Section::Stats => {
-                cx.sys.stats.report(cx.ks, subscribed(cx), &mut out);
+                let syncs = cx.sys.repl.counts;
+                let syncs = [syncs.full, syncs.partial, syncs.refused];
+                cx.sys.stats.report(cx.ks, subscribed(cx), syncs, &mut out);
                 let tracking = &cx.sys.tracking;
                 out.field("tracking_total_keys", tracking.keys());
                 out.field("tracking_total_items", tracking.items());
                 out.field("tracking_total_prefixes", tracking.prefixes());
             }
-            Section::Replication => replication(cx, &mut out),
+            Section::Replication => crate::commands::replication::report(cx, &mut out),
             Section::Cpu => cpu(cx, &mut out),
             Section::Modules => {}
             Section::Commandstats => cx.sys.stats.report_commands(commands(cx), &mut out),
@@ -112,7 +114,8 @@ fn clients(cx: &Ctx<'_>, out: &mut Report) {
             .as_ref()
             .is_some_and(|b| b.block.deadline.is_some())
     });
-    out.field("connected_clients", cx.sessions.len());
+    let replicas = cx.sys.repl.replicas.len();
+    out.field("connected_clients", cx.sessions.len() - replicas);
     out.field("cluster_connections", 0);
     out.field("maxclients", cx.sys.cfg.maxclients);
     out.field(
@@ -148,8 +151,9 @@ fn memory(cx: &mut Ctx<'_>, out: &mut Report) {
     let tracking = cx.sys.tracking.memory() as u64;
     // It only shrinks meanwhile.
     let log = cx.sys.persist.log_memory() as u64;
-    let clients =
-        used - dataset - scripts - interpreter - functions - vm_functions - tracking - log;
+    let stream = cx.sys.repl.memory();
+    let shared = tracking + log + stream as u64;
+    let clients = used - dataset - scripts - interpreter - functions - vm_functions - shared;
     cx.sys.stats.memory_seen(used);
     let (sys, peak) = (&cx.sys, cx.sys.stats.peak_memory);
     let percent =
@@ -181,9 +185,12 @@ fn memory(cx: &mut Ctx<'_>, out: &mut Report) {
         "mem_fragmentation_bytes",
         i128::from(facts.resident) - i128::from(used),
     );
-    out.field("mem_not_counted_for_evict", cx.sys.persist.log_memory());
-    out.field("mem_replication_backlog", 0);
-    out.field("mem_clients_slaves", 0);
+    let of_replicas = cx.sys.repl.memory_of_replicas();
+    let uncounted = cx.sys.persist.log_memory() + of_replicas;
+    out.field("mem_not_counted_for_evict", uncounted);
+    out.field("mem_replication_backlog", stream - of_replicas);
+    out.field("mem_total_replication_buffers", stream);
+    out.field("mem_clients_slaves", of_replicas);
     out.field("mem_clients_normal", clients);
     out.field("mem_aof_buffer", cx.sys.persist.log_memory());
     out.field(
@@ -201,13 +208,10 @@ fn memory(cx: &mut Ctx<'_>, out: &mut Report) {
 
 fn persistence(cx: &Ctx<'_>, out: &mut Report) {
     let persist = &cx.sys.persist;
-    let saves = |purpose| {
-        persist
-            .saving
-            .as_ref()
-            .filter(move |s| s.purpose == purpose)
-    };
-    let saving = saves(Purpose::Background);
+    let saving = persist
+        .saving
+        .as_ref()
+        .filter(|s| !matches!(s.purpose, Purpose::Base | Purpose::Foreground));
     let seconds = |ms: Option<i64>| ms.map_or(-1, |ms| ms / 1000);
     out.field("loading", u8::from(persist.loading.is_some()));
     out.field("async_loading", 0);
@@ -292,20 +296,6 @@ fn progress(loading: &Loading, used_memory: u64, now: i64, out: &mut Report) {
     out.field("loading_loaded_bytes", loading.done);
     out.field("loading_loaded_perc", format_args!("{percent:.2}"));
     out.field("loading_eta_seconds", eta);
-}
-
-fn replication(cx: &Ctx<'_>, out: &mut Report) {
-    out.field("role", "master");
-    out.field("connected_slaves", 0);
-    out.field("master_failover_state", "no-failover");
-    out.field("master_replid", &cx.sys.run_id);
-    out.field("master_replid2", "0".repeat(40));
-    out.field("master_repl_offset", 0);
-    out.field("second_repl_offset", -1);
-    out.field("repl_backlog_active", 0);
-    out.field("repl_backlog_size", cx.sys.cfg.repl_backlog_size);
-    out.field("repl_backlog_first_byte_offset", 0);
-    out.field("repl_backlog_histlen", 0);
 }
 
 fn cpu(cx: &Ctx<'_>, out: &mut Report) {

@@ -12,7 +12,7 @@ use crate::exec::session::Session;
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, busy, shutdown};
 use crate::service::config::{Allow, ShutdownFlags};
 use crate::service::info::REDIS_VERSION;
-use crate::spec::{Group, category, flag};
+use crate::spec::{Group, flag};
 use crate::util::num;
 
 /// The rows of this family that have no file of their own.
@@ -24,14 +24,6 @@ pub(super) const COMMANDS: &[Command] = &[
         .summary("Return the server's time: Unix seconds, and microseconds of the second.")
         .complexity("O(1)")
         .tips(&["nondeterministic_output"])
-        .checked(),
-    Command::new("role", 1, role)
-        .since("2.8.12")
-        .group(Group::Server)
-        .flags(&[flag::NOSCRIPT, flag::LOADING, flag::STALE, flag::FAST, flag::SENTINEL])
-        .acl(&[category::ADMIN, category::DANGEROUS])
-        .summary("Return the server's part in replication.")
-        .complexity("O(1)")
         .checked(),
     Command::new("shutdown", -1, shut_down)
         .since("1.0.0")
@@ -92,14 +84,6 @@ fn time(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
     cx.reply.array(2);
     cx.reply.bulk_int(now.div_euclid(1_000_000));
     cx.reply.bulk_int(now.rem_euclid(1_000_000));
-    Ok(Flow::Done)
-}
-
-fn role(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
-    cx.reply.array(3);
-    cx.reply.bulk(b"master");
-    cx.reply.int(0);
-    cx.reply.array(0);
     Ok(Flow::Done)
 }
 

@@ -5,12 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::save::{TEMPORARY, serve_log, write_base};
-use super::{JobError, lock, wait};
+use super::{JobError, lock, next_bytes, wait};
 use crate::embed::Node;
 use crate::engine::load::{LoadStep, LogLoad};
 use crate::exec::State;
 use crate::exec::persist::save::{self, Purpose};
 use crate::exec::persist::{load, log};
+use crate::exec::{replication, unconfirmed};
 use crate::persist::aof::log::{News, Order};
 use crate::persist::aof::{Directory, Log, Place, Policy, Tail, Writer};
 use crate::persist::{Batch, Disk, Loader};
@@ -39,10 +40,21 @@ pub fn has_data(node: &Node, disk: &dyn Disk) -> Result<bool, JobError> {
 /// # Errors
 /// When a file is damaged or missing or cannot be read: half of it may be loaded then.
 pub fn load_data(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
+    if let Some(writer) = load_data_by_hand(node, disk)? {
+        node.spawn("redkeep-aof", move |_| serve_log(writer));
+    }
+    Ok(())
+}
+
+/// As [`load_data`], but whoever calls has to write the append-only log, where there is one.
+///
+/// # Errors
+/// As [`load_data`].
+pub fn load_data_by_hand(node: &Node, disk: &Arc<dyn Disk>) -> Result<Option<Writer>, JobError> {
     let appends = lock(node)?.state().sys.cfg.appendonly;
     match appends {
-        true => open_log(node, disk),
-        false => load_file(node, disk),
+        true => open_log(node, disk).map(Some),
+        false => load_file(node, disk).map(|()| None),
     }
 }
 
@@ -52,8 +64,19 @@ pub fn load_data(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
 /// When the file is damaged or cannot be read: half of it may be loaded then.
 fn load_file(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
     load_rdb(node, disk)?;
-    load::end_load(&mut lock(node)?.state().sys);
+    finish(lock(node)?.state());
     Ok(())
+}
+
+/// The data set is there, and with it what it says of its history.
+fn finish(state: &mut State) {
+    if let Some(position) = state.sys.persist.position.take() {
+        replication::restored(state, position);
+    }
+    load::end_load(&mut state.sys);
+    if !state.sys.repl.is_replica() {
+        unconfirmed::doubt(state);
+    }
 }
 
 fn load_rdb(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
@@ -97,11 +120,12 @@ fn load_rdb(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
     Ok(())
 }
 
-/// Loads the append-only log and goes on with it. If there is none, the RDB file is loaded, and the log begins with that.
+/// Loads the append-only log; gives who goes on with it. If there is none, the RDB file is loaded, and the log begins with
+/// that.
 ///
 /// # Errors
 /// When a file is damaged or missing or cannot be read: half of it may be loaded then.
-fn open_log(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
+fn open_log(node: &Node, disk: &Arc<dyn Disk>) -> Result<Writer, JobError> {
     let place = log::place(&lock(node)?.state().sys);
     let mut files = Directory::open(Arc::clone(disk), place)?;
     if let Some(name) = files.adopt()? {
@@ -124,10 +148,9 @@ fn open_log(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
         let mut engine = lock(node)?;
         let state = engine.state();
         log::opened(state, log);
-        load::end_load(&mut state.sys);
+        finish(state);
     }
-    node.spawn("redkeep-aof", move |_| serve_log(writer));
-    Ok(())
+    Ok(writer)
 }
 
 /// Writes the first base, before anybody can change what it holds.
@@ -231,17 +254,6 @@ fn read(node: &Node, file: &mut dyn Read, checked: bool) -> Result<(), JobError>
             Batch::More => {}
             Batch::Ended => return Ok(()),
             Batch::Hungry => loader.feed(next_bytes(file, &mut bytes)?),
-        }
-    }
-}
-
-/// The next bytes of a file; none at its end.
-fn next_bytes<'a>(file: &mut dyn Read, into: &'a mut [u8]) -> io::Result<&'a [u8]> {
-    loop {
-        match file.read(into) {
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-            Ok(n) => return Ok(into.get(..n).unwrap_or_default()),
         }
     }
 }

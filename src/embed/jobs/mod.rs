@@ -3,16 +3,18 @@
 //!
 //! ```text
 //! save  a snapshot on its way to the disk, and the log
+//! sync  a snapshot on its way to replicas
 //! load  the data set on its way from it
 //! ```
 
 mod load;
 mod save;
+mod sync;
 
-use std::io;
+use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
-pub use load::{has_data, load_data};
+pub use load::{has_data, load_data, load_data_by_hand};
 pub(super) use save::{save, write_log};
 
 use super::node::{Held, LockError, Node};
@@ -110,6 +112,17 @@ impl<'a> Steps<'a> {
             }
         }
         Ok(done)
+    }
+}
+
+/// The next bytes of a file; none at its end.
+fn next_bytes<'a>(file: &mut dyn Read, into: &'a mut [u8]) -> io::Result<&'a [u8]> {
+    loop {
+        match file.read(into) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+            Ok(n) => return Ok(into.get(..n).unwrap_or_default()),
+        }
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{JobError, Steps, lock, wait};
+use super::{JobError, Steps, lock, sync, wait};
 use crate::embed::Node;
 use crate::exec::State;
 use crate::exec::persist::log;
-use crate::exec::persist::save::{self, SaveStep};
+use crate::exec::persist::save::{self, Purpose, SaveStep};
 use crate::persist::aof::log::Order;
 use crate::persist::aof::{Directory, Log, Place, Writer};
 use crate::persist::{Disk, Pending, Target};
@@ -14,12 +14,21 @@ use crate::rdb::file::HEADER;
 
 /// Writes a save that has begun with these bytes.
 pub(in crate::embed) fn save(node: &Node, id: u64, start: Vec<u8>) {
-    let base = match lock(node) {
-        Ok(mut engine) => engine.state().sys.persist.is_rewriting(),
+    let purpose = match lock(node) {
+        Ok(mut engine) => engine
+            .state()
+            .sys
+            .persist
+            .saving
+            .as_ref()
+            .map(|s| s.purpose),
         Err(_) => return,
     };
-    if base {
-        return rewrite(node, id, start);
+    match purpose {
+        Some(Purpose::Base) => return rewrite(node, id, start),
+        Some(Purpose::Sync { .. }) => return sync::send(node, id, start),
+        Some(Purpose::SyncFile) => return sync::write_and_send(node, id, start),
+        _ => {}
     }
     let written = write(node, id, start);
     if let Ok(mut engine) = lock(node) {
@@ -33,7 +42,7 @@ pub(in crate::embed) fn save(node: &Node, id: u64, start: Vec<u8>) {
     }
 }
 
-fn write(node: &Node, id: u64, start: Vec<u8>) -> Result<(), JobError> {
+pub(super) fn write(node: &Node, id: u64, start: Vec<u8>) -> Result<(), JobError> {
     let (disk, target) = {
         let mut engine = lock(node)?;
         let sys = &engine.state().sys;
@@ -83,7 +92,7 @@ fn write_all(
 }
 
 /// Whether a save is not given up.
-fn go_on(node: &Node, id: u64) -> Result<(), JobError> {
+pub(super) fn go_on(node: &Node, id: u64) -> Result<(), JobError> {
     match lock(node)?.state().sys.persist.is_over(id) {
         true => Err(JobError::GivenUp),
         false => Ok(()),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::intake::{Counts, Intake};
 use super::save::{Purpose, SaveStep, begin_save, delay, end_save, give_up, save_now, save_step};
 use super::{STEP, System};
-use crate::exec;
+use crate::exec::{self, Action};
 use crate::keyspace::Keyspace;
 use crate::persist::write::directory;
 use crate::persist::{Batch, LoadError, Loaded, Loader};
@@ -113,6 +113,10 @@ pub fn begin_load(sys: &mut System, total: u64) {
 pub fn end_load(sys: &mut System) {
     sys.persist.loading = None;
     sys.summons.set_loading(false);
+    if sys.repl.is_replica() {
+        // Nobody was followed meanwhile.
+        sys.actions.push(Action::Follow);
+    }
 }
 
 /// How the next step of loading is to read.

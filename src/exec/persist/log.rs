@@ -8,9 +8,11 @@ use std::sync::Arc;
 
 use super::save::{self, Purpose};
 use super::{Persistence, System};
+use crate::exec::replication::{self, feed, sync};
 use crate::exec::{Action, CmdError, Session, SessionId, State, call, unit};
 use crate::persist::aof::log::{News, Order};
-use crate::persist::aof::{Log, Place, Policy, Ticket, note_time};
+use crate::persist::aof::{self, Log, Place, Policy, Ticket, note_time};
+use crate::replication::Position;
 
 /// What is written is synced after this many milliseconds (`appendfsync everysec`).
 const SYNC_AFTER: i64 = 1000;
@@ -131,9 +133,9 @@ fn is_as_configured(sys: &System) -> bool {
 
 /// The log was opened, or loaded: from now on it is written.
 pub fn opened(state: &mut State, log: Arc<Log>) {
-    state.fx.set_wanted(true);
     let place = place(&state.sys);
     state.sys.persist.logging = Some(Box::new(Logging::new(log, place, false)));
+    begin_file(state);
     apply_policy(&state.sys);
 }
 
@@ -144,10 +146,21 @@ pub fn settle(state: &mut State) -> Option<Ticket> {
     if state.sys.persist.is_unsettled {
         follow(state);
     }
-    state.sys.persist.logging.as_ref()?;
+    if state.sys.persist.logging.is_none() && !state.sys.repl.leads() {
+        return None;
+    }
     let wrote = hand_over(state);
+    if state.sys.repl.asks {
+        feed::say_question(&mut state.sys, &mut state.sessions);
+    }
     let logging = state.sys.persist.logging.as_ref()?;
     logging.log.ticket(wrote)
+}
+
+/// Whoever reads what is written from here on has selected nothing, and knows of no position.
+fn begin_file(state: &mut State) {
+    state.sys.persist.noted = None;
+    replication::want_effects(state);
 }
 
 /// What must be reached before anybody is answered, if nothing was done meanwhile.
@@ -157,15 +170,22 @@ pub fn ticket(sys: &System) -> Option<Ticket> {
 }
 
 /// Hands over what was logged; whether anything was.
-fn hand_over(state: &mut State) -> bool {
-    let State { sys, fx, .. } = state;
-    let Some(logging) = &mut sys.persist.logging else {
-        return false;
-    };
+pub(in crate::exec) fn hand_over(state: &mut State) -> bool {
+    let State {
+        sys, fx, sessions, ..
+    } = state;
     let commands = fx.logged();
     if commands.is_empty() {
         return false;
     }
+    if sys.repl.leads() {
+        feed::feed(sys, sessions, commands, fx.selected());
+    }
+    let position = sys.repl.position();
+    let Some(logging) = &mut sys.persist.logging else {
+        fx.forget_logged();
+        return true;
+    };
     let now = sys.now_us / 1000;
     if sys.cfg.aof_timestamp_enabled && now / 1000 > logging.noted {
         logging.noted = now / 1000;
@@ -176,20 +196,55 @@ fn hand_over(state: &mut State) -> bool {
     } else {
         logging.log.append(commands);
     }
+    if let Some(position) = position {
+        note_position(&logging.log, &mut sys.persist.noted, position);
+    }
     fx.forget_logged();
     logging.grown = true;
     logging.sync_at.get_or_insert(now + SYNC_AFTER);
     true
 }
 
+/// Says in a new file where it begins in the history.
+fn say_position(state: &mut State) {
+    let persist = &mut state.sys.persist;
+    if let (Some(logging), Some(position)) = (&persist.logging, state.sys.repl.position()) {
+        note_position(&logging.log, &mut persist.noted, position);
+    }
+}
+
+/// Says in the log where it is in the history.
+fn note_position(log: &Log, noted: &mut Option<Position>, position: Position) {
+    let mut line = Vec::with_capacity(96);
+    let is_named = noted.as_ref().is_some_and(|last| last.id == position.id);
+    let mark = aof::Mark {
+        id: (!is_named).then_some(&*position.id),
+        offset: position.offset,
+        db: position.db,
+    };
+    aof::note_position(&mut line, mark);
+    log.append(&line);
+    *noted = Some(position);
+}
+
 /// A client has written: what it did is on the disk once the log is, up to here.
 pub fn note_writer(state: &mut State, sid: SessionId) {
-    let Some(logging) = &state.sys.persist.logging else {
-        return;
-    };
-    let position = logging.log.appended() + state.fx.logged().len() as u64;
+    state.sys.repl.note_logged(&state.fx);
+    let logging = state.sys.persist.logging.as_ref();
+    let position = logging.map(|l| l.log.appended() + state.fx.logged().len() as u64);
     if let Some(session) = state.sessions.get_mut(sid) {
-        session.wrote_at = position;
+        session.wrote_at = position.unwrap_or(session.wrote_at);
+        session.wrote_offset = state.sys.repl.reached();
+    }
+}
+
+/// A client has seen what others wrote: as Redis does, it waits (WAIT) for the replicas to have that as well.
+#[inline]
+pub fn note_reader(state: &mut State, sid: SessionId) {
+    if state.sys.repl.leads()
+        && let Some(session) = state.sessions.get_mut(sid)
+    {
+        session.wrote_offset = state.sys.repl.reached();
     }
 }
 
@@ -199,9 +254,14 @@ pub fn is_synced(sys: &System, session: &Session) -> bool {
     logging.is_some_and(|logging| logging.log.synced() >= session.wrote_at)
 }
 
+/// A client waits until replicas have what it wrote: it is woken to look again whenever one says that it has more.
+pub fn await_replicas(sys: &mut System, sid: SessionId) {
+    sys.persist.awaiting.insert(sid);
+}
+
 /// A client waits until what it wrote is on the disk: it is woken to look again whenever more is.
 pub fn await_disk(sys: &mut System, sid: SessionId, position: u64) {
-    sys.persist.awaiting.push(sid);
+    await_replicas(sys, sid);
     if let Some(logging) = &sys.persist.logging {
         logging.log.listen(true);
         if logging.log.synced() >= position {
@@ -213,6 +273,10 @@ pub fn await_disk(sys: &mut System, sid: SessionId, position: u64) {
 
 /// Wakes those who wait until more is on the disk.
 fn wake_waiting(state: &mut State) {
+    if state.sys.repl.is_replica() {
+        // Its leader may want to know.
+        state.sys.actions.push(Action::Follow);
+    }
     if let Some(logging) = &state.sys.persist.logging {
         logging.log.listen(false);
     }
@@ -239,6 +303,15 @@ fn follow(state: &mut State) {
         // What is in its way is in the log; it stays scheduled then.
         let _ = rewrite(state);
     }
+    if std::mem::take(&mut state.sys.persist.looks) {
+        wake_waiting(state);
+    }
+    if state.sys.repl.stream.is_some() {
+        // What was done is in the stream; what a snapshot of now does not hold comes behind it.
+        replication::want_if_changed(state);
+        hand_over(state);
+        sync::begin_sync(state);
+    }
 }
 
 fn switch_on(state: &mut State) {
@@ -263,7 +336,7 @@ fn switch_on(state: &mut State) {
     let logging = Logging::new(Arc::clone(&log), place(&state.sys), true);
     state.sys.persist.logging = Some(Box::new(logging));
     apply_policy(&state.sys);
-    state.fx.set_wanted(true);
+    begin_file(state);
     let last = state.sys.persist.closed.take();
     state.sys.actions.push(Action::Log { log, last });
     let rewrites = &mut state.sys.persist.rewrites;
@@ -273,8 +346,10 @@ fn switch_on(state: &mut State) {
 
 fn switch_off(state: &mut State) {
     hand_over(state);
-    state.fx.set_wanted(false);
-    if let Some(logging) = state.sys.persist.logging.take() {
+    let logging = state.sys.persist.logging.take();
+    state.sys.persist.noted = None;
+    replication::want_effects(state);
+    if let Some(logging) = logging {
         state.sys.persist.log_ended = logging.log.appended();
         logging.log.order(Order::Close);
         state.sys.persist.closed = Some(logging.log);
@@ -323,8 +398,8 @@ fn rewrite(state: &mut State) -> Result<(), CmdError> {
         let time = state.sys.now_us / 1_000_000;
         logging.log.order(Order::Cut { id, time });
         logging.noted = time;
-        // Whoever reads the new file has selected nothing.
-        state.fx.set_wanted(true);
+        begin_file(state);
+        say_position(state);
     }
     apply_policy(&state.sys);
     Ok(())

@@ -17,6 +17,7 @@ mod rewrite;
 pub mod save;
 pub mod staging;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub use self::intake::Counts;
@@ -65,10 +66,16 @@ pub struct Persistence {
     pub rewrites: Rewrites,
     /// The position at which the last log was closed.
     log_ended: u64,
-    /// Clients that wait until what they wrote is on the disk.
-    awaiting: Vec<SessionId>,
+    /// Clients that wait until what they wrote is on the disk, or with replicas.
+    awaiting: BTreeSet<SessionId>,
     /// Something is to be done as soon as no unit of work is half done.
     is_unsettled: bool,
+    /// Part of that: to look at those who wait.
+    looks: bool,
+    /// The data set is saved in the middle of a unit of work.
+    flushing: bool,
+    /// The position that the log was told last.
+    noted: Option<Position>,
     /// The load that goes on.
     pub loading: Option<Loading>,
     /// What the last load has brought.
@@ -93,6 +100,22 @@ impl Persistence {
         self.saving
             .as_ref()
             .is_none_or(|saving| saving.id != id || saving.cancelled)
+    }
+
+    /// Whether what is being saved is no place between two units of work.
+    const fn is_flushing(&self) -> bool {
+        self.flushing
+    }
+
+    /// Something is to be done as soon as no unit of work is half done.
+    pub(crate) const fn unsettle(&mut self) {
+        self.is_unsettled = true;
+    }
+
+    /// Clients that wait for the disk or for replicas may have got what they wait for.
+    pub(crate) const fn look_at_waiting(&mut self) {
+        self.looks = true;
+        self.is_unsettled = true;
     }
 
     /// Whether any command may have to be refused.

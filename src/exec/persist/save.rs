@@ -23,6 +23,20 @@ pub enum Purpose {
     Background,
     /// To be the base of the append-only log.
     Base,
+    /// To be sent to replicas at once.
+    Sync {
+        /// They want functions and no keys.
+        only_functions: bool,
+    },
+    /// As in the background, and then to be sent to replicas.
+    SyncFile,
+}
+
+impl Purpose {
+    /// Whether the file of the data set is written, without anybody waiting for it.
+    pub(super) const fn is_file_in_background(self) -> bool {
+        matches!(self, Purpose::Background | Purpose::SyncFile)
+    }
 }
 
 /// A save in progress.
@@ -47,6 +61,13 @@ pub struct Saving {
     copied: usize,
     /// It is to be given up.
     pub cancelled: bool,
+}
+
+impl Saving {
+    /// Tells it apart from later ones.
+    pub const fn id(&self) -> u64 {
+        self.id
+    }
 }
 
 /// What is put around the keys.
@@ -114,11 +135,13 @@ pub fn begin_save(
     if let Pieces::Commands(frame) = &pieces {
         frame.vouch(out);
     }
-    ks.begin_snapshot(Detail {
-        form: if rdb { Form::Rdb } else { Form::Commands },
-        compress: sys.cfg.rdbcompression,
-        uses: keeps_uses(sys.cfg.maxmemory_policy),
-    });
+    if !has_no_keys(purpose) {
+        ks.begin_snapshot(Detail {
+            form: if rdb { Form::Rdb } else { Form::Commands },
+            compress: sys.cfg.rdbcompression,
+            uses: keeps_uses(sys.cfg.maxmemory_policy),
+        });
+    }
     sys.persist.next_id += 1;
     let id = sys.persist.next_id;
     sys.persist.saving = Some(Saving {
@@ -135,22 +158,46 @@ pub fn begin_save(
         copied: 0,
         cancelled: false,
     });
-    if purpose == Purpose::Background {
+    if purpose.is_file_in_background() {
         sys.persist.tried_at = Some(now);
     }
     Ok(id)
 }
 
+const fn has_no_keys(purpose: Purpose) -> bool {
+    matches!(
+        purpose,
+        Purpose::Sync {
+            only_functions: true
+        }
+    )
+}
+
 /// The beginning of an RDB file.
 fn frame(ks: &Keyspace, sys: &System, purpose: Purpose, out: &mut Vec<u8>) -> Frame {
-    let facts = [
+    let mut facts = vec![
         ("redis-ver", REDIS_VERSION.to_owned()),
         ("redis-bits", usize::BITS.to_string()),
         ("ctime", (sys.now_us / 1_000_000).to_string()),
         ("used-mem", ks.memory().to_string()),
-        ("aof-base", u8::from(purpose == Purpose::Base).to_string()),
     ];
-    let mut frame = Frame::begin(out, sys.cfg.rdbchecksum, &facts);
+    // A log says itself where it is.
+    let position = sys.repl.position().filter(|_| purpose != Purpose::Base);
+    if let Some(position) = position.filter(|_| !sys.persist.is_flushing()) {
+        let db = position.db.unwrap_or(0);
+        facts.push(("repl-stream-db", db.to_string()));
+        facts.push(("repl-id", position.id));
+        facts.push(("repl-offset", position.offset.to_string()));
+    }
+    facts.push(("aof-base", u8::from(purpose == Purpose::Base).to_string()));
+    let mut frame = match purpose {
+        // Its beginning is sent before anybody knows what is to come.
+        Purpose::Sync { .. } => Frame::begin_for_good(out, sys.cfg.rdbchecksum, &facts),
+        _ => Frame::begin(out, sys.cfg.rdbchecksum, &facts),
+    };
+    if has_no_keys(purpose) {
+        return frame;
+    }
     for db in 0..ks.databases() {
         if let Some(contents) = ks.db(db).filter(|db| !db.is_empty()) {
             frame.sizes(out, db, contents.len(), contents.volatile_len());
@@ -183,6 +230,7 @@ pub fn save_step(ks: &mut Keyspace, sys: &mut System, id: u64, out: &mut Vec<u8>
     } else {
         1
     };
+    // Where no snapshot was begun there are no keys.
     let step = ks.walk_snapshot(bytes, |db, keys| pieces.keys(out, db, keys));
     saving.written += step.keys;
     match pieces {
@@ -234,12 +282,16 @@ pub fn end_save(ks: &mut Keyspace, sys: &mut System, id: u64, saved: bool) {
         super::log::apply_policy(sys);
         return;
     }
-    if saved {
+    let is_file = !matches!(saving.purpose, Purpose::Sync { .. });
+    if saved && is_file {
         persist.dirty = persist.dirty.saturating_sub(saving.dirty);
         persist.saved_at = now;
         persist.saves += 1;
     }
-    let background = saving.purpose == Purpose::Background;
+    if let Purpose::Sync { .. } = saving.purpose {
+        return super::log::apply_policy(sys);
+    }
+    let background = saving.purpose.is_file_in_background();
     if background {
         persist.took = Some(now - saving.began);
         persist.copied = copied;
@@ -302,7 +354,9 @@ pub fn give_up_running(ks: &mut Keyspace, sys: &mut System) {
     match purpose {
         // Tools look for these words.
         Purpose::Base => tracing::info!("Killing running AOF rewrite child"),
-        Purpose::Background => tracing::info!("Killing running RDB save child"),
+        Purpose::Background | Purpose::SyncFile | Purpose::Sync { .. } => {
+            tracing::info!("Killing running RDB save child");
+        }
         Purpose::Foreground => {}
     }
     end_save(ks, sys, id, false);
@@ -384,10 +438,17 @@ fn dawdle(sys: &mut System, id: u64) {
 
 /// Everything is gone: so it is to be on the disk.
 pub fn flushed(ks: &mut Keyspace, sys: &mut System) {
-    let in_background = |saving: &Saving| saving.purpose == Purpose::Background;
+    let in_background = |saving: &Saving| saving.purpose.is_file_in_background();
     if sys.persist.saving.as_ref().is_some_and(in_background) {
         give_up(ks, sys);
     }
+    // What it does is not in the stream yet.
+    sys.persist.flushing = true;
+    save_flushed(ks, sys);
+    sys.persist.flushing = false;
+}
+
+fn save_flushed(ks: &mut Keyspace, sys: &mut System) {
     let persist = &sys.persist;
     if persist.lasting && persist.loading.is_none() && !sys.cfg.save.is_empty() {
         // It is in the log if that failed; the command itself did what it was to do.

@@ -455,17 +455,16 @@ params! {
 
     section "Replication" {
         /// The leader to follow: host and port.
-        "replicaof" => replicaof: Option<(String, u16)> = "no one", Leader, immutable, multi, alias("slaveof"),
-            only(&[""], "there is no replication yet");
+        "replicaof" => replicaof: Option<(String, u16)> = "no one", Leader, immutable, multi, alias("slaveof");
         /// The password for the leader.
-        "masterauth" => masterauth: Vec<u8> = "", Secret, sensitive, later;
+        "masterauth" => masterauth: Vec<u8> = "", Secret, sensitive;
         /// The user to log in as.
-        "masteruser" => masteruser: Vec<u8> = "", Secret, later;
+        "masteruser" => masteruser: Vec<u8> = "", Secret;
         /// Answer reads while the leader is out of reach.
         "replica-serve-stale-data" => replica_serve_stale_data: bool = "yes", YesNo,
-            alias("slave-serve-stale-data"), later;
+            alias("slave-serve-stale-data");
         /// Refuse writes of clients on a replica.
-        "replica-read-only" => replica_read_only: bool = "yes", YesNo, alias("slave-read-only"), later;
+        "replica-read-only" => replica_read_only: bool = "yes", YesNo, alias("slave-read-only");
         /// Free the old data in the background.
         "replica-lazy-flush" => replica_lazy_flush: bool = "no", YesNo, alias("slave-lazy-flush"), hint;
         /// Leave eviction to the leader.
@@ -474,39 +473,46 @@ params! {
         /// Keep following when the log cannot be written.
         "replica-ignore-disk-write-errors" => replica_ignore_disk_write_errors: bool = "no", YesNo, later;
         /// Rank in a failover, lowest first; 0 is never chosen.
-        "replica-priority" => replica_priority: u32 = "100", Int(0, INT), alias("slave-priority"), later;
+        "replica-priority" => replica_priority: u32 = "100", Int(0, INT), alias("slave-priority");
         /// Let sentinels know about this replica.
-        "replica-announced" => replica_announced: bool = "yes", YesNo, later;
+        "replica-announced" => replica_announced: bool = "yes", YesNo;
         /// The address to announce.
-        "replica-announce-ip" => replica_announce_ip: String = "", Text, alias("slave-announce-ip"), later;
+        "replica-announce-ip" => replica_announce_ip: String = "", Text, alias("slave-announce-ip");
         /// The port to announce.
         "replica-announce-port" => replica_announce_port: u16 = "0", Int(0, 65535),
-            alias("slave-announce-port"), later;
+            alias("slave-announce-port");
         /// Replicas that must be near, else writes are refused; 0 asks for none.
-        "min-replicas-to-write" => min_replicas_to_write: u32 = "0", Int(0, INT), alias("min-slaves-to-write"),
-            only(&["0"], "there is no replication yet, so that every write would be refused");
+        "min-replicas-to-write" => min_replicas_to_write: u32 = "0", Int(0, INT), alias("min-slaves-to-write");
         /// How many seconds near is.
-        "min-replicas-max-lag" => min_replicas_max_lag: u32 = "10", Int(0, INT), alias("min-slaves-max-lag"), later;
+        "min-replicas-max-lag" => min_replicas_max_lag: u32 = "10", Int(0, INT), alias("min-slaves-max-lag");
+        /// Replicas that must have acknowledged a write before anybody is answered who may have seen it; 0 asks for none.
+        /// What is acknowledged then is not lost with this server.
+        "sync-replicas" => sync_replicas: u32 = "0", Int(0, INT);
+        /// Milliseconds to wait for them. After that the reply is an error that begins with NOREPLICAS: the write was
+        /// applied here, but is not confirmed.
+        "sync-replicas-timeout" => sync_replicas_timeout: u64 = "1000", Int(1, INT);
+        /// They acknowledge what is on their disk, not only in their memory.
+        "sync-replicas-durable" => sync_replicas_durable: bool = "no", YesNo;
         /// Seconds between signs of life.
         "repl-ping-replica-period" => repl_ping_replica_period: u32 = "10", Int(1, INT),
-            alias("repl-ping-slave-period"), later;
+            alias("repl-ping-slave-period");
         /// Seconds of silence that end a link.
-        "repl-timeout" => repl_timeout: u32 = "60", Int(1, INT), later;
+        "repl-timeout" => repl_timeout: u32 = "60", Int(1, INT);
         /// Bytes of writes that a returning replica can catch up on.
-        "repl-backlog-size" => repl_backlog_size: u64 = "1mb", Mem(1, BYTES), later;
+        "repl-backlog-size" => repl_backlog_size: u64 = "1mb", Mem(1, BYTES);
         /// Seconds to keep them without a replica; 0 for ever.
-        "repl-backlog-ttl" => repl_backlog_ttl: u64 = "3600", Int(0, LONG), later;
+        "repl-backlog-ttl" => repl_backlog_ttl: u64 = "3600", Int(0, LONG);
         /// Gather small packets on the way to replicas.
         "repl-disable-tcp-nodelay" => repl_disable_tcp_nodelay: bool = "no", YesNo, later;
         /// Send a full synchronisation without writing a file.
-        "repl-diskless-sync" => repl_diskless_sync: bool = "yes", YesNo, later;
+        "repl-diskless-sync" => repl_diskless_sync: bool = "yes", YesNo;
         /// Seconds to wait for more replicas before it.
-        "repl-diskless-sync-delay" => repl_diskless_sync_delay: u32 = "5", Int(0, INT), later;
+        "repl-diskless-sync-delay" => repl_diskless_sync_delay: u32 = "5", Int(0, INT);
         /// How many to wait for; 0 for no such number.
-        "repl-diskless-sync-max-replicas" => repl_diskless_sync_max_replicas: u32 = "0", Int(0, INT), later;
+        "repl-diskless-sync-max-replicas" => repl_diskless_sync_max_replicas: u32 = "0", Int(0, INT);
         /// Load a full synchronisation from the socket.
         "repl-diskless-load" => repl_diskless_load: &'static str = "disabled",
-            Word(&["disabled", "on-empty-db", "swapdb"]), later;
+            Word(&["disabled", "on-empty-db", "swapdb"]);
     }
 
     section "Cluster" {

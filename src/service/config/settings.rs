@@ -122,6 +122,11 @@ impl Settings {
         super::files::replace(path, &super::rewrite::rewrite(&old, &self.config, all))
     }
 
+    /// Another leader is followed from now on, or none: as a client or a sentinel has it, and not CONFIG SET.
+    pub fn remember_leader(&mut self, leader: Option<(String, u16)>) {
+        self.config.replicaof = leader;
+    }
+
     /// All parameters.
     pub fn config(&self) -> &Config {
         &self.config

@@ -1,0 +1,280 @@
+//! Replication as the engine sees it: the stream of effects, who follows it, and whom this instance follows.
+//!
+//! The stream is what the [log of effects](super::effects) says, byte for byte; its offset counts those bytes. A leader
+//! hands it to its replicas at the end of each batch of commands. A replica hands on what it was sent itself, unit by
+//! unit, so that every instance of a chain has the same stream.
+//!
+//! ```text
+//! leader    replicas: how they join, how far they are, how they go
+//! sync      the snapshot that those get who cannot go on with the stream
+//! feed      the stream: how it is kept and read
+//! replica   whom this instance follows, and what becomes of it when that changes
+//! failover  a leader that hands its part over to a replica
+//! lag       how far replicas are behind, in time
+//! ```
+
+pub mod failover;
+pub mod feed;
+pub mod lag;
+pub mod leader;
+pub mod replica;
+pub mod sync;
+
+use std::collections::BTreeSet;
+
+use self::failover::Failover;
+use self::lag::Marks;
+use self::replica::Upstream;
+use super::{Effects, SessionId, State, System};
+use crate::keyspace::Keyspace;
+use crate::replication::{Position, Stream};
+
+/// What an instance knows of replication.
+#[derive(Debug)]
+pub struct Replication {
+    /// The history that the data set belongs to (`master_replid`): 40 hex digits.
+    pub id: String,
+    /// The history that it goes back to (`master_replid2`), and the first offset that is not shared with it.
+    pub former: Option<(String, u64)>,
+    /// Bytes of the stream so far.
+    offset: u64,
+    /// The database that is selected there.
+    db: Option<usize>,
+    /// Effects of finished units that were not handed over yet, and the database that is selected behind them.
+    ahead: (usize, Option<usize>),
+    /// The end of the stream, once somebody has asked for it.
+    pub stream: Option<Stream>,
+    /// Sessions of replicas.
+    pub replicas: BTreeSet<SessionId>,
+    /// Whom this instance follows, if it is a replica.
+    pub upstream: Option<Upstream>,
+    /// Another part that this instance is to play once no unit of work is half done.
+    change: Option<Change>,
+    /// The number of the last one there was.
+    upstreams: u64,
+    /// A part that is being handed over to a replica.
+    pub failover: Option<Failover>,
+    /// The replicas are to be asked how far they are.
+    pub(super) asks: bool,
+    /// When a snapshot for those who wait for one is to begin, in unix milliseconds.
+    sync_at: Option<i64>,
+    /// When the replicas are to hear from us again.
+    ping_at: Option<i64>,
+    /// Since when there is no replica.
+    alone_since: Option<i64>,
+    /// When the stream came to which offset.
+    marks: Marks,
+    /// How replicas came to be up to date.
+    pub counts: Syncs,
+}
+
+/// How replicas came to be up to date.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Syncs {
+    /// By a snapshot.
+    pub full: u64,
+    /// By the end of the stream.
+    pub partial: u64,
+    /// They asked for an end of the stream that was not there.
+    pub refused: u64,
+}
+
+impl Replication {
+    /// An instance that nobody follows, and its history.
+    pub fn new(id: String) -> Replication {
+        Replication {
+            id,
+            former: None,
+            offset: 0,
+            db: None,
+            ahead: (0, None),
+            stream: None,
+            replicas: BTreeSet::new(),
+            upstream: None,
+            change: None,
+            upstreams: 0,
+            failover: None,
+            asks: false,
+            sync_at: None,
+            ping_at: None,
+            alone_since: None,
+            marks: Marks::default(),
+            counts: Syncs::default(),
+        }
+    }
+
+    /// Bytes of the stream so far.
+    pub const fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Whether this instance follows another one.
+    #[inline]
+    pub const fn is_replica(&self) -> bool {
+        self.upstream.is_some()
+    }
+
+    /// Whether another part is to be played.
+    #[inline]
+    pub(crate) const fn is_to_change(&self) -> bool {
+        self.change.is_some()
+    }
+
+    /// Whether what happens here goes into the stream.
+    #[inline]
+    pub(in crate::exec) const fn leads(&self) -> bool {
+        self.stream.is_some() && self.upstream.is_none()
+    }
+
+    /// Whether the stream is kept, so that there is something to be on time with.
+    pub const fn is_on(&self) -> bool {
+        self.stream.is_some()
+    }
+
+    /// Where this instance is behind its last finished unit; none if its history is nobody else's.
+    pub fn position(&self) -> Option<Position> {
+        self.stream.as_ref()?;
+        let (ahead, db) = match self.ahead {
+            (0, _) => (0, self.db),
+            (ahead, db) => (ahead, db),
+        };
+        Some(Position {
+            id: self.id.clone(),
+            offset: self.offset + ahead as u64,
+            db,
+        })
+    }
+
+    /// Units have ended: their effects go into the stream with the end of the batch.
+    #[inline]
+    pub(crate) fn note_logged(&mut self, fx: &Effects) {
+        if self.leads() {
+            self.ahead = (fx.logged().len(), fx.selected());
+        }
+    }
+
+    /// The offset behind what was done so far.
+    pub(crate) const fn reached(&self) -> u64 {
+        self.offset + self.ahead.0 as u64
+    }
+
+    /// Bytes that it holds.
+    pub fn memory(&self) -> usize {
+        self.stream.as_ref().map_or(0, Stream::memory)
+    }
+
+    /// Those of them that are no backlog: replicas have still to get them.
+    pub fn memory_of_replicas(&self) -> usize {
+        let stream = self.stream.as_ref();
+        stream.map_or(0, |s| s.memory().saturating_sub(s.keep()))
+    }
+}
+
+/// Another part to play.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// To follow this one (REPLICAOF host port).
+    Follow(String, u16),
+    /// To lead (REPLICAOF NO ONE).
+    Lead,
+    /// To lead, and to send the stream to this client from this offset on (PSYNC with FAILOVER).
+    TakeOver(SessionId, i64),
+    /// To stop handing over (FAILOVER ABORT).
+    Abort,
+}
+
+/// A client has asked for another part: it is played as soon as its command is over.
+pub fn ask_for(sys: &mut System, change: Change) {
+    sys.repl.change = Some(change);
+}
+
+/// Plays another part, if somebody has asked for that.
+#[cold]
+pub(crate) fn change(state: &mut State) {
+    let Some(change) = state.sys.repl.change.take() else {
+        return;
+    };
+    match change {
+        Change::Follow(host, port) => replica::follow(state, &host, port),
+        Change::Lead => replica::lead(state),
+        Change::Abort => drop(failover::abort(state, "Failover manually aborted")),
+        Change::TakeOver(sid, offset) => {
+            tracing::info!(
+                "Failover request received for replid {}.",
+                state.sys.repl.id
+            );
+            replica::lead(state);
+            let former = state.sys.repl.former.clone();
+            let State { sys, sessions, .. } = state;
+            let id = former.map(|(id, _)| id).unwrap_or_default();
+            let joined = leader::join(sys, sessions, sid, Some((id.as_bytes(), offset)));
+            if let (Ok(leader::Joined::Partly(text)), Some(session)) =
+                (joined, sessions.get_mut(sid))
+            {
+                session.outbox.simple(&text);
+            }
+        }
+    }
+}
+
+/// Somebody consumes effects, or nobody does any more; whoever reads them next has selected no database.
+pub(super) fn want_effects(state: &mut State) {
+    let wanted = state.sys.persist.logging.is_some() || state.sys.repl.leads();
+    state.fx.set_wanted(wanted);
+}
+
+/// As [`want_effects`], unless they are wanted already: whoever reads them goes on.
+pub(super) fn want_if_changed(state: &mut State) {
+    if !state.fx.is_on() {
+        want_effects(state);
+    }
+}
+
+/// A parameter may have changed.
+pub(super) fn configure(sys: &mut System) {
+    let keep = usize::try_from(sys.cfg.repl_backlog_size).unwrap_or(usize::MAX);
+    if let Some(stream) = &mut sys.repl.stream
+        && stream.keep() != keep
+    {
+        stream.set_keep(keep);
+        feed::trim(sys, None);
+    }
+}
+
+/// Keys expire by themselves only on a leader, and not while CLIENT PAUSE lasts.
+pub(super) fn apply_expiry(ks: &mut Keyspace, sys: &System) {
+    ks.expiry_paused = sys.pause.is_on() || sys.repl.is_replica();
+}
+
+/// A data set was loaded that is at this position of a history: replicas of that, and its leader, can be gone on with.
+pub fn restored(state: &mut State, position: Position) {
+    let repl = &mut state.sys.repl;
+    let Position { id, offset, db } = position;
+    repl.offset = offset;
+    if repl.is_replica() {
+        repl.id = id;
+        repl.db = db;
+    } else {
+        repl.former = Some((id, offset + 1));
+        tracing::info!(
+            "Setting secondary replication ID to the one of the data set, valid up to offset: {offset}. New replication \
+             ID is {}",
+            repl.id
+        );
+    }
+    feed::keep_stream(state);
+    // Nobody waits for what was there before.
+    state.sys.unconfirmed.gate().confirm(offset);
+}
+
+/// Does what is due.
+pub(crate) fn tick(state: &mut State) {
+    leader::tick(state);
+    failover::tick(state);
+}
+
+/// When [`tick`] has something to do next, in unix milliseconds.
+pub(crate) fn next_tick(sys: &System) -> Option<i64> {
+    let both = [leader::next_tick(sys), failover::next_tick(sys)];
+    both.into_iter().flatten().min()
+}

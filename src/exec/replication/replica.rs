@@ -1,0 +1,242 @@
+//! The replica's side: whom an instance follows, and what becomes of it when that changes.
+//!
+//! Who drives the link reports what it comes to ([`LinkState`]); what it brings is put in place by
+//! [`Engine::adopt`](crate::engine::Engine::adopt) and by replaying, and accounted for here.
+
+use super::{apply_expiry, feed, leader, want_effects};
+use crate::exec::block::{self, Unblock};
+use crate::exec::persist::log;
+use crate::exec::{Action, SessionId, State, System, unconfirmed};
+use crate::replication::Position;
+use crate::spec::flag;
+
+/// Whom a replica follows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upstream {
+    /// Tells it apart from those before and after it: whoever drives the link to another one is to stop.
+    pub number: u64,
+    /// A name or an address.
+    pub host: String,
+    /// A port.
+    pub port: u16,
+    /// What the link has come to.
+    pub state: LinkState,
+    /// When the leader was last heard, in unix milliseconds.
+    pub heard: i64,
+    /// Since when there is no link; none while there is one, or there never was.
+    pub down_since: Option<i64>,
+    /// It is asked to take this instance's part over (FAILOVER).
+    pub takes_over: bool,
+    /// What it said cannot be done here: the next time all of its data is asked for.
+    pub starts_over: bool,
+}
+
+/// What the link to a leader has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkState {
+    /// There is no connection.
+    Down,
+    /// One is being made.
+    Connecting,
+    /// Both sides say who they are.
+    Handshake,
+    /// A data set comes: so many bytes of it, all in all if the leader said so, and so many so far.
+    Syncing {
+        /// All in all.
+        total: Option<u64>,
+        /// So far.
+        read: u64,
+        /// When the last of them came, in unix milliseconds.
+        at: i64,
+    },
+    /// The stream comes.
+    Online,
+}
+
+impl LinkState {
+    /// As ROLE calls it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            LinkState::Down => "connect",
+            LinkState::Connecting => "connecting",
+            LinkState::Handshake => "handshake",
+            LinkState::Syncing { .. } => "sync",
+            LinkState::Online => "connected",
+        }
+    }
+}
+
+impl Upstream {
+    /// Whether the stream comes.
+    pub fn is_online(&self) -> bool {
+        self.state == LinkState::Online
+    }
+}
+
+/// Whether clients may see old data only: there is no link to the leader (`replica-serve-stale-data`).
+#[cold]
+pub(crate) fn is_stale(sys: &System) -> bool {
+    let upstream = sys.repl.upstream.as_ref();
+    upstream.is_some_and(|up| !up.is_online()) && !sys.cfg.replica_serve_stale_data
+}
+
+/// An instance begins as a replica, if the configuration has it so.
+pub(crate) fn begin(state: &mut State) {
+    if let Some((host, port)) = state.sys.cfg.replicaof.clone() {
+        follow(state, &host, port);
+    }
+}
+
+/// This instance is a replica of that one from now on.
+pub fn follow(state: &mut State, host: &str, port: u16) {
+    follow_as(state, host, port, false);
+}
+
+/// As [`follow`], perhaps asking the other one to take over.
+pub(super) fn follow_as(state: &mut State, host: &str, port: u16, takes_over: bool) {
+    let was_leader = !state.sys.repl.is_replica();
+    // It belongs to the history that was this instance's own.
+    log::hand_over(state);
+    let sys = &mut state.sys;
+    let now = sys.now_us / 1000;
+    sys.repl.upstreams += 1;
+    let before = sys.repl.upstream.take();
+    sys.repl.upstream = Some(Upstream {
+        number: sys.repl.upstreams,
+        host: host.to_owned(),
+        port,
+        state: LinkState::Down,
+        heard: now,
+        down_since: before.map_or(Some(now), |up| match up.is_online() {
+            true => Some(now),
+            false => up.down_since,
+        }),
+        takes_over,
+        starts_over: false,
+    });
+    sys.cfg.remember_leader(Some((host.to_owned(), port)));
+    sys.repl.ahead = (0, None);
+    apply_expiry(&mut state.ks, &state.sys);
+    if was_leader {
+        tracing::info!(
+            "Before turning into a replica, using my own master parameters to synthesize a cached master: \
+             I may be able to synchronize with the new master with just a partial transfer."
+        );
+        let sync = state.sys.repl.stream.is_some();
+        let sys = &mut state.sys;
+        sys.repl.db = None;
+        sys.repl.alone_since = None;
+        if !sync {
+            sys.repl.ping_at = None;
+        }
+        release_writers(state);
+        unconfirmed::give_up(state);
+        want_effects(state);
+    }
+    tracing::info!("Connecting to MASTER {host}:{port}");
+    state.sys.actions.push(Action::Follow);
+}
+
+/// Clients that wait for a key to write to have nothing to wait for on a replica.
+fn release_writers(state: &mut State) {
+    let State { sys, sessions, .. } = state;
+    let waits = |session: &crate::exec::Session| {
+        let blocked = session.blocked.as_ref();
+        blocked.is_some_and(|b| b.row.flags.has(flag::WRITE) || b.block.keys.is_empty())
+    };
+    let writers: Vec<SessionId> = sessions
+        .iter()
+        .filter(|(_, session)| waits(session))
+        .map(|(sid, _)| sid)
+        .collect();
+    for sid in writers {
+        block::unblock(sys, sessions, sid, Unblock::RoleChange);
+    }
+}
+
+/// This instance is a leader from now on, in a history of its own that goes on from the one it had.
+pub fn lead(state: &mut State) {
+    if state.sys.repl.upstream.take().is_none() {
+        return;
+    }
+    let sys = &mut state.sys;
+    sys.cfg.remember_leader(None);
+    begin_history(sys);
+    leader::part_with_all(state);
+    if state.sys.repl.stream.is_some() {
+        feed::keep_stream(state);
+    }
+    // Whoever goes on with the stream has selected what its old leader did.
+    want_effects(state);
+    apply_expiry(&mut state.ks, &state.sys);
+    unconfirmed::configure(&mut state.ks, &mut state.sys);
+    unconfirmed::begin(state);
+    unconfirmed::doubt(state);
+    state.sys.actions.push(Action::Follow);
+    tracing::info!("MASTER MODE enabled");
+}
+
+/// The history goes on under another name.
+fn begin_history(sys: &mut System) {
+    let repl = &mut sys.repl;
+    let id = sys.rng.hex_id_string();
+    let old = std::mem::replace(&mut repl.id, id);
+    tracing::info!(
+        "Setting secondary replication ID to {old}, valid up to offset: {}. New replication ID is {}",
+        repl.offset + 1,
+        repl.id
+    );
+    repl.former = Some((old, repl.offset + 1));
+}
+
+/// The leader goes on where this instance is, in a history of this name if it says so.
+pub(crate) fn goes_on(state: &mut State, id: Option<String>) {
+    let repl = &mut state.sys.repl;
+    let renamed = id.filter(|id| *id != repl.id);
+    if let Some(id) = renamed {
+        let old = std::mem::replace(&mut repl.id, id);
+        repl.former = Some((old, repl.offset + 1));
+        tracing::info!("Master replication ID changed to {}", repl.id);
+        leader::part_with_all(state);
+    }
+    feed::keep_stream(state);
+}
+
+/// The data set of the leader was put in place of this one's, as it is at this position.
+pub(crate) fn adopted(state: &mut State, position: Position) {
+    leader::part_with_all(state);
+    let repl = &mut state.sys.repl;
+    repl.id = position.id;
+    repl.offset = position.offset;
+    repl.db = position.db;
+    repl.former = None;
+    repl.stream = None;
+    feed::keep_stream(state);
+}
+
+/// What the link has come to is known.
+pub(crate) fn set_state(sys: &mut System, state: LinkState) {
+    let now = sys.now_us / 1000;
+    if let Some(up) = &mut sys.repl.upstream {
+        match (up.is_online(), state) {
+            (_, LinkState::Online) => up.down_since = None,
+            (true, _) => up.down_since = Some(now),
+            _ => {}
+        }
+        up.state = state;
+    }
+}
+
+/// The database that is selected in the stream where this instance is.
+pub(crate) fn selected(sys: &System) -> usize {
+    sys.repl.db.unwrap_or(0)
+}
+
+/// A unit of the stream was done: these bytes, which began in the database `from` and end in `to`.
+pub(crate) fn advance(state: &mut State, unit: &[u8], counts: bool, from: usize, to: usize) {
+    if counts {
+        state.fx.relay(from, unit, to);
+    }
+    let State { sys, sessions, .. } = state;
+    feed::feed(sys, sessions, unit, Some(to));
+}

@@ -1,0 +1,300 @@
+//! The link of a replica to its leader: a socket, on a thread of its own, for what comes may take long to be loaded.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+use tracing::{info, warn};
+
+use crate::embed::{Held, LockError, Node};
+use crate::engine::follow::{Follower, Parted, Work};
+use crate::exec::replication::replica::{self, LinkState};
+
+/// Bytes read at once.
+const READ: usize = 256 * 1024;
+
+/// How long it waits before it connects again, at first and at most.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+
+/// The same after what a leader said was refused: that takes more of both sides.
+const REFUSED_MOST: Duration = Duration::from_secs(10);
+
+/// How long it waits for a busy script.
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
+
+/// Follows the leader that an instance has, whenever it has one.
+pub(super) struct Linker {
+    node: Node,
+    changed: Arc<Notify>,
+    runs: AtomicBool,
+}
+
+impl Linker {
+    pub(super) fn new(node: &Node) -> Linker {
+        Linker {
+            node: node.clone(),
+            changed: Arc::default(),
+            runs: AtomicBool::new(false),
+        }
+    }
+
+    /// There is another leader, or none any more; or the server stops.
+    pub(super) fn poke(&self) {
+        self.changed.notify_one();
+        if self.runs.load(Ordering::Acquire) {
+            return;
+        }
+        let is_replica = |engine: Result<Held<'_>, LockError>| match engine {
+            Ok(mut engine) => engine.state().sys.repl.is_replica(),
+            Err(LockError::Busy) => true,
+            Err(LockError::Stopped) => false,
+        };
+        if is_replica(self.node.lock()) && !self.runs.swap(true, Ordering::AcqRel) {
+            let changed = Arc::clone(&self.changed);
+            self.node
+                .spawn("redkeep-link", move |node| run(node, &changed));
+        }
+    }
+}
+
+fn run(node: &Node, changed: &Notify) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(follow(node, changed)),
+        Err(e) => tracing::error!("Nobody can be followed: {e}"),
+    }
+}
+
+/// The engine, once no script is in the way. None when the server has stopped.
+async fn lock(node: &Node) -> Option<Held<'_>> {
+    loop {
+        match node.lock() {
+            Ok(held) => return Some(held),
+            Err(LockError::Stopped) => return None,
+            Err(LockError::Busy) => sleep(BUSY_PAUSE).await,
+        }
+    }
+}
+
+/// Whom to follow.
+struct Target {
+    number: u64,
+    host: String,
+    port: u16,
+    timeout: Duration,
+}
+
+async fn target(node: &Node) -> Option<Target> {
+    let mut engine = lock(node).await?;
+    let sys = &mut engine.state().sys;
+    if sys.persist.loading.is_some() {
+        return None;
+    }
+    let up = sys.repl.upstream.as_ref()?;
+    let target = Target {
+        number: up.number,
+        host: up.host.clone(),
+        port: up.port,
+        timeout: Duration::from_secs(u64::from(sys.cfg.repl_timeout)),
+    };
+    replica::set_state(sys, LinkState::Connecting);
+    Some(target)
+}
+
+async fn follow(node: &Node, changed: &Notify) {
+    let mut last = 0;
+    let mut wait = BACK_OFF.0;
+    while !node.is_stopped() {
+        let Some(target) = target(node).await else {
+            if !node.is_stopped() {
+                changed.notified().await;
+            }
+            continue;
+        };
+        if target.number != last {
+            last = target.number;
+            wait = BACK_OFF.0;
+        }
+        let ended = follow_once(node, changed, &target).await;
+        let most = match ended {
+            Ended::Superseded => continue,
+            Ended::AfterSync => {
+                wait = BACK_OFF.0;
+                BACK_OFF.1
+            }
+            Ended::Early => BACK_OFF.1,
+            Ended::Refused => REFUSED_MOST,
+        };
+        tokio::select! {
+            () = sleep(wait) => wait = (wait * 2).min(most),
+            () = changed.notified() => {}
+        }
+    }
+}
+
+/// How a link ended.
+enum Ended {
+    /// There is another leader, or none, or the server stops.
+    Superseded,
+    /// There was no connection, or it did not last.
+    Early,
+    /// It was lost after it had been online.
+    AfterSync,
+    /// What the leader said made no sense.
+    Refused,
+}
+
+async fn follow_once(node: &Node, changed: &Notify, target: &Target) -> Ended {
+    info!("MASTER <-> REPLICA sync started");
+    let connected = tokio::select! {
+        connected = connect(target) => connected,
+        () = superseded(node, changed, target.number) => return Ended::Superseded,
+    };
+    let stream = match connected {
+        Ok(stream) => stream,
+        Err(e) => {
+            warn!("Error condition on socket for SYNC: {e}");
+            set_down(node, target.number).await;
+            return Ended::Early;
+        }
+    };
+    let follower = {
+        let Some(mut engine) = lock(node).await else {
+            return Ended::Superseded;
+        };
+        Follower::begin(&mut engine)
+    };
+    let Some(mut follower) = follower.filter(|follower| follower.number() == target.number) else {
+        return Ended::Superseded;
+    };
+    info!("Non blocking connect for SYNC fired the event.");
+    let mut online = false;
+    let parted = serve(node, changed, stream, &mut follower, &mut online).await;
+    let Some(mut engine) = lock(node).await else {
+        return Ended::Superseded;
+    };
+    follower.lost(&mut engine);
+    drop(engine);
+    match parted {
+        Parted::Superseded => Ended::Superseded,
+        Parted::Refused { why, transient } => {
+            if online {
+                warn!("Connection with master lost: {why}");
+            } else {
+                warn!("MASTER aborted replication: {why}");
+            }
+            match (online, transient) {
+                (true, _) => Ended::AfterSync,
+                (false, true) => Ended::Early,
+                (false, false) => Ended::Refused,
+            }
+        }
+    }
+}
+
+async fn connect(target: &Target) -> io::Result<TcpStream> {
+    let address = (target.host.as_str(), target.port);
+    let connected = timeout(target.timeout, TcpStream::connect(address)).await;
+    let stream = connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Waits until this leader is not the one to follow any more.
+async fn superseded(node: &Node, changed: &Notify, number: u64) {
+    loop {
+        changed.notified().await;
+        let Some(mut engine) = lock(node).await else {
+            return;
+        };
+        let up = engine.state().sys.repl.upstream.as_ref();
+        if up.is_none_or(|up| up.number != number) {
+            return;
+        }
+    }
+}
+
+async fn set_down(node: &Node, number: u64) {
+    if let Some(mut engine) = lock(node).await {
+        let sys = &mut engine.state().sys;
+        if sys
+            .repl
+            .upstream
+            .as_ref()
+            .is_some_and(|up| up.number == number)
+        {
+            replica::set_state(sys, LinkState::Down);
+        }
+    }
+}
+
+/// Moves bytes until the link ends.
+async fn serve(
+    node: &Node,
+    changed: &Notify,
+    mut stream: TcpStream,
+    follower: &mut Follower,
+    online: &mut bool,
+) -> Parted {
+    let gone = |e: io::Error| Parted::Refused {
+        why: e.to_string(),
+        transient: true,
+    };
+    let mut bytes = vec![0; READ];
+    loop {
+        let (wait, patience) = match work(node, follower, online).await {
+            Ok(both) => both,
+            Err(parted) => return parted,
+        };
+        let out = follower.take_output();
+        if !out.is_empty() {
+            match timeout(patience, stream.write_all(&out)).await {
+                Err(_) => return gone(io::ErrorKind::TimedOut.into()),
+                Ok(Err(e)) => return gone(e),
+                Ok(Ok(())) => {}
+            }
+        }
+        tokio::select! {
+            read = stream.read(&mut bytes) => match read {
+                Err(e) => return gone(e),
+                Ok(0) => return gone(io::ErrorKind::UnexpectedEof.into()),
+                Ok(n) => {
+                    let received = follower.receive(bytes.get(..n).unwrap_or_default());
+                    if let Err(parted) = received {
+                        return parted;
+                    }
+                }
+            },
+            () = sleep(wait) => {}
+            () = changed.notified() => {}
+        }
+    }
+}
+
+/// Has the engine do what has come; says how long there will be nothing else to do.
+async fn work(
+    node: &Node,
+    follower: &mut Follower,
+    online: &mut bool,
+) -> Result<(Duration, Duration), Parted> {
+    loop {
+        let mut engine = lock(node).await.ok_or(Parted::Superseded)?;
+        let step = follower.work(&mut engine)?;
+        let sys = &engine.state().sys;
+        *online |= sys.repl.upstream.as_ref().is_some_and(|up| up.is_online());
+        let now = sys.now_us / 1000;
+        let patience = Duration::from_secs(u64::from(sys.cfg.repl_timeout));
+        drop(engine);
+        if step == Work::Idle {
+            let wait = u64::try_from(follower.next_deadline() - now).unwrap_or(0);
+            return Ok((Duration::from_millis(wait), patience));
+        }
+    }
+}
