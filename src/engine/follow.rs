@@ -548,9 +548,11 @@ impl Incoming {
             self.end_command(engine, bytes);
         }
         if batch.consumed() > 0 && at + batch.consumed() > self.taken {
-            // Empty lines are part of the stream as well.
             self.taken = at + batch.consumed();
-            self.end_command(engine, bytes);
+            // Empty lines are part of the stream as well. What a command begins with is part of that.
+            if !self.decoder.is_within() {
+                self.end_command(engine, bytes);
+            }
         }
         Ok(true)
     }

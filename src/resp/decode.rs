@@ -262,6 +262,12 @@ impl Decoder {
             .map_or(0, |len| (self.done + len + 2).saturating_sub(buffered))
     }
 
+    /// Whether the bytes that were consumed last are not the end of a request, but the beginning of one.
+    #[must_use]
+    pub const fn is_within(&self) -> bool {
+        self.missing > 0
+    }
+
     /// Decodes all complete requests in `buf` into `batch`, which is cleared first.
     ///
     /// `buf` starts where the last batch's [`consumed`](Batch::consumed) bytes ended. After an error nothing more can be decoded.

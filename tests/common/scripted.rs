@@ -7,7 +7,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 /// How long anything may take, on a machine that has other things to do.
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(15);
 
 /// Where a replica connects to. What becomes of its connections is told from the test's own thread.
 pub struct Listener(TcpListener);

@@ -30,7 +30,7 @@ const MARK: &str = "f0ec47b8758a6b1d8dc56422b40a9bab98f3951e";
 /// A history.
 const ID: &str = "1ab8786de25030589da7a2a8bf5f226a49d72d7e";
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(15);
 
 /// A server of which it is seen what becomes of it.
 struct Victim {

@@ -93,7 +93,7 @@ fn a_bit_that_is_wrong() {
     line.greet();
     line.say(full_sync(100, &payload));
     assert!(line.is_dropped());
-    victim.says("checksum");
+    victim.says("CRC");
     let line = leader.accept();
     syncs_at_last(&mut victim, &leader, line);
 }
