@@ -39,6 +39,8 @@
 mod common;
 #[path = "transcripts/events.rs"]
 mod events;
+#[path = "transcripts/replica.rs"]
+mod replica;
 
 use common::client::Got;
 use common::node::Node;

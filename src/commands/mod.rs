@@ -31,6 +31,7 @@ mod string;
 mod string_set;
 mod ttl;
 mod txn;
+mod wait;
 mod zset;
 
 use std::sync::OnceLock;
@@ -49,6 +50,7 @@ const FAMILIES: &[&[Command]] = &[
     databases::COMMANDS,
     expire::COMMANDS,
     object::COMMANDS,
+    wait::COMMANDS,
     string::COMMANDS,
     txn::COMMANDS,
     string_set::COMMANDS,

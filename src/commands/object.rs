@@ -1,6 +1,6 @@
-//! OBJECT: what is behind a key. WAIT: what is behind a write.
+//! OBJECT: what is behind a key.
 
-use crate::exec::{Args, Block, CmdError, CmdResult, Command, Ctx, Flow, TimeoutReply, Wake};
+use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow};
 use crate::keyspace::Record;
 use crate::service::config::Eviction;
 use crate::spec::{Group, KeySpec, category, flag};
@@ -65,16 +65,6 @@ pub(super) const COMMANDS: &[Command] = &[
                 .complexity("O(1)")
                 .checked(),
         ])
-        .checked(),
-    Command::new("wait", 3, wait)
-        .since("3.0.0")
-        .group(Group::Generic)
-        .flags(&[flag::BLOCKING])
-        .acl_only(&[category::CONNECTION])
-        .syntax("numreplicas:int timeout:int")
-        .summary("Wait until so many replicas have the connection's writes; return how many have.")
-        .complexity("O(1)")
-        .tips(&["request_policy:all_shards", "response_policy:agg_min"])
         .checked(),
 ];
 
@@ -153,25 +143,4 @@ fn help(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
         "REFCOUNT <key>",
         "    How many references to the value there are.",
     ])
-}
-
-/// There are no replicas: whoever waits for one waits until the time is over.
-fn wait(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    let replicas = args.int(1)?;
-    let timeout = args.int(2).map_err(|_| CmdError::TIMEOUT_NOT_INTEGER)?;
-    if timeout < 0 {
-        return Err(CmdError::TIMEOUT_NEGATIVE);
-    }
-    let deadline = timeout.checked_add(cx.now).ok_or(CmdError::TIMEOUT_RANGE)?;
-    if replicas <= 0 {
-        return cx.int(0);
-    }
-    Ok(Flow::Block(Box::new(Block {
-        keys: Vec::new(),
-        deadline: (timeout > 0).then_some(deadline),
-        argv: args.to_argv(),
-        wake: Wake::Type(""),
-        retry_at: None,
-        timeout_reply: TimeoutReply::Zero,
-    })))
 }

@@ -1,7 +1,6 @@
-//! Saving the data set: SAVE, BGSAVE, LASTSAVE, BGREWRITEAOF, WAITAOF.
+//! Saving the data set: SAVE, BGSAVE, LASTSAVE, BGREWRITEAOF.
 
 use crate::exec::args::is;
-use crate::exec::block::{Block, TimeoutReply, Wake};
 use crate::exec::persist::log;
 use crate::exec::persist::save::{self, NotSaved, Purpose};
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, Origin};
@@ -48,18 +47,6 @@ pub(super) const COMMANDS: &[Command] = &[
         ])
         .summary("Save the data set, and answer when it is done.")
         .complexity("O(N) where N is the total number of keys in all databases")
-        .checked(),
-    Command::new("waitaof", 4, wait_for_disk)
-        .since("7.2.0")
-        .group(Group::Generic)
-        .flags(&[flag::BLOCKING])
-        .acl_only(&[category::CONNECTION])
-        .syntax("numlocal:int numreplicas:int timeout:int")
-        .summary(
-            "Wait until the connection's writes are on the disk, here and on so many replicas.",
-        )
-        .complexity("O(1)")
-        .tips(&["request_policy:all_shards", "response_policy:agg_min"])
         .checked(),
 ];
 
@@ -154,46 +141,4 @@ fn rewrite(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
         false => "Background append only file rewriting started",
     });
     Ok(Flow::Done)
-}
-
-fn wait_for_disk(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    let here = args.int(1)?;
-    if !(0..=1).contains(&here) {
-        return Err(CmdError::fixed(
-            "ERR value is out of range, value must between 0 and 1",
-        ));
-    }
-    let replicas = args.int(2)?;
-    if replicas < 0 {
-        return Err(CmdError::NOT_POSITIVE);
-    }
-    let timeout = args.int(3).map_err(|_| CmdError::TIMEOUT_NOT_INTEGER)?;
-    if timeout < 0 {
-        return Err(CmdError::TIMEOUT_NEGATIVE);
-    }
-    let deadline = timeout.checked_add(cx.now).ok_or(CmdError::TIMEOUT_RANGE)?;
-    if here > 0 && !cx.sys.cfg.appendonly {
-        return Err(CmdError::fixed(
-            "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.",
-        ));
-    }
-    let session = cx.sessions.get(cx.sid);
-    let synced = session.is_some_and(|session| log::is_synced(cx.sys, session));
-    let waits = matches!(cx.origin, Origin::Client | Origin::Woken | Origin::Resumed);
-    if !waits || (synced || here == 0) && replicas == 0 {
-        cx.reply.array(2);
-        cx.reply.int(i64::from(synced));
-        cx.reply.int(0);
-        return Ok(Flow::Done);
-    }
-    let position = session.map_or(0, |session| session.wrote_at);
-    log::await_disk(cx.sys, cx.sid, position);
-    Ok(Flow::Block(Box::new(Block {
-        keys: Vec::new(),
-        deadline: (timeout > 0).then_some(deadline),
-        argv: args.to_argv(),
-        wake: Wake::Type(""),
-        retry_at: None,
-        timeout_reply: TimeoutReply::Durable,
-    })))
 }

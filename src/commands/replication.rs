@@ -491,6 +491,21 @@ pub(super) fn report(cx: &Ctx<'_>, out: &mut Report) {
         stream.map_or(0, |s| s.first()),
     );
     out.field("repl_backlog_histlen", stream.map_or(0, |s| s.len()));
+    report_gate(cx, out);
+}
+
+/// Who waits until replicas have what it is to be shown (`sync-replicas`).
+fn report_gate(cx: &Ctx<'_>, out: &mut Report) {
+    let gate = cx.sys.unconfirmed.gate();
+    let figures = gate.figures();
+    out.field("sync_replicas", cx.sys.cfg.sync_replicas);
+    out.field(
+        "sync_replicas_confirmed_offset",
+        gate.confirmed().min(cx.sys.repl.offset()),
+    );
+    out.field("sync_replicas_waiting", figures.waiting);
+    out.field("sync_replicas_worst_wait_ms", figures.worst_wait);
+    out.field("sync_replicas_timeouts", figures.timeouts);
 }
 
 fn report_upstream(cx: &Ctx<'_>, out: &mut Report) {

@@ -13,9 +13,10 @@ use crate::engine::Outcome;
 use crate::exec::busy::{BusyRequest, Served};
 use crate::exec::output::Unsent;
 use crate::exec::session::Peer;
+use crate::exec::ticket::Ticket;
 use crate::exec::{Args, Argv, SessionId};
-use crate::persist::aof::Ticket;
 use crate::resp::{ParseError, Proto, ReplyBuf, Value, parse_reply};
+use crate::util::waiting::Reached;
 
 /// Why a call has no reply.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -73,8 +74,8 @@ pub struct Client {
     posted: usize,
     /// The command waits for a key.
     blocked: bool,
-    /// What must be reached before the answers of a busy script are given.
-    unconfirmed: Option<Ticket>,
+    /// What must be reached before the answers of a busy script are given, and where those begin in `received`.
+    unconfirmed: Vec<(usize, Ticket)>,
     closed: bool,
 }
 
@@ -115,7 +116,7 @@ impl Client {
             unsent,
             posted: 0,
             blocked: false,
-            unconfirmed: None,
+            unconfirmed: Vec::new(),
             closed: false,
         })
     }
@@ -274,23 +275,35 @@ impl Client {
     fn take_served(&mut self) {
         for served in self.bell.served() {
             self.posted = self.posted.saturating_sub(1);
+            if let Some(ticket) = served.ticket {
+                self.unconfirmed.push((self.received.len(), ticket));
+            }
             self.received.raw(&served.bytes);
             self.closed |= served.closing;
             self.blocked = served.blocked;
-            if let Some(ticket) = served.ticket {
-                self.unconfirmed = Some(ticket);
-            }
         }
     }
 
-    /// Waits until what the client is about to see is on the disk, where that is asked for.
+    /// Waits until what the client is about to see is on the disk and with the replicas, where that is asked for.
     fn confirm(&mut self, ticket: Option<Ticket>) -> Result<(), CallError> {
-        let served = self.unconfirmed.take();
-        for ticket in served.into_iter().chain(ticket) {
-            if !ticket.wait() {
-                self.received.clear();
-                self.closed = true;
-                return Err(CallError::Unconfirmed);
+        // From the back, so that positions stay right where errors take the place of replies.
+        let mut served = std::mem::take(&mut self.unconfirmed);
+        served.extend(ticket.map(|ticket| (0, ticket)));
+        for (from, ticket) in served.into_iter().rev() {
+            match ticket.wait() {
+                Reached::Yes | Reached::Later => {}
+                Reached::TimedOut => {
+                    let mut received = self.received.take();
+                    let refused = ticket.refuse(received.get(from..).unwrap_or_default());
+                    received.truncate(from);
+                    received.extend_from_slice(&refused);
+                    self.received.swap(&mut received);
+                }
+                Reached::Lost => {
+                    self.received.clear();
+                    self.closed = true;
+                    return Err(CallError::Unconfirmed);
+                }
             }
         }
         Ok(())

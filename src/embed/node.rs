@@ -19,9 +19,11 @@ use crate::engine::{Engine, Taken};
 use crate::exec::busy::{BusyGate, BusyRequest};
 use crate::exec::host::Alone;
 use crate::exec::output::{Unsent, UnsentTotal};
-use crate::exec::{self, Action, HostBox, SessionId};
+use crate::exec::{self, Action, HostBox, SessionId, SharedClock};
 use crate::persist::aof::log::Order;
-use crate::persist::aof::{Log, Ticket};
+use crate::exec::ticket::Ticket;
+use crate::persist::aof::Log;
+use crate::replication::gate::Gate;
 use crate::resp::ReplyBuf;
 
 /// How long to wait for the lock before looking whether a script is busy.
@@ -85,6 +87,9 @@ struct Inner {
     engine: Mutex<Engine>,
     unsent: UnsentTotal,
     gate: Arc<BusyGate>,
+    /// What replies wait in front of until replicas have what they show.
+    replicas: Arc<Gate>,
+    clock: SharedClock,
     /// By slot of the session. A slot that was reused wakes a stranger, who finds nothing to do.
     wakers: RwLock<Vec<Option<Arc<dyn Wake>>>>,
     /// The deadline that the driver waits for, unix milliseconds; written under the engine's lock.
@@ -127,10 +132,14 @@ impl Node {
     pub fn new(mut engine: Engine) -> Self {
         let gate = engine.gate();
         let unsent = engine.state().sessions.unsent().clone();
+        let sys = &engine.state().sys;
+        let (replicas, clock) = (Arc::clone(sys.unconfirmed.gate()), sys.clock.clone());
         let inner = Arc::new(Inner {
             engine: Mutex::new(engine),
             unsent,
             gate,
+            replicas,
+            clock,
             wakers: RwLock::default(),
             driver_waits_for: AtomicI64::new(i64::MIN),
             stopped: AtomicBool::new(false),
@@ -143,6 +152,12 @@ impl Node {
         inner.gate.on_wake(move |actions| {
             if let Some(inner) = weak.upgrade() {
                 inner.wake(actions);
+            }
+        });
+        let weak = Arc::downgrade(&inner);
+        inner.replicas.on_earlier(move || {
+            if let Some(inner) = weak.upgrade() {
+                Node { inner }.tell(Event::Deadline);
             }
         });
         Self { inner }
@@ -299,7 +314,11 @@ impl Node {
     /// # Errors
     /// As [`lock`](Self::lock).
     pub fn tick(&self) -> Result<Option<Duration>, LockError> {
-        let mut engine = self.lock()?;
+        let mut engine = self.lock().inspect_err(|_| {
+            // A busy script does not keep anybody waiting for replicas for longer.
+            self.inner.replicas.tick(self.inner.clock.0.now_ms());
+            self.inner.replicas.wake();
+        })?;
         engine.tick();
         let next = engine.next_deadline();
         // Set while the lock is held, so that no deadline slips between.
@@ -440,6 +459,7 @@ impl Held<'_> {
             waits_for.store(i64::MIN, Ordering::Relaxed);
         }
         drop(engine);
+        self.node.inner.replicas.wake();
         // Nobody but the client that asked for it waits while millions of keys are dropped.
         drop(garbage);
         if !actions.is_empty() {

@@ -549,8 +549,8 @@ impl Incoming {
         }
         if batch.consumed() > 0 && at + batch.consumed() > self.taken {
             self.taken = at + batch.consumed();
-            // Empty lines are part of the stream as well. What a command begins with is part of that.
-            if !self.decoder.is_within() {
+            if self.decoder.is_between() {
+                // Empty lines are part of the stream as well.
                 self.end_command(engine, bytes);
             }
         }

@@ -36,8 +36,10 @@ use crate::exec::output;
 use crate::exec::pause::Postponed;
 use crate::exec::replication::{Replication, leader};
 use crate::exec::session::{Peer, Session, SessionId};
+use crate::exec::ticket::{self, Ticket};
 use crate::exec::tracking::{self, Tracking};
 use crate::exec::txn::{Multi, Queued, Watchers};
+use crate::exec::unconfirmed::{self, Unconfirmed};
 use crate::exec::unit;
 use crate::exec::{
     Action, Args, CmdError, DebugSwitches, Effects, Host, HostBox, Origin, ScriptCall, ScriptHost,
@@ -47,7 +49,6 @@ use smallvec::SmallVec;
 
 use crate::ds::table::Seed;
 use crate::keyspace::{Garbage, Interest, Keyspace};
-use crate::persist::aof::Ticket;
 use crate::resp::{Proto, ReplyBuf};
 use crate::service::config::Settings;
 use crate::service::latency::Latency;
@@ -170,6 +171,7 @@ impl Engine {
         let databases = usize::try_from(options.settings.databases).unwrap_or(16);
         let ks = Keyspace::new(databases, || rng.next_u64());
         let tracking = Tracking::new(Seed::random(|| rng.next_u64()));
+        let unconfirmed = Unconfirmed::new(Seed::random(|| rng.next_u64()));
         let now_us = options.clock.now_us();
         let registry = commands::registry();
         let stats = Stats::new(registry.len());
@@ -197,6 +199,7 @@ impl Engine {
                 summons: Default::default(),
                 pubsub: Default::default(),
                 tracking,
+                unconfirmed,
                 monitors: Default::default(),
                 overdue: Default::default(),
                 actions: Vec::new(),
@@ -215,6 +218,7 @@ impl Engine {
         state.sys.persist.lasting = state.sys.host.0.disk().is_some();
         exec::configure(&mut state.ks, &mut state.sys);
         exec::replication::replica::begin(&mut state);
+        unconfirmed::begin(&mut state);
         Engine {
             state: Some(Box::new(state)),
             host: script_host(),
@@ -271,10 +275,10 @@ impl Engine {
         if ks.log.interest.has(Interest::TRACKED) {
             tracking::shrink(sys, sessions);
         }
-        sessions.hand_over(sid, reply);
+        unconfirmed::hand_over(self.state(), sid, reply);
         let outcome = self.run(sid, args, reply);
         if outcome != Outcome::Cut {
-            self.state().sessions.hand_over(sid, reply);
+            unconfirmed::hand_over(self.state(), sid, reply);
         }
         outcome
     }
@@ -283,7 +287,14 @@ impl Engine {
     /// stays in its outbox.
     pub fn run(&mut self, sid: SessionId, args: Args<'_>, reply: &mut ReplyBuf) -> Outcome {
         self.end_pause_if_over();
-        self.run_unit(sid, args, Origin::Client, reply);
+        let from = reply.len();
+        let shows = self.run_unit(sid, args, Origin::Client, reply);
+        if shows > 0 {
+            self.state()
+                .sys
+                .unconfirmed
+                .answered(from..reply.len(), shows);
+        }
         if self.state().sys.pause.has_ready() {
             self.run_postponed();
         }
@@ -312,8 +323,15 @@ impl Engine {
         }
     }
 
-    /// Runs one command of a client, and whatever its end wakes.
-    fn run_unit(&mut self, sid: SessionId, args: Args<'_>, origin: Origin, reply: &mut ReplyBuf) {
+    /// Runs one command of a client, and whatever its end wakes. Gives the offset of the last write that its reply shows
+    /// and that replicas have not confirmed.
+    fn run_unit(
+        &mut self,
+        sid: SessionId,
+        args: Args<'_>,
+        origin: Origin,
+        reply: &mut ReplyBuf,
+    ) -> u64 {
         let logged = self.state().fx.logged().len();
         match call::start(self.state(), sid, args, reply, origin) {
             Step::Settled | Step::Blocked { .. } | Step::Postponed => {}
@@ -335,7 +353,10 @@ impl Engine {
         unit::end_unit(state);
         if state.fx.logged().len() > logged {
             exec::persist::log::note_writer(state, sid);
+        } else {
+            exec::persist::log::note_reader(state, sid);
         }
+        unconfirmed::end_unit(state)
     }
 
     /// Ends CLIENT PAUSE if its time is over.
@@ -455,6 +476,8 @@ impl Engine {
         else {
             return busy::serve(self.state(), request);
         };
+        // The batch of whoever has run the script is not over.
+        let batch = self.state().sys.unconfirmed.take_batch();
         let mut reply = ReplyBuf::new(self.proto_of(sid));
         let mut requests = requests.into_iter();
         for argv in requests.by_ref() {
@@ -464,10 +487,12 @@ impl Engine {
                 break;
             }
         }
+        unconfirmed::hand_over(self.state(), sid, &mut reply);
         let ticket = self.settle();
         let mut served = busy::answer(self.state(), sid, reply);
         served.ticket = ticket;
         served.unserved = requests.collect();
+        self.state().sys.unconfirmed.resume_batch(batch);
         done(served);
     }
 
@@ -510,14 +535,16 @@ impl Engine {
     /// anybody is answered who has seen it.
     #[inline]
     pub fn settle(&mut self) -> Option<Ticket> {
-        exec::persist::log::settle(self.state())
+        ticket::settle(self.state())
     }
 
     /// Moves what waits in a client's outbox to `out`, and the next piece of the stream if it is a replica and there is
     /// `room`.
     pub fn take(&mut self, sid: SessionId, out: &mut ReplyBuf, room: bool) -> Taken {
-        let State { sys, sessions, .. } = self.state();
-        sessions.hand_over(sid, out);
+        let state = self.state();
+        unconfirmed::hand_over(state, sid, out);
+        let ticket = ticket::of_output(state);
+        let State { sys, sessions, .. } = state;
         let Some(session) = sessions.get_mut(sid) else {
             return Taken {
                 outcome: Outcome::Cut,
@@ -529,11 +556,7 @@ impl Engine {
         Taken {
             more: is_replica && (!room || leader::pull(sys, session, out)),
             // What it confirms must not wait for that.
-            ticket: if is_replica {
-                None
-            } else {
-                exec::persist::log::ticket(sys)
-            },
+            ticket: ticket.filter(|_| !is_replica),
             outcome: outcome_for(session),
         }
     }
@@ -571,6 +594,7 @@ impl Engine {
         drop(self.take_garbage());
         self.end_pause_if_over();
         let state = self.state();
+        state.sys.unconfirmed.gate().tick(state.sys.now_us / 1000);
         exec::shutdown::heed(state);
         if !state.sys.debug.cron_paused && state.sys.persist.loading.is_none() {
             unit::expire_keys(state, EXPIRE_BATCH);
@@ -601,6 +625,7 @@ impl Engine {
                 .next_expiry()
                 .filter(|_| !state.sys.debug.cron_paused && state.sys.persist.loading.is_none()),
             exec::persist::next_look(&state.sys),
+            state.sys.unconfirmed.gate().next_deadline(),
             exec::replication::next_tick(&state.sys),
             exec::shutdown::next_heed(&state.sys),
             state

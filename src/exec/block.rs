@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::args::Argv;
 use super::error::CmdError;
+use super::replication::leader;
 use super::session::{SessionId, Sessions};
 use super::{Action, Entry, System, persist, tracking};
 use crate::ds::bytes::SmallBytes;
@@ -49,6 +50,8 @@ pub enum TimeoutReply {
     Null,
     /// Zero.
     Zero,
+    /// How many replicas have the client's writes.
+    Acknowledged,
     /// Whether the client's writes are on the disk, and how many replicas have them on theirs.
     Durable,
 }
@@ -59,7 +62,7 @@ impl TimeoutReply {
         match self {
             TimeoutReply::NullArray => reply.null_array(),
             TimeoutReply::Null => reply.null(),
-            TimeoutReply::Zero => reply.int(0),
+            TimeoutReply::Zero | TimeoutReply::Acknowledged => reply.int(0),
             TimeoutReply::Durable => {
                 reply.array(2);
                 reply.int(0);
@@ -274,13 +277,28 @@ pub fn unblock(sys: &mut System, sessions: &mut Sessions, sid: SessionId, how: U
     sys.stats
         .called(blocked.row.id.index(), 0, how != Unblock::Timeout);
     tracking::spend_caching(session, Some(blocked.row));
+    let (here, offset) = (persist::log::is_synced(sys, session), session.wrote_offset);
+    let count = |durable| {
+        let count = leader::count(sys, sessions, offset, durable);
+        i64::try_from(count).unwrap_or(i64::MAX)
+    };
+    let there = match blocked.block.timeout_reply {
+        TimeoutReply::Acknowledged => count(false),
+        TimeoutReply::Durable => count(true),
+        _ => 0,
+    };
+    let Some(session) = sessions.get_mut(sid) else {
+        return false;
+    };
     let mark = session.outbox.mark();
     match how {
         Unblock::Timeout if blocked.block.timeout_reply == TimeoutReply::Durable => {
-            let here = persist::log::is_synced(sys, session);
             session.outbox.array(2);
             session.outbox.int(i64::from(here));
-            session.outbox.int(0);
+            session.outbox.int(there);
+        }
+        Unblock::Timeout if blocked.block.timeout_reply == TimeoutReply::Acknowledged => {
+            session.outbox.int(there);
         }
         Unblock::Timeout => blocked.block.timeout_reply.write(&mut session.outbox),
         Unblock::Error | Unblock::RoleChange => {

@@ -16,8 +16,8 @@ use super::admit::{self, Refusal};
 use super::args::{Args, Argv};
 use super::call::{self, Step};
 use super::session::{Peer, SessionId};
-use super::{Action, CmdError, Origin, RunningScript, State, System, output, persist};
-use crate::persist::aof::Ticket;
+use super::ticket::{self, Ticket};
+use super::{Action, CmdError, Origin, RunningScript, State, System, output, unconfirmed};
 use crate::resp::ReplyBuf;
 
 /// What a connection wants while a script is busy.
@@ -234,6 +234,8 @@ pub fn serve(state: &mut State, request: BusyRequest) {
         BusyRequest::Connect { peer, done } => done(admit::admit(state, peer)),
         BusyRequest::Disconnect(sid) => admit::forget(state, sid),
     }
+    // Replicas may have said how far they are.
+    state.sys.unconfirmed.gate().wake();
     state.sys.now_us = now_us;
     state.sys.current = current;
     match replays {
@@ -245,7 +247,7 @@ pub fn serve(state: &mut State, request: BusyRequest) {
 fn run(state: &mut State, sid: SessionId, requests: &[Argv]) -> Served {
     let proto = state.sessions.get(sid).map(|s| s.proto).unwrap_or_default();
     let mut reply = ReplyBuf::new(proto);
-    state.sessions.hand_over(sid, &mut reply);
+    unconfirmed::hand_over(state, sid, &mut reply);
     for argv in requests {
         if state.sessions.get(sid).is_none_or(|s| s.closing) {
             break;
@@ -265,8 +267,9 @@ fn run(state: &mut State, sid: SessionId, requests: &[Argv]) -> Served {
 
 /// The replies of a posted run, with what waited in the client's outbox.
 pub(crate) fn answer(state: &mut State, sid: SessionId, mut reply: ReplyBuf) -> Served {
+    unconfirmed::hand_over(state, sid, &mut reply);
+    let ticket = ticket::of_output(state);
     let State { sys, sessions, .. } = state;
-    sessions.hand_over(sid, &mut reply);
     let Some(session) = sessions.get_mut(sid) else {
         return Served {
             bytes: reply.take(),
@@ -276,7 +279,6 @@ pub(crate) fn answer(state: &mut State, sid: SessionId, mut reply: ReplyBuf) -> 
             ticket: None,
         };
     };
-    let ticket = persist::log::ticket(sys);
     // The connection ends with the server, behind its sockets.
     let ends = sys.actions.contains(&Action::Shutdown);
     if !output::may_wait(sys, session, sid, reply.len()) {

@@ -595,6 +595,9 @@ fn note_reads(state: &mut State, pending: &Pending, args: Args<'_>) {
         let State { sys, sessions, .. } = state;
         tracking::remember(sys, sessions, pending.sid, pending.row, args);
     }
+    if state.sys.unconfirmed.is_on() {
+        state.sys.unconfirmed.note_reads(pending.row, args);
+    }
 }
 
 /// A command is over, or was refused: what CLIENT CACHING said held for it.
@@ -674,6 +677,9 @@ pub(super) fn settle(state: &mut State, row: &'static Entry, args: Args<'_>) {
     if dirty > 0 {
         sys.stats.dirty(dirty);
         sys.persist.changed(dirty);
+        if sys.unconfirmed.is_on() && fx.wanted() {
+            sys.unconfirmed.note_write();
+        }
     }
     if fx.wanted() {
         let as_sent = match row.row.propagate {
@@ -713,7 +719,17 @@ pub(super) fn settle_changes(state: &mut State, wrote: bool) {
     // A script is nobody that a client could be told apart from.
     let by = sys.current.filter(|_| sys.running.is_none());
     let mut all_told = false;
+    // What is not propagated, no replica confirms.
+    let confirmed = sys.unconfirmed.is_on() && fx.wanted();
     for Change { db, key, what } in &changes {
+        if confirmed {
+            match *what {
+                What::Modified | What::Quiet | What::Vanished => sys.unconfirmed.note_key(key),
+                What::AllModified => sys.unconfirmed.note_every_key(),
+                // Time has done it, as it will with whoever leads next.
+                What::Lapsed | What::Event(_) => {}
+            }
+        }
         match *what {
             What::Modified | What::Lapsed => {
                 sys.waiters.signal(*db, key);
@@ -734,7 +750,7 @@ pub(super) fn settle_changes(state: &mut State, wrote: bool) {
             What::Vanished if ks.log.notify.intersects(Event::DEL.class) => {
                 notify::notify(sys, sessions, *db, key, Event::DEL);
             }
-            What::Vanished => {}
+            What::Vanished | What::Quiet => {}
         }
     }
     // The last listener may have gone.

@@ -28,8 +28,10 @@ pub mod replay;
 pub mod replication;
 pub mod session;
 pub mod shutdown;
+pub mod ticket;
 pub mod tracking;
 pub mod txn;
+pub mod unconfirmed;
 pub mod unit;
 
 use std::sync::Arc;
@@ -352,6 +354,8 @@ pub struct System {
     pub pubsub: pubsub::PubSub,
     /// Which clients remember which keys.
     pub tracking: tracking::Tracking,
+    /// What replicas have not confirmed, and who waits for that.
+    pub unconfirmed: unconfirmed::Unconfirmed,
     /// Clients that are shown every command.
     pub monitors: std::collections::BTreeSet<SessionId>,
     /// Clients that have too much output waiting.
@@ -464,6 +468,7 @@ pub fn configure(ks: &mut Keyspace, sys: &mut System) {
     notify::listen(ks, sys);
     persist::log::configure(sys);
     replication::configure(sys);
+    unconfirmed::configure(ks, sys);
 }
 
 /// Bytes that an instance uses: data, scripts, clients, what they track.
@@ -476,6 +481,7 @@ pub fn used_memory(ks: &Keyspace, sessions: &Sessions, sys: &System) -> usize {
         + sys.queued.get()
         + sys.pubsub.memory()
         + sys.tracking.memory()
+        + sys.unconfirmed.memory()
         + sys.persist.log_memory()
         + sys.repl.memory()
         + sessions.memory()

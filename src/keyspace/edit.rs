@@ -20,6 +20,8 @@ impl Interest {
     pub const WATCHED: Interest = Interest(1 << 1);
     /// A client tracks keys.
     pub const TRACKED: Interest = Interest(1 << 2);
+    /// Replies wait for replicas: every change counts.
+    pub const UNCONFIRMED: Interest = Interest(1 << 3);
 
     /// Adds or removes interest.
     pub fn set(&mut self, which: Interest, on: bool) {
@@ -49,6 +51,8 @@ pub enum What {
     Modified,
     /// As `Modified`, but time did it and no client.
     Lapsed,
+    /// Something changed that neither fails a WATCH nor wakes a waiter.
+    Quiet,
     /// A notification is due.
     Event(Event),
     /// An edit left an empty collection behind: settle deletes the key, and it counts as deleted from here on.
@@ -108,6 +112,14 @@ impl ChangeLog {
         self.dirty += n;
         if self.interest.any() {
             self.push(db, key, What::Modified);
+        }
+    }
+
+    /// As [`modified`](Self::modified), where neither watchers nor waiters care.
+    pub(super) fn quiet(&mut self, db: usize, key: &[u8], n: u64) {
+        self.dirty += n;
+        if self.interest.has(Interest::UNCONFIRMED) {
+            self.push(db, key, What::Quiet);
         }
     }
 
@@ -206,7 +218,7 @@ impl<'a, T: DataType> Edit<'a, T> {
 
     /// Ends the edit: `n` changes happened that neither fail a WATCH nor wake a waiter (consumer group state).
     pub fn quiet(mut self, n: u64, event: impl Into<Option<Event>>) {
-        self.log.dirty += n;
+        self.log.quiet(self.db, self.key, n);
         if let Some(event) = event.into() {
             self.log.event(self.db, self.key, event);
         }

@@ -1,5 +1,6 @@
 //! What replication is made of, without sockets, threads and clocks, and without the engine.
 
+pub mod gate;
 pub mod link;
 pub mod stream;
 

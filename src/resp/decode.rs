@@ -255,17 +255,17 @@ impl Decoder {
         self.pending.capacity() * size_of::<Span>()
     }
 
+    /// Whether no request has begun: of one that has, the header is among the bytes that were consumed.
+    #[must_use]
+    pub const fn is_between(&self) -> bool {
+        self.missing == 0
+    }
+
     /// Bytes known to be missing for the argument being received; a hint of how much to read.
     #[must_use]
     pub fn wanted(&self, buffered: usize) -> usize {
         self.bulk
             .map_or(0, |len| (self.done + len + 2).saturating_sub(buffered))
-    }
-
-    /// Whether the bytes that were consumed last are not the end of a request, but the beginning of one.
-    #[must_use]
-    pub const fn is_within(&self) -> bool {
-        self.missing > 0
     }
 
     /// Decodes all complete requests in `buf` into `batch`, which is cleared first.

@@ -11,7 +11,7 @@ pub(crate) use encode::encode_command;
 pub use encode::{Deferred, Mark, Proto, ReplyBuf};
 pub use inline::{Unbalanced, split_line};
 pub(crate) use quote::quote;
-pub use value::{ParseError, Value, parse_reply};
+pub use value::{ParseError, Value, parse_reply, reply_len};
 
 #[cfg(test)]
 mod tests;

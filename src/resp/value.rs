@@ -159,6 +159,34 @@ pub fn parse_reply(input: &[u8]) -> Result<Option<(Value, usize)>, ParseError> {
     Ok(parser.value(0)?.map(|value| (value, parser.at)))
 }
 
+/// How many bytes the reply takes that `input` starts with, side information in front of it included; `None` if it is
+/// not there whole, or is none.
+///
+/// ```
+/// use redkeep::resp::reply_len;
+/// assert_eq!(reply_len(b"*2\r\n$1\r\na\r\n:1\r\n+OK\r\n"), Some(15));
+/// assert_eq!(reply_len(b"$5\r\nab"), None);
+/// ```
+pub fn reply_len(input: &[u8]) -> Option<usize> {
+    let mut parser = Parser { input, at: 0 };
+    // Values that are still to come: no recursion, however deep it is nested.
+    let mut left = 1u64;
+    while left > 0 {
+        let tag = *input.get(parser.at)?;
+        let line = parser.line()?;
+        left -= 1;
+        match tag {
+            _ if line == b"-1" => {}
+            b'$' | b'!' | b'=' => drop(parser.string(line).ok()??),
+            b'*' | b'~' | b'>' => left += parser.count(line).ok()?.0 as u64,
+            b'%' => left += 2 * parser.count(line).ok()?.0 as u64,
+            b'|' => left += 2 * parser.count(line).ok()?.0 as u64 + 1,
+            _ => {}
+        }
+    }
+    Some(parser.at)
+}
+
 struct Parser<'a> {
     input: &'a [u8],
     at: usize,

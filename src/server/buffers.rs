@@ -1,6 +1,7 @@
 //! Buffers of connections: what a worker thread lends, and what a connection owns.
 
 use std::cell::Cell;
+use std::ops::Range;
 
 use crate::resp::{Batch, Proto, ReplyBuf};
 
@@ -84,6 +85,13 @@ impl Queue {
         self.start = 0;
     }
 
+    /// Puts bytes in the place of others.
+    pub(super) fn replace(&mut self, range: Range<usize>, bytes: &[u8]) {
+        let at = |i: usize| (self.start + i).min(self.buf.len());
+        let range = at(range.start)..at(range.end);
+        self.buf.splice(range, bytes.iter().copied());
+    }
+
     /// Takes over what `reply` holds behind its first `skip` bytes, without copying much.
     pub(super) fn take_reply(&mut self, reply: &mut ReplyBuf, skip: usize) {
         let rest = reply.as_slice().get(skip..).unwrap_or_default();
@@ -149,6 +157,17 @@ mod tests {
         reply.raw(b"0123");
         queue.take_reply(&mut reply, 1);
         assert!(queue.bytes().ends_with(b"xx123"));
+    }
+
+    #[test]
+    fn what_is_replaced_stands_where_the_other_did() {
+        let mut queue = Queue::default();
+        queue.extend(b"0123456789");
+        queue.consume(3);
+        queue.replace(1..3, b"abc");
+        assert_eq!(queue.bytes(), b"3abc6789");
+        queue.replace(8..9, b"!");
+        assert_eq!(queue.bytes(), b"3abc6789!");
     }
 
     #[test]

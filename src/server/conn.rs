@@ -14,15 +14,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tracing::{debug, warn};
 
 use super::buffers::{Queue, READ, REPLY_PER_HOLD, Worker};
+use super::outgoing::Outgoing;
 use super::runtime::is_out_of_turn;
 use super::signal::{News, Signal};
 use crate::embed::{LockError, Node, Posted};
 use crate::engine::Outcome;
 use crate::exec::busy::{BusyRequest, Served};
 use crate::exec::output::Unsent;
+use crate::exec::ticket::Ticket;
 use crate::exec::{Action, Args, Argv, SessionId};
-use crate::persist::aof::Ticket;
-use crate::persist::aof::log::{Confirmed, Reached};
 use crate::resp::{ArgVec, Batch, Decoder, Limits, ReplyBuf, encode_command};
 
 /// Nothing more is run or read for a client that has left this much output untaken.
@@ -64,13 +64,11 @@ pub(super) struct Conn<S> {
     /// Bytes read that the session has not been told of.
     received: usize,
     /// Answered and not yet taken by the peer.
-    output: Queue,
+    output: Outgoing,
     /// Tells the engine how much that is.
     unsent: Unsent,
     /// Its last batch woke others.
     woke_others: bool,
-    /// What must be reached before `output` is sent.
-    held: Option<Ticket>,
     /// The engine has more for it as soon as that is sent.
     more: bool,
     /// The batch just run ends other connections: they are gone before its replies are sent.
@@ -111,11 +109,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             input: Queue::default(),
             backlog: false,
             received: 0,
-            output: Queue::default(),
+            output: Outgoing::default(),
             unsent,
             woke_others: false,
             closed_others: false,
-            held: None,
             more: false,
         }
     }
@@ -141,7 +138,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         let mut more = false;
         for _ in 0..BATCHES_PER_POLL {
             if let Some(news) = self.signal.take() {
-                self.look_at_ticket();
+                if self.output.look().is_err() {
+                    // Nobody can say whether what the client has asked for will outlast a crash: it gets no answer.
+                    self.abandon();
+                }
                 self.collect(news, &mut worker.reply);
                 if self.poll_reply(cx, worker).is_err() {
                     return Poll::Ready(());
@@ -193,41 +193,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     }
 
     fn may_run(&self) -> bool {
-        self.phase == Phase::Open && self.output.len() < MAX_OUTPUT && self.held.is_none()
+        self.phase == Phase::Open && self.output.len() < MAX_OUTPUT && !self.output.is_held()
     }
 
     fn may_read(&self) -> bool {
         match self.phase {
             // Otherwise there would never be a moment at which everything is confirmed.
-            _ if self.held.is_some() => false,
+            _ if self.output.is_held() => false,
             Phase::Open => self.output.len() < MAX_OUTPUT,
             Phase::Blocked => self.input.len() < MAX_READ_AHEAD,
             Phase::Posted | Phase::Closing => false,
         }
     }
 
-    /// Holds back what is to be sent until a position of the log is reached; whether it may be.
-    fn hold(&mut self, ticket: Option<Ticket>) -> bool {
+    /// Holds back what is to be sent next until that is reached which must be; whether it may ever be sent.
+    fn hold(&mut self, ticket: Option<Ticket>, reply: &mut ReplyBuf) -> bool {
         let Some(ticket) = ticket else {
             return true;
         };
-        let who: Arc<dyn Confirmed> = Arc::clone(&self.signal) as _;
-        match ticket.reached_or_tell(&who) {
-            Reached::Yes => {}
-            Reached::Later => self.held = Some(ticket),
-            Reached::Lost => return false,
-        }
-        true
-    }
-
-    /// The position that is waited for may have been reached.
-    fn look_at_ticket(&mut self) {
-        match self.held.as_ref().map(Ticket::reached) {
-            None | Some(Reached::Later) => {}
-            Some(Reached::Yes) => self.held = None,
-            // Nobody can say whether what the client has asked for will outlast a crash: it gets no answer.
-            Some(Reached::Lost) => self.abandon(),
-        }
+        let who = Arc::clone(&self.signal) as _;
+        self.output.hold(ticket, reply, &who).is_ok()
     }
 
     /// Takes what others left for this client, for it to be sent.
@@ -250,7 +235,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             match self.node.take_output(self.sid, out, self.output.is_empty()) {
                 Ok(taken) => {
                     self.more = taken.more;
-                    break Some(match self.hold(taken.ticket) {
+                    break Some(match self.hold(taken.ticket, out) {
                         true => taken.outcome,
                         false => Outcome::Cut,
                     });
@@ -276,10 +261,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     }
 
     fn take_served(&mut self, served: &Served, out: &mut ReplyBuf) {
-        if !self.hold(served.ticket.clone()) {
+        out.raw(&served.bytes);
+        if !self.hold(served.ticket.clone(), out) {
+            out.clear();
             return self.abandon();
         }
-        out.raw(&served.bytes);
         if !served.unserved.is_empty() {
             let mut requests = Vec::new();
             for argv in &served.unserved {
@@ -310,7 +296,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     fn abandon(&mut self) {
         self.output.clear();
         self.unsent.set(0);
-        self.held = None;
         self.enter(Phase::Closing);
     }
 
@@ -473,7 +458,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         }
         self.received = 0;
         let ticket = engine.release();
-        if outcome == Outcome::Cut || !self.hold(ticket) {
+        if outcome == Outcome::Cut || !self.hold(ticket, reply) {
             return Ran::Stopped;
         }
         self.enter(match outcome {
@@ -488,7 +473,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     fn poll_reply(&mut self, cx: &mut Context<'_>, worker: &mut Worker) -> io::Result<()> {
         let reply = &mut worker.reply;
         let mut written = 0;
-        let at_once = !self.closed_others && self.held.is_none();
+        let at_once = !self.closed_others;
         while let Some(rest @ [_, ..]) = reply.as_slice().get(written..)
             && self.output.is_empty()
             && at_once
@@ -502,23 +487,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         }
         self.output.take_reply(reply, written);
         self.unsent.set(self.output.len());
-        reply.clear();
         Ok(())
     }
 
-    /// Sends what is left over. Ready when nothing is.
+    /// Sends what is left over and need not wait. Ready when nothing is.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.held.is_some() {
-            return Poll::Pending;
-        }
-        while !self.output.is_empty() {
-            match ready!(Pin::new(&mut self.io).poll_write(cx, self.output.bytes()))? {
+        while let bytes @ [_, ..] = self.output.sendable() {
+            match ready!(Pin::new(&mut self.io).poll_write(cx, bytes))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 n => self.output.consume(n),
             }
             self.unsent.set(self.output.len());
         }
-        Poll::Ready(Ok(()))
+        match self.output.is_held() {
+            true => Poll::Pending,
+            false => Poll::Ready(Ok(())),
+        }
     }
 }
 

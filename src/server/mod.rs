@@ -10,6 +10,7 @@ mod host;
 mod link;
 mod listen;
 mod log;
+mod outgoing;
 mod runtime;
 mod signal;
 mod summons;

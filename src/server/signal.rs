@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use crate::embed::Wake;
 use crate::exec::busy::Served;
-use crate::persist::aof::log::Confirmed;
+use crate::util::waiting::Confirmed;
 
 /// Shared by a connection and whoever has news for it.
 #[derive(Default)]

@@ -1,4 +1,4 @@
-//! Numbers, globs, digests, clocks and randomness.
+//! Numbers, globs, digests, clocks, randomness and what threads wait for.
 
 pub mod clock;
 pub mod digest;
@@ -9,4 +9,5 @@ pub mod num;
 pub mod pqsort;
 pub mod rng;
 pub mod system;
+pub mod waiting;
 mod wide;

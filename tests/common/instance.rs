@@ -6,7 +6,7 @@ use redkeep::engine::{Engine, Options};
 use redkeep::exec::Host;
 use redkeep::exec::persist::load::Loading;
 use redkeep::persist::Disk;
-use redkeep::persist::aof::Log;
+use redkeep::persist::aof::{Log, Writer};
 use redkeep::resp::Value;
 use redkeep::service::config::{Invocation, Settings, SystemFiles, invocation};
 use redkeep::util::clock::ManualClock;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// The directory that data sets are kept in: one that every machine has.
 pub const DIR: &str = "/";
 
-/// Databases that are used.
+/// Databases that are used, where nothing else is said.
 const DATABASES: usize = 2;
 
 /// What two servers with the same contents may tell differently: how the nodes of a stream are cut, and when consumers
@@ -49,6 +49,32 @@ impl Instance {
         options: &[(&str, &str)],
         clock: &ManualClock,
     ) -> Result<Instance, String> {
+        let instance = Instance::unloaded(disk, options, clock, 1)?;
+        let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+        jobs::load_data(&instance.node, &disk).map_err(|e| e.to_string())?;
+        Ok(instance)
+    }
+
+    /// As [`start`](Self::start), with a seed of its own and without threads: whoever calls writes the log, if there is
+    /// one, and does what the engine asks for.
+    pub fn start_by_hand(
+        disk: &SimDisk,
+        options: &[(&str, &str)],
+        clock: &ManualClock,
+        seed: u64,
+    ) -> Result<(Instance, Option<Writer>), String> {
+        let instance = Instance::unloaded(disk, options, clock, seed)?;
+        let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+        let writer = jobs::load_data_by_hand(&instance.node, &disk).map_err(|e| e.to_string())?;
+        Ok((instance, writer))
+    }
+
+    fn unloaded(
+        disk: &SimDisk,
+        options: &[(&str, &str)],
+        clock: &ManualClock,
+        seed: u64,
+    ) -> Result<Instance, String> {
         let fixed = [("dir", DIR), ("save", ""), ("enable-debug-command", "yes")];
         let mut argv = Vec::new();
         for (name, value) in fixed.iter().chain(options) {
@@ -62,20 +88,17 @@ impl Instance {
             settings: Settings::new(loaded.config, None),
             host: Box::new(OnDisk(disk.clone())),
             clock: Arc::new(clock.clone()),
-            seed: Some(1),
+            seed: Some(seed),
         });
         // As servers do: nobody may see the databases empty that are to be loaded.
         engine.state().sys.persist.loading = Some(Loading::default());
         let node = Node::new(engine);
         let reader = Client::connect(&node).map_err(|e| e.to_string())?;
-        let instance = Instance {
+        Ok(Instance {
             node,
             clock: clock.clone(),
             reader,
-        };
-        let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-        jobs::load_data(&instance.node, &disk).map_err(|e| e.to_string())?;
-        Ok(instance)
+        })
     }
 
     pub fn client(&self) -> Client {
@@ -107,35 +130,40 @@ impl Instance {
 
     /// Everything there is, as text: the digest, and what it leaves out.
     pub fn contents(&mut self) -> String {
-        let mut all = vec![self.ask(&["DEBUG", "DIGEST"]).to_string()];
-        for db in 0..DATABASES {
-            self.ask(&["SELECT", &db.to_string()]);
-            let mut keys: Vec<String> = words(&self.ask(&["KEYS", "*"]));
-            keys.sort();
-            for key in keys {
-                let kind = text(&self.ask(&["TYPE", &key]));
-                let deadline = self.ask(&["PEXPIRETIME", &key]);
-                let more = match &*kind {
-                    "stream" => {
-                        let told = self.ask(&["XINFO", "STREAM", &key, "FULL", "COUNT", "0"]);
-                        essence(told).to_string()
-                    }
-                    "hash" => {
-                        let mut fields = words(&self.ask(&["HKEYS", &key]));
-                        fields.sort();
-                        let count = fields.len().to_string();
-                        let mut argv = vec!["HPEXPIRETIME", &key, "FIELDS", &count];
-                        argv.extend(fields.iter().map(String::as_str));
-                        self.ask(&argv).to_string()
-                    }
-                    _ => String::new(),
-                };
-                all.push(format!("{db} {key} {kind} {deadline} {more}"));
-            }
-        }
-        all.push(self.ask(&["FUNCTION", "LIST", "WITHCODE"]).to_string());
-        all.join("\n")
+        contents(DATABASES, |words| self.ask(words))
     }
+}
+
+/// Everything there is in so many databases, as text: the digest, and what it leaves out.
+pub fn contents(databases: usize, mut ask: impl FnMut(&[&str]) -> Value) -> String {
+    let mut all = vec![ask(&["DEBUG", "DIGEST"]).to_string()];
+    for db in 0..databases {
+        ask(&["SELECT", &db.to_string()]);
+        let mut keys: Vec<String> = words(&ask(&["KEYS", "*"]));
+        keys.sort();
+        for key in keys {
+            let kind = text(&ask(&["TYPE", &key]));
+            let deadline = ask(&["PEXPIRETIME", &key]);
+            let more = match &*kind {
+                "stream" => {
+                    let told = ask(&["XINFO", "STREAM", &key, "FULL", "COUNT", "0"]);
+                    essence(told).to_string()
+                }
+                "hash" => {
+                    let mut fields = words(&ask(&["HKEYS", &key]));
+                    fields.sort();
+                    let count = fields.len().to_string();
+                    let mut argv = vec!["HPEXPIRETIME", &key, "FIELDS", &count];
+                    argv.extend(fields.iter().map(String::as_str));
+                    ask(&argv).to_string()
+                }
+                _ => String::new(),
+            };
+            all.push(format!("{db} {key} {kind} {deadline} {more}"));
+        }
+    }
+    all.push(ask(&["FUNCTION", "LIST", "WITHCODE"]).to_string());
+    all.join("\n")
 }
 
 impl Drop for Instance {

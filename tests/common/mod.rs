@@ -12,18 +12,22 @@
 )]
 
 pub mod client;
+pub mod contents;
+pub mod follower;
 pub mod history;
 pub mod instance;
 pub mod listener;
 pub mod node;
 pub mod notation;
 pub mod peer;
+pub mod proxy;
 pub mod reply;
 pub mod scripted;
 pub mod sim_disk;
 
 pub use client::Client;
 pub use peer::Server;
+pub use proxy::Proxy;
 pub use reply::Reply;
 
 /// One command, as its arguments.

@@ -106,6 +106,11 @@ impl Server {
         self.args.extend([name.to_owned(), value.to_owned()]);
     }
 
+    /// From the next start on it has these options as well.
+    pub fn add_options(&mut self, options: &[&str]) {
+        self.args.extend(options.iter().map(|&o| o.to_owned()));
+    }
+
     /// Sends a signal.
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();

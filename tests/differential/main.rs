@@ -23,6 +23,7 @@ mod compare;
 mod events;
 mod families;
 mod generate;
+mod replica;
 mod syntax;
 
 use common::{Argv, Client, Reply, Server, argv, notation};

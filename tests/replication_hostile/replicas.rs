@@ -190,6 +190,7 @@ fn who_does_not_read_is_parted_with() {
         assert!(Instant::now() < until);
         assert_eq!(victim.c.call(&["SET", "old", &value]).unwrap().text(), "OK");
     }
+    eprintln!("{}", victim.c.run("INFO replication").text());
     victim.says("output buffer limits");
     assert!(line.is_dropped());
     victim.is_well();

@@ -138,6 +138,7 @@ pub(super) fn write_file(cx: &mut Ctx<'_>, all: bool) -> CmdResult {
 fn resetstat(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
     cx.sys.stats.reset();
     cx.ks.reset_stats();
+    cx.sys.unconfirmed.gate().reset_figures();
     cx.ok()
 }
 

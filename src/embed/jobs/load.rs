@@ -40,10 +40,21 @@ pub fn has_data(node: &Node, disk: &dyn Disk) -> Result<bool, JobError> {
 /// # Errors
 /// When a file is damaged or missing or cannot be read: half of it may be loaded then.
 pub fn load_data(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
+    if let Some(writer) = load_data_by_hand(node, disk)? {
+        node.spawn("redkeep-aof", move |_| serve_log(writer));
+    }
+    Ok(())
+}
+
+/// As [`load_data`], but whoever calls has to write the append-only log, where there is one.
+///
+/// # Errors
+/// As [`load_data`].
+pub fn load_data_by_hand(node: &Node, disk: &Arc<dyn Disk>) -> Result<Option<Writer>, JobError> {
     let appends = lock(node)?.state().sys.cfg.appendonly;
     match appends {
-        true => open_log(node, disk),
-        false => load_file(node, disk),
+        true => open_log(node, disk).map(Some),
+        false => load_file(node, disk).map(|()| None),
     }
 }
 
@@ -106,11 +117,12 @@ fn load_rdb(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
     Ok(())
 }
 
-/// Loads the append-only log and goes on with it. If there is none, the RDB file is loaded, and the log begins with that.
+/// Loads the append-only log; gives who goes on with it. If there is none, the RDB file is loaded, and the log begins with
+/// that.
 ///
 /// # Errors
 /// When a file is damaged or missing or cannot be read: half of it may be loaded then.
-fn open_log(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
+fn open_log(node: &Node, disk: &Arc<dyn Disk>) -> Result<Writer, JobError> {
     let place = log::place(&lock(node)?.state().sys);
     let mut files = Directory::open(Arc::clone(disk), place)?;
     if let Some(name) = files.adopt()? {
@@ -135,8 +147,7 @@ fn open_log(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
         log::opened(state, log);
         finish(state);
     }
-    node.spawn("redkeep-aof", move |_| serve_log(writer));
-    Ok(())
+    Ok(writer)
 }
 
 /// Writes the first base, before anybody can change what it holds.

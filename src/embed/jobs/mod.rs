@@ -14,7 +14,7 @@ mod sync;
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
-pub use load::{has_data, load_data};
+pub use load::{has_data, load_data, load_data_by_hand};
 pub(super) use save::{save, write_log};
 
 use super::node::{Held, LockError, Node};

@@ -238,15 +238,30 @@ pub fn note_writer(state: &mut State, sid: SessionId) {
     }
 }
 
+/// A client has seen what others wrote: as Redis does, it waits (WAIT) for the replicas to have that as well.
+#[inline]
+pub fn note_reader(state: &mut State, sid: SessionId) {
+    if state.sys.repl.leads()
+        && let Some(session) = state.sessions.get_mut(sid)
+    {
+        session.wrote_offset = state.sys.repl.reached();
+    }
+}
+
 /// Whether everything that a client wrote is on the disk.
 pub fn is_synced(sys: &System, session: &Session) -> bool {
     let logging = sys.persist.logging.as_ref();
     logging.is_some_and(|logging| logging.log.synced() >= session.wrote_at)
 }
 
+/// A client waits until replicas have what it wrote: it is woken to look again whenever one says that it has more.
+pub fn await_replicas(sys: &mut System, sid: SessionId) {
+    sys.persist.awaiting.insert(sid);
+}
+
 /// A client waits until what it wrote is on the disk: it is woken to look again whenever more is.
 pub fn await_disk(sys: &mut System, sid: SessionId, position: u64) {
-    sys.persist.awaiting.push(sid);
+    await_replicas(sys, sid);
     if let Some(logging) = &sys.persist.logging {
         logging.log.listen(true);
         if logging.log.synced() >= position {

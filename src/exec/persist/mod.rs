@@ -17,6 +17,7 @@ mod rewrite;
 pub mod save;
 pub mod staging;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub use self::intake::Counts;
@@ -65,8 +66,8 @@ pub struct Persistence {
     pub rewrites: Rewrites,
     /// The position at which the last log was closed.
     log_ended: u64,
-    /// Clients that wait until what they wrote is on the disk.
-    awaiting: Vec<SessionId>,
+    /// Clients that wait until what they wrote is on the disk, or with replicas.
+    awaiting: BTreeSet<SessionId>,
     /// Something is to be done as soon as no unit of work is half done.
     is_unsettled: bool,
     /// Part of that: to look at those who wait.

@@ -7,7 +7,7 @@
 
 use super::want_effects;
 use crate::exec::persist::save::{self, Purpose};
-use crate::exec::{Action, CmdError, Session, SessionId, Sessions, State, System, admit, output};
+use crate::exec::{Action, CmdError, Session, SessionId, Sessions, State, System, admit, output, unconfirmed};
 use crate::keyspace::Keyspace;
 use crate::replication::Stream;
 use crate::resp::{ReplyBuf, encode_command};
@@ -141,6 +141,7 @@ pub fn join(
                 replica.acknowledged = offset - 1;
             }
             sys.actions.push(Action::Wake(sid));
+            unconfirmed::joined(sys);
             sys.repl.counts.partial += 1;
             let bytes = sys.repl.offset + 1 - offset;
             tracing::info!(
@@ -258,6 +259,14 @@ fn begin_history(sys: &mut System) {
 fn new_stream(sys: &System) -> Stream {
     let keep = usize::try_from(sys.cfg.repl_backlog_size).unwrap_or(usize::MAX);
     Stream::new(keep, sys.repl.offset)
+}
+
+/// There is a stream from now on, whether or not anybody follows it.
+pub(in crate::exec) fn begin_stream(state: &mut State) {
+    if state.sys.repl.stream.is_none() && !state.sys.repl.is_replica() {
+        begin_history(&mut state.sys);
+        want_effects(state);
+    }
 }
 
 /// The stream is kept from now on, in the history that there is.
@@ -487,7 +496,7 @@ pub fn send_piece(state: &mut State, save: u64, bytes: &[u8]) -> Option<usize> {
 }
 
 /// The snapshot has ended, or was given up: those who have it follow the stream, others are parted with.
-pub(crate) fn end_sync(
+pub fn end_sync(
     ks: &Keyspace,
     sys: &mut System,
     sessions: &mut Sessions,
@@ -534,6 +543,7 @@ pub(crate) fn end_sync(
         }
         sys.actions.push(Action::Wake(sid));
         sessions.recount(sid);
+        unconfirmed::joined(sys);
         tracing::info!("Synchronization with replica {whom} succeeded");
     }
     if sys.repl.sync_at.is_none() && !waiting(sys, sessions).is_empty() {
@@ -683,8 +693,8 @@ fn part_with_silent(state: &mut State, now: i64) {
 /// When the backlog is given up, since nobody comes back.
 fn freed_at(sys: &System) -> Option<i64> {
     let ttl = i64::try_from(sys.cfg.repl_backlog_ttl.saturating_mul(1000)).unwrap_or(i64::MAX);
-    // A replica may become a leader, and needs it then.
-    let may = ttl > 0 && sys.repl.leads();
+    // A replica may become a leader, and needs it then; and what is to be confirmed has to be in it.
+    let may = ttl > 0 && sys.repl.leads() && !sys.unconfirmed.is_on();
     let since = sys.repl.alone_since.filter(|_| may);
     since.map(|since| since.saturating_add(ttl))
 }
@@ -714,6 +724,7 @@ pub(crate) fn acknowledged(
     if replica.phase == Phase::Sent {
         replica.phase = Phase::Online;
         sys.actions.push(Action::Wake(sid));
+        unconfirmed::joined(sys);
     }
     if replica.phase != Phase::Online {
         return;
@@ -728,6 +739,7 @@ pub(crate) fn acknowledged(
     if let Some(all) = all {
         sys.repl.marks.reached(all);
     }
+    unconfirmed::look(sys, sessions);
     sys.persist.look_at_waiting();
 }
 

@@ -118,7 +118,7 @@ impl Replication {
 
     /// Whether what happens here goes into the stream.
     #[inline]
-    pub(super) const fn leads(&self) -> bool {
+    pub(in crate::exec) const fn leads(&self) -> bool {
         self.stream.is_some() && self.upstream.is_none()
     }
 
@@ -259,6 +259,8 @@ pub fn restored(state: &mut State, position: Position) {
         );
     }
     leader::keep_stream(state);
+    // Nobody waits for what was there before.
+    state.sys.unconfirmed.gate().confirm(offset);
 }
 
 /// Does what is due.

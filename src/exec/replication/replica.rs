@@ -6,7 +6,7 @@
 use super::{apply_expiry, leader, want_effects};
 use crate::exec::block::{self, Unblock};
 use crate::exec::persist::log;
-use crate::exec::{Action, SessionId, State, System};
+use crate::exec::{Action, SessionId, State, System, unconfirmed};
 use crate::replication::Position;
 use crate::spec::flag;
 
@@ -130,6 +130,7 @@ pub(super) fn follow_as(state: &mut State, host: &str, port: u16, takes_over: bo
             sys.repl.ping_at = None;
         }
         release_writers(state);
+        unconfirmed::give_up(state);
         want_effects(state);
     }
     tracing::info!("Connecting to MASTER {host}:{port}");
@@ -168,6 +169,8 @@ pub fn lead(state: &mut State) {
     // Whoever goes on with the stream has selected what its old leader did.
     want_effects(state);
     apply_expiry(&mut state.ks, &state.sys);
+    unconfirmed::configure(&mut state.ks, &mut state.sys);
+    unconfirmed::begin(state);
     state.sys.actions.push(Action::Follow);
     tracing::info!("MASTER MODE enabled");
 }

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
+use crate::util::waiting::{Confirmed, Reached};
+
 /// A batch takes no more commands once it is this large.
 const BATCH: usize = 1 << 20;
 
@@ -99,23 +101,6 @@ pub struct Trouble {
     pub why: String,
     /// Nobody knows what of the file is on the disk: only a new base can help.
     pub lost: bool,
-}
-
-/// Somebody who waits for a position.
-pub trait Confirmed: Send + Sync {
-    /// It was reached, or will not be. Called without any lock of the engine's.
-    fn confirmed(&self);
-}
-
-/// Whether a position was reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reached {
-    /// It was.
-    Yes,
-    /// Not yet.
-    Later,
-    /// It may never be: whether the bytes are on the disk is unknown.
-    Lost,
 }
 
 type Tell = Box<dyn Fn() + Send + Sync>;
@@ -671,7 +656,7 @@ impl Ticket {
         loop {
             match self.reached() {
                 Reached::Yes => return true,
-                Reached::Lost => return false,
+                Reached::Lost | Reached::TimedOut => return false,
                 Reached::Later => self.log.progress.wait(&mut waiting),
             }
         }

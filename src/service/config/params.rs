@@ -485,6 +485,14 @@ params! {
         "min-replicas-to-write" => min_replicas_to_write: u32 = "0", Int(0, INT), alias("min-slaves-to-write");
         /// How many seconds near is.
         "min-replicas-max-lag" => min_replicas_max_lag: u32 = "10", Int(0, INT), alias("min-slaves-max-lag");
+        /// Replicas that must have acknowledged a write before anybody is answered who may have seen it; 0 asks for none.
+        /// What is acknowledged then is not lost with this server.
+        "sync-replicas" => sync_replicas: u32 = "0", Int(0, INT);
+        /// Milliseconds to wait for them. After that the reply is an error that begins with NOREPLICAS: the write was
+        /// applied here, but is not confirmed.
+        "sync-replicas-timeout" => sync_replicas_timeout: u64 = "1000", Int(1, INT);
+        /// They acknowledge what is on their disk, not only in their memory.
+        "sync-replicas-durable" => sync_replicas_durable: bool = "no", YesNo;
         /// Seconds between signs of life.
         "repl-ping-replica-period" => repl_ping_replica_period: u32 = "10", Int(1, INT),
             alias("repl-ping-slave-period");

@@ -1,0 +1,184 @@
+//! A node: its disk, its clock, and what runs on it while it is up.
+
+use super::jobs::Job;
+use super::link::Link;
+use super::net::ConnId;
+use super::serve::Served;
+use super::world::{START, address};
+use crate::common::instance::{DIR, Instance};
+use crate::common::sim_disk::SimDisk;
+use redkeep::exec::{Action, Args, SessionId};
+use redkeep::exec::session::Peer;
+use redkeep::persist::aof::Writer;
+use redkeep::resp::{Proto, ReplyBuf, Value, parse_reply};
+use redkeep::util::clock::ManualClock;
+use std::collections::{BTreeMap, VecDeque};
+
+/// Whom a node was told to follow last. It is remembered when the node is down, as CONFIG REWRITE has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    Lead,
+    Follow(usize),
+    /// It is to listen to nobody until it hears more.
+    Wait,
+}
+
+/// Where nobody is.
+pub const NOWHERE: &str = "10.9.9.9";
+
+impl Told {
+    /// The words behind REPLICAOF.
+    pub fn whom(self) -> [String; 2] {
+        match self {
+            Told::Lead => ["NO".into(), "ONE".into()],
+            Told::Follow(node) => [address(node), super::world::PORT.to_string()],
+            Told::Wait => [NOWHERE.into(), "1".into()],
+        }
+    }
+}
+
+pub struct Machine {
+    pub disk: SimDisk,
+    pub clock: ManualClock,
+    /// Its clock shows this at the beginning, in microseconds.
+    pub origin: i64,
+    /// Since then, up to where the clock has come.
+    ticked: i64,
+    /// How often it was started.
+    pub starts: u64,
+    pub told: Told,
+    pub up: Option<Up>,
+}
+
+/// What runs.
+pub struct Up {
+    /// Those that write a log, before the instance, which waits for them.
+    pub writers: VecDeque<Writer>,
+    pub instance: Instance,
+    pub served: BTreeMap<ConnId, Served>,
+    pub sessions: BTreeMap<SessionId, ConnId>,
+    /// What is still to be done.
+    pub actions: Vec<Action>,
+    pub link: Option<Link>,
+    pub jobs: Vec<Job>,
+    /// When the engine is looked at next, and whether the log is to be written.
+    pub wakes_at: i64,
+    pub writes: bool,
+    operator: SessionId,
+}
+
+impl Machine {
+    pub fn new(node: usize, skew: i64) -> Machine {
+        let origin = START * 1000 + skew;
+        let clock = ManualClock::at_ms(origin / 1000);
+        clock.advance_us(origin % 1000);
+        Machine {
+            disk: SimDisk::new(DIR),
+            clock,
+            origin,
+            ticked: 0,
+            starts: 0,
+            told: if node == 0 { Told::Lead } else { Told::Follow(0) },
+            up: None,
+        }
+    }
+
+    /// Time goes on.
+    pub fn sync_clock(&mut self, now: i64) {
+        self.clock.advance_us(now - self.ticked);
+        self.ticked = now;
+    }
+
+    /// Starts on what the disk holds.
+    pub fn start(&mut self, now: i64, options: &[(String, String)], seed: u64) {
+        self.sync_clock(now);
+        self.starts += 1;
+        let mut all: Vec<(&str, &str)> = options
+            .iter()
+            .map(|(name, value)| (&**name, &**value))
+            .collect();
+        let whom = self.told.whom().join(" ");
+        if self.told != Told::Lead {
+            all.push(("replicaof", &whom));
+        }
+        let started = Instance::start_by_hand(&self.disk, &all, &self.clock, seed);
+        let (instance, writer) = started.unwrap_or_else(|e| panic!("it does not start: {e}"));
+        let operator = instance.node.lock().unwrap().connect(Peer {
+            trusted: true,
+            ..Peer::default()
+        });
+        self.up = Some(Up {
+            writers: writer.into_iter().collect(),
+            instance,
+            served: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            actions: Vec::new(),
+            link: None,
+            jobs: Vec::new(),
+            wakes_at: i64::MAX,
+            writes: false,
+            operator,
+        });
+    }
+
+    pub const fn is_up(&self) -> bool {
+        self.up.is_some()
+    }
+}
+
+impl Up {
+    /// Runs a command past the network. What it leads to is among the actions.
+    pub fn call(&mut self, words: &[&str]) -> Value {
+        let mut engine = self.instance.node.lock().unwrap();
+        let argv: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+        let mut reply = ReplyBuf::new(Proto::Resp2);
+        engine.execute(self.operator, Args::new(&argv), &mut reply);
+        engine.settle();
+        self.actions.extend(engine.take_actions());
+        let (value, _) = parse_reply(reply.as_slice())
+            .unwrap()
+            .unwrap_or((Value::Null, 0));
+        value
+    }
+
+    /// INFO replication.
+    pub fn facts(&mut self) -> Facts {
+        let info = self.call(&["INFO", "replication"]);
+        let text = String::from_utf8_lossy(info.as_bytes().unwrap()).into_owned();
+        let fields = text
+            .lines()
+            .filter_map(|line| line.split_once(':'))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Facts(fields.collect())
+    }
+}
+
+/// What a node says of itself.
+#[derive(Clone, Debug, Default)]
+pub struct Facts(BTreeMap<String, String>);
+
+impl Facts {
+    pub fn text(&self, name: &str) -> &str {
+        self.0.get(name).map_or("", |value| value)
+    }
+
+    pub fn number(&self, name: &str) -> i64 {
+        self.text(name).parse().unwrap_or(-1)
+    }
+
+    pub fn leads(&self) -> bool {
+        self.text("role") == "master"
+    }
+
+    pub fn id(&self) -> &str {
+        self.text("master_replid")
+    }
+
+    pub fn offset(&self) -> u64 {
+        u64::try_from(self.number("master_repl_offset")).unwrap_or(0)
+    }
+
+    pub fn is_linked(&self) -> bool {
+        self.text("master_link_status") == "up"
+    }
+}

@@ -1,0 +1,187 @@
+//! The end of a run: nothing goes wrong any more, and all must agree.
+
+use super::ledger::Found;
+use super::machine::{Facts, Told};
+use super::world::{Event, Stage, World, note};
+use crate::common::instance::{contents, text};
+use redkeep::resp::Value;
+
+/// Databases that are used.
+const DATABASES: usize = 5;
+
+/// All must agree within so many microseconds.
+const PATIENCE: i64 = 180_000_000;
+
+impl World {
+    /// Nothing goes wrong any more.
+    pub fn heal(&mut self) {
+        note!(self, "all is well from now on");
+        self.stage = Stage::Healed;
+        self.net.manners = self.plan.manners;
+        self.net.unblock_all(self.now, &mut self.queue);
+        let more = 2_000_000 + self.rng.below(5_000_000) as i64;
+        self.queue.add(self.now + more, Event::Quiet);
+    }
+
+    /// Clients end when they have their answers.
+    pub fn quiet(&mut self) {
+        note!(self, "clients end");
+        self.stage = Stage::Quiet;
+        for client in &mut self.clients {
+            client.stopped = true;
+        }
+        self.queue.add(self.now + 1_000_000, Event::Look);
+        self.quiet_since = self.now;
+    }
+
+    /// Looks whether all agree.
+    pub fn look(&mut self) {
+        if self.now - self.quiet_since > PATIENCE {
+            let all: Vec<Option<Facts>> = (0..self.plan.nodes)
+                .map(|node| self.nodes[node].is_up().then(|| self.facts(node)))
+                .collect();
+            return self.wrong(format!("they do not find together: {all:#?}"));
+        }
+        self.queue.add(self.now + 300_000, Event::Look);
+        let Some(leader) = self.agreed() else {
+            return;
+        };
+        if !self.clocks_agree {
+            // What is over for one is over for all.
+            self.clocks_agree = true;
+            let origin = self.nodes.iter().map(|node| node.origin).max().unwrap();
+            for node in 0..self.plan.nodes {
+                self.nodes[node].sync_clock(self.now);
+                let machine = &mut self.nodes[node];
+                machine.clock.advance_us(origin - machine.origin);
+                machine.origin = origin;
+                let up = machine.up.as_mut().unwrap();
+                up.wakes_at = i64::MAX;
+                self.after(node);
+            }
+            self.queue.add(self.now + 3_000_000, Event::Look);
+            return;
+        }
+        self.compare(leader);
+        self.settle_accounts(leader);
+        self.stage = Stage::Over;
+    }
+
+    /// Who leads, if all the others have everything that it has.
+    fn agreed(&mut self) -> Option<usize> {
+        let leader = self.operator.leader?;
+        let idle = self.clients.iter().all(super::client::Client::is_idle);
+        if !idle || self.operator.is_busy() || self.nodes.iter().any(|node| !node.is_up()) {
+            return None;
+        }
+        // Whatever is due is done.
+        self.nodes[leader].sync_clock(self.now);
+        let up = self.nodes[leader].up.as_mut().unwrap();
+        up.instance.node.lock().unwrap().tick();
+        self.after(leader);
+        let first = self.facts(leader);
+        if !first.leads() {
+            return None;
+        }
+        for node in (0..self.plan.nodes).filter(|node| *node != leader) {
+            let facts = self.facts(node);
+            let follows = matches!(self.nodes[node].told, Told::Follow(_)) && facts.is_linked();
+            if !follows || facts.id() != first.id() || facts.offset() != first.offset() {
+                return None;
+            }
+        }
+        Some(leader)
+    }
+
+    fn compare(&mut self, leader: usize) {
+        let expected = self.contents(leader);
+        for node in (0..self.plan.nodes).filter(|node| *node != leader) {
+            let there = self.contents(node);
+            if there != expected {
+                let differs = differences(&expected, &there);
+                self.wrong(format!("node {node} differs from its leader {leader}:\n{differs}"));
+            }
+        }
+    }
+
+    fn contents(&mut self, node: usize) -> String {
+        let up = self.nodes[node].up.as_mut().unwrap();
+        contents(DATABASES, |words| up.call(words))
+    }
+
+    /// Whatever was acknowledged is there.
+    fn settle_accounts(&mut self, leader: usize) {
+        let keeps = self.plan.confirms > 0;
+        for client in 0..self.plan.clients {
+            let found = self.find(leader, client);
+            for what in self.ledger[client].check(&found, keeps) {
+                self.wrong(format!("client {client}: {what}"));
+            }
+        }
+    }
+
+    fn find(&mut self, leader: usize, client: usize) -> Found {
+        let db = super::client::database(client).to_string();
+        let up = self.nodes[leader].up.as_mut().unwrap();
+        let mut ask = |line: &str| {
+            let words: Vec<&str> = line.split(' ').collect();
+            up.call(&words)
+        };
+        ask(&format!("SELECT {db}"));
+        let list = |value: &Value| match value {
+            Value::Array(items) => items.iter().map(text).collect(),
+            _ => Vec::new(),
+        };
+        let numbers = |keys: Vec<String>| {
+            let last = |key: &String| key.rsplit_once(':')?.1.parse().ok();
+            keys.iter().filter_map(last).collect::<Vec<u64>>()
+        };
+        let mut found = Found::default();
+        let keys = list(&ask(&format!("KEYS s:{client}:*")));
+        found.strings = numbers(keys).into_iter().collect();
+        let keys = list(&ask(&format!("KEYS t:{client}:*")));
+        found.together = numbers(keys).into_iter().collect();
+        for n in numbers(list(&ask(&format!("KEYS f:{client}:*")))) {
+            if let Value::Int(at) = ask(&format!("PEXPIRETIME f:{client}:{n}")) {
+                found.far.insert(n, at);
+            }
+        }
+        found.list = list(&ask(&format!("LRANGE l:{client} 0 -1")));
+        found.together_list = list(&ask(&format!("LRANGE tl:{client} 0 -1")));
+        found.queue = list(&ask(&format!("LRANGE q:{client} 0 -1")));
+        found.fields = list(&ask(&format!("HKEYS h:{client}")));
+        let count = |value: &Value| text(value).parse().unwrap_or(0);
+        found.count = count(&ask(&format!("GET n:{client}")));
+        found.together_count = count(&ask(&format!("GET tn:{client}")));
+        let of = |value: &Value| value.as_bytes().map(|_| text(value));
+        found.pair = (
+            of(&ask(&format!("GET pa:{client}"))),
+            of(&ask(&format!("GET pb:{client}"))),
+        );
+        if let Value::Array(entries) = ask(&format!("XRANGE x:{client} - +")) {
+            for entry in entries {
+                if let Value::Array(parts) = entry {
+                    found.stream.extend(list(&parts[1]).into_iter().nth(1));
+                }
+            }
+        }
+        found
+    }
+}
+
+/// What differs between two texts, line by line.
+fn differences(expected: &str, there: &str) -> String {
+    let mut all = String::new();
+    let (mine, its): (Vec<&str>, Vec<&str>) = (expected.lines().collect(), there.lines().collect());
+    for line in mine.iter().filter(|line| !its.contains(line)).take(10) {
+        all += &format!("  leader:  {}\n", shortened(line));
+    }
+    for line in its.iter().filter(|line| !mine.contains(line)).take(10) {
+        all += &format!("  replica: {}\n", shortened(line));
+    }
+    all
+}
+
+fn shortened(line: &str) -> String {
+    line.chars().take(300).collect()
+}

@@ -1,0 +1,394 @@
+//! A run: everything there is, and what happens next.
+
+use super::client::Client;
+use super::journal::Journal;
+use super::ledger::Account;
+use super::machine::Machine;
+use super::net::{Caller, ConnId, End, Net, Place};
+use super::operator::Operator;
+use super::plan::Plan;
+use super::queue::Queue;
+use redkeep::exec::Action;
+use redkeep::util::rng::Rng;
+use std::collections::BTreeMap;
+
+pub(crate) use super::journal::note;
+
+/// When every run begins, in unix milliseconds.
+pub const START: i64 = 1_700_000_000_000;
+
+/// Every node listens on it.
+pub const PORT: u16 = 6379;
+
+/// The address of a node.
+pub fn address(place: Place) -> String {
+    format!("10.0.0.{}", place + 1)
+}
+
+/// The node that has this address.
+pub fn node_at(address: &str) -> Option<usize> {
+    let last = address.strip_prefix("10.0.0.")?;
+    last.parse::<usize>().ok()?.checked_sub(1)
+}
+
+/// What happens.
+#[derive(Clone, Copy, Debug)]
+pub enum Event {
+    /// The first piece that an end of a connection has sent arrives.
+    Arrive { conn: ConnId, from: End },
+    /// A node looks at its deadlines.
+    Wake { node: usize, starts: u64 },
+    /// A node goes on with a client that waited.
+    Serve { node: usize, conn: ConnId },
+    /// A replica does what its leader has said.
+    Work { node: usize, starts: u64 },
+    /// A replica calls its leader.
+    Call { node: usize, number: u64, calls: u64 },
+    /// A step of a snapshot.
+    Job { node: usize, starts: u64 },
+    /// A node writes its log.
+    Write { node: usize, starts: u64 },
+    /// A client goes on.
+    Client(usize),
+    /// A client has waited for long enough.
+    Patience { client: usize, round: u64 },
+    /// The operator looks around.
+    Operator,
+    /// Something goes wrong.
+    Disturb,
+    /// A node comes up again.
+    Start { node: usize },
+    /// Nothing is wrong any more.
+    Heal,
+    /// Clients end.
+    Quiet,
+    /// It is looked whether all agree.
+    Look,
+}
+
+/// How far a run has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The nodes find each other.
+    Begin,
+    /// Things go wrong.
+    Disturbed,
+    /// Nothing goes wrong any more.
+    Healed,
+    /// Clients have ended.
+    Quiet,
+    Over,
+}
+
+/// What there was of it, over all runs: a run in which nothing happens proves nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    pub events: u64,
+    pub acknowledged: u64,
+    pub full: u64,
+    pub partial: u64,
+    pub refused: u64,
+    pub promotions: u64,
+    pub handed_over: u64,
+    pub restarts: u64,
+    pub kills: u64,
+    pub power_cuts: u64,
+    pub partitions: u64,
+    pub cuts: u64,
+    pub deaths: u64,
+    pub chained: u64,
+    pub joined_together: u64,
+    pub errors: BTreeMap<String, u64>,
+}
+
+impl Counts {
+    /// An error was seen.
+    pub fn error(&mut self, text: &str) {
+        let code = text.split(' ').next().unwrap_or_default();
+        *self.errors.entry(code.to_owned()).or_default() += 1;
+    }
+
+    pub fn add(&mut self, other: &Counts) {
+        for (mine, its) in [
+            (&mut self.events, other.events),
+            (&mut self.acknowledged, other.acknowledged),
+            (&mut self.full, other.full),
+            (&mut self.partial, other.partial),
+            (&mut self.refused, other.refused),
+            (&mut self.promotions, other.promotions),
+            (&mut self.handed_over, other.handed_over),
+            (&mut self.restarts, other.restarts),
+            (&mut self.kills, other.kills),
+            (&mut self.power_cuts, other.power_cuts),
+            (&mut self.partitions, other.partitions),
+            (&mut self.cuts, other.cuts),
+            (&mut self.deaths, other.deaths),
+            (&mut self.chained, other.chained),
+            (&mut self.joined_together, other.joined_together),
+        ] {
+            *mine += its;
+        }
+        for (code, n) in &other.errors {
+            *self.errors.entry(code.clone()).or_default() += n;
+        }
+    }
+}
+
+pub struct World {
+    /// Microseconds since the beginning.
+    pub now: i64,
+    pub queue: Queue<Event>,
+    pub rng: Rng,
+    pub plan: Plan,
+    pub journal: Journal,
+    pub net: Net,
+    pub nodes: Vec<Machine>,
+    pub clients: Vec<Client>,
+    pub ledger: Vec<Account>,
+    pub operator: Operator,
+    pub counts: Counts,
+    pub stage: Stage,
+    /// Since when clients have ended.
+    pub quiet_since: i64,
+    /// No clock is wrong any more.
+    pub clocks_agree: bool,
+    wrong: Vec<String>,
+}
+
+impl World {
+    pub fn new(plan: Plan, keeps_journal: bool) -> World {
+        let mut rng = Rng::seed_from_u64(plan.seed);
+        // The operator has a place of its own.
+        let net = Net::new(plan.nodes + 1, plan.manners, rng.next_u64());
+        let nodes = (0..plan.nodes).map(|node| Machine::new(node, plan.skews[node]));
+        let client = |id| Client::new(id, id % plan.nodes, plan.seed * 1000 + id as u64);
+        World {
+            now: 0,
+            queue: Queue::new(),
+            nodes: nodes.collect(),
+            clients: (0..plan.clients).map(client).collect(),
+            ledger: vec![Account::default(); plan.clients],
+            operator: Operator::new(&plan),
+            rng,
+            plan,
+            journal: Journal::new(keeps_journal),
+            net,
+            counts: Counts::default(),
+            stage: Stage::Begin,
+            quiet_since: 0,
+            clocks_agree: false,
+            wrong: Vec::new(),
+        }
+    }
+
+    /// Something is wrong: the run has failed.
+    pub fn wrong(&mut self, what: String) {
+        note!(self, "WRONG: {what}");
+        self.wrong.push(what);
+    }
+
+    /// Runs to the end. Gives what was wrong.
+    pub fn run(&mut self) -> Vec<String> {
+        note!(self, "{:?}", self.plan.clone());
+        for node in 0..self.plan.nodes {
+            self.start(node);
+        }
+        self.fill();
+        self.queue.add(0, Event::Operator);
+        while self.stage != Stage::Over && self.wrong.is_empty() {
+            let (at, event) = self.queue.pop().unwrap();
+            self.now = self.now.max(at);
+            self.counts.events += 1;
+            self.happen(event);
+        }
+        self.collect_counts();
+        std::mem::take(&mut self.wrong)
+    }
+
+    fn is_current(&self, node: usize, starts: u64) -> bool {
+        self.nodes[node].starts == starts && self.nodes[node].is_up()
+    }
+
+    fn happen(&mut self, event: Event) {
+        let now = self.now;
+        let touched = match event {
+            Event::Wake { node, starts }
+            | Event::Work { node, starts }
+            | Event::Job { node, starts }
+            | Event::Write { node, starts } => {
+                if !self.is_current(node, starts) {
+                    return;
+                }
+                Some(node)
+            }
+            Event::Serve { node, .. } | Event::Call { node, .. } => Some(node),
+            _ => None,
+        };
+        if let Some(node) = touched {
+            self.nodes[node].sync_clock(now);
+        }
+        match event {
+            Event::Arrive { conn, from } => self.arrive(conn, from),
+            Event::Wake { node, .. } => self.tick(node),
+            Event::Serve { node, conn } => self.serve_on(node, conn),
+            Event::Work { node, .. } => self.link_works(node),
+            Event::Call {
+                node,
+                number,
+                calls,
+            } => self.link_calls(node, number, calls),
+            Event::Job { node, .. } => self.job_turn(node),
+            Event::Write { node, .. } => self.write_turn(node),
+            Event::Client(id) => self.client_turn(id),
+            Event::Patience { client, round } => self.client_gives_up(client, round),
+            Event::Operator => self.operator_turn(),
+            Event::Disturb => self.disturb(),
+            Event::Start { node } => self.start(node),
+            Event::Heal => self.heal(),
+            Event::Quiet => self.quiet(),
+            Event::Look => self.look(),
+        }
+    }
+
+    fn arrive(&mut self, conn: ConnId, from: End) {
+        let Some(found) = self.net.get(conn) else {
+            return;
+        };
+        let (caller, places) = (found.caller, found.places);
+        let piece = self.net.arrive(self.now, conn, from, &mut self.queue);
+        if from == End::Called {
+            // There is room for more.
+            self.nodes[places[1]].sync_clock(self.now);
+            self.flush(places[1], conn);
+        }
+        let Some(piece) = piece else {
+            return;
+        };
+        match (from, caller) {
+            (End::Caller, _) => {
+                self.nodes[places[1]].sync_clock(self.now);
+                self.node_gets(places[1], conn, piece);
+            }
+            (End::Called, Caller::Client(id)) => self.client_gets(id, conn, piece),
+            (End::Called, Caller::Link { node, .. }) => {
+                self.nodes[node].sync_clock(self.now);
+                self.link_gets(node, conn, piece);
+            }
+        }
+    }
+
+    /// A node does what is due.
+    fn tick(&mut self, node: usize) {
+        let Some(up) = self.nodes[node].up.as_mut() else {
+            return;
+        };
+        if up.wakes_at > self.now {
+            return;
+        }
+        up.wakes_at = i64::MAX;
+        let mut engine = up.instance.node.lock().unwrap();
+        engine.tick();
+        engine.settle();
+        up.actions.extend(engine.take_actions());
+        drop(engine);
+        self.after(node);
+    }
+
+    /// Something was done with a node: what follows from it is done.
+    pub fn after(&mut self, node: usize) {
+        self.act(node);
+        self.plan_write(node, false);
+        self.plan_wake(node);
+    }
+
+    /// The log was written: it is looked at again only if there is more.
+    pub fn after_writing(&mut self, node: usize) {
+        self.act(node);
+        self.plan_write(node, true);
+        self.plan_wake(node);
+    }
+
+    fn act(&mut self, node: usize) {
+        loop {
+            let Some(up) = self.nodes[node].up.as_mut() else {
+                return;
+            };
+            let mut engine = up.instance.node.lock().unwrap();
+            engine.settle();
+            up.actions.extend(engine.take_actions());
+            drop(engine.take_garbage());
+            drop(engine);
+            let actions = std::mem::take(&mut up.actions);
+            if actions.is_empty() {
+                break;
+            }
+            for action in actions {
+                match action {
+                    Action::Wake(sid) | Action::Close(sid) => self.wake(node, sid),
+                    Action::Save { id, start } => self.begin_job(node, id, start),
+                    Action::Log { log, .. } => self.begin_log(node, &log),
+                    Action::Follow => self.follow(node),
+                    Action::Shutdown | Action::Reconfigure(_) => {}
+                }
+            }
+        }
+        self.look_at_held(node);
+    }
+
+    fn plan_write(&mut self, node: usize, was_written: bool) {
+        let starts = self.nodes[node].starts;
+        let Some(up) = self.nodes[node].up.as_mut() else {
+            return;
+        };
+        if up.writers.is_empty() || up.writes {
+            return;
+        }
+        if was_written {
+            let mut engine = up.instance.node.lock().unwrap();
+            let logging = engine.state().sys.persist.logging.as_ref();
+            if logging.is_none_or(|logging| logging.log.unwritten() == 0) {
+                return;
+            }
+        }
+        up.writes = true;
+        let pause = [100, 1000, 8000][self.rng.index(3)];
+        let pause = 20 + self.rng.below(pause) as i64;
+        self.queue
+            .add(self.now + pause, Event::Write { node, starts });
+    }
+
+    fn plan_wake(&mut self, node: usize) {
+        /// Nobody looks more often.
+        const LEAST: i64 = 5_000;
+        let (starts, origin) = (self.nodes[node].starts, self.nodes[node].origin);
+        let Some(up) = self.nodes[node].up.as_mut() else {
+            return;
+        };
+        let next = up.instance.node.lock().unwrap().next_deadline();
+        let Some(next) = next else {
+            return;
+        };
+        let at = (next * 1000 - origin).max(self.now + LEAST);
+        if at < up.wakes_at {
+            up.wakes_at = at;
+            self.queue.add(at, Event::Wake { node, starts });
+        }
+    }
+
+    fn collect_counts(&mut self) {
+        for node in 0..self.plan.nodes {
+            self.collect_counts_of(node);
+        }
+    }
+
+    /// What an instance has counted, before it ends.
+    pub fn collect_counts_of(&mut self, node: usize) {
+        if let Some(up) = &mut self.nodes[node].up {
+            let mut engine = up.instance.node.lock().unwrap();
+            let counts = engine.state().sys.repl.counts;
+            self.counts.full += counts.full;
+            self.counts.partial += counts.partial;
+            self.counts.refused += counts.refused;
+        }
+    }
+}
