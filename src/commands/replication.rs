@@ -263,7 +263,16 @@ fn learn(cx: &mut Ctx<'_>, name: &[u8], value: &[u8]) -> Result<(), CmdError> {
             }
             replica.version = shown.into_owned();
         }
-        b"rdb-only" => replica.only_snapshot = num::parse_i64(value) == Some(1),
+        b"rdb-only" => {
+            replica.only_snapshot = match num::parse_i64(value).ok_or(CmdError::NOT_INTEGER)? {
+                0 => false,
+                1 => true,
+                _ => {
+                    let text = "ERR value is out of range, value must between 0 and 1";
+                    return Err(CmdError::fixed(text));
+                }
+            }
+        }
         b"rdb-filter-only" => {
             replica.only_functions = false;
             for word in value.split(|b| *b == b' ').filter(|word| !word.is_empty()) {

@@ -81,12 +81,7 @@ fn garbage_in_the_stream() {
         // Nobody knows what else it got wrong: it wants everything.
         line = leader.accept();
         let asked = line.greet();
-        assert_eq!(
-            asked,
-            ["PSYNC", "?", "-1"],
-            "{}",
-            garbage.escape_ascii()
-        );
+        assert_eq!(asked, ["PSYNC", "?", "-1"], "{}", garbage.escape_ascii());
         victim.looks_on();
     }
     let resident = victim.server.resident();

@@ -7,10 +7,13 @@
 
 use super::want_effects;
 use crate::exec::persist::save::{self, Purpose};
-use crate::exec::{Action, CmdError, Session, SessionId, Sessions, State, System, admit, output, unconfirmed};
+use crate::exec::{
+    Action, Args, CmdError, Session, SessionId, Sessions, State, System, admit, output, unconfirmed,
+};
 use crate::keyspace::Keyspace;
 use crate::replication::Stream;
 use crate::resp::{ReplyBuf, encode_command};
+use crate::spec::Lookup;
 
 /// A replica, or who is about to become one.
 #[derive(Debug, Clone, Default)]
@@ -33,6 +36,8 @@ pub struct Replica {
     pub only_functions: bool,
     /// It said SYNC and not PSYNC: it is not told where it is.
     pub old: bool,
+    /// The command that made it a replica is being answered.
+    joins: bool,
     /// The offset of the next byte of the stream that it is to be sent; 0 as long as it gets none.
     cursor: u64,
     /// Bytes of the stream that wait for it.
@@ -85,8 +90,11 @@ impl Replica {
     }
 }
 
-/// The bytes between which a snapshot of unknown length stands.
-pub const MARK: usize = 40;
+/// Characters of an id that are shown.
+const SHOWN: usize = 40;
+
+/// How often it is looked whether replicas are silent, in milliseconds.
+const LOOK_EVERY: i64 = 1000;
 
 /// Bytes of the stream that a connection takes at once.
 const PIECE: usize = 256 * 1024;
@@ -133,10 +141,12 @@ pub fn join(
     sys.repl.alone_since = None;
     let ping = i64::from(sys.cfg.repl_ping_replica_period) * 1000;
     sys.repl.ping_at.get_or_insert(now + ping);
+    sys.repl.look_at.get_or_insert(now + LOOK_EVERY);
     if let Some((id, offset)) = from {
         if let Some(offset) = holds(sys, id, offset, &whom) {
             if let Some(replica) = sessions.get_mut(sid).and_then(|s| s.replica.as_mut()) {
                 replica.phase = Phase::Online;
+                replica.joins = true;
                 replica.cursor = offset;
                 replica.acknowledged = offset - 1;
             }
@@ -297,7 +307,7 @@ fn holds(sys: &System, id: &[u8], offset: i64, whom: &str) -> Option<u64> {
             tracing::info!(
                 "Partial resynchronization not accepted: Replication ID mismatch (Replica {whom} asked for '{}', my \
                  replication IDs are '{}' and '{}')",
-                String::from_utf8_lossy(id.get(..id.len().min(MARK)).unwrap_or_default()),
+                String::from_utf8_lossy(id.get(..id.len().min(SHOWN)).unwrap_or_default()),
                 sys.repl.id,
                 sys.repl.former.as_ref().map_or("0", |(former, _)| former),
             );
@@ -420,7 +430,9 @@ pub(crate) fn begin_sync(state: &mut State) {
             "replicas sockets"
         }
     );
-    let (cursor, mark) = (sys.repl.offset + 1, mark(sys));
+    let cursor = sys.repl.offset + 1;
+    // New each time: what is stored may hold any that was ever told.
+    let mark = sys.rng.hex_id_string();
     for sid in waiting {
         let whole = (!marked && !from_disk).then(Vec::new);
         begin_syncing(sys, sessions, sid, save, cursor, whole);
@@ -433,16 +445,12 @@ pub(crate) fn begin_sync(state: &mut State) {
             sys.actions.push(Action::Wake(sid));
         }
     }
+    sys.repl.mark = mark;
     sys.actions.push(Action::Save { id: save, start });
     if sys.repl.leads() {
         // Who reads behind the snapshot has selected nothing.
         want_effects(state);
     }
-}
-
-/// What a snapshot stands between: of this instance, so that it cannot be what the data says.
-fn mark(sys: &System) -> String {
-    sys.run_id.get(..MARK).unwrap_or_default().to_owned()
 }
 
 /// Those who are sent this snapshot.
@@ -472,8 +480,10 @@ pub fn send_piece(state: &mut State, save: u64, bytes: &[u8]) -> Option<usize> {
         let Some(replica) = session.replica.as_mut() else {
             continue;
         };
-        // Who is being sent something is not silent.
-        replica.heard = sys.now_us / 1000;
+        // Who has taken what it was sent before is not silent.
+        if !bytes.is_empty() {
+            replica.heard = sys.now_us / 1000;
+        }
         let waiting = match &mut replica.phase {
             Phase::Syncing {
                 whole: Some(whole), ..
@@ -503,7 +513,6 @@ pub fn end_sync(
     save: u64,
     done: Option<Ending>,
 ) {
-    let mark = mark(sys);
     for sid in receivers(sys, sessions, save) {
         let Some(session) = sessions.get_mut(sid) else {
             continue;
@@ -533,7 +542,7 @@ pub fn end_sync(
                 session.outbox.raw(head.as_bytes());
                 session.outbox.raw(&whole);
             }
-            None if sent == Ending::Marked => session.outbox.raw(mark.as_bytes()),
+            None if sent == Ending::Marked => session.outbox.raw(sys.repl.mark.as_bytes()),
             None => {}
         }
         let whom = name(session);
@@ -573,9 +582,40 @@ pub(crate) fn forget(sys: &mut System, session: &mut Session, sid: SessionId) {
     if sys.repl.replicas.is_empty() {
         sys.repl.alone_since = Some(sys.now_us / 1000);
         sys.repl.ping_at = None;
+        sys.repl.look_at = None;
         sys.repl.marks.clear();
         trim(sys, None);
     }
+}
+
+/// Whether the answer to a replica's command may go to it: that which made it one may, any other would be taken for a part
+/// of the stream. Then it is parted with.
+#[cold]
+pub(crate) fn may_answer(
+    ks: &Keyspace,
+    sys: &mut System,
+    sessions: &mut Sessions,
+    sid: SessionId,
+    args: Args<'_>,
+) -> bool {
+    let Some(session) = sessions.get_mut(sid).filter(|session| !session.closing) else {
+        return true;
+    };
+    if session
+        .replica
+        .as_mut()
+        .is_none_or(|replica| std::mem::take(&mut replica.joins))
+    {
+        return true;
+    }
+    let command = match sys.registry.find(args.at(0), args.get(1)) {
+        Lookup::Found(row) => row.name.to_string(),
+        Lookup::Unknown | Lookup::UnknownSub(_) => "<unknown>".to_owned(),
+    };
+    let whom = name(session);
+    tracing::warn!("Replica generated a reply to command '{command}', disconnecting it: {whom}");
+    admit::expel(sys, sessions, ks, sid);
+    false
 }
 
 /// Parts with all replicas: they are to ask anew.
@@ -621,6 +661,9 @@ pub(super) fn tick(state: &mut State) {
         if sys.repl.leads() && sys.repl.failover.is_none() {
             say(sys, sessions, &[b"PING"]);
         }
+    }
+    if sys.repl.look_at.is_some_and(|at| at <= now) {
+        sys.repl.look_at = Some(now + LOOK_EVERY);
         keep_alive(sys, sessions);
         part_with_silent(state, now);
     }
@@ -703,7 +746,7 @@ fn freed_at(sys: &System) -> Option<i64> {
 pub(super) fn next_tick(sys: &System) -> Option<i64> {
     // What is due and waits for something else is looked at when that has ended.
     let sync = sys.repl.sync_at.filter(|_| sys.persist.saving.is_none());
-    [sys.repl.ping_at, sync, freed_at(sys)]
+    [sys.repl.ping_at, sys.repl.look_at, sync, freed_at(sys)]
         .into_iter()
         .flatten()
         .min()
