@@ -5,7 +5,7 @@ use crate::exec::replication::failover::{self, Failover};
 use crate::exec::replication::leader::{self, Joined, Phase};
 use crate::exec::replication::replica::LinkState;
 use crate::exec::replication::{Change, ask_for};
-use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, Origin};
+use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow};
 use crate::service::info::Report;
 use crate::spec::{Group, category, flag};
 use crate::util::num;
@@ -350,10 +350,6 @@ fn replicas<T>(
 }
 
 fn fail_over(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    if cx.origin == Origin::Exec {
-        let text = "ERR FAILOVER not allowed inside a transaction";
-        return Err(CmdError::fixed(text));
-    }
     let (mut to, mut forced, mut abort, mut timeout) = (None, false, false, None);
     let mut at = 1;
     while let Some(word) = args.get(at) {

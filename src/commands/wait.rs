@@ -103,7 +103,10 @@ fn deadline(cx: &Ctx<'_>, args: Args<'_>, at: usize) -> Result<Option<i64>, CmdE
 
 /// How many replicas have what the client wrote last, on the disk if `durable`.
 fn acknowledged(cx: &Ctx<'_>, durable: bool) -> i64 {
-    let offset = cx.sessions.get(cx.sid).map_or(0, |session| session.wrote_offset);
+    let offset = cx
+        .sessions
+        .get(cx.sid)
+        .map_or(0, |session| session.wrote_offset);
     let count = leader::count(cx.sys, cx.sessions, offset, durable);
     i64::try_from(count).unwrap_or(i64::MAX)
 }

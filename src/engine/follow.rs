@@ -88,7 +88,9 @@ pub struct Follower {
     out: Vec<u8>,
     /// Clients are told that the data set is loading.
     loads: bool,
+    /// When the leader was heard, and whether it was since.
     heard: i64,
+    hears: bool,
     /// When the leader was told something last.
     told: i64,
     /// And which offset.
@@ -170,6 +172,7 @@ impl Follower {
             out: Vec::new(),
             loads: false,
             heard: now,
+            hears: false,
             told: now,
             acknowledged: 0,
             durable: 0,
@@ -186,6 +189,7 @@ impl Follower {
     /// # Errors
     /// What is wrong with them.
     pub fn receive(&mut self, bytes: &[u8]) -> Result<(), Parted> {
+        self.hears |= !bytes.is_empty();
         if let Stage::Stream | Stage::Continues(_) | Stage::Whole(_) = self.stage {
             self.stream.bytes.extend_from_slice(bytes);
             return Ok(());
@@ -256,6 +260,9 @@ impl Follower {
         else {
             return Err(Parted::Superseded);
         };
+        if std::mem::take(&mut self.hears) {
+            self.heard = now;
+        }
         up.heard = self.heard;
         self.timeout = i64::from(sys.cfg.repl_timeout) * 1000;
         if now - self.heard > self.timeout {
@@ -284,11 +291,6 @@ impl Follower {
         self.look_at_log(engine.state());
         self.acknowledge(&engine.state().sys, now);
         Ok(if more { Work::More } else { Work::Idle })
-    }
-
-    /// The leader was heard at this moment.
-    pub fn heard(&mut self, now: i64) {
-        self.heard = now;
     }
 
     /// Tells how far a payload has come, and the leader that we live.
@@ -360,6 +362,7 @@ impl Follower {
         self.asked = true;
         if repl.upstream.as_ref().is_some_and(|up| up.takes_over) {
             failover::succeeded(state);
+            engine.run_ready();
         }
         let db = self.stream.from;
         let replay = engine.begin_replay_in(db);
@@ -479,6 +482,7 @@ impl Follower {
             .is_some_and(|up| up.takes_over)
         {
             failover::refused(state);
+            engine.run_ready();
         }
     }
 }

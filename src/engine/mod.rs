@@ -296,9 +296,7 @@ impl Engine {
                 .unconfirmed
                 .answered(from..reply.len(), shows);
         }
-        if self.state().sys.pause.has_ready() {
-            self.run_postponed();
-        }
+        self.run_ready();
         if self.state().sys.repl.is_to_change() {
             exec::replication::change(self.state());
         }
@@ -365,6 +363,13 @@ impl Engine {
         let state = self.state();
         if state.sys.pause.is_over(state.sys.now_us / 1000) {
             unit::end_pause(&mut state.ks, &mut state.sys);
+            self.run_postponed();
+        }
+    }
+
+    /// Runs what waited for the end of a pause, if one has ended.
+    fn run_ready(&mut self) {
+        if self.state().sys.pause.has_ready() {
             self.run_postponed();
         }
     }
@@ -562,29 +567,34 @@ impl Engine {
     /// Moves what waits in a client's outbox to `out`, and the next piece of the stream if it is a replica and there is
     /// `room`.
     pub fn take(&mut self, sid: SessionId, out: &mut ReplyBuf, room: bool) -> Taken {
-        let state = self.state();
-        unconfirmed::hand_over(state, sid, out);
-        let ticket = ticket::of_output(state);
-        let State { sys, sessions, .. } = state;
-        let Some(session) = sessions.get_mut(sid) else {
-            return Taken {
-                outcome: Outcome::Cut,
-                ticket: None,
-                more: false,
-            };
-        };
-        let is_replica = session.is_replica();
+        let (outcome, more) = self.take_bytes(sid, out, room);
+        let ticket = ticket::of_output(self.state());
+        let session = self.state().sessions.get(sid);
+        // What a replica confirms must not wait for that.
+        let waits = session.is_some_and(|session| !session.is_replica());
         Taken {
-            more: is_replica && (!room || leader::pull(sys, session, out)),
-            // What it confirms must not wait for that.
-            ticket: ticket.filter(|_| !is_replica),
-            outcome: outcome_for(session),
+            outcome,
+            ticket: ticket.filter(|_| waits),
+            more,
         }
     }
 
-    /// As [`take`](Self::take), for somebody who waits for nothing and has room.
+    /// As [`take`](Self::take), for somebody who has room and ends the batch himself.
     pub fn take_output(&mut self, sid: SessionId, out: &mut ReplyBuf) -> Outcome {
-        self.take(sid, out, true).outcome
+        self.take_bytes(sid, out, true).0
+    }
+
+    fn take_bytes(&mut self, sid: SessionId, out: &mut ReplyBuf, room: bool) -> (Outcome, bool) {
+        unconfirmed::hand_over(self.state(), sid, out);
+        let State { sys, sessions, .. } = self.state();
+        match sessions.get_mut(sid) {
+            None => (Outcome::Cut, false),
+            Some(session) => {
+                let is_replica = session.is_replica();
+                let more = is_replica && (!room || leader::pull(sys, session, out));
+                (outcome_for(session), more)
+            }
+        }
     }
 
     /// A client has sent something that is no command: an empty line, by which replicas say that they are busy.
@@ -628,6 +638,8 @@ impl Engine {
         unit::expire_waits(state);
         exec::persist::tick(state);
         exec::replication::tick(state);
+        self.run_ready();
+        let state = self.state();
         let now = state.sys.now_us / 1000;
         state.sys.stats.tick(now);
         let idle = state.sessions.close_idle(state.sys.cfg.timeout, now);

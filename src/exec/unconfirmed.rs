@@ -177,7 +177,11 @@ impl Unconfirmed {
             // Keys that changed without being propagated are nobody else's.
             self.unit.keys.clear();
             self.unit.every_key = false;
-            return if read > self.gate.confirmed() { read } else { 0 };
+            return if read > self.gate.confirmed() {
+                read
+            } else {
+                0
+            };
         }
         // What belongs to no key, such as functions, is found out by whoever looks.
         let every_key = std::mem::take(&mut self.unit.every_key) || self.unit.keys.is_empty();
@@ -236,7 +240,8 @@ impl Unconfirmed {
 
 /// Whether a command reads keys beside those that it names, as SORT does with BY and GET.
 fn reads_others(row: &Entry, args: &[&[u8]]) -> bool {
-    let is_pattern = |arg: &&[u8]| arg.eq_ignore_ascii_case(b"by") || arg.eq_ignore_ascii_case(b"get");
+    let is_pattern =
+        |arg: &&[u8]| arg.eq_ignore_ascii_case(b"by") || arg.eq_ignore_ascii_case(b"get");
     matches!(row.row.name, "sort" | "sort_ro") && args.iter().any(is_pattern)
 }
 
@@ -392,7 +397,13 @@ pub(super) fn look(sys: &mut System, sessions: &Sessions) {
     let needed = usize::try_from(sys.cfg.sync_replicas).unwrap_or(usize::MAX);
     let durable = sys.cfg.sync_replicas_durable;
     let mut reached: Vec<u64> = leader::online(sys, sessions)
-        .map(|replica| if durable { replica.durable } else { replica.acknowledged })
+        .map(|replica| {
+            if durable {
+                replica.durable
+            } else {
+                replica.acknowledged
+            }
+        })
         .collect();
     reached.sort_unstable_by(|a, b| b.cmp(a));
     if let Some(&offset) = needed.checked_sub(1).and_then(|n| reached.get(n)) {

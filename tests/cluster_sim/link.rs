@@ -137,7 +137,6 @@ impl World {
 
     /// Something has come from a leader.
     pub fn link_gets(&mut self, node: usize, conn: ConnId, piece: Piece) {
-        let now_ms = (self.nodes[node].origin + self.now) / 1000;
         let Some(up) = self.nodes[node].up.as_mut() else {
             return;
         };
@@ -163,7 +162,6 @@ impl World {
                 let Some(follower) = &mut link.follower else {
                     return;
                 };
-                follower.heard(now_ms);
                 if let Err(e) = follower.receive(&bytes) {
                     return self.link_fails(node, &e.to_string());
                 }

@@ -228,6 +228,10 @@ impl World {
                     return;
                 }
             }
+            if served.output.len() > room && room < self.net.manners.window / 2 {
+                // Little by little is not worth it.
+                return;
+            }
             let n = served.output.len().min(room);
             let bytes: Vec<u8> = served.output.drain(..n).collect();
             let (rest, closing) = (served.output.len(), served.phase == Phase::Closing);

@@ -17,6 +17,9 @@ pub(crate) use super::journal::note;
 /// When every run begins, in unix milliseconds.
 pub const START: i64 = 1_700_000_000_000;
 
+/// No run has so many events.
+const MOST_EVENTS: u64 = 3_000_000;
+
 /// Every node listens on it.
 pub const PORT: u16 = 6379;
 
@@ -200,6 +203,9 @@ impl World {
             self.now = self.now.max(at);
             self.counts.events += 1;
             self.happen(event);
+            if self.counts.events > MOST_EVENTS {
+                self.wrong("it does not end".to_owned());
+            }
         }
         self.collect_counts();
         std::mem::take(&mut self.wrong)
