@@ -159,7 +159,7 @@ fn psync(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 fn take_over(cx: &mut Ctx<'_>, id: &[u8], offset: i64) -> CmdResult {
     tracing::warn!(
         "Failover request received for replid {}.",
-        String::from_utf8_lossy(id)
+        leader::shown(id)
     );
     if !cx.sys.repl.is_replica() {
         return Err(CmdError::fixed(
@@ -246,6 +246,11 @@ fn learn(cx: &mut Ctx<'_>, name: &[u8], value: &[u8]) -> Result<(), CmdError> {
                     "ERR REPLCONF ip-address provided by replica instance is too long: {} bytes",
                     value.len()
                 )));
+            }
+            // It is shown in lines of the log and of INFO.
+            if !value.iter().all(u8::is_ascii_graphic) {
+                let text = "ERR REPLCONF ip-address provided by replica instance is no address";
+                return Err(CmdError::fixed(text));
             }
             replica.address = shown.into_owned();
         }

@@ -93,6 +93,27 @@ fn garbage_in_the_stream() {
 }
 
 #[test]
+fn who_goes_on_like_that_is_asked_less_and_less_often() {
+    let mut victim = Victim::start(&[]);
+    let leader = Listener::open();
+    let mut line = victim.follow(&leader);
+    let mut gaps = Vec::new();
+    for _ in 0..4 {
+        line.greet();
+        line.say(full_sync(100, PAYLOAD));
+        line.say("*x\r\n");
+        assert!(line.is_dropped());
+        let dropped = Instant::now();
+        victim.says("stream makes no sense");
+        line = leader.accept();
+        gaps.push(dropped.elapsed());
+        victim.has_new();
+    }
+    assert!(gaps[0] * 3 < gaps[3], "{gaps:?}");
+    victim.is_well();
+}
+
+#[test]
 fn commands_that_are_none() {
     let mut victim = Victim::start(&[]);
     let leader = Listener::open();

@@ -307,7 +307,7 @@ fn holds(sys: &System, id: &[u8], offset: i64, whom: &str) -> Option<u64> {
             tracing::info!(
                 "Partial resynchronization not accepted: Replication ID mismatch (Replica {whom} asked for '{}', my \
                  replication IDs are '{}' and '{}')",
-                String::from_utf8_lossy(id.get(..id.len().min(SHOWN)).unwrap_or_default()),
+                shown(id),
                 sys.repl.id,
                 sys.repl.former.as_ref().map_or("0", |(former, _)| former),
             );
@@ -321,6 +321,12 @@ fn holds(sys: &System, id: &[u8], offset: i64, whom: &str) -> Option<u64> {
         );
     }
     found
+}
+
+/// An id that may be none, for the log.
+pub fn shown(id: &[u8]) -> String {
+    let short = id.get(..SHOWN).unwrap_or(id);
+    short.escape_ascii().to_string()
 }
 
 /// The stream goes on. Whoever follows it is woken.
