@@ -34,7 +34,7 @@ use crate::exec::functions::Policy;
 use crate::exec::host::Alone;
 use crate::exec::output;
 use crate::exec::pause::Postponed;
-use crate::exec::replication::{Replication, leader};
+use crate::exec::replication::{Replication, feed, leader};
 use crate::exec::session::{Peer, Session, SessionId};
 use crate::exec::ticket::{self, Ticket};
 use crate::exec::tracking::{self, Tracking};
@@ -591,7 +591,7 @@ impl Engine {
             None => (Outcome::Cut, false),
             Some(session) => {
                 let is_replica = session.is_replica();
-                let more = is_replica && (!room || leader::pull(sys, session, out));
+                let more = is_replica && (!room || feed::pull(sys, session, out));
                 (outcome_for(session), more)
             }
         }

@@ -10,7 +10,7 @@ use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::replication::leader;
+use super::replication::{feed, leader};
 use super::session::{Session, SessionId, Sessions};
 use super::{Args, Effects, Entry, State, System};
 use crate::ds::table::Seed;
@@ -267,7 +267,7 @@ pub(super) fn configure(ks: &mut Keyspace, sys: &mut System) {
 /// Sees to it that there is a stream for replicas to confirm, whether or not there is one of them.
 pub(crate) fn begin(state: &mut State) {
     if state.sys.unconfirmed.on && !state.sys.repl.leads() {
-        leader::begin_stream(state);
+        feed::begin_stream(state);
     }
 }
 
@@ -348,7 +348,7 @@ fn settle_batch(state: &mut State) {
         look(sys, sessions);
     }
     if is_to_ask(sys) {
-        leader::ask(sys);
+        feed::ask(sys);
     }
 }
 
