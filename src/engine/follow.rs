@@ -359,12 +359,14 @@ impl Follower {
     fn go_online(&mut self, engine: &mut Engine) {
         let state = engine.state();
         replica::set_state(&mut state.sys, LinkState::Online);
-        let repl: &Replication = &state.sys.repl;
         self.stream.from = replica::selected(&state.sys);
+        let repl: &mut Replication = &mut state.sys.repl;
         self.acknowledged = repl.offset();
         // The leader sends nothing before it hears of us.
         self.asked = true;
-        if repl.upstream.as_ref().is_some_and(|up| up.takes_over) {
+        // It leads by now: when the link is made anew there is nothing to take over.
+        let asked = repl.upstream.as_mut().map(|up| &mut up.takes_over);
+        if asked.is_some_and(std::mem::take) {
             failover::succeeded(state);
             engine.run_ready();
         }

@@ -264,6 +264,24 @@ pub(super) fn configure(ks: &mut Keyspace, sys: &mut System) {
     ks.log.interest.set(Interest::UNCONFIRMED, needed > 0);
 }
 
+/// This instance has a data set that it was given, or loaded, and leads from now on. Whether enough replicas have what the
+/// last writes to it have left nobody knows: it is shown to nobody before they have everything that is there.
+pub fn doubt(state: &mut State) {
+    let State { ks, sys, .. } = state;
+    let this = &mut sys.unconfirmed;
+    let offset = sys.repl.offset();
+    let is_empty = (0..ks.databases()).all(|db| ks.db(db).is_none_or(|db| db.is_empty()));
+    if !this.on || offset == 0 && is_empty && sys.libraries.is_empty() {
+        return;
+    }
+    // Where there was no stream yet, whoever has anything of it has all that was there.
+    this.forget_keys();
+    this.every_key = offset + 1;
+    this.last = offset + 1;
+    this.looks = true;
+    this.gate.doubt();
+}
+
 /// Sees to it that there is a stream for replicas to confirm, whether or not there is one of them.
 pub(crate) fn begin(state: &mut State) {
     if state.sys.unconfirmed.on && !state.sys.repl.leads() {
