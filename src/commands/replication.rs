@@ -96,7 +96,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .group(Group::Server)
         .flags(&[flag::ADMIN, flag::NOSCRIPT, flag::STALE])
         .syntax(
-            "[TO^target={host port:int [FORCE^force]}] [ABORT^abort] [TIMEOUT^milliseconds:int]",
+            "[TO^target={host port:int [FORCE]}] [ABORT] [TIMEOUT^milliseconds:int]",
         )
         .summary("Hand the part of the leader over to a replica that has everything.")
         .complexity("O(1)")

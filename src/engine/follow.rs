@@ -355,13 +355,16 @@ impl Follower {
     fn go_online(&mut self, engine: &mut Engine) {
         let state = engine.state();
         replica::set_state(&mut state.sys, LinkState::Online);
-        let repl: &Replication = &state.sys.repl;
         self.stream.from = replica::selected(&state.sys);
+        let repl: &mut Replication = &mut state.sys.repl;
         self.acknowledged = repl.offset();
         // The leader sends nothing before it hears of us.
         self.asked = true;
-        if repl.upstream.as_ref().is_some_and(|up| up.takes_over) {
+        // It leads by now: when the link is made anew there is nothing to take over.
+        let asked = repl.upstream.as_mut().map(|up| &mut up.takes_over);
+        if asked.is_some_and(std::mem::take) {
             failover::succeeded(state);
+            engine.run_ready();
         }
         let db = self.stream.from;
         let replay = engine.begin_replay_in(db);
@@ -481,6 +484,7 @@ impl Follower {
             .is_some_and(|up| up.takes_over)
         {
             failover::refused(state);
+            engine.run_ready();
         }
     }
 }
@@ -551,11 +555,7 @@ impl Incoming {
         }
         if batch.consumed() > 0 && at + batch.consumed() > self.taken {
             self.taken = at + batch.consumed();
-<<<<<<< HEAD
             if self.decoder.is_between() {
-=======
-            if !self.decoder.is_amid() {
->>>>>>> sim
                 // Empty lines are part of the stream as well.
                 self.end_command(engine, bytes);
             }

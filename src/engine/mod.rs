@@ -34,7 +34,7 @@ use crate::exec::functions::Policy;
 use crate::exec::host::Alone;
 use crate::exec::output;
 use crate::exec::pause::Postponed;
-use crate::exec::replication::{Replication, leader};
+use crate::exec::replication::{Replication, feed, leader};
 use crate::exec::session::{Peer, Session, SessionId};
 use crate::exec::ticket::{self, Ticket};
 use crate::exec::tracking::{self, Tracking};
@@ -295,9 +295,7 @@ impl Engine {
                 .unconfirmed
                 .answered(from..reply.len(), shows);
         }
-        if self.state().sys.pause.has_ready() {
-            self.run_postponed();
-        }
+        self.run_ready();
         if self.state().sys.repl.is_to_change() {
             exec::replication::change(self.state());
         }
@@ -364,6 +362,13 @@ impl Engine {
         let state = self.state();
         if state.sys.pause.is_over(state.sys.now_us / 1000) {
             unit::end_pause(&mut state.ks, &mut state.sys);
+            self.run_postponed();
+        }
+    }
+
+    /// Runs what waited for the end of a pause, if one has ended.
+    fn run_ready(&mut self) {
+        if self.state().sys.pause.has_ready() {
             self.run_postponed();
         }
     }
@@ -565,7 +570,7 @@ impl Engine {
             None => (Outcome::Cut, false),
             Some(session) => {
                 let is_replica = session.is_replica();
-                let more = is_replica && (!room || leader::pull(sys, session, out));
+                let more = is_replica && (!room || feed::pull(sys, session, out));
                 (outcome_for(session), more)
             }
         }
@@ -608,6 +613,8 @@ impl Engine {
         unit::expire_waits(state);
         exec::persist::tick(state);
         exec::replication::tick(state);
+        self.run_ready();
+        let state = self.state();
         let now = state.sys.now_us / 1000;
         state.sys.stats.tick(now);
         let idle = state.sessions.close_idle(state.sys.cfg.timeout, now);

@@ -10,7 +10,7 @@ use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::replication::leader;
+use super::replication::{feed, leader};
 use super::session::{Session, SessionId, Sessions};
 use super::{Args, Effects, Entry, State, System};
 use crate::ds::table::Seed;
@@ -264,10 +264,28 @@ pub(super) fn configure(ks: &mut Keyspace, sys: &mut System) {
     ks.log.interest.set(Interest::UNCONFIRMED, needed > 0);
 }
 
+/// This instance has a data set that it was given, or loaded, and leads from now on. Whether enough replicas have what the
+/// last writes to it have left nobody knows: it is shown to nobody before they have everything that is there.
+pub fn doubt(state: &mut State) {
+    let State { ks, sys, .. } = state;
+    let this = &mut sys.unconfirmed;
+    let offset = sys.repl.offset();
+    let is_empty = (0..ks.databases()).all(|db| ks.db(db).is_none_or(|db| db.is_empty()));
+    if !this.on || offset == 0 && is_empty && sys.libraries.is_empty() {
+        return;
+    }
+    // Where there was no stream yet, whoever has anything of it has all that was there.
+    this.forget_keys();
+    this.every_key = offset + 1;
+    this.last = offset + 1;
+    this.looks = true;
+    this.gate.doubt();
+}
+
 /// Sees to it that there is a stream for replicas to confirm, whether or not there is one of them.
 pub(crate) fn begin(state: &mut State) {
     if state.sys.unconfirmed.on && !state.sys.repl.leads() {
-        leader::begin_stream(state);
+        feed::begin_stream(state);
     }
 }
 
@@ -359,7 +377,7 @@ fn settle_batch(state: &mut State) {
         look(sys, sessions);
     }
     if is_to_ask(sys) {
-        leader::ask(sys);
+        feed::ask(sys);
     }
 }
 

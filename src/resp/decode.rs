@@ -255,17 +255,10 @@ impl Decoder {
         self.pending.capacity() * size_of::<Span>()
     }
 
-<<<<<<< HEAD
     /// Whether no request has begun: of one that has, the header is among the bytes that were consumed.
     #[must_use]
     pub const fn is_between(&self) -> bool {
         self.missing == 0
-=======
-    /// Whether a request has begun that has not ended: its header is among the consumed bytes already.
-    #[must_use]
-    pub const fn is_amid(&self) -> bool {
-        self.missing > 0
->>>>>>> sim
     }
 
     /// Bytes known to be missing for the argument being received; a hint of how much to read.

@@ -5,16 +5,20 @@
 //! unit, so that every instance of a chain has the same stream.
 //!
 //! ```text
-//! leader    replicas: how they join, what they get, how far they are
+//! leader    replicas: how they join, how far they are, how they go
+//! sync      the snapshot that those get who cannot go on with the stream
+//! feed      the stream: how it is kept and read
 //! replica   whom this instance follows, and what becomes of it when that changes
 //! failover  a leader that hands its part over to a replica
 //! lag       how far replicas are behind, in time
 //! ```
 
 pub mod failover;
+pub mod feed;
 pub mod lag;
 pub mod leader;
 pub mod replica;
+pub mod sync;
 
 use std::collections::BTreeSet;
 
@@ -233,7 +237,7 @@ pub(super) fn configure(sys: &mut System) {
         && stream.keep() != keep
     {
         stream.set_keep(keep);
-        leader::trim(sys, None);
+        feed::trim(sys, None);
     }
 }
 
@@ -258,7 +262,7 @@ pub fn restored(state: &mut State, position: Position) {
             repl.id
         );
     }
-    leader::keep_stream(state);
+    feed::keep_stream(state);
     // Nobody waits for what was there before.
     state.sys.unconfirmed.gate().confirm(offset);
 }
