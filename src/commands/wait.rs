@@ -2,7 +2,7 @@
 
 use crate::exec::block::{Block, TimeoutReply, Wake};
 use crate::exec::persist::log;
-use crate::exec::replication::leader;
+use crate::exec::replication::{feed, leader};
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, Origin};
 use crate::spec::{Group, category, flag};
 
@@ -103,7 +103,10 @@ fn deadline(cx: &Ctx<'_>, args: Args<'_>, at: usize) -> Result<Option<i64>, CmdE
 
 /// How many replicas have what the client wrote last, on the disk if `durable`.
 fn acknowledged(cx: &Ctx<'_>, durable: bool) -> i64 {
-    let offset = cx.sessions.get(cx.sid).map_or(0, |session| session.wrote_offset);
+    let offset = cx
+        .sessions
+        .get(cx.sid)
+        .map_or(0, |session| session.wrote_offset);
     let count = leader::count(cx.sys, cx.sessions, offset, durable);
     i64::try_from(count).unwrap_or(i64::MAX)
 }
@@ -116,7 +119,7 @@ const fn may_block(cx: &Ctx<'_>) -> bool {
 /// Has the replicas say how far they are, once when the wait begins.
 fn ask(cx: &mut Ctx<'_>) {
     if cx.origin != Origin::Woken {
-        leader::ask(cx.sys);
+        feed::ask(cx.sys);
     }
 }
 

@@ -34,7 +34,7 @@ use crate::exec::functions::Policy;
 use crate::exec::host::Alone;
 use crate::exec::output;
 use crate::exec::pause::Postponed;
-use crate::exec::replication::{Replication, leader};
+use crate::exec::replication::{Replication, feed, leader};
 use crate::exec::session::{Peer, Session, SessionId};
 use crate::exec::ticket::{self, Ticket};
 use crate::exec::tracking::{self, Tracking};
@@ -49,7 +49,7 @@ use smallvec::SmallVec;
 
 use crate::ds::table::Seed;
 use crate::keyspace::{Garbage, Interest, Keyspace};
-use crate::resp::{Proto, ReplyBuf};
+use crate::resp::{Mark, Proto, ReplyBuf};
 use crate::service::config::Settings;
 use crate::service::latency::Latency;
 use crate::service::slowlog::SlowLog;
@@ -287,17 +287,16 @@ impl Engine {
     /// stays in its outbox.
     pub fn run(&mut self, sid: SessionId, args: Args<'_>, reply: &mut ReplyBuf) -> Outcome {
         self.end_pause_if_over();
-        let from = reply.len();
+        let (from, before) = (reply.len(), reply.mark());
         let shows = self.run_unit(sid, args, Origin::Client, reply);
+        self.spurn_replica(sid, args, reply, before);
         if shows > 0 {
             self.state()
                 .sys
                 .unconfirmed
                 .answered(from..reply.len(), shows);
         }
-        if self.state().sys.pause.has_ready() {
-            self.run_postponed();
-        }
+        self.run_ready();
         if self.state().sys.repl.is_to_change() {
             exec::replication::change(self.state());
         }
@@ -368,6 +367,13 @@ impl Engine {
         }
     }
 
+    /// Runs what waited for the end of a pause, if one has ended.
+    fn run_ready(&mut self) {
+        if self.state().sys.pause.has_ready() {
+            self.run_postponed();
+        }
+    }
+
     /// Runs what waited for the end of a pause, in the order in which it came. What must wait anew, because one of
     /// them began another pause, does.
     #[cold]
@@ -392,6 +398,26 @@ impl Engine {
                 }
                 sessions.recount(sid);
             }
+        }
+    }
+
+    /// Drops what a replica is answered.
+    fn spurn_replica(
+        &mut self,
+        sid: SessionId,
+        args: Args<'_>,
+        reply: &mut ReplyBuf,
+        before: Mark,
+    ) {
+        let State {
+            ks, sys, sessions, ..
+        } = self.state();
+        if !sys.repl.replicas.is_empty()
+            && sys.repl.replicas.contains(&sid)
+            && !reply.since(before).is_empty()
+            && !leader::may_answer(ks, sys, sessions, sid, args)
+        {
+            reply.rollback(before);
         }
     }
 
@@ -541,29 +567,34 @@ impl Engine {
     /// Moves what waits in a client's outbox to `out`, and the next piece of the stream if it is a replica and there is
     /// `room`.
     pub fn take(&mut self, sid: SessionId, out: &mut ReplyBuf, room: bool) -> Taken {
-        let state = self.state();
-        unconfirmed::hand_over(state, sid, out);
-        let ticket = ticket::of_output(state);
-        let State { sys, sessions, .. } = state;
-        let Some(session) = sessions.get_mut(sid) else {
-            return Taken {
-                outcome: Outcome::Cut,
-                ticket: None,
-                more: false,
-            };
-        };
-        let is_replica = session.is_replica();
+        let (outcome, more) = self.take_bytes(sid, out, room);
+        let ticket = ticket::of_output(self.state());
+        let session = self.state().sessions.get(sid);
+        // What a replica confirms must not wait for that.
+        let waits = session.is_some_and(|session| !session.is_replica());
         Taken {
-            more: is_replica && (!room || leader::pull(sys, session, out)),
-            // What it confirms must not wait for that.
-            ticket: ticket.filter(|_| !is_replica),
-            outcome: outcome_for(session),
+            outcome,
+            ticket: ticket.filter(|_| waits),
+            more,
         }
     }
 
-    /// As [`take`](Self::take), for somebody who waits for nothing and has room.
+    /// As [`take`](Self::take), for somebody who has room and ends the batch himself.
     pub fn take_output(&mut self, sid: SessionId, out: &mut ReplyBuf) -> Outcome {
-        self.take(sid, out, true).outcome
+        self.take_bytes(sid, out, true).0
+    }
+
+    fn take_bytes(&mut self, sid: SessionId, out: &mut ReplyBuf, room: bool) -> (Outcome, bool) {
+        unconfirmed::hand_over(self.state(), sid, out);
+        let State { sys, sessions, .. } = self.state();
+        match sessions.get_mut(sid) {
+            None => (Outcome::Cut, false),
+            Some(session) => {
+                let is_replica = session.is_replica();
+                let more = is_replica && (!room || feed::pull(sys, session, out));
+                (outcome_for(session), more)
+            }
+        }
     }
 
     /// A client has sent something that is no command: an empty line, by which replicas say that they are busy.
@@ -576,6 +607,10 @@ impl Engine {
 
     /// Ends a batch of commands: takes what the outside must do.
     pub fn take_actions(&mut self) -> Vec<Action> {
+        // Replicas for which the stream was too fast.
+        if self.state().sys.overdue.has_cut_off() {
+            self.part_with_cut_off();
+        }
         let State { sys, sessions, .. } = self.state();
         if sys.tracking.is_due() {
             tracking::broadcast(sys, sessions);
@@ -603,6 +638,8 @@ impl Engine {
         unit::expire_waits(state);
         exec::persist::tick(state);
         exec::replication::tick(state);
+        self.run_ready();
+        let state = self.state();
         let now = state.sys.now_us / 1000;
         state.sys.stats.tick(now);
         let idle = state.sessions.close_idle(state.sys.cfg.timeout, now);

@@ -224,6 +224,8 @@ pub fn kill(sys: &mut System, function: bool) -> Result<(), CmdError> {
 pub fn serve(state: &mut State, request: BusyRequest) {
     let (now_us, db, current) = (state.sys.now_us, state.ks.current(), state.sys.current);
     let replays = state.ks.replays();
+    // The batch of whoever has run the script is not over.
+    let batch = state.sys.unconfirmed.take_batch();
     state.sys.now_us = state.sys.clock.0.now_us();
     match request {
         BusyRequest::Run {
@@ -234,6 +236,7 @@ pub fn serve(state: &mut State, request: BusyRequest) {
         BusyRequest::Connect { peer, done } => done(admit::admit(state, peer)),
         BusyRequest::Disconnect(sid) => admit::forget(state, sid),
     }
+    state.sys.unconfirmed.resume_batch(batch);
     // Replicas may have said how far they are.
     state.sys.unconfirmed.gate().wake();
     state.sys.now_us = now_us;

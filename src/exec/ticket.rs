@@ -21,6 +21,11 @@ impl Ticket {
         (disk.is_some() || replicas.is_some()).then_some(Ticket { disk, replicas })
     }
 
+    /// Whether the client may ask for nothing more until then. Who has only been left something may.
+    pub fn stops(&self) -> bool {
+        self.disk.is_some() || self.replicas.as_ref().is_some_and(Pass::has_answers)
+    }
+
     /// Whether it was. What never reaches the disk is not told from what may yet, however late the replicas are.
     pub fn reached(&self) -> Reached {
         match self.disk.as_ref().map(aof::Ticket::reached) {

@@ -10,13 +10,13 @@ use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::replication::leader;
+use super::replication::{feed, leader};
 use super::session::{Session, SessionId, Sessions};
 use super::{Args, Effects, Entry, State, System};
 use crate::ds::table::Seed;
 use crate::keyspace::{Interest, Keyspace};
 use crate::replication::gate::{Answers, Gate, Pass};
-use crate::resp::{Proto, ReplyBuf};
+use crate::resp::{Proto, ReplyBuf, reply_len};
 use crate::spec::{Group, flag};
 
 /// More keys than this are not told apart: then everything waits for everything.
@@ -177,7 +177,11 @@ impl Unconfirmed {
             // Keys that changed without being propagated are nobody else's.
             self.unit.keys.clear();
             self.unit.every_key = false;
-            return if read > self.gate.confirmed() { read } else { 0 };
+            return if read > self.gate.confirmed() {
+                read
+            } else {
+                0
+            };
         }
         // What belongs to no key, such as functions, is found out by whoever looks.
         let every_key = std::mem::take(&mut self.unit.every_key) || self.unit.keys.is_empty();
@@ -236,7 +240,8 @@ impl Unconfirmed {
 
 /// Whether a command reads keys beside those that it names, as SORT does with BY and GET.
 fn reads_others(row: &Entry, args: &[&[u8]]) -> bool {
-    let is_pattern = |arg: &&[u8]| arg.eq_ignore_ascii_case(b"by") || arg.eq_ignore_ascii_case(b"get");
+    let is_pattern =
+        |arg: &&[u8]| arg.eq_ignore_ascii_case(b"by") || arg.eq_ignore_ascii_case(b"get");
     matches!(row.row.name, "sort" | "sort_ro") && args.iter().any(is_pattern)
 }
 
@@ -280,7 +285,7 @@ pub fn doubt(state: &mut State) {
 /// Sees to it that there is a stream for replicas to confirm, whether or not there is one of them.
 pub(crate) fn begin(state: &mut State) {
     if state.sys.unconfirmed.on && !state.sys.repl.leads() {
-        leader::begin_stream(state);
+        feed::begin_stream(state);
     }
 }
 
@@ -318,12 +323,12 @@ pub fn hand_over(state: &mut State, sid: SessionId, out: &mut ReplyBuf) {
     let from = out.len();
     state.sessions.hand_over(sid, out);
     if state.sys.unconfirmed.on && out.len() > from {
-        note_handed_over(state, sid, from..out.len());
+        note_handed_over(state, sid, from, out.as_slice());
     }
 }
 
 #[cold]
-fn note_handed_over(state: &mut State, sid: SessionId, range: Range<usize>) {
+fn note_handed_over(state: &mut State, sid: SessionId, from: usize, out: &[u8]) {
     let end = end(&state.sys, &state.fx);
     let this = &mut state.sys.unconfirmed;
     // What a unit has done that is not over is known to replicas as soon as anything is that comes behind.
@@ -335,14 +340,25 @@ fn note_handed_over(state: &mut State, sid: SessionId, range: Range<usize>) {
         return;
     }
     this.batch.offset = this.batch.offset.max(offset);
-    if !only_hears(session) {
-        this.batch.answers.add(range);
+    let left = out.get(from..).unwrap_or_default();
+    if !only_hears(session) && holds_reply(left) {
+        this.batch.answers.add(from..out.len());
     }
 }
 
 /// Whether what others leave for a client cannot be told from replies, and is none.
 fn only_hears(session: &Session) -> bool {
     session.monitors || session.subscriptions.is_some() && session.proto == Proto::Resp2
+}
+
+/// Whether there is more in this than pushes: the end of a wait.
+fn holds_reply(mut left: &[u8]) -> bool {
+    while left.starts_with(b">") {
+        left = reply_len(left)
+            .and_then(|len| left.get(len..))
+            .unwrap_or_default();
+    }
+    !left.is_empty()
 }
 
 /// The end of a batch of commands: before its effects go into the stream.
@@ -361,7 +377,7 @@ fn settle_batch(state: &mut State) {
         look(sys, sessions);
     }
     if is_to_ask(sys) {
-        leader::ask(sys);
+        feed::ask(sys);
     }
 }
 
@@ -410,7 +426,13 @@ pub(super) fn look(sys: &mut System, sessions: &Sessions) {
     let needed = usize::try_from(sys.cfg.sync_replicas).unwrap_or(usize::MAX);
     let durable = sys.cfg.sync_replicas_durable;
     let mut reached: Vec<u64> = leader::online(sys, sessions)
-        .map(|replica| if durable { replica.durable } else { replica.acknowledged })
+        .map(|replica| {
+            if durable {
+                replica.durable
+            } else {
+                replica.acknowledged
+            }
+        })
         .collect();
     reached.sort_unstable_by(|a, b| b.cmp(a));
     if let Some(&offset) = needed.checked_sub(1).and_then(|n| reached.get(n)) {

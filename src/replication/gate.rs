@@ -288,6 +288,11 @@ impl PartialEq for Pass {
 impl Eq for Pass {}
 
 impl Pass {
+    /// Whether there are replies among what waits.
+    pub const fn has_answers(&self) -> bool {
+        self.answers.replies > 0
+    }
+
     /// Whether they may go.
     pub fn reached(&self) -> Reached {
         self.gate.look(self.history, self.offset, self.deadline)
@@ -343,7 +348,11 @@ impl Pass {
             let start = range.start.clamp(at, written.len());
             let end = range.end.clamp(start, written.len());
             out.extend_from_slice(written.get(at..start).unwrap_or_default());
-            refused += replace(written.get(start..end).unwrap_or_default(), &error, &mut out);
+            refused += replace(
+                written.get(start..end).unwrap_or_default(),
+                &error,
+                &mut out,
+            );
             at = end;
         }
         out.extend_from_slice(written.get(at..).unwrap_or_default());
@@ -352,7 +361,11 @@ impl Pass {
     }
 
     fn error(&self) -> Vec<u8> {
-        let noun = if self.needed == 1 { "replica" } else { "replicas" };
+        let noun = if self.needed == 1 {
+            "replica"
+        } else {
+            "replicas"
+        };
         let until = match self.gate.history.load(Ordering::Relaxed) == self.history {
             true => format!("within {} ms", self.deadline.saturating_sub(self.since)),
             false => "before this server began to follow another one".to_owned(),

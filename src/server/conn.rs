@@ -193,13 +193,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     }
 
     fn may_run(&self) -> bool {
-        self.phase == Phase::Open && self.output.len() < MAX_OUTPUT && !self.output.is_held()
+        self.phase == Phase::Open && self.output.len() < MAX_OUTPUT && !self.output.stops()
     }
 
     fn may_read(&self) -> bool {
         match self.phase {
             // Otherwise there would never be a moment at which everything is confirmed.
-            _ if self.output.is_held() => false,
+            _ if self.output.stops() => false,
             Phase::Open => self.output.len() < MAX_OUTPUT,
             Phase::Blocked => self.input.len() < MAX_READ_AHEAD,
             Phase::Posted | Phase::Closing => false,

@@ -14,6 +14,8 @@ pub(super) struct Outgoing {
     queue: Queue,
     /// The parts that wait. What is between them goes with the one before.
     parts: VecDeque<Part>,
+    /// How many of them keep the client from being served.
+    stopping: usize,
     /// How many bytes have gone: positions count from the first byte ever.
     gone: u64,
 }
@@ -41,6 +43,12 @@ impl Outgoing {
     /// Whether something waits.
     pub(super) fn is_held(&self) -> bool {
         !self.parts.is_empty()
+    }
+
+    /// Whether the client has to be answered before it is served again. Else it could be kept from that for ever, by what
+    /// others leave for it.
+    pub(super) const fn stops(&self) -> bool {
+        self.stopping > 0
     }
 
     /// What may be sent.
@@ -77,6 +85,7 @@ impl Outgoing {
                 let start = self.end();
                 self.take_reply(reply, 0);
                 let end = self.end();
+                self.stopping += usize::from(ticket.stops());
                 self.parts.push_back(Part { start, end, ticket });
             }
             Reached::TimedOut => {
@@ -94,17 +103,23 @@ impl Outgoing {
             match part.ticket.reached() {
                 Reached::Later => break,
                 Reached::Lost => return Err(Lost),
-                Reached::Yes => drop(self.parts.pop_front()),
+                Reached::Yes => drop(self.pop()),
                 Reached::TimedOut => self.refuse_first(),
             }
         }
         Ok(())
     }
 
+    fn pop(&mut self) -> Option<Part> {
+        let part = self.parts.pop_front()?;
+        self.stopping -= usize::from(part.ticket.stops());
+        Some(part)
+    }
+
     /// Replaces what waited in vain.
     #[cold]
     fn refuse_first(&mut self) {
-        let Some(part) = self.parts.pop_front() else {
+        let Some(part) = self.pop() else {
             return;
         };
         let range = self.index(part.start)..self.index(part.end);
@@ -131,6 +146,7 @@ impl Outgoing {
         self.gone = self.end();
         self.queue.clear();
         self.parts.clear();
+        self.stopping = 0;
     }
 }
 
@@ -179,7 +195,8 @@ mod tests {
             self.out.look().unwrap();
             while let bytes @ [_, ..] = self.out.sendable() {
                 let now = bytes.len().min(n);
-                self.sent.push_str(std::str::from_utf8(&bytes[..now]).unwrap());
+                self.sent
+                    .push_str(std::str::from_utf8(&bytes[..now]).unwrap());
                 self.out.consume(now);
             }
             let lines = self.sent.lines().map(|line| match line.starts_with('-') {
@@ -199,12 +216,28 @@ mod tests {
         rig.answer("d", 7);
         rig.answer("e", 0);
         assert_eq!(rig.sent(3), "a");
-        assert!(rig.out.is_held() && !rig.out.is_empty());
+        assert!(rig.out.is_held() && rig.out.stops() && !rig.out.is_empty());
         rig.gate.confirm(5);
         assert_eq!(rig.sent(3), "a b c");
         rig.gate.confirm(7);
         assert_eq!(rig.sent(3), "a b c d e");
-        assert!(!rig.out.is_held() && rig.out.is_empty());
+        assert!(!rig.out.is_held() && !rig.out.stops() && rig.out.is_empty());
+    }
+
+    #[test]
+    fn what_others_have_left_does_not_keep_the_client_from_being_served() {
+        let mut rig = Rig::new();
+        let mut reply = ReplyBuf::new(Proto::Resp2);
+        reply.simple("message");
+        let pass = rig.gate.pass(5, Answers::default());
+        let ticket = Ticket::of(None, Some(pass)).unwrap();
+        rig.out.hold(ticket, &mut reply, &rig.who).unwrap();
+        assert!(rig.out.is_held() && !rig.out.stops());
+        rig.answer("a", 0);
+        assert_eq!(rig.sent(9), "");
+        // It comes late, and is no reply.
+        rig.gate.tick(100);
+        assert_eq!(rig.sent(9), "message a");
     }
 
     #[test]

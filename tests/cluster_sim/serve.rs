@@ -250,7 +250,8 @@ impl World {
                 more = taken.more && room > 0;
                 if was_blocked && served.phase == Phase::Open && !served.input.is_empty() {
                     let (now, conn) = (self.now, conn);
-                    self.queue.add(now, super::world::Event::Serve { node, conn });
+                    self.queue
+                        .add(now, super::world::Event::Serve { node, conn });
                 }
                 if !served.is_free() {
                     return;
@@ -298,7 +299,10 @@ impl World {
 
     /// What is to be told to whom is told.
     pub fn wake(&mut self, node: usize, sid: SessionId) {
-        let conn = self.nodes[node].up.as_ref().and_then(|up| up.sessions.get(&sid));
+        let conn = self.nodes[node]
+            .up
+            .as_ref()
+            .and_then(|up| up.sessions.get(&sid));
         if let Some(conn) = conn.copied() {
             self.flush(node, conn);
         }
@@ -315,7 +319,10 @@ impl Machine {
 /// For the journal: what is told of a connection.
 pub fn describe(world: &World, conn: ConnId) -> String {
     match world.net.get(conn) {
-        Some(conn) => format!("{:?} at {} to {}", conn.caller, conn.places[0], conn.places[1]),
+        Some(conn) => format!(
+            "{:?} at {} to {}",
+            conn.caller, conn.places[0], conn.places[1]
+        ),
         None => "nobody".to_owned(),
     }
 }

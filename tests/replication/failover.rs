@@ -1,6 +1,6 @@
 //! A leader hands its role over, and takes it back: by FAILOVER, and by hand.
 
-use super::common::Reply;
+use super::common::{Reply, argv};
 use super::{Kind, Peer, QUIET, agree, fill, pair, until};
 
 pairs! { failover_goes_there_and_back failover_ends_without_effect by_hand_there_and_back }
@@ -25,11 +25,20 @@ fn failover_goes_there_and_back(leader: Kind, replica: Kind) {
     let (mut leader, mut replica) = filled(leader, replica);
     agree(&mut leader, &mut replica);
     let full = [leader.number("sync_full"), replica.number("sync_full")];
+    replica.server.signal("STOP");
+    leader.does("SET k v");
     leader.does(&format!(
         "FAILOVER TO 127.0.0.1 {} TIMEOUT 10000",
         replica.port()
     ));
+    let mut writer = leader.server.client();
+    writer.send(&argv("SET k w")).unwrap();
+    leader.tells("blocked_clients", "1");
+    replica.server.signal("CONT");
     has_changed(&mut leader, &mut replica);
+    // Who has waited is too late.
+    assert!(writer.reply().unwrap().text().starts_with("READONLY"));
+    assert_eq!(replica.run("GET k").text(), "v");
     assert!(leader.run("SET k v").text().starts_with("READONLY"));
     replica.does("SET there 1");
     agree(&mut replica, &mut leader);

@@ -183,22 +183,6 @@ impl<E> Table<E> {
         self.segments.into_iter().flat_map(Segment::into_entries)
     }
 
-    /// Announces so many entries: an empty table makes room for them, about a dozen bytes for each, so that nothing has
-    /// to be split or laid out anew when they come. In the end [`Table::settle`] is to be called, as fewer may have come.
-    pub fn expect(&mut self, entries: usize) {
-        let depth = (0..DEPTH_MAX).find(|&depth| entries >> depth <= SEGMENT_FILL);
-        let depth = depth.unwrap_or(DEPTH_MAX);
-        if depth > 0 && self.segments.is_empty() {
-            let each = (entries >> depth).min(SEGMENT_FILL);
-            self.directory = (0..1 << depth).collect();
-            let segments = self.directory.iter();
-            self.segments = segments.map(|&at| Segment::at(at, depth, each)).collect();
-            self.heap = self.segments.iter().map(Segment::heap).sum();
-            self.depth = depth;
-            self.deepest = self.segments.len();
-        }
-    }
-
     /// Gives up the room that [`Table::expect`] made for nothing.
     pub fn settle(&mut self) {
         let mut from = Some(0);
@@ -394,6 +378,26 @@ impl<E> Table<E> {
 }
 
 impl<E: Keyed> Table<E> {
+    /// Announces that there will be so many entries: room is made for them, about a dozen bytes for each, so that nothing
+    /// has to be split or laid out anew when they come. What is there already is moved. In the end [`Table::settle`] is to
+    /// be called, as fewer may have come.
+    pub fn expect(&mut self, entries: usize) {
+        let depth = (0..DEPTH_MAX).find(|&depth| entries >> depth <= SEGMENT_FILL);
+        let depth = depth.unwrap_or(DEPTH_MAX);
+        if depth <= self.depth || self.snapshot.is_some() {
+            return;
+        }
+        let old = self.take();
+        let each = (entries >> depth).min(SEGMENT_FILL);
+        self.directory = (0..1 << depth).collect();
+        let segments = self.directory.iter();
+        self.segments = segments.map(|&at| Segment::at(at, depth, each)).collect();
+        self.heap = self.segments.iter().map(Segment::heap).sum();
+        self.depth = depth;
+        self.deepest = self.segments.len();
+        old.into_entries().for_each(|entry| _ = self.insert(entry));
+    }
+
     /// The entry of a key.
     #[inline]
     pub fn get(&self, key: &[u8]) -> Option<&E> {

@@ -281,10 +281,16 @@ fn room_that_was_made_in_advance_is_used_or_given_up() {
         table.check();
         assert_eq!(table.len(), came as usize);
         assert!((0..came).all(|n| table.get(&key(n)) == Some(&Pair(key(n), n))));
-        if came > 0 {
-            table.expect(1 << 20);
-            table.check();
-        }
+        // What is there moves into the room that is made later.
+        table.expect(1 << 20);
+        assert_eq!(table.len(), came as usize);
+        assert!((0..came).all(|n| table.get(&key(n)) == Some(&Pair(key(n), n))));
+        table.begin_snapshot();
+        table.expect(1 << 21);
+        assert_eq!(table.in_snapshot(), came > 0);
+        table.end_snapshot();
+        table.settle();
+        table.check();
     }
 }
 

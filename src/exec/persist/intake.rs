@@ -41,6 +41,10 @@ const TOGETHER: usize = 32;
 /// number may be wrong, and a place takes several times as much.
 const KEY_LEAST: u64 = 16;
 
+/// Where nobody knows how many bytes there are, it is made once so many have come for each key: of most files that is a
+/// small part, and whoever says that there are more keys has to send as much.
+const KEY_SENT: u64 = 1;
+
 /// Takes in what a loader reads.
 #[derive(Debug, Default)]
 pub struct Intake {
@@ -51,8 +55,10 @@ pub struct Intake {
     claim: Claim,
     /// The code of the libraries of functions.
     functions: Vec<Vec<u8>>,
-    /// Bytes that are known to be there.
+    /// Bytes of the file; 0 if nobody knows.
     total: u64,
+    /// Keys of the selected database for which there is no room yet.
+    announced: u64,
     /// Keys that room was made for.
     expected: u64,
 }
@@ -154,12 +160,30 @@ impl Intake {
                 }
             }
         }
+        self.make_room(ks, last);
         self.put_keys(ks, &mut keys, merge)
             .map_err(|what| LoadError {
                 offset: last,
                 what,
                 key: None,
             })
+    }
+
+    /// Makes room for keys that were announced, if enough has come up to this offset to believe it.
+    fn make_room(&mut self, ks: &mut Keyspace, at: u64) {
+        let keys = match self.total {
+            0 if self.expected.saturating_add(self.announced) > at / KEY_SENT => return,
+            0 => self.announced,
+            total => {
+                let most = total.saturating_sub(at) / KEY_LEAST;
+                self.announced.min(most.saturating_sub(self.expected))
+            }
+        };
+        self.announced = 0;
+        if keys > 0 {
+            self.expected += keys;
+            ks.expect(usize::try_from(keys).unwrap_or(0));
+        }
     }
 
     fn put_keys(
@@ -191,12 +215,11 @@ impl Intake {
                     "the file has a database {db}, and only {} are configured",
                     ks.databases()
                 ))?);
+                self.announced = 0;
             }
             Loaded::Sizes(keys) => {
-                let most = self.total.saturating_sub(at) / KEY_LEAST;
-                let keys = keys.min(most.saturating_sub(self.expected));
-                self.expected += keys;
-                ks.expect(usize::try_from(keys).unwrap_or(0));
+                self.announced = keys;
+                self.make_room(ks, at);
             }
             Loaded::Fact(name, value) => self.learn(ks, &name, &value),
             Loaded::Function(code) => self.functions.push(code),

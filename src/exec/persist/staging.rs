@@ -95,6 +95,7 @@ impl Staging {
                 Batch::Ended => {
                     self.ks.loaded();
                     self.stage = Stage::Whole;
+                    tracing::info!("{}", self.intake.counts);
                     let rest = self.loader.rest().len();
                     return Ok(Fed::Ended { rest });
                 }

@@ -72,7 +72,10 @@ fn time_runs_out_by_the_clock_of_the_engine() {
     let second = gate.pass(21, answers(&[0..5, 5..10]));
     assert_eq!(second.reached_or_tell(&who), Reached::Later);
     assert_eq!(gate.next_deadline(), Some(6000));
-    assert_eq!((gate.figures().waiting, gate.figures().worst_wait), (3, 400));
+    assert_eq!(
+        (gate.figures().waiting, gate.figures().worst_wait),
+        (3, 400)
+    );
     gate.tick(5999);
     gate.wake();
     assert_eq!((first.reached(), counter.get()), (Reached::Later, 0));
@@ -148,7 +151,8 @@ fn whoever_waits_is_given_up_with_the_history() {
 fn refused(written: &[u8], ranges: &[Range<usize>]) -> (String, u64) {
     let (gate, ..) = gate();
     let pass = gate.pass(20, answers(ranges));
-    let error = "-NOREPLICAS the write was applied here, but not confirmed by 1 replica within 1000 ms\r\n";
+    let error =
+        "-NOREPLICAS the write was applied here, but not confirmed by 1 replica within 1000 ms\r\n";
     let out = String::from_utf8(pass.refuse(written)).unwrap();
     (out.replace(error, "!"), gate.figures().timeouts)
 }
@@ -172,13 +176,26 @@ fn what_was_not_asked_for_stays() {
     let (out, timeouts) = refused(all.as_bytes(), &[0..all.len()]);
     assert_eq!((out, timeouts), (format!("{push}!{push}"), 1));
     // Side information goes with its reply, which is one.
-    assert_eq!(refused(b"|1\r\n+a\r\n:1\r\n+v\r\n", &[0..18]), ("!".into(), 1));
+    assert_eq!(
+        refused(b"|1\r\n+a\r\n:1\r\n+v\r\n", &[0..18]),
+        ("!".into(), 1)
+    );
 }
 
 #[test]
 fn what_cannot_be_read_is_one_reply() {
-    for text in ["*2\r\n+a\r\n", "$9\r\nabc\r\n", "?", "$-7\r\n", "*4294967295\r\n"] {
-        assert_eq!(refused(text.as_bytes(), &[0..text.len()]), ("!".into(), 1), "{text}");
+    for text in [
+        "*2\r\n+a\r\n",
+        "$9\r\nabc\r\n",
+        "?",
+        "$-7\r\n",
+        "*4294967295\r\n",
+    ] {
+        assert_eq!(
+            refused(text.as_bytes(), &[0..text.len()]),
+            ("!".into(), 1),
+            "{text}"
+        );
     }
     // Ranges beyond the end, as where the replies were dropped.
     assert_eq!(refused(b"", &[0..5, 9..12]), (String::new(), 0));

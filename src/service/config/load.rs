@@ -648,10 +648,10 @@ mod tests {
 
     #[test]
     fn what_has_no_effect_yet_draws_a_warning() {
-        let loaded = run(&["--repl-timeout", "9", "--hz", "50"], &[]).unwrap();
+        let loaded = run(&["--acllog-max-len", "9", "--hz", "50"], &[]).unwrap();
         assert_eq!(
             loaded.warnings,
-            ["'repl-timeout' is accepted, but has no effect in this version."]
+            ["'acllog-max-len' is accepted, but has no effect in this version."]
         );
         assert!(run(&[], &[]).unwrap().warnings.is_empty());
     }

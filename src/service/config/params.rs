@@ -475,7 +475,7 @@ params! {
         /// Rank in a failover, lowest first; 0 is never chosen.
         "replica-priority" => replica_priority: u32 = "100", Int(0, INT), alias("slave-priority");
         /// Let sentinels know about this replica.
-        "replica-announced" => replica_announced: bool = "yes", YesNo, later;
+        "replica-announced" => replica_announced: bool = "yes", YesNo;
         /// The address to announce.
         "replica-announce-ip" => replica_announce_ip: String = "", Text, alias("slave-announce-ip");
         /// The port to announce.
