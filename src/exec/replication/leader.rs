@@ -369,7 +369,7 @@ pub(crate) fn acknowledged(
         return;
     };
     replica.heard = sys.now_us / 1000;
-    if replica.phase == Phase::Sent {
+    if replica.phase == Phase::Sent && !replica.only_snapshot {
         replica.phase = Phase::Online;
         sys.actions.push(Action::Wake(sid));
         unconfirmed::joined(sys);

@@ -222,18 +222,19 @@ pub fn end_sync(
             continue;
         };
         let next = match sent {
-            Ending::Marked => Phase::Sent,
-            Ending::Measured => Phase::Online,
+            Ending::Measured if !replica.only_snapshot => Phase::Online,
+            Ending::Marked | Ending::Measured => Phase::Sent,
         };
         let whole = match std::mem::replace(&mut replica.phase, next) {
             Phase::Syncing { whole, .. } => whole,
             _ => None,
         };
         replica.heard = sys.now_us / 1000;
-        let over = replica.only_snapshot;
         match whole {
             Some(whole) => {
-                replica.phase = Phase::Online;
+                if !replica.only_snapshot {
+                    replica.phase = Phase::Online;
+                }
                 let head = format!("${}\r\n", whole.len());
                 session.outbox.raw(head.as_bytes());
                 session.outbox.raw(&whole);
@@ -242,10 +243,6 @@ pub fn end_sync(
             None => {}
         }
         let whom = name(session);
-        if over {
-            session.closing = true;
-            sys.actions.push(Action::Close(sid));
-        }
         sys.actions.push(Action::Wake(sid));
         sessions.recount(sid);
         unconfirmed::joined(sys);
