@@ -16,7 +16,7 @@ use super::{Args, Effects, Entry, State, System};
 use crate::ds::table::Seed;
 use crate::keyspace::{Interest, Keyspace};
 use crate::replication::gate::{Answers, Gate, Pass};
-use crate::resp::{Proto, ReplyBuf};
+use crate::resp::{Proto, ReplyBuf, reply_len};
 use crate::spec::{Group, flag};
 
 /// More keys than this are not told apart: then everything waits for everything.
@@ -323,12 +323,12 @@ pub fn hand_over(state: &mut State, sid: SessionId, out: &mut ReplyBuf) {
     let from = out.len();
     state.sessions.hand_over(sid, out);
     if state.sys.unconfirmed.on && out.len() > from {
-        note_handed_over(state, sid, from..out.len());
+        note_handed_over(state, sid, from, out.as_slice());
     }
 }
 
 #[cold]
-fn note_handed_over(state: &mut State, sid: SessionId, range: Range<usize>) {
+fn note_handed_over(state: &mut State, sid: SessionId, from: usize, out: &[u8]) {
     let end = end(&state.sys, &state.fx);
     let this = &mut state.sys.unconfirmed;
     // What a unit has done that is not over is known to replicas as soon as anything is that comes behind.
@@ -340,14 +340,25 @@ fn note_handed_over(state: &mut State, sid: SessionId, range: Range<usize>) {
         return;
     }
     this.batch.offset = this.batch.offset.max(offset);
-    if !only_hears(session) {
-        this.batch.answers.add(range);
+    let left = out.get(from..).unwrap_or_default();
+    if !only_hears(session) && holds_reply(left) {
+        this.batch.answers.add(from..out.len());
     }
 }
 
 /// Whether what others leave for a client cannot be told from replies, and is none.
 fn only_hears(session: &Session) -> bool {
     session.monitors || session.subscriptions.is_some() && session.proto == Proto::Resp2
+}
+
+/// Whether there is more in this than pushes: the end of a wait.
+fn holds_reply(mut left: &[u8]) -> bool {
+    while left.starts_with(b">") {
+        left = reply_len(left)
+            .and_then(|len| left.get(len..))
+            .unwrap_or_default();
+    }
+    !left.is_empty()
 }
 
 /// The end of a batch of commands: before its effects go into the stream.
