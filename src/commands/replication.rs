@@ -95,9 +95,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .since("6.2.0")
         .group(Group::Server)
         .flags(&[flag::ADMIN, flag::NOSCRIPT, flag::STALE])
-        .syntax(
-            "[TO^target={host port:int [FORCE]}] [ABORT] [TIMEOUT^milliseconds:int]",
-        )
+        .syntax("[TO^target={host port:int [FORCE]}] [ABORT] [TIMEOUT^milliseconds:int]")
         .summary("Hand the part of the leader over to a replica that has everything.")
         .complexity("O(1)")
         .checked(),
@@ -193,7 +191,7 @@ fn begin_stream(cx: &mut Ctx<'_>, from: Option<(&[u8], i64)>) -> CmdResult {
 }
 
 fn replconf(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    if args.len() % 2 == 0 {
+    if args.len().is_multiple_of(2) {
         return Err(CmdError::SYNTAX);
     }
     for pair in args.from(1).chunks(2) {

@@ -160,7 +160,7 @@ impl Unconfirmed {
         let Ok(keys) = row.keys(&all) else {
             return;
         };
-        if keys.is_empty() || reads_others(row, &all) {
+        if keys.is_empty() || reads_others(row, all) {
             return self.note_read_of_all();
         }
         for key in keys {
