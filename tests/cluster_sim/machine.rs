@@ -7,8 +7,8 @@ use super::serve::Served;
 use super::world::{START, address};
 use crate::common::instance::{DIR, Instance};
 use crate::common::sim_disk::SimDisk;
-use redkeep::exec::{Action, Args, SessionId};
 use redkeep::exec::session::Peer;
+use redkeep::exec::{Action, Args, SessionId};
 use redkeep::persist::aof::Writer;
 use redkeep::resp::{Proto, ReplyBuf, Value, parse_reply};
 use redkeep::util::clock::ManualClock;
@@ -78,7 +78,11 @@ impl Machine {
             origin,
             ticked: 0,
             starts: 0,
-            told: if node == 0 { Told::Lead } else { Told::Follow(0) },
+            told: if node == 0 {
+                Told::Lead
+            } else {
+                Told::Follow(0)
+            },
             up: None,
         }
     }

@@ -121,7 +121,9 @@ impl Plan {
             all.push(("sync-replicas-timeout", "1500".into()));
             all.push(("sync-replicas-durable", yes(self.durable)));
         }
-        let owned = all.into_iter().map(|(name, value)| (name.to_owned(), value));
+        let owned = all
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value));
         owned.collect()
     }
 }

@@ -99,7 +99,9 @@ impl World {
             let there = self.contents(node);
             if there != expected {
                 let differs = differences(&expected, &there);
-                self.wrong(format!("node {node} differs from its leader {leader}:\n{differs}"));
+                self.wrong(format!(
+                    "node {node} differs from its leader {leader}:\n{differs}"
+                ));
             }
         }
     }

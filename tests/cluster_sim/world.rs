@@ -46,7 +46,11 @@ pub enum Event {
     /// A replica does what its leader has said.
     Work { node: usize, starts: u64 },
     /// A replica calls its leader.
-    Call { node: usize, number: u64, calls: u64 },
+    Call {
+        node: usize,
+        number: u64,
+        calls: u64,
+    },
     /// A step of a snapshot.
     Job { node: usize, starts: u64 },
     /// A node writes its log.
