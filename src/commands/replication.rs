@@ -193,7 +193,7 @@ fn begin_stream(cx: &mut Ctx<'_>, from: Option<(&[u8], i64)>) -> CmdResult {
 }
 
 fn replconf(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    if args.len() % 2 == 0 {
+    if args.len().is_multiple_of(2) {
         return Err(CmdError::SYNTAX);
     }
     for pair in args.from(1).chunks(2) {
