@@ -267,7 +267,9 @@ pub(super) fn configure(ks: &mut Keyspace, sys: &mut System) {
 /// This instance has a data set that it was given, or loaded, and leads from now on. Whether enough replicas have what the
 /// last writes to it have left nobody knows: it is shown to nobody before they have everything that is there.
 pub fn doubt(state: &mut State) {
-    let State { ks, sys, .. } = state;
+    let State {
+        ks, sys, sessions, ..
+    } = state;
     let this = &mut sys.unconfirmed;
     let offset = sys.repl.offset();
     let is_empty = (0..ks.databases()).all(|db| ks.db(db).is_none_or(|db| db.is_empty()));
@@ -280,6 +282,8 @@ pub fn doubt(state: &mut State) {
     this.last = offset + 1;
     this.looks = true;
     this.gate.doubt();
+    // Something to have of it, so that the first answer is enough.
+    feed::say(sys, sessions, &[b"PING"]);
 }
 
 /// Sees to it that there is a stream for replicas to confirm, whether or not there is one of them.
