@@ -400,7 +400,7 @@ impl Follower {
             return;
         };
         let log = &logging.log;
-        let at = log.appended() + state.fx.logged().len() as u64;
+        let at = log.appended() + state.fx.lasting_len() as u64;
         let many = self.unsynced.len() >= UNSYNCED_MOST;
         match self.unsynced.back_mut() {
             Some((_, last)) if *last >= offset => {}
@@ -498,6 +498,12 @@ impl Follower {
     }
 }
 
+/// Whether a command of the stream has done nothing that the own log would have to know.
+fn leaves_nothing(name: &[u8]) -> bool {
+    let names: [&[u8]; 3] = [b"SELECT", b"PUBLISH", b"SPUBLISH"];
+    names.iter().any(|n| name.eq_ignore_ascii_case(n))
+}
+
 impl Incoming {
     /// Does what has come, for about [`STEP`] bytes; whether there is more.
     fn replay(
@@ -555,7 +561,7 @@ impl Incoming {
                 Some(name) if name.eq_ignore_ascii_case(b"PING") => false,
                 Some(name) => {
                     self.run(engine, &argv)?;
-                    !name.eq_ignore_ascii_case(b"SELECT")
+                    !leaves_nothing(name)
                 }
                 None => false,
             };

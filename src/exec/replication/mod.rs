@@ -128,7 +128,7 @@ impl Replication {
 
     /// Whether what happens here goes into the stream.
     #[inline]
-    pub(in crate::exec) const fn leads(&self) -> bool {
+    pub(crate) const fn leads(&self) -> bool {
         self.stream.is_some() && self.upstream.is_none()
     }
 
