@@ -266,7 +266,11 @@ impl Follower {
         up.heard = self.heard;
         self.timeout = i64::from(sys.cfg.repl_timeout) * 1000;
         if now - self.heard > self.timeout {
-            return Err(refused("MASTER timeout: no data nor PING received..."));
+            let awaited = self.is_waiting_for();
+            return Err(Parted::Refused {
+                why: format!("MASTER timeout: no data nor PING received... {awaited} was expected"),
+                transient: true,
+            });
         }
         match std::mem::replace(&mut self.stage, Stage::Stream) {
             Stage::Stream => {}
@@ -457,6 +461,11 @@ impl Follower {
             _ => self.ack_at(u64::MAX).unwrap_or(silent),
         };
         silent.min(ack.max(self.told + 1))
+    }
+
+    /// What the leader is to say next, for the log.
+    pub fn is_waiting_for(&self) -> &'static str {
+        self.link.is_waiting_for()
     }
 
     /// Which of the leaders that there were it is that is followed.
