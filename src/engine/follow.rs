@@ -95,6 +95,8 @@ pub struct Follower {
     told: i64,
     /// And which offset.
     acknowledged: u64,
+    /// The one that was reached when there was last something to do.
+    reached: u64,
     durable: u64,
     /// The leader wants to know how far we are.
     asked: bool,
@@ -175,6 +177,7 @@ impl Follower {
             hears: false,
             told: now,
             acknowledged: 0,
+            reached: 0,
             durable: 0,
             asked: false,
             unsynced: VecDeque::new(),
@@ -423,8 +426,8 @@ impl Follower {
     /// Tells the leader how far we are, if it is to know now.
     fn acknowledge(&mut self, sys: &System, now: i64) {
         let offset = sys.repl.offset();
-        let due = self.ack_at(offset).is_some_and(|at| at <= now);
-        if !self.asked && !due {
+        self.reached = offset;
+        if !self.asked && self.ack_at(offset) > now {
             return;
         }
         self.asked = false;
@@ -438,12 +441,12 @@ impl Follower {
         encode_command(&mut self.out, &words);
     }
 
-    fn ack_at(&self, offset: u64) -> Option<i64> {
+    fn ack_at(&self, offset: u64) -> i64 {
         let wait = match offset == self.acknowledged {
             true => ACK_EVERY,
             false => ACK_SOON,
         };
-        Some(self.told + wait)
+        self.told + wait
     }
 
     /// Takes what is to be sent to the leader.
@@ -456,11 +459,11 @@ impl Follower {
     /// When [`work`](Self::work) has something to do although nothing has come, in unix milliseconds.
     pub fn next_deadline(&self) -> i64 {
         let silent = self.heard + self.timeout + 1;
-        let ack = match self.stage {
-            Stage::Stream if self.stream.taken > self.stream.unit => self.told + ACK_EVERY,
-            _ => self.ack_at(u64::MAX).unwrap_or(silent),
-        };
-        silent.min(ack.max(self.told + 1))
+        match self.stage {
+            Stage::Greeting => silent,
+            Stage::Stream => silent.min(self.ack_at(self.reached)),
+            _ => silent.min(self.told + ACK_EVERY),
+        }
     }
 
     /// What the leader is to say next, for the log.
