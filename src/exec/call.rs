@@ -61,7 +61,7 @@ pub fn start(
         // Killed, or it said goodbye: whatever it sent behind that does not run.
         return Step::Settled;
     }
-    let db = session.db;
+    let (db, feeds) = (session.db, session.is_replica());
     state.ks.touch = !session.no_touch;
     state.ks.begin(db, now_us / 1000);
     session.seen = now_us / 1000;
@@ -74,6 +74,9 @@ pub fn start(
             let e = fail_multi(state, sid, args, origin, e);
             reject(state, args, &e, reply);
             mute(state, sid, mark, reply);
+            if feeds {
+                part_with_talker(state, sid, row, mark, reply);
+            }
             return Step::Settled;
         }
     };
@@ -91,7 +94,11 @@ pub fn start(
         mute(state, sid, mark, reply);
         return Step::Settled;
     }
-    dispatch(state, sid, db, row, args, mark, reply, origin)
+    let step = dispatch(state, sid, db, row, args, mark, reply, origin);
+    if feeds {
+        part_with_talker(state, sid, Some(row), mark, reply);
+    }
+    step
 }
 
 /// Puts a command into the client's transaction.
@@ -395,6 +402,10 @@ fn refused_for_persistence(state: &State, row: &Entry) -> Result<(), CmdError> {
     if state.sys.persist.loading.is_some() && !flags.has(flag::LOADING) {
         return Err(CmdError::LOADING);
     }
+    let incoming = state.sys.persist.incoming.as_ref();
+    if incoming.is_some_and(|incoming| incoming.refuses(row)) {
+        return Err(CmdError::LOADING);
+    }
     if flags.has(flag::WRITE) || flags.has(flag::DENYOOM) {
         persist::refuses_writes(&state.sys).map_or(Ok(()), Err)?;
     }
@@ -531,6 +542,25 @@ pub fn finish(
     }
 }
 
+/// What a replica has sent is over. An answer would get into the stream, so there must be none.
+#[cold]
+fn part_with_talker(
+    state: &mut State,
+    sid: SessionId,
+    row: Option<&Entry>,
+    mark: Mark,
+    reply: &mut ReplyBuf,
+) {
+    let State { sys, sessions, .. } = state;
+    if let Some(session) = sessions.get_mut(sid)
+        && let answer @ [_, ..] = reply.since(mark)
+    {
+        let command = row.map_or("<unknown>", |row| &row.name);
+        leader::refuse_to_answer(sys, session, sid, command, answer);
+        reply.rollback(mark);
+    }
+}
+
 /// Settles EXEC behind the last command of its transaction. What was unwanted of its reply is gone by now.
 pub fn finish_exec(state: &mut State, pending: &Pending, args: Args<'_>, reply: &mut ReplyBuf) {
     conclude(state, pending, args, Ok(()), reply);
@@ -561,6 +591,17 @@ fn conclude(
         // Nobody is told what a script calls that is replayed.
         return state.sys.redact.clear();
     }
+    if state.sys.repl.is_replica() && pending.row.flags.has(flag::WRITE) {
+        replica::note_deadlines(&state.ks, &mut state.sys.repl, pending.row, args);
+    }
+    account(state, pending, args, failed);
+    if !matches!(pending.origin, Origin::Script { .. } | Origin::Exec) {
+        spend_caching(state, pending.sid, Some(pending.row));
+    }
+}
+
+/// Tells of a command that is settled: to those who monitor, in the statistics, in the slow log.
+pub(super) fn account(state: &mut State, pending: &Pending, args: Args<'_>, failed: bool) {
     if !state.sys.monitors.is_empty() && !pending.row.flags.has(flag::SKIP_MONITOR) {
         show(state, pending.sid, pending.row, pending.origin, args);
     }
@@ -583,7 +624,6 @@ fn conclude(
         note_spike(state, if fast { "fast-command" } else { "command" }, usec);
     }
     state.sys.redact.clear();
-    spend_caching(state, pending.sid, Some(pending.row));
     // The next command of the batch begins when this one ends.
     state.sys.now_us = now_us.max(state.sys.now_us);
 }

@@ -310,6 +310,7 @@ fn follow(state: &mut State) {
         // What was done is in the stream; what a snapshot of now does not hold comes behind it.
         replication::want_if_changed(state);
         hand_over(state);
+        leader::look_at_parted(state);
         leader::begin_sync(state);
     }
 }

@@ -7,7 +7,9 @@
 
 use super::want_effects;
 use crate::exec::persist::save::{self, Purpose};
-use crate::exec::{Action, CmdError, Session, SessionId, Sessions, State, System, admit, output, unconfirmed};
+use crate::exec::{
+    Action, CmdError, Session, SessionId, Sessions, State, System, admit, output, unconfirmed,
+};
 use crate::keyspace::Keyspace;
 use crate::replication::Stream;
 use crate::resp::{ReplyBuf, encode_command};
@@ -45,6 +47,8 @@ pub struct Replica {
     pub heard: i64,
     /// Since when it waits for a snapshot.
     since: i64,
+    /// Bytes of a snapshot that it had not taken when it was last sent some.
+    untaken: usize,
 }
 
 /// How far a replica is.
@@ -61,11 +65,30 @@ pub enum Phase {
         save: u64,
         /// The whole of it, where it must be told the length first and there is no disk.
         whole: Option<Vec<u8>>,
+        /// How much of that it has been told.
+        told: Told,
     },
     /// It has all of it. The stream comes behind its first word: who reads to a mark would take more than that.
     Sent,
     /// It follows the stream.
     Online,
+}
+
+/// What a replica was told of a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// Nothing: until then it hears that it is not forgotten.
+    Nothing,
+    /// That it comes, while it is made.
+    Mark,
+    /// How long it is.
+    Length,
+}
+
+impl Session {
+    fn phase_mut(&mut self) -> Option<&mut Phase> {
+        self.replica.as_mut().map(|replica| &mut replica.phase)
+    }
 }
 
 impl Replica {
@@ -74,7 +97,12 @@ impl Replica {
         match &self.phase {
             Phase::Handshake => "handshake",
             Phase::Waiting => "wait_bgsave",
-            Phase::Syncing { .. } | Phase::Sent => "send_bulk",
+            Phase::Syncing {
+                told: Told::Length, ..
+            }
+            | Phase::Sent => "send_bulk",
+            // It is being made.
+            Phase::Syncing { .. } => "wait_bgsave",
             Phase::Online => "online",
         }
     }
@@ -87,6 +115,9 @@ impl Replica {
 
 /// The bytes between which a snapshot of unknown length stands.
 pub const MARK: usize = 40;
+
+/// How often it is looked for replicas that are silent, and those that wait hear of us, in milliseconds.
+const LOOK_EVERY: i64 = 1000;
 
 /// Bytes of the stream that a connection takes at once.
 const PIECE: usize = 256 * 1024;
@@ -133,6 +164,7 @@ pub fn join(
     sys.repl.alone_since = None;
     let ping = i64::from(sys.cfg.repl_ping_replica_period) * 1000;
     sys.repl.ping_at.get_or_insert(now + ping);
+    sys.repl.look_at.get_or_insert(now + LOOK_EVERY);
     if let Some((id, offset)) = from {
         if let Some(offset) = holds(sys, id, offset, &whom) {
             if let Some(replica) = sessions.get_mut(sid).and_then(|s| s.replica.as_mut()) {
@@ -213,8 +245,16 @@ fn join_running(sys: &mut System, sessions: &mut Sessions, sid: SessionId) -> bo
         return false;
     };
     tracing::info!("Waiting for end of BGSAVE for SYNC");
-    begin_syncing(sys, sessions, sid, save, cursor, None);
+    begin_syncing(sys, sessions, sid, cursor, preparing(save, None));
     true
+}
+
+const fn preparing(save: u64, whole: Option<Vec<u8>>) -> Phase {
+    Phase::Syncing {
+        save,
+        whole,
+        told: Told::Nothing,
+    }
 }
 
 /// A replica is going to be sent a snapshot, and then the stream from `cursor` on.
@@ -222,15 +262,14 @@ fn begin_syncing(
     sys: &mut System,
     sessions: &mut Sessions,
     sid: SessionId,
-    save: u64,
     cursor: u64,
-    whole: Option<Vec<u8>>,
+    phase: Phase,
 ) {
     let told = format!("+FULLRESYNC {} {}\r\n", sys.repl.id, cursor - 1);
     if let Some(session) = sessions.get_mut(sid)
         && let Some(replica) = &mut session.replica
     {
-        replica.phase = Phase::Syncing { save, whole };
+        replica.phase = phase;
         replica.cursor = cursor;
         if !replica.old {
             session.outbox.raw(told.as_bytes());
@@ -291,9 +330,7 @@ fn holds(sys: &System, id: &[u8], offset: i64, whom: &str) -> Option<u64> {
         id.eq_ignore_ascii_case(former.as_bytes()) && shared
     });
     if !ours && !was {
-        if id == b"?" {
-            tracing::info!("Full resync requested by replica {whom}");
-        } else {
+        if id != b"?" {
             tracing::info!(
                 "Partial resynchronization not accepted: Replication ID mismatch (Replica {whom} asked for '{}', my \
                  replication IDs are '{}' and '{}')",
@@ -412,22 +449,17 @@ pub(crate) fn begin_sync(state: &mut State) {
     let Ok(save) = save::begin_save(ks, sys, purpose, &mut start) else {
         return;
     };
-    tracing::info!(
-        "Starting BGSAVE for SYNC with target: {}",
-        if from_disk {
-            "disk"
-        } else {
-            "replicas sockets"
-        }
-    );
+    tell_of_begun(sys, from_disk);
     let (cursor, mark) = (sys.repl.offset + 1, mark(sys));
     for sid in waiting {
         let whole = (!marked && !from_disk).then(Vec::new);
-        begin_syncing(sys, sessions, sid, save, cursor, whole);
+        begin_syncing(sys, sessions, sid, cursor, preparing(save, whole));
         if let Some(session) = sessions.get_mut(sid)
+            && let Some(Phase::Syncing { told, .. }) = session.phase_mut()
             && marked
             && !from_disk
         {
+            *told = Told::Mark;
             session.outbox.raw(format!("$EOF:{mark}\r\n").as_bytes());
             sessions.recount(sid);
             sys.actions.push(Action::Wake(sid));
@@ -437,6 +469,18 @@ pub(crate) fn begin_sync(state: &mut State) {
     if sys.repl.leads() {
         // Who reads behind the snapshot has selected nothing.
         want_effects(state);
+    }
+}
+
+fn tell_of_begun(sys: &System, from_disk: bool) {
+    let pid = sys.host.0.process().unwrap_or(0);
+    // Tools look for these words.
+    if from_disk {
+        tracing::info!("Starting BGSAVE for SYNC with target: disk");
+        tracing::info!("Background saving started by pid {pid}");
+    } else {
+        tracing::info!("Starting BGSAVE for SYNC with target: replicas sockets");
+        tracing::info!("Background RDB transfer started by pid {pid}");
     }
 }
 
@@ -457,6 +501,12 @@ fn receivers(sys: &System, sessions: &Sessions, save: u64) -> Vec<SessionId> {
 
 /// The snapshot is on the disk, in a file of so many bytes: it is going to be sent.
 pub fn send_length(state: &mut State, save: u64, bytes: u64) {
+    for sid in receivers(&state.sys, &state.sessions, save) {
+        let session = state.sessions.get_mut(sid);
+        if let Some(Phase::Syncing { told, .. }) = session.and_then(Session::phase_mut) {
+            *told = Told::Length;
+        }
+    }
     let head = format!("${bytes}\r\n");
     let _ = send_piece(state, save, head.as_bytes());
 }
@@ -472,8 +522,6 @@ pub fn send_piece(state: &mut State, save: u64, bytes: &[u8]) -> Option<usize> {
         let Some(replica) = session.replica.as_mut() else {
             continue;
         };
-        // Who is being sent something is not silent.
-        replica.heard = sys.now_us / 1000;
         let waiting = match &mut replica.phase {
             Phase::Syncing {
                 whole: Some(whole), ..
@@ -489,6 +537,11 @@ pub fn send_piece(state: &mut State, save: u64, bytes: &[u8]) -> Option<usize> {
                 session.outbox.len() + session.peer.unsent.get()
             }
         };
+        // Who takes something is not silent.
+        let before = std::mem::replace(&mut replica.untaken, waiting);
+        if waiting == 0 || waiting < before + bytes.len() {
+            replica.heard = sys.now_us / 1000;
+        }
         most = most.max(Some(waiting));
         sessions.recount(sid);
     }
@@ -504,7 +557,15 @@ pub fn end_sync(
     done: Option<Ending>,
 ) {
     let mark = mark(sys);
-    for sid in receivers(sys, sessions, save) {
+    let receivers = receivers(sys, sessions, save);
+    if done == Some(Ending::Marked) {
+        // Tools look for these words.
+        tracing::info!(
+            "Diskless rdb transfer, done reading from pipe, {} replicas still up.",
+            receivers.len()
+        );
+    }
+    for sid in receivers {
         let Some(session) = sessions.get_mut(sid) else {
             continue;
         };
@@ -569,13 +630,53 @@ pub(crate) fn forget(sys: &mut System, session: &mut Session, sid: SessionId) {
         return;
     }
     tracing::info!("Connection with replica {} lost.", name(session));
-    session.replica = None;
+    let phase = session.replica.take().map(|replica| replica.phase);
+    if let Some(Phase::Syncing { save, .. }) = phase {
+        sys.repl.deserted = Some(save);
+    }
+    sys.repl.parted = true;
+    sys.persist.unsettle();
     if sys.repl.replicas.is_empty() {
         sys.repl.alone_since = Some(sys.now_us / 1000);
         sys.repl.ping_at = None;
+        sys.repl.look_at = None;
         sys.repl.marks.clear();
         trim(sys, None);
     }
+}
+
+/// A replica is gone: what only it needed of the stream goes, and a snapshot that was for nobody else.
+pub(crate) fn look_at_parted(state: &mut State) {
+    if std::mem::take(&mut state.sys.repl.parted) {
+        spread(&mut state.sys, &mut state.sessions);
+        give_up_deserted(state);
+    }
+}
+
+/// Gives up a snapshot that nobody is to get any more. It is written on if the data set is to be saved anyway.
+fn give_up_deserted(state: &mut State) {
+    let State {
+        ks, sys, sessions, ..
+    } = state;
+    let Some(save) = sys.repl.deserted.take() else {
+        return;
+    };
+    let saving = sys.persist.saving.as_ref().filter(|s| s.id() == save);
+    let Some(purpose) = saving.map(|saving| saving.purpose) else {
+        return;
+    };
+    if !receivers(sys, sessions, save).is_empty() {
+        return;
+    }
+    match purpose {
+        Purpose::SyncFile if !sys.cfg.save.is_empty() => return,
+        Purpose::Sync { .. } => {
+            // Tools look for these words.
+            tracing::info!("Diskless rdb transfer, last replica dropped, killing fork child.");
+        }
+        _ => {}
+    }
+    save::give_up_running(ks, sys);
 }
 
 /// Parts with all replicas: they are to ask anew.
@@ -589,7 +690,7 @@ pub(crate) fn part_with_all(state: &mut State) {
 }
 
 /// How a replica is called in the log: by where it listens.
-fn name(session: &Session) -> String {
+pub fn name(session: &Session) -> String {
     let (ip, port) = address(session);
     match port {
         0 => format!("{ip}:<unknown-replica-port>"),
@@ -621,6 +722,9 @@ pub(super) fn tick(state: &mut State) {
         if sys.repl.leads() && sys.repl.failover.is_none() {
             say(sys, sessions, &[b"PING"]);
         }
+    }
+    if sys.repl.look_at.is_some_and(|at| at <= now) {
+        sys.repl.look_at = Some(now + LOOK_EVERY);
         keep_alive(sys, sessions);
         part_with_silent(state, now);
     }
@@ -655,8 +759,16 @@ pub(crate) fn say(sys: &mut System, sessions: &mut Sessions, words: &[&[u8]]) {
 
 /// Those who wait for a snapshot hear that they are not forgotten.
 fn keep_alive(sys: &mut System, sessions: &mut Sessions) {
-    for sid in waiting(sys, sessions) {
-        if let Some(session) = sessions.get_mut(sid) {
+    for sid in sys.repl.replicas.clone() {
+        if let Some(session) = sessions.get_mut(sid)
+            && let Some(
+                Phase::Waiting
+                | Phase::Syncing {
+                    told: Told::Nothing,
+                    ..
+                },
+            ) = session.phase_mut()
+        {
             session.outbox.raw(b"\n");
             sys.actions.push(Action::Wake(sid));
             sessions.recount(sid);
@@ -703,7 +815,7 @@ fn freed_at(sys: &System) -> Option<i64> {
 pub(super) fn next_tick(sys: &System) -> Option<i64> {
     // What is due and waits for something else is looked at when that has ended.
     let sync = sys.repl.sync_at.filter(|_| sys.persist.saving.is_none());
-    [sys.repl.ping_at, sync, freed_at(sys)]
+    [sys.repl.ping_at, sys.repl.look_at, sync, freed_at(sys)]
         .into_iter()
         .flatten()
         .min()
@@ -793,4 +905,29 @@ pub(crate) fn heard(sys: &System, session: &mut Session) {
     if let Some(replica) = &mut session.replica {
         replica.heard = sys.now_us / 1000;
     }
+}
+
+/// A replica has sent something that is answered: the answer would stand in the stream, so it gets none and is parted with.
+#[cold]
+pub(crate) fn refuse_to_answer(
+    sys: &mut System,
+    session: &mut Session,
+    sid: SessionId,
+    command: &str,
+    answer: &[u8],
+) {
+    // Tools look for these words.
+    if let Some(error) = answer.strip_prefix(b"-") {
+        tracing::warn!(
+            "== CRITICAL == This master is sending an error to its replica: '{}' after processing the command \
+             '{command}'",
+            String::from_utf8_lossy(error.trim_ascii_end())
+        );
+    }
+    tracing::warn!(
+        "Replica generated a reply to command '{command}', disconnecting it: id={} addr={}",
+        session.id,
+        session.peer.addr
+    );
+    output::part_with(sys, session, sid);
 }

@@ -9,17 +9,21 @@
 //! replica   whom this instance follows, and what becomes of it when that changes
 //! failover  a leader that hands its part over to a replica
 //! lag       how far replicas are behind, in time
+//! lapses    keys of a replica that nobody but itself ends
 //! ```
 
 pub mod failover;
 pub mod lag;
+pub mod lapses;
 pub mod leader;
 pub mod replica;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use self::failover::Failover;
 use self::lag::Marks;
+use self::lapses::Lapses;
 use self::replica::Upstream;
 use super::{Effects, SessionId, State, System};
 use crate::keyspace::Keyspace;
@@ -56,10 +60,18 @@ pub struct Replication {
     sync_at: Option<i64>,
     /// When the replicas are to hear from us again.
     ping_at: Option<i64>,
+    /// When it is to be looked for replicas that are silent.
+    look_at: Option<i64>,
+    /// A replica is gone.
+    parted: bool,
+    /// The snapshot that it was to get.
+    deserted: Option<u64>,
     /// Since when there is no replica.
     alone_since: Option<i64>,
     /// When the stream came to which offset.
     marks: Marks,
+    /// Keys that clients of this replica have given a deadline.
+    pub lapses: Lapses,
     /// How replicas came to be up to date.
     pub counts: Syncs,
 }
@@ -93,8 +105,12 @@ impl Replication {
             asks: false,
             sync_at: None,
             ping_at: None,
+            look_at: None,
+            parted: false,
+            deserted: None,
             alone_since: None,
             marks: Marks::default(),
+            lapses: Lapses::default(),
             counts: Syncs::default(),
         }
     }
@@ -110,6 +126,18 @@ impl Replication {
         self.upstream.is_some()
     }
 
+    /// Whom this instance follows, for those who ask: it is told already whom it is to follow.
+    pub fn shown_upstream(&self, now: i64) -> Option<Cow<'_, Upstream>> {
+        match &self.change {
+            Some(Change::Follow(host, port)) => {
+                let number = self.upstreams + 1;
+                Some(Cow::Owned(Upstream::new(number, host, *port, now)))
+            }
+            Some(Change::Lead) => None,
+            _ => self.upstream.as_ref().map(Cow::Borrowed),
+        }
+    }
+
     /// Whether another part is to be played.
     #[inline]
     pub(crate) const fn is_to_change(&self) -> bool {
@@ -118,7 +146,7 @@ impl Replication {
 
     /// Whether what happens here goes into the stream.
     #[inline]
-    pub(in crate::exec) const fn leads(&self) -> bool {
+    pub(crate) const fn leads(&self) -> bool {
         self.stream.is_some() && self.upstream.is_none()
     }
 
