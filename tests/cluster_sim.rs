@@ -50,7 +50,7 @@ use std::time::Instant;
 use world::{Counts, World};
 
 /// Whether writes are confirmed by replicas (`sync-replicas`).
-const CONFIRMS: bool = false;
+const CONFIRMS: bool = true;
 
 /// What came of a run.
 struct Run {
@@ -81,7 +81,10 @@ fn run(seed: u64, keeps_journal: bool) -> Run {
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} is a number")),
+    )
 }
 
 /// Runs seeds on all processors until one fails.

@@ -25,48 +25,46 @@ macro_rules! about_key {
 }
 
 /// The rows of this family.
-pub(super) const COMMANDS: &[Command] = &[
-    Command::container("object", -2)
-        .since("2.2.3")
-        .group(Group::Generic)
-        .summary("Commands about what is behind a key.")
-        .complexity("Depends on the subcommand.")
-        .subs(&[
-            about_key!(
-                "encoding",
-                encoding,
-                "2.2.3",
-                "Return how the value is stored."
-            ),
-            about_key!(
-                "freq",
-                freq,
-                "4.0.0",
-                "Return how often the key is accessed."
-            ),
-            about_key!(
-                "idletime",
-                idletime,
-                "2.2.3",
-                "Return the seconds since the key was last accessed."
-            ),
-            about_key!(
-                "refcount",
-                refcount,
-                "2.2.3",
-                "Return the number of references to the value."
-            ),
-            Command::new("help", 2, help)
-                .since("6.2.0")
-                .group(Group::Generic)
-                .flags(&[flag::LOADING, flag::STALE])
-                .acl(&[category::KEYSPACE])
-                .summary("Show the subcommands.")
-                .complexity("O(1)")
-                .checked(),
-        ])
-        .checked(),
-];
+pub(super) const COMMANDS: &[Command] = &[Command::container("object", -2)
+    .since("2.2.3")
+    .group(Group::Generic)
+    .summary("Commands about what is behind a key.")
+    .complexity("Depends on the subcommand.")
+    .subs(&[
+        about_key!(
+            "encoding",
+            encoding,
+            "2.2.3",
+            "Return how the value is stored."
+        ),
+        about_key!(
+            "freq",
+            freq,
+            "4.0.0",
+            "Return how often the key is accessed."
+        ),
+        about_key!(
+            "idletime",
+            idletime,
+            "2.2.3",
+            "Return the seconds since the key was last accessed."
+        ),
+        about_key!(
+            "refcount",
+            refcount,
+            "2.2.3",
+            "Return the number of references to the value."
+        ),
+        Command::new("help", 2, help)
+            .since("6.2.0")
+            .group(Group::Generic)
+            .flags(&[flag::LOADING, flag::STALE])
+            .acl(&[category::KEYSPACE])
+            .summary("Show the subcommands.")
+            .complexity("O(1)")
+            .checked(),
+    ])
+    .checked()];
 
 /// Answers with what `tell` says about the key, null without such a key.
 fn about(

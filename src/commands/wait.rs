@@ -2,7 +2,7 @@
 
 use crate::exec::block::{Block, TimeoutReply, Wake};
 use crate::exec::persist::log;
-use crate::exec::replication::leader;
+use crate::exec::replication::{feed, leader};
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, Origin};
 use crate::spec::{Group, category, flag};
 
@@ -119,7 +119,7 @@ const fn may_block(cx: &Ctx<'_>) -> bool {
 /// Has the replicas say how far they are, once when the wait begins.
 fn ask(cx: &mut Ctx<'_>) {
     if cx.origin != Origin::Woken {
-        leader::ask(cx.sys);
+        feed::ask(cx.sys);
     }
 }
 

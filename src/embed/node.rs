@@ -19,10 +19,10 @@ use crate::engine::{Engine, Taken};
 use crate::exec::busy::{BusyGate, BusyRequest};
 use crate::exec::host::Alone;
 use crate::exec::output::{Unsent, UnsentTotal};
-use crate::exec::{self, Action, HostBox, SessionId, SharedClock};
-use crate::persist::aof::log::Order;
 use crate::exec::ticket::Ticket;
+use crate::exec::{self, Action, HostBox, SessionId, SharedClock};
 use crate::persist::aof::Log;
+use crate::persist::aof::log::Order;
 use crate::replication::gate::Gate;
 use crate::resp::ReplyBuf;
 

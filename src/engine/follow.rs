@@ -331,14 +331,18 @@ impl Follower {
     /// The leader has said nothing for too long.
     fn is_silent(&self) -> Parted {
         // Tools look for these words.
-        refused(match self.stage {
+        let what = match self.stage {
             Stage::Greeting => "Timeout connecting to the MASTER...",
             Stage::Payload { .. } | Stage::Whole(_) => {
                 "Timeout receiving bulk data from MASTER... If the problem persists try to set the 'repl-timeout' \
                  parameter to a larger value."
             }
             Stage::Continues(_) | Stage::Stream => "MASTER timeout: no data nor PING received...",
-        })
+        };
+        Parted::Refused {
+            why: format!("{what} {} was expected", self.is_waiting_for()),
+            transient: true,
+        }
     }
 
     /// Tells how far a payload has come, and the leader that we live.
@@ -421,12 +425,14 @@ impl Follower {
     fn go_online(&mut self, engine: &mut Engine) {
         let state = engine.state();
         replica::set_state(&mut state.sys, LinkState::Online);
-        let repl: &Replication = &state.sys.repl;
         self.stream.from = replica::selected(&state.sys);
+        let repl: &mut Replication = &mut state.sys.repl;
         self.acknowledged = repl.offset();
         // The leader sends nothing before it hears of us.
         self.asked = true;
-        if repl.upstream.as_ref().is_some_and(|up| up.takes_over) {
+        // It leads by now: when the link is made anew there is nothing to take over.
+        let asked = repl.upstream.as_mut().map(|up| &mut up.takes_over);
+        if asked.is_some_and(std::mem::take) {
             failover::succeeded(state);
             engine.run_ready();
         }
@@ -523,6 +529,11 @@ impl Follower {
             _ => self.ack_at(u64::MAX).unwrap_or(silent),
         };
         silent.min(ack.max(self.told + 1))
+    }
+
+    /// What the leader is to say next, for the log.
+    pub fn is_waiting_for(&self) -> &'static str {
+        self.link.is_waiting_for()
     }
 
     /// Which of the leaders that there were it is that is followed.

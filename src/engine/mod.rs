@@ -34,7 +34,7 @@ use crate::exec::functions::Policy;
 use crate::exec::host::Alone;
 use crate::exec::output;
 use crate::exec::pause::Postponed;
-use crate::exec::replication::{Replication, leader};
+use crate::exec::replication::{Replication, feed, leader};
 use crate::exec::session::{Peer, Session, SessionId};
 use crate::exec::ticket::{self, Ticket};
 use crate::exec::tracking::{self, Tracking};
@@ -49,7 +49,7 @@ use smallvec::SmallVec;
 
 use crate::ds::table::Seed;
 use crate::keyspace::{Garbage, Interest, Keyspace};
-use crate::resp::{Proto, ReplyBuf};
+use crate::resp::{Mark, Proto, ReplyBuf};
 use crate::service::config::Settings;
 use crate::service::latency::Latency;
 use crate::service::slowlog::SlowLog;
@@ -289,8 +289,9 @@ impl Engine {
     /// stays in its outbox.
     pub fn run(&mut self, sid: SessionId, args: Args<'_>, reply: &mut ReplyBuf) -> Outcome {
         self.end_pause_if_over();
-        let from = reply.len();
+        let (from, before) = (reply.len(), reply.mark());
         let shows = self.run_unit(sid, args, Origin::Client, reply);
+        self.spurn_replica(sid, args, reply, before);
         if shows > 0 {
             self.state()
                 .sys
@@ -399,6 +400,26 @@ impl Engine {
                 }
                 sessions.recount(sid);
             }
+        }
+    }
+
+    /// Drops what a replica is answered.
+    fn spurn_replica(
+        &mut self,
+        sid: SessionId,
+        args: Args<'_>,
+        reply: &mut ReplyBuf,
+        before: Mark,
+    ) {
+        let State {
+            ks, sys, sessions, ..
+        } = self.state();
+        if !sys.repl.replicas.is_empty()
+            && sys.repl.replicas.contains(&sid)
+            && let answer @ [_, ..] = reply.since(before)
+            && !leader::may_answer(ks, sys, sessions, sid, args, answer)
+        {
+            reply.rollback(before);
         }
     }
 
@@ -573,7 +594,7 @@ impl Engine {
             None => (Outcome::Cut, false),
             Some(session) => {
                 let is_replica = session.is_replica();
-                let more = is_replica && (!room || leader::pull(sys, session, out));
+                let more = is_replica && (!room || feed::pull(sys, session, out));
                 (outcome_for(session), more)
             }
         }
@@ -589,6 +610,10 @@ impl Engine {
 
     /// Ends a batch of commands: takes what the outside must do.
     pub fn take_actions(&mut self) -> Vec<Action> {
+        // Replicas for which the stream was too fast.
+        if self.state().sys.overdue.has_cut_off() {
+            self.part_with_cut_off();
+        }
         let State { sys, sessions, .. } = self.state();
         if sys.tracking.is_due() {
             tracking::broadcast(sys, sessions);

@@ -61,7 +61,7 @@ pub fn start(
         // Killed, or it said goodbye: whatever it sent behind that does not run.
         return Step::Settled;
     }
-    let (db, feeds) = (session.db, session.is_replica());
+    let db = session.db;
     state.ks.touch = !session.no_touch;
     state.ks.begin(db, now_us / 1000);
     session.seen = now_us / 1000;
@@ -74,9 +74,6 @@ pub fn start(
             let e = fail_multi(state, sid, args, origin, e);
             reject(state, args, &e, reply);
             mute(state, sid, mark, reply);
-            if feeds {
-                part_with_talker(state, sid, row, mark, reply);
-            }
             return Step::Settled;
         }
     };
@@ -94,11 +91,7 @@ pub fn start(
         mute(state, sid, mark, reply);
         return Step::Settled;
     }
-    let step = dispatch(state, sid, db, row, args, mark, reply, origin);
-    if feeds {
-        part_with_talker(state, sid, Some(row), mark, reply);
-    }
-    step
+    dispatch(state, sid, db, row, args, mark, reply, origin)
 }
 
 /// Puts a command into the client's transaction.
@@ -539,25 +532,6 @@ pub fn finish(
         // Whether the next one is answered is up to EXEC.
         Origin::Exec => silence(state, pending.sid, pending.mark, reply),
         _ => mute(state, pending.sid, pending.mark, reply),
-    }
-}
-
-/// What a replica has sent is over. An answer would get into the stream, so there must be none.
-#[cold]
-fn part_with_talker(
-    state: &mut State,
-    sid: SessionId,
-    row: Option<&Entry>,
-    mark: Mark,
-    reply: &mut ReplyBuf,
-) {
-    let State { sys, sessions, .. } = state;
-    if let Some(session) = sessions.get_mut(sid)
-        && let answer @ [_, ..] = reply.since(mark)
-    {
-        let command = row.map_or("<unknown>", |row| &row.name);
-        leader::refuse_to_answer(sys, session, sid, command, answer);
-        reply.rollback(mark);
     }
 }
 

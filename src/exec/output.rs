@@ -176,14 +176,9 @@ fn keeps_limit(
 /// Ends a connection without sending what waits.
 #[cold]
 fn cut_off(sys: &mut System, session: &mut Session, sid: SessionId) {
-    sys.stats.output_limit_disconnections += 1;
-    part_with(sys, session, sid);
-}
-
-/// Ends a connection at once, where somebody may still be counting on its client.
-pub(super) fn part_with(sys: &mut System, session: &mut Session, sid: SessionId) {
     session.closing = true;
     session.cut_off = true;
+    sys.stats.output_limit_disconnections += 1;
     sys.overdue.cut_off.push(sid);
     sys.actions.push(Action::Close(sid));
 }

@@ -126,7 +126,9 @@ fn commands_of(kind: Kind, client: usize, n: u64, rng: &mut Rng) -> Vec<Vec<Stri
         Kind::Pair => lines(&[format!("MSET pa:{client} {tag} pb:{client} {tag}")]),
         Kind::Together if cfg!(feature = "lua") && rng.chance(0.5) => {
             let mut call = vec!["EVAL".to_owned(), TOGETHER.to_owned()];
-            call.extend(words(&format!("3 t:{client}:{n} tl:{client} tn:{client} {tag}")));
+            call.extend(words(&format!(
+                "3 t:{client}:{n} tl:{client} tn:{client} {tag}"
+            )));
             vec![call]
         }
         Kind::Together => lines(&[
@@ -349,7 +351,10 @@ impl World {
             client.received.drain(..used);
             client.answers.push(value);
             let Some(first) = client.asked.first() else {
-                panic!("client {id} is answered what it never asked: {:?}", client.answers);
+                panic!(
+                    "client {id} is answered what it never asked: {:?}",
+                    client.answers
+                );
             };
             if client.answers.len() < first.answers {
                 continue;
@@ -422,7 +427,9 @@ impl World {
                 {
                     for item in list {
                         let tag = String::from_utf8_lossy(item.as_bytes().unwrap());
-                        self.ledger[*whose].seen(&tag);
+                        if self.ledger[*whose].seen(&tag) {
+                            note!(self, "client {id} is shown {tag} of the list of {whose}");
+                        }
                     }
                 }
             }
@@ -430,7 +437,9 @@ impl World {
                 if let Value::Array(both) = last
                     && both[0] != both[1]
                 {
-                    self.wrong(format!("client {id} sees half of the pair of {whose}: {last}"));
+                    self.wrong(format!(
+                        "client {id} sees half of the pair of {whose}: {last}"
+                    ));
                 }
             }
         }
@@ -438,10 +447,13 @@ impl World {
 
     /// What was acknowledged was counted.
     fn client_counted(&mut self, id: usize, value: i64) {
-        let sure = |(kind, status): &&(Kind, Status)| *kind == Kind::Count && *status == Status::Sure;
+        let sure =
+            |(kind, status): &&(Kind, Status)| *kind == Kind::Count && *status == Status::Sure;
         let least = 1 + self.ledger[id].writes.values().filter(sure).count() as i64;
         if self.plan.confirms > 0 && self.stage != Stage::Over && value < least {
-            self.wrong(format!("client {id} counts {value}, and was told of {least}"));
+            self.wrong(format!(
+                "client {id} counts {value}, and was told of {least}"
+            ));
         }
     }
 

@@ -25,7 +25,11 @@ impl World {
         }
         let seed = self.rng.next_u64();
         let options = self.plan.options(node);
-        note!(self, "node {node} starts, and is to {:?}", self.nodes[node].told);
+        note!(
+            self,
+            "node {node} starts, and is to {:?}",
+            self.nodes[node].told
+        );
         self.nodes[node].start(self.now, &options, seed);
         self.follow(node);
         if self.operator.leader == Some(node)
@@ -96,7 +100,11 @@ impl World {
             _ => (0..places).map(|_| self.rng.chance(0.5)).collect(),
         };
         let one_way = self.rng.chance(0.2);
-        note!(self, "a partition: {group:?}{}", if one_way { ", one way" } else { "" });
+        note!(
+            self,
+            "a partition: {group:?}{}",
+            if one_way { ", one way" } else { "" }
+        );
         for from in 0..places {
             for to in 0..places {
                 if group[from] != group[to] && !(one_way && group[from]) {
@@ -115,7 +123,11 @@ impl World {
     fn cut_links(&mut self) {
         for conn in self.links() {
             if self.rng.chance(0.5) {
-                note!(self, "a link is cut: {}", super::serve::describe(self, conn));
+                note!(
+                    self,
+                    "a link is cut: {}",
+                    super::serve::describe(self, conn)
+                );
                 self.counts.cuts += 1;
                 self.net.cut(self.now, conn, &mut self.queue);
             }

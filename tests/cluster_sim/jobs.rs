@@ -6,7 +6,7 @@ use redkeep::engine::Engine;
 use redkeep::exec::State;
 use redkeep::exec::persist::save::{self, Purpose, SaveStep};
 use redkeep::exec::persist::{load, log};
-use redkeep::exec::replication::leader::{self, Ending};
+use redkeep::exec::replication::sync::{self, Ending};
 use redkeep::persist::aof::log::Order;
 use redkeep::persist::aof::{Directory, Writer};
 use redkeep::persist::{Pending, Target};
@@ -171,7 +171,7 @@ impl Job {
                 ks, sys, sessions, ..
             } = engine.state();
             let ending = sent.is_ok().then_some(Ending::Marked);
-            leader::end_sync(ks, sys, sessions, self.id, ending);
+            sync::end_sync(ks, sys, sessions, self.id, ending);
             save::end_save(ks, sys, self.id, sent.is_ok());
         }
         sent
@@ -179,14 +179,14 @@ impl Job {
 
     fn send_piece(&mut self, engine: &mut Engine) -> io::Result<Step> {
         let bytes = std::mem::take(&mut self.bytes);
-        let waiting = leader::send_piece(engine.state(), self.id, &bytes);
+        let waiting = sync::send_piece(engine.state(), self.id, &bytes);
         if waiting.ok_or_else(given_up)? > WAITING_MOST {
             return Ok(Step::More);
         }
         if self.piece(engine)?.is_none() {
             return Ok(Step::More);
         }
-        let waiting = leader::send_piece(engine.state(), self.id, &self.bytes);
+        let waiting = sync::send_piece(engine.state(), self.id, &self.bytes);
         waiting.map(|_| Step::Done).ok_or_else(given_up)
     }
 
@@ -258,7 +258,7 @@ impl Job {
                 ks, sys, sessions, ..
             } = engine.state();
             let ending = sent.is_ok().then_some(Ending::Measured);
-            leader::end_sync(ks, sys, sessions, self.id, ending);
+            sync::end_sync(ks, sys, sessions, self.id, ending);
             // Where it failed before it was written.
             save::end_save(ks, sys, self.id, false);
         }
@@ -270,7 +270,7 @@ impl Job {
             let n = rest.len().min(20_000);
             let piece: Vec<u8> = rest.drain(..n).collect();
             let left = rest.len();
-            leader::send_piece(engine.state(), self.id, &piece).ok_or_else(given_up)?;
+            sync::send_piece(engine.state(), self.id, &piece).ok_or_else(given_up)?;
             return Ok(if left == 0 { Step::Done } else { Step::More });
         }
         let Some(header) = self.piece(engine)? else {
@@ -282,7 +282,7 @@ impl Job {
         let disk = sys.host.0.disk().ok_or_else(given_up)?;
         let mut bytes = Vec::new();
         disk.open(&load::file_path(sys))?.read_to_end(&mut bytes)?;
-        leader::send_length(engine.state(), self.id, bytes.len() as u64);
+        sync::send_length(engine.state(), self.id, bytes.len() as u64);
         self.sends = Some(bytes);
         Ok(Step::More)
     }

@@ -102,13 +102,14 @@ impl Account {
             .map(|(n, _)| n)
     }
 
-    /// Somebody was shown it.
-    pub fn seen(&mut self, tag: &str) {
-        if let Some((_, status)) = number(tag).and_then(|n| self.writes.get_mut(&n)) {
-            if *status == Status::Maybe {
-                *status = Status::Seen;
-            }
-        }
+    /// Somebody was shown it; whether that is news.
+    pub fn seen(&mut self, tag: &str) -> bool {
+        let write = number(tag).and_then(|n| self.writes.get_mut(&n));
+        let Some((_, status @ Status::Maybe)) = write else {
+            return false;
+        };
+        *status = Status::Seen;
+        true
     }
 
     /// Everything that is wrong with what was found; if `keeps`, nothing that is sure may be missing.
@@ -156,13 +157,17 @@ impl Account {
         for n in &there {
             match self.is(*n, kind) {
                 None => wrong.add(format_args!("{kind:?} {n} was never written")),
-                Some(Status::Never) => wrong.add(format_args!("{kind:?} {n} was refused, and is there")),
+                Some(Status::Never) => {
+                    wrong.add(format_args!("{kind:?} {n} was refused, and is there"))
+                }
                 Some(_) => {}
             }
         }
         if keeps {
             for n in self.sure(kind).filter(|n| !there.contains(n)) {
-                wrong.add(format_args!("{kind:?} {n} was acknowledged, and is missing"));
+                wrong.add(format_args!(
+                    "{kind:?} {n} was acknowledged, and is missing"
+                ));
             }
         }
     }
@@ -188,9 +193,16 @@ impl Account {
 
     /// Either all of it or nothing.
     fn check_together(&self, found: &Found, wrong: &mut Wrong) {
-        let listed: BTreeSet<u64> = found.together_list.iter().filter_map(|tag| number(tag)).collect();
+        let listed: BTreeSet<u64> = found
+            .together_list
+            .iter()
+            .filter_map(|tag| number(tag))
+            .collect();
         if listed != found.together || found.together_count != listed.len() as u64 {
-            let differs: Vec<u64> = listed.symmetric_difference(&found.together).copied().collect();
+            let differs: Vec<u64> = listed
+                .symmetric_difference(&found.together)
+                .copied()
+                .collect();
             wrong.add(format_args!(
                 "half of a transaction is there: {differs:?}, {} and {} counted",
                 listed.len(),
@@ -200,7 +212,10 @@ impl Account {
     }
 
     fn check_count(&self, found: &Found, keeps: bool, wrong: &mut Wrong) {
-        let most = self.of(Kind::Count).filter(|(_, s)| *s != Status::Never).count() as u64;
+        let most = self
+            .of(Kind::Count)
+            .filter(|(_, s)| *s != Status::Never)
+            .count() as u64;
         let least = self.sure(Kind::Count).count() as u64;
         if found.count > most || keeps && found.count < least {
             wrong.add(format_args!(
@@ -227,13 +242,18 @@ impl Account {
     fn check_queue(&self, found: &Found, keeps: bool, wrong: &mut Wrong) {
         let there: BTreeSet<&String> = found.queue.iter().collect();
         if there.len() != found.queue.len() {
-            wrong.add(format_args!("something is twice in the queue: {:?}", found.queue));
+            wrong.add(format_args!(
+                "something is twice in the queue: {:?}",
+                found.queue
+            ));
         }
         if !keeps {
             return;
         }
         for tag in found.queue.iter().filter(|tag| self.taken.contains(*tag)) {
-            wrong.add(format_args!("{tag} was taken out of the queue, and is back"));
+            wrong.add(format_args!(
+                "{tag} was taken out of the queue, and is back"
+            ));
         }
         let numbers: BTreeSet<u64> = there.iter().filter_map(|tag| number(tag)).collect();
         let taken: BTreeSet<u64> = self.taken.iter().filter_map(|tag| number(tag)).collect();

@@ -3,12 +3,13 @@
 use super::jobs::Job;
 use super::link::Link;
 use super::net::ConnId;
+use super::queue::Alarm;
 use super::serve::Served;
 use super::world::{START, address};
 use crate::common::instance::{DIR, Instance};
 use crate::common::sim_disk::SimDisk;
-use redkeep::exec::{Action, Args, SessionId};
 use redkeep::exec::session::Peer;
+use redkeep::exec::{Action, Args, SessionId};
 use redkeep::persist::aof::Writer;
 use redkeep::resp::{Proto, ReplyBuf, Value, parse_reply};
 use redkeep::util::clock::ManualClock;
@@ -62,7 +63,7 @@ pub struct Up {
     pub link: Option<Link>,
     pub jobs: Vec<Job>,
     /// When the engine is looked at next, and whether the log is to be written.
-    pub wakes_at: i64,
+    pub wake: Alarm,
     pub writes: bool,
     operator: SessionId,
 }
@@ -78,7 +79,11 @@ impl Machine {
             origin,
             ticked: 0,
             starts: 0,
-            told: if node == 0 { Told::Lead } else { Told::Follow(0) },
+            told: if node == 0 {
+                Told::Lead
+            } else {
+                Told::Follow(0)
+            },
             up: None,
         }
     }
@@ -115,7 +120,7 @@ impl Machine {
             actions: Vec::new(),
             link: None,
             jobs: Vec::new(),
-            wakes_at: i64::MAX,
+            wake: Alarm::default(),
             writes: false,
             operator,
         });

@@ -184,12 +184,22 @@ impl Net {
 
     /// Bytes that this end may still send before some of them have arrived.
     pub fn room(&self, id: ConnId, from: End) -> usize {
-        let under_way = self.conns.get(&id).map_or(0, |c| c.pipes[from as usize].bytes);
+        let under_way = self
+            .conns
+            .get(&id)
+            .map_or(0, |c| c.pipes[from as usize].bytes);
         self.manners.window.saturating_sub(under_way)
     }
 
     /// Sends bytes, in pieces.
-    pub fn send(&mut self, now: i64, id: ConnId, from: End, bytes: &[u8], queue: &mut Queue<Event>) {
+    pub fn send(
+        &mut self,
+        now: i64,
+        id: ConnId,
+        from: End,
+        bytes: &[u8],
+        queue: &mut Queue<Event>,
+    ) {
         let mut rest = bytes;
         // No more than a few, however small pieces are to be.
         let piece = self.manners.piece.max(bytes.len() / 6);
@@ -228,7 +238,10 @@ impl Net {
         let Some(conn) = self.conns.get_mut(&id) else {
             return;
         };
-        let (place, to) = (conn.places[from as usize], conn.places[from.other() as usize]);
+        let (place, to) = (
+            conn.places[from as usize],
+            conn.places[from.other() as usize],
+        );
         let pipe = &mut conn.pipes[from as usize];
         if pipe.planned || self.blocked[place][to] {
             return;
@@ -240,9 +253,18 @@ impl Net {
     }
 
     /// The first piece arrives, unless something came between.
-    pub fn arrive(&mut self, now: i64, id: ConnId, from: End, queue: &mut Queue<Event>) -> Option<Piece> {
+    pub fn arrive(
+        &mut self,
+        now: i64,
+        id: ConnId,
+        from: End,
+        queue: &mut Queue<Event>,
+    ) -> Option<Piece> {
         let conn = self.conns.get_mut(&id)?;
-        let (place, to) = (conn.places[from as usize], conn.places[from.other() as usize]);
+        let (place, to) = (
+            conn.places[from as usize],
+            conn.places[from.other() as usize],
+        );
         let pipe = &mut conn.pipes[from as usize];
         pipe.planned = false;
         if self.blocked[place][to] {

@@ -202,7 +202,10 @@ impl World {
         if let Some(handing) = self.operator.handing {
             return self.look_at_handing(handing, &reachable);
         }
-        let leader = self.operator.leader.filter(|leader| reachable.contains(leader));
+        let leader = self
+            .operator
+            .leader
+            .filter(|leader| reachable.contains(leader));
         let facts = leader.map(|leader| self.facts(leader));
         if let (Some(leader), Some(facts)) = (leader, facts.filter(Facts::leads)) {
             self.operator.missing_since = None;
@@ -276,7 +279,9 @@ impl World {
     /// Somebody else is to lead: nobody is to follow anybody from now on, as far as the operator reaches.
     pub fn begin_election(&mut self) {
         let reachable = self.reachable();
-        let trusted = reachable.iter().filter(|node| self.operator.trusted[**node]);
+        let trusted = reachable
+            .iter()
+            .filter(|node| self.operator.trusted[**node]);
         if trusted.count() < self.operator.needed {
             return;
         }
@@ -305,7 +310,10 @@ impl World {
                 let facts = self.facts(node);
                 let position = self.operator.position(&facts);
                 let usable = self.operator.usable(position);
-                note!(self, "node {node} is at {position:?}, {usable} of the newest history");
+                note!(
+                    self,
+                    "node {node} is at {position:?}, {usable} of the newest history"
+                );
                 candidates.push((usable, node, facts));
             }
         }

@@ -7,7 +7,7 @@ use crate::exec::args::is;
 use crate::exec::functions::Policy;
 use crate::exec::persist;
 use crate::exec::persist::load::{self, Reload};
-use crate::exec::replication::leader;
+use crate::exec::replication::feed;
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, ScriptCall};
 use crate::keyspace::{Db, Expiry, Record};
 use crate::resp::{Proto, ReplyBuf};
@@ -312,7 +312,7 @@ fn pause_cron(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 /// Says something to the replicas, whatever it is.
 fn replicate(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     if cx.sys.repl.leads() {
-        leader::say(cx.sys, cx.sessions, args.from(2));
+        feed::say(cx.sys, cx.sessions, args.from(2));
     }
     cx.ok()
 }

@@ -9,7 +9,7 @@ use crate::embed::Node;
 use crate::engine::Engine;
 use crate::exec::persist::load;
 use crate::exec::persist::save::{self, SaveStep};
-use crate::exec::replication::leader::{self, Ending};
+use crate::exec::replication::sync::{self, Ending};
 use crate::exec::{State, System};
 
 /// More of a snapshot than this does not wait for a replica.
@@ -40,12 +40,12 @@ fn end(engine: &mut Engine, id: u64, sent: &Result<(), JobError>, ending: Ending
         Ok(()) => tracing::info!("Streamed the snapshot to the replicas"),
         Err(e) => tracing::warn!("Background transfer of the snapshot to replicas ended: {e}"),
     }
-    leader::end_sync(ks, sys, sessions, id, sent.is_ok().then_some(ending));
+    sync::end_sync(ks, sys, sessions, id, sent.is_ok().then_some(ending));
 }
 
 fn send_all(node: &Node, id: u64, mut bytes: Vec<u8>) -> Result<(), JobError> {
     let mut steps = Steps::new(node);
-    let mut waiting = steps.next(|engine| leader::send_piece(engine.state(), id, &bytes))?;
+    let mut waiting = steps.next(|engine| sync::send_piece(engine.state(), id, &bytes))?;
     loop {
         let_it_go(node, id, waiting)?;
         bytes.clear();
@@ -54,7 +54,7 @@ fn send_all(node: &Node, id: u64, mut bytes: Vec<u8>) -> Result<(), JobError> {
             let state = engine.state();
             let step = save::save_step(&mut state.ks, &mut state.sys, id, &mut bytes);
             let delay = save::save_delay(&mut state.sys, id);
-            (step, delay, leader::send_piece(state, id, &bytes))
+            (step, delay, sync::send_piece(state, id, &bytes))
         })?;
         match step {
             SaveStep::More => wait(delay, || go_on(node, id))?,
@@ -73,7 +73,7 @@ fn let_it_go(node: &Node, id: u64, mut waiting: Option<usize>) -> Result<(), Job
             Some(_) => {}
         }
         std::thread::sleep(LOOK);
-        waiting = leader::send_piece(lock(node)?.state(), id, &[]);
+        waiting = sync::send_piece(lock(node)?.state(), id, &[]);
     }
 }
 
@@ -122,7 +122,7 @@ fn remove_if_useless(sys: &System, saves: u64) {
 
 fn send_file(node: &Node, id: u64, file: &mut dyn Read, size: u64) -> Result<(), JobError> {
     let mut bytes = vec![0; PIECE];
-    leader::send_length(lock(node)?.state(), id, size);
+    sync::send_length(lock(node)?.state(), id, size);
     let mut left = size;
     while left > 0 {
         let piece = next_bytes(file, &mut bytes)?;
@@ -132,7 +132,7 @@ fn send_file(node: &Node, id: u64, file: &mut dyn Read, size: u64) -> Result<(),
             return Err(JobError::File("it is shorter than it was".to_owned()));
         }
         left -= piece.len() as u64;
-        let waiting = leader::send_piece(lock(node)?.state(), id, piece);
+        let waiting = sync::send_piece(lock(node)?.state(), id, piece);
         let_it_go(node, id, waiting)?;
     }
     Ok(())

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::save::{self, Purpose};
 use super::{Persistence, System};
-use crate::exec::replication::{self, leader};
+use crate::exec::replication::{self, feed, sync};
 use crate::exec::{Action, CmdError, Session, SessionId, State, call, unit};
 use crate::persist::aof::log::{News, Order};
 use crate::persist::aof::{self, Log, Place, Policy, Ticket, note_time};
@@ -151,7 +151,7 @@ pub fn settle(state: &mut State) -> Option<Ticket> {
     }
     let wrote = hand_over(state);
     if state.sys.repl.asks {
-        leader::say_question(&mut state.sys, &mut state.sessions);
+        feed::say_question(&mut state.sys, &mut state.sessions);
     }
     let logging = state.sys.persist.logging.as_ref()?;
     logging.log.ticket(wrote)
@@ -179,7 +179,7 @@ pub(in crate::exec) fn hand_over(state: &mut State) -> bool {
         return false;
     }
     if sys.repl.leads() {
-        leader::feed(sys, sessions, commands, fx.selected());
+        feed::feed(sys, sessions, commands, fx.selected());
     }
     let position = sys.repl.position();
     let Some(logging) = &mut sys.persist.logging else {
@@ -310,8 +310,8 @@ fn follow(state: &mut State) {
         // What was done is in the stream; what a snapshot of now does not hold comes behind it.
         replication::want_if_changed(state);
         hand_over(state);
-        leader::look_at_parted(state);
-        leader::begin_sync(state);
+        sync::look_at_parted(state);
+        sync::begin_sync(state);
     }
 }
 

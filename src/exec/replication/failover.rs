@@ -3,7 +3,7 @@
 //! Writes are paused until a replica has acknowledged all of the stream. Then this instance becomes a replica of it,
 //! and asks it to take over in the same breath (`PSYNC id offset FAILOVER`).
 
-use super::{leader, replica};
+use super::{feed, leader, replica};
 use crate::exec::pause::Scope;
 use crate::exec::{CmdError, Sessions, State, System, unit};
 use crate::keyspace::Keyspace;
@@ -39,7 +39,7 @@ pub fn begin(ks: &mut Keyspace, sys: &mut System, failover: Failover) {
     tracing::info!("FAILOVER requested to {}.", whom(&failover));
     unit::begin_pause(ks, sys, Scope::Writes, i64::MAX);
     sys.repl.failover = Some(failover);
-    leader::ask(sys);
+    feed::ask(sys);
 }
 
 fn whom(failover: &Failover) -> String {
@@ -110,7 +110,6 @@ pub(super) fn tick(state: &mut State) {
             }
             _ => drop(abort(state, "Failover attempt timed out")),
         }
-        return;
     }
 }
 

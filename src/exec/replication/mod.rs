@@ -5,7 +5,9 @@
 //! unit, so that every instance of a chain has the same stream.
 //!
 //! ```text
-//! leader    replicas: how they join, what they get, how far they are
+//! leader    replicas: how they join, how far they are, how they go
+//! sync      the snapshot that those get who cannot go on with the stream
+//! feed      the stream: how it is kept and read
 //! replica   whom this instance follows, and what becomes of it when that changes
 //! failover  a leader that hands its part over to a replica
 //! lag       how far replicas are behind, in time
@@ -13,10 +15,12 @@
 //! ```
 
 pub mod failover;
+pub mod feed;
 pub mod lag;
 pub mod lapses;
 pub mod leader;
 pub mod replica;
+pub mod sync;
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -60,12 +64,14 @@ pub struct Replication {
     sync_at: Option<i64>,
     /// When the replicas are to hear from us again.
     ping_at: Option<i64>,
-    /// When it is to be looked for replicas that are silent.
+    /// When it is to be looked whether they still live.
     look_at: Option<i64>,
     /// A replica is gone.
     parted: bool,
     /// The snapshot that it was to get.
     deserted: Option<u64>,
+    /// What stands behind the snapshot that is being sent, if nobody was told its length.
+    mark: String,
     /// Since when there is no replica.
     alone_since: Option<i64>,
     /// When the stream came to which offset.
@@ -108,6 +114,7 @@ impl Replication {
             look_at: None,
             parted: false,
             deserted: None,
+            mark: String::new(),
             alone_since: None,
             marks: Marks::default(),
             lapses: Lapses::default(),
@@ -261,7 +268,7 @@ pub(super) fn configure(sys: &mut System) {
         && stream.keep() != keep
     {
         stream.set_keep(keep);
-        leader::trim(sys, None);
+        feed::trim(sys, None);
     }
 }
 
@@ -286,7 +293,7 @@ pub fn restored(state: &mut State, position: Position) {
             repl.id
         );
     }
-    leader::keep_stream(state);
+    feed::keep_stream(state);
     // Nobody waits for what was there before.
     state.sys.unconfirmed.gate().confirm(offset);
 }

@@ -3,7 +3,7 @@
 //! Who drives the link reports what it comes to ([`LinkState`]); what it brings is put in place by
 //! [`Engine::adopt`](crate::engine::Engine::adopt) and by replaying, and accounted for here.
 
-use super::{Replication, apply_expiry, leader, want_effects};
+use super::{Replication, apply_expiry, feed, leader, want_effects};
 use crate::exec::block::{self, Unblock};
 use crate::exec::persist::log;
 use crate::exec::{Action, Args, Entry, SessionId, State, System, unconfirmed};
@@ -175,13 +175,14 @@ pub fn lead(state: &mut State) {
     begin_history(sys);
     leader::part_with_all(state);
     if state.sys.repl.stream.is_some() {
-        leader::keep_stream(state);
+        feed::keep_stream(state);
     }
     // Whoever goes on with the stream has selected what its old leader did.
     want_effects(state);
     apply_expiry(&mut state.ks, &state.sys);
     unconfirmed::configure(&mut state.ks, &mut state.sys);
     unconfirmed::begin(state);
+    unconfirmed::doubt(state);
     state.sys.actions.push(Action::Follow);
     tracing::info!("MASTER MODE enabled");
 }
@@ -209,7 +210,7 @@ pub(crate) fn goes_on(state: &mut State, id: Option<String>) {
         tracing::info!("Master replication ID changed to {}", repl.id);
         leader::part_with_all(state);
     }
-    leader::keep_stream(state);
+    feed::keep_stream(state);
 }
 
 /// The data set of the leader was put in place of this one's, as it is at this position.
@@ -222,7 +223,7 @@ pub(crate) fn adopted(state: &mut State, position: Position) {
     repl.former = None;
     repl.stream = None;
     repl.lapses.clear();
-    leader::keep_stream(state);
+    feed::keep_stream(state);
 }
 
 /// What the link has come to is known.
@@ -249,7 +250,7 @@ pub(crate) fn advance(state: &mut State, unit: &[u8], counts: bool, from: usize,
         state.fx.relay(from, unit, to);
     }
     let State { sys, sessions, .. } = state;
-    leader::feed(sys, sessions, unit, Some(to));
+    feed::feed(sys, sessions, unit, Some(to));
 }
 
 /// A client of this replica has written: it is remembered which of the keys have a deadline now.

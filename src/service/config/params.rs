@@ -426,7 +426,7 @@ params! {
         "key-load-delay" => key_load_delay: i64 = "0", Int(-INT - 1, INT), hidden;
         /// Bytes to load at most before clients are served.
         "loading-process-events-interval-bytes" => loading_process_events_interval_bytes: u64 = "2mb",
-            Mem(1024, INT as u64), hidden, immutable;
+            Mem(1024, INT as u64), hidden;
         /// Log every write.
         "appendonly" => appendonly: bool = "no", YesNo, not_loading;
         /// The name that the files of the log begin with.
