@@ -315,6 +315,7 @@ fn follow(state: &mut State) {
         // What was done is in the stream; what a snapshot of now does not hold comes behind it.
         replication::want_if_changed(state);
         hand_over(state);
+        sync::look_at_parted(state);
         sync::begin_sync(state);
     }
 }
