@@ -15,6 +15,7 @@ use crate::exec::persist::{Counts, STEP, save};
 use crate::exec::replay::Replay;
 use crate::exec::replication::replica::{self, LinkState};
 use crate::exec::replication::{Replication, failover};
+use crate::exec::session::Peer;
 use crate::exec::{State, System};
 use crate::replication::link::{Event, Greeting, Refused};
 use crate::replication::{Link, Position};
@@ -119,6 +120,8 @@ pub struct Follower {
     /// Places of the own log, and the offsets that were reached there, of which it is not known whether they are on the disk.
     unsynced: VecDeque<(u64, u64)>,
     timeout: i64,
+    /// Both ends of the connection.
+    peer: Peer,
 }
 
 #[derive(Debug)]
@@ -200,9 +203,21 @@ impl Follower {
             asked: false,
             unsynced: VecDeque::new(),
             timeout: i64::from(sys.cfg.repl_timeout) * 1000,
+            peer: Peer {
+                addr: format!("{}:{}", up.host, up.port),
+                fd: -1,
+                ..Peer::default()
+            },
         };
         replica::set_state(sys, LinkState::Handshake);
         Some(follower)
+    }
+
+    /// Tells what the ends of the connection are called.
+    #[must_use]
+    pub fn between(mut self, peer: Peer) -> Follower {
+        self.peer = peer;
+        self
     }
 
     /// Takes bytes of the leader. The engine is not needed for that.
@@ -292,6 +307,12 @@ impl Follower {
             self.heard = now;
         }
         up.heard = self.heard;
+        if std::mem::take(&mut up.killed) {
+            return Err(Parted::Refused {
+                why: "a client has killed the link".to_owned(),
+                transient: true,
+            });
+        }
         self.timeout = i64::from(sys.cfg.repl_timeout) * 1000;
         self.key_delay = sys.cfg.key_load_delay;
         if now - self.heard > self.timeout {
@@ -440,7 +461,11 @@ impl Follower {
             engine.run_ready();
         }
         let db = self.stream.from;
-        let replay = engine.begin_replay_in(db);
+        let state = engine.state();
+        let replay = Replay::follow(state, self.peer.clone(), db);
+        if let Some(up) = &mut state.sys.repl.upstream {
+            up.session = Some(replay.sid);
+        }
         self.stream.replay = Some(replay);
     }
 
@@ -562,7 +587,7 @@ impl Follower {
         if !state.sys.repl.upstream.as_ref().is_some_and(ours) {
             return;
         }
-        replica::set_state(&mut state.sys, LinkState::Down);
+        replica::lost(&mut state.sys);
         if state
             .sys
             .repl
