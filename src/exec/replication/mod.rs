@@ -223,9 +223,11 @@ pub(super) fn want_effects(state: &mut State) {
     state.fx.set_wanted(wanted);
 }
 
-/// As [`want_effects`], unless they are wanted already: whoever reads them goes on.
-pub(super) fn want_if_changed(state: &mut State) {
-    if !state.fx.is_on() {
+/// As [`want_effects`], for a stream that may just have begun. If it goes on, so does whoever reads it.
+pub(super) fn want_for_stream(state: &mut State) {
+    // What was selected for the log is selected in no stream that has nothing in it.
+    let begins = state.sys.repl.leads() && state.sys.repl.db.is_none();
+    if begins || !state.fx.is_on() {
         want_effects(state);
     }
 }

@@ -156,9 +156,12 @@ fn release_writers(state: &mut State) {
 
 /// This instance is a leader from now on, in a history of its own that goes on from the one it had.
 pub fn lead(state: &mut State) {
-    if state.sys.repl.upstream.take().is_none() {
+    if !state.sys.repl.is_replica() {
         return;
     }
+    // What its own clients did so far is in no stream.
+    log::hand_over(state);
+    state.sys.repl.upstream = None;
     let sys = &mut state.sys;
     sys.cfg.remember_leader(None);
     begin_history(sys);
