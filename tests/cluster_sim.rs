@@ -50,7 +50,7 @@ use std::time::Instant;
 use world::{Counts, World};
 
 /// Whether writes are confirmed by replicas (`sync-replicas`).
-const CONFIRMS: bool = false;
+const CONFIRMS: bool = true;
 
 /// What came of a run.
 struct Run {

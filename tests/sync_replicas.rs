@@ -12,12 +12,21 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::client::{Got, encode};
 use common::{Client, Reply, argv};
 use redkeep::embed::Message;
+use redkeep::engine::{Engine, Options};
+use redkeep::exec::Args;
+use redkeep::exec::session::{Peer, SessionId};
+use redkeep::exec::ticket::Ticket;
+use redkeep::resp::{Proto, ReplyBuf};
+use redkeep::service::config::{Config, Settings};
+use redkeep::util::clock::ManualClock;
+use redkeep::util::waiting::{Confirmed, Reached};
 use redkeep::{Server, Value};
 
 /// How long to wait for what must come.
@@ -161,16 +170,9 @@ impl World {
     }
 
     /// Waits until so many replies wait.
+    #[track_caller]
     fn await_waiting(&mut self, n: i64) {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            let waiting = self.info("sync_replicas_waiting");
-            if waiting == n {
-                return;
-            }
-            assert!(Instant::now() < until, "{waiting} replies wait, not {n}");
-            std::thread::yield_now();
-        }
+        until(|| self.info("sync_replicas_waiting") == n);
     }
 
     /// A write that is confirmed.
@@ -190,6 +192,16 @@ fn info(client: &mut Client, name: &str) -> i64 {
         .unwrap_or_else(|| panic!("no {name}"))
         .parse()
         .unwrap()
+}
+
+/// Waits for what must come.
+#[track_caller]
+fn until(mut is_so: impl FnMut() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < until, "it does not come to that");
+        std::thread::yield_now();
+    }
 }
 
 fn send(client: &mut Client, line: &str) {
@@ -359,10 +371,8 @@ fn a_pipeline_keeps_its_order_and_the_next_batch_waits() {
     w.replica.confirm();
     assert_eq!(other.reply().unwrap(), Reply::ok());
     // What was sent meanwhile had to wait for that, and has to be confirmed itself.
-    if c.poll().unwrap().is_none() {
-        w.replica.confirm();
-        assert_eq!(c.reply().unwrap(), Reply::Int(3));
-    }
+    w.replica.confirm();
+    assert_eq!(c.reply().unwrap(), Reply::Int(3));
 }
 
 #[test]
@@ -396,7 +406,7 @@ fn whoever_waits_in_vain_gets_an_error_for_each_reply_that_did() {
     // It was applied, and is confirmed late.
     let offset = w.replica.question();
     w.replica.acknowledge(offset);
-    while w.info("sync_replicas_confirmed_offset") < i64::try_from(offset).unwrap() {}
+    until(|| w.info("sync_replicas_confirmed_offset") >= i64::try_from(offset).unwrap());
     assert_eq!(
         c.run("MGET k m"),
         Reply::Array(vec![Reply::bulk("v"), Reply::bulk("2")])
@@ -412,7 +422,7 @@ fn without_replicas_writes_wait_and_one_that_joins_lets_them_go() {
     let mut admin = Client::connect(server.port()).unwrap();
     let mut c = Client::connect(server.port()).unwrap();
     send(&mut c, "SET k v");
-    while info(&mut admin, "sync_replicas_waiting") == 0 {}
+    until(|| info(&mut admin, "sync_replicas_waiting") > 0);
     let mut replica = Replica::join(server.port());
     assert_silent(&mut c);
     let offset = replica.offset;
@@ -420,9 +430,9 @@ fn without_replicas_writes_wait_and_one_that_joins_lets_them_go() {
     assert_eq!(c.reply().unwrap(), Reply::ok());
     // One that comes back with everything has said so.
     drop(replica);
-    while info(&mut admin, "connected_slaves") > 0 {}
+    until(|| info(&mut admin, "connected_slaves") == 0);
     send(&mut c, "SET k w");
-    while info(&mut admin, "sync_replicas_waiting") == 0 {}
+    until(|| info(&mut admin, "sync_replicas_waiting") > 0);
     let text = admin.run("INFO replication").text();
     let id = text
         .lines()
@@ -437,11 +447,10 @@ fn without_replicas_writes_wait_and_one_that_joins_lets_them_go() {
     let end = info(&mut admin, "master_repl_offset");
     back.send(&argv(&format!("REPLCONF ACK {end}"))).unwrap();
     // It has not been sent that much when it says so too early: then it is asked, and says it again.
-    let mut answered = false;
-    while !answered {
+    until(|| {
         back.send(&argv(&format!("REPLCONF ACK {end}"))).unwrap();
-        answered = c.poll().unwrap().is_some();
-    }
+        c.poll().unwrap().is_some()
+    });
 }
 
 #[test]
@@ -490,12 +499,12 @@ fn whoever_is_woken_by_a_write_waits_for_it() {
         let mut w = World::new(if confirmed { FOR_EVER } else { "60" });
         let (mut c, mut blocked) = (w.client(), w.client());
         send(&mut blocked, "BLPOP q 0");
-        while !w
-            .admin
-            .run("INFO clients")
-            .text()
-            .contains("blocked_clients:1")
-        {}
+        until(|| {
+            w.admin
+                .run("INFO clients")
+                .text()
+                .contains("blocked_clients:1")
+        });
         send(&mut c, "RPUSH q x y");
         let offset = w.replica.question();
         if confirmed {
@@ -525,12 +534,12 @@ fn with_durable_only_what_is_on_its_disk_counts() {
     let (acknowledged, before) = (offset.to_string(), (offset - 1).to_string());
     w.replica
         .send(&["REPLCONF", "ACK", &acknowledged, "FACK", &before]);
-    while !w
-        .admin
-        .run("INFO replication")
-        .text()
-        .contains(&format!("offset={offset},"))
-    {}
+    until(|| {
+        w.admin
+            .run("INFO replication")
+            .text()
+            .contains(&format!("offset={offset},"))
+    });
     w.await_waiting(1);
     assert_silent(&mut c);
     w.replica
@@ -676,7 +685,7 @@ fn messages_that_come_late_do_not_keep_anybody_from_asking() {
         // It is answered behind the message.
         send(&mut hears, "ECHO x");
     }
-    while !w.admin.run("CLIENT LIST").text().contains("cmd=echo") {}
+    until(|| w.admin.run("CLIENT LIST").text().contains("cmd=echo"));
     assert_silent(&mut hears);
     w.replica.confirm();
     let all: Vec<Reply> = (0..6).map(|_| hears.reply().unwrap()).collect();
@@ -712,7 +721,7 @@ fn replicas_are_heard_while_a_script_is_busy() {
     encode(&argv("INCR n"), &mut out);
     encode(&["EVAL", "while true do end", "0"], &mut out);
     busy.send_raw(&out).unwrap();
-    while !w.admin.run("PING").text().starts_with("BUSY") {}
+    until(|| w.admin.run("PING").text().starts_with("BUSY"));
     w.replica.acknowledge(offset);
     assert_eq!(c.reply().unwrap(), Reply::ok());
     assert_refused(&late.reply().unwrap());
@@ -845,13 +854,13 @@ fn wait_counts_the_replicas_that_have_the_writes() {
     let offset = second.offset;
     second.acknowledge(offset);
     let mut c = Client::connect(server.port()).unwrap();
-    while c
-        .run("INFO replication")
-        .text()
-        .matches("state=online")
-        .count()
-        < 2
-    {}
+    until(|| {
+        c.run("INFO replication")
+            .text()
+            .matches("state=online")
+            .count()
+            >= 2
+    });
     assert_eq!(c.run("WAIT 0 0"), Reply::Int(2));
     assert_eq!(c.run("SET k v"), Reply::ok());
     assert_eq!(c.run("WAIT 1 20"), Reply::Int(0));
@@ -916,4 +925,143 @@ fn replicas_do_not_wait() {
     c.run("CONFIG SET replica-read-only no");
     c.run("CONFIG SET sync-replicas 1");
     assert_eq!(c.run("SET k v"), Reply::ok());
+}
+
+/// Commands of one client that all have to succeed while there is a replica, and fail when it is gone.
+fn serve_with_a_replica(server: &Server, part: impl FnOnce(&mut Client)) {
+    let mut c = Client::connect(server.port()).unwrap();
+    until(|| c.run("INFO replication").text().contains("state=online"));
+    for n in 1..200 {
+        assert_eq!(c.run("INCR n"), Reply::Int(n));
+        assert_eq!(c.run("GET n"), Reply::bulk(n.to_string()));
+    }
+    let commands = vec![argv("INCR p"); 500];
+    let (replies, done) = c.pipeline(&commands);
+    done.unwrap();
+    assert_eq!(replies.last(), Some(&Reply::Int(500)));
+    assert_eq!(info(&mut c, "sync_replicas_timeouts"), 0);
+    part(&mut c);
+    until(|| info(&mut c, "connected_slaves") == 0);
+    c.run("CONFIG SET sync-replicas-timeout 60");
+    assert_refused(&c.run("INCR n"));
+}
+
+#[test]
+fn another_redkeep_confirms() {
+    let (server, replica) = (leader("1", FOR_EVER), leader("0", "1"));
+    let mut r = Client::connect(replica.port()).unwrap();
+    r.run(&format!("REPLICAOF 127.0.0.1 {}", server.port()));
+    serve_with_a_replica(&server, |_| {
+        // What was confirmed is there.
+        assert_eq!(
+            r.run("MGET n p"),
+            Reply::Array(vec![Reply::bulk("199"), Reply::bulk("500")])
+        );
+        r.run("REPLICAOF NO ONE");
+    });
+}
+
+#[test]
+fn a_real_redis_confirms() {
+    let Some(redis) = common::Server::redis(&["--repl-diskless-load", "disabled"]) else {
+        return;
+    };
+    let server = leader("1", FOR_EVER);
+    let mut r = Client::connect(redis.port).unwrap();
+    r.run(&format!("REPLICAOF 127.0.0.1 {}", server.port()));
+    serve_with_a_replica(&server, |_| {
+        assert_eq!(
+            r.run("MGET n p"),
+            Reply::Array(vec![Reply::bulk("199"), Reply::bulk("500")])
+        );
+        r.run("REPLICAOF NO ONE");
+    });
+}
+
+// ---- An engine alone, on a clock of its own --------------------------------------------------------------------------
+
+struct Bare {
+    engine: Engine,
+    clock: Arc<ManualClock>,
+}
+
+impl Bare {
+    fn new() -> Bare {
+        let clock = Arc::new(ManualClock::at_ms(1_000_000_000));
+        let config = Config {
+            sync_replicas: 1,
+            ..Config::default()
+        };
+        let engine = Engine::new(Options {
+            settings: Settings::new(config, None),
+            clock: clock.clone(),
+            seed: Some(1),
+            ..Options::default()
+        });
+        Bare { engine, clock }
+    }
+
+    /// Runs a batch of commands: the replies, and what they wait for.
+    fn run(&mut self, sid: SessionId, lines: &[&str]) -> (Vec<u8>, Option<Ticket>) {
+        let mut reply = ReplyBuf::new(Proto::Resp2);
+        self.engine.refresh_time();
+        for line in lines {
+            let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+            self.engine.execute(sid, Args::new(&args), &mut reply);
+        }
+        (reply.take(), self.engine.settle())
+    }
+}
+
+#[test]
+fn time_is_what_the_clock_of_the_engine_says() {
+    let mut e = Bare::new();
+    let sid = e.engine.connect(Peer::default());
+    assert_eq!(e.run(sid, &["GET k", "PING"]).1, None);
+    let (written, ticket) = e.run(sid, &["GET a", "SET k v", "GET a"]);
+    let ticket = ticket.unwrap();
+    let who = Arc::new(Nobody) as Arc<dyn Confirmed>;
+    assert_eq!(ticket.reached_or_tell(&who), Reached::Later);
+    let gate = Arc::clone(e.engine.state().sys.unconfirmed.gate());
+    assert_eq!(gate.next_deadline(), Some(1_000_001_000));
+    assert!(e.engine.next_deadline().unwrap() <= 1_000_001_000);
+    e.clock.advance_ms(999);
+    e.engine.tick();
+    assert_eq!(ticket.reached(), Reached::Later);
+    assert_eq!(e.run(sid, &["GET a"]).1, None);
+    e.clock.advance_ms(1);
+    e.engine.tick();
+    assert_eq!(ticket.reached(), Reached::TimedOut);
+    assert_eq!(ticket.wait(), Reached::TimedOut);
+    let refused = String::from_utf8(ticket.refuse(&written)).unwrap();
+    let error =
+        "-NOREPLICAS the write was applied here, but not confirmed by 1 replica within 1000 ms";
+    assert_eq!(refused, format!("$-1\r\n{error}\r\n$-1\r\n"));
+    // A key that was not written is nobody's business; one that was stays so until a replica has it.
+    assert_eq!(e.run(sid, &["GET a"]).1, None);
+    assert!(e.run(sid, &["GET k"]).1.is_some());
+}
+
+#[test]
+fn more_keys_than_are_told_apart_are_all_the_keys_there_are() {
+    let mut e = Bare::new();
+    let sid = e.engine.connect(Peer::default());
+    e.run(sid, &["SET a 1"]);
+    assert_eq!(e.run(sid, &["GET other"]).1, None);
+    let before = e.engine.state().used_memory();
+    for round in 0..600 {
+        let keys: Vec<String> = (0..500).map(|i| format!("k:{round}:{i} v")).collect();
+        e.run(sid, &[&format!("MSET {}", keys.join(" "))]);
+        let ks = e.engine.state().ks.memory();
+        let rest = e.engine.state().used_memory() - ks;
+        assert!(rest < before + (64 << 20), "{rest}");
+    }
+    assert!(e.run(sid, &["GET other"]).1.is_some());
+    assert_eq!(e.run(sid, &["PING", "CLIENT ID"]).1, None);
+}
+
+struct Nobody;
+
+impl Confirmed for Nobody {
+    fn confirmed(&self) {}
 }

@@ -96,7 +96,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .group(Group::Server)
         .flags(&[flag::ADMIN, flag::NOSCRIPT, flag::STALE])
         .syntax(
-            "[TO^target={host port:int [FORCE^force]}] [ABORT^abort] [TIMEOUT^milliseconds:int]",
+            "[TO^target={host port:int [FORCE]}] [ABORT] [TIMEOUT^milliseconds:int]",
         )
         .summary("Hand the part of the leader over to a replica that has everything.")
         .complexity("O(1)")
@@ -159,7 +159,7 @@ fn psync(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 fn take_over(cx: &mut Ctx<'_>, id: &[u8], offset: i64) -> CmdResult {
     tracing::warn!(
         "Failover request received for replid {}.",
-        String::from_utf8_lossy(id)
+        leader::shown(id)
     );
     if !cx.sys.repl.is_replica() {
         return Err(CmdError::fixed(
@@ -193,7 +193,7 @@ fn begin_stream(cx: &mut Ctx<'_>, from: Option<(&[u8], i64)>) -> CmdResult {
 }
 
 fn replconf(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    if args.len() % 2 == 0 {
+    if args.len().is_multiple_of(2) {
         return Err(CmdError::SYNTAX);
     }
     for pair in args.from(1).chunks(2) {
@@ -247,6 +247,11 @@ fn learn(cx: &mut Ctx<'_>, name: &[u8], value: &[u8]) -> Result<(), CmdError> {
                     value.len()
                 )));
             }
+            // It is shown in lines of the log and of INFO.
+            if !value.iter().all(u8::is_ascii_graphic) {
+                let text = "ERR REPLCONF ip-address provided by replica instance is no address";
+                return Err(CmdError::fixed(text));
+            }
             replica.address = shown.into_owned();
         }
         b"capa" => match value.to_ascii_lowercase().as_slice() {
@@ -263,7 +268,16 @@ fn learn(cx: &mut Ctx<'_>, name: &[u8], value: &[u8]) -> Result<(), CmdError> {
             }
             replica.version = shown.into_owned();
         }
-        b"rdb-only" => replica.only_snapshot = num::parse_i64(value) == Some(1),
+        b"rdb-only" => {
+            replica.only_snapshot = match num::parse_i64(value).ok_or(CmdError::NOT_INTEGER)? {
+                0 => false,
+                1 => true,
+                _ => {
+                    let text = "ERR value is out of range, value must between 0 and 1";
+                    return Err(CmdError::fixed(text));
+                }
+            }
+        }
         b"rdb-filter-only" => {
             replica.only_functions = false;
             for word in value.split(|b| *b == b' ').filter(|word| !word.is_empty()) {

@@ -266,7 +266,11 @@ impl Follower {
         up.heard = self.heard;
         self.timeout = i64::from(sys.cfg.repl_timeout) * 1000;
         if now - self.heard > self.timeout {
-            return Err(refused("MASTER timeout: no data nor PING received..."));
+            let awaited = self.is_waiting_for();
+            return Err(Parted::Refused {
+                why: format!("MASTER timeout: no data nor PING received... {awaited} was expected"),
+                transient: true,
+            });
         }
         match std::mem::replace(&mut self.stage, Stage::Stream) {
             Stage::Stream => {}
@@ -355,12 +359,14 @@ impl Follower {
     fn go_online(&mut self, engine: &mut Engine) {
         let state = engine.state();
         replica::set_state(&mut state.sys, LinkState::Online);
-        let repl: &Replication = &state.sys.repl;
         self.stream.from = replica::selected(&state.sys);
+        let repl: &mut Replication = &mut state.sys.repl;
         self.acknowledged = repl.offset();
         // The leader sends nothing before it hears of us.
         self.asked = true;
-        if repl.upstream.as_ref().is_some_and(|up| up.takes_over) {
+        // It leads by now: when the link is made anew there is nothing to take over.
+        let asked = repl.upstream.as_mut().map(|up| &mut up.takes_over);
+        if asked.is_some_and(std::mem::take) {
             failover::succeeded(state);
             engine.run_ready();
         }
@@ -455,6 +461,11 @@ impl Follower {
             _ => self.ack_at(u64::MAX).unwrap_or(silent),
         };
         silent.min(ack.max(self.told + 1))
+    }
+
+    /// What the leader is to say next, for the log.
+    pub fn is_waiting_for(&self) -> &'static str {
+        self.link.is_waiting_for()
     }
 
     /// Which of the leaders that there were it is that is followed.

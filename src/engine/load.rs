@@ -71,8 +71,16 @@ impl std::fmt::Debug for OpenFile {
 enum Content {
     /// Nothing is known of it yet.
     Unread(Vec<u8>),
-    Rdb(Loader, Vec<(u64, Loaded)>),
+    Rdb(RdbLoad),
     Log(Reader),
+}
+
+/// An RDB file in front of the commands.
+struct RdbLoad {
+    loader: Loader,
+    batch: Vec<(u64, Loaded)>,
+    /// The database that it has selected: clients select others between two steps.
+    db: usize,
 }
 
 /// What a step has come to.
@@ -178,8 +186,8 @@ impl LogLoad {
         };
         let step = match &mut open.content {
             Content::Unread(_) => Applied::All,
-            Content::Rdb(loader, batch) => {
-                let step = put_rdb(engine, loader, batch, &open.what)?;
+            Content::Rdb(rdb) => {
+                let step = rdb.put(engine, &open.what)?;
                 let State { ks, sys, .. } = engine.state();
                 self.position = sys.persist.intake.position(ks.databases());
                 step
@@ -272,35 +280,34 @@ enum Applied {
     Torn(u64),
 }
 
-fn put_rdb(
-    engine: &mut Engine,
-    loader: &mut Loader,
-    batch: &mut Vec<(u64, Loaded)>,
-    what: &File,
-) -> Result<Applied, String> {
-    let State { ks, sys, .. } = engine.state();
-    let db = ks.current();
-    ks.begin(db, sys.now_us / 1000);
-    let LoadPlan { limits, bytes, .. } = load::load_plan(ks, sys);
-    // What follows in the log saw everything alive.
-    let read = loader.batch(bytes, &limits, LONG_AGO, batch);
-    let done = loader.position();
-    let put = load::put_batch(ks, sys, batch, done, false, LONG_AGO);
-    let step = put.and(read).map_err(|e| {
-        format!(
-            "Error reading the RDB part of the AOF file {} {e}",
-            what.path.display()
-        )
-    })?;
-    match step {
-        Batch::More => Ok(Applied::Some),
-        Batch::Hungry => Ok(Applied::All),
-        Batch::Ended => {
-            ks.loaded();
-            if let Some(functions) = load::loaded_functions(sys) {
-                engine.restore_functions(&functions)?;
+impl RdbLoad {
+    /// Puts the next keys of the file into the databases.
+    fn put(&mut self, engine: &mut Engine, what: &File) -> Result<Applied, String> {
+        let RdbLoad { loader, batch, db } = self;
+        let State { ks, sys, .. } = engine.state();
+        ks.begin(*db, sys.now_us / 1000);
+        let LoadPlan { limits, bytes, .. } = load::load_plan(ks, sys);
+        // What follows in the log saw everything alive.
+        let read = loader.batch(bytes, &limits, LONG_AGO, batch);
+        let done = loader.position();
+        let put = load::put_batch(ks, sys, batch, done, false, LONG_AGO);
+        *db = ks.current();
+        let step = put.and(read).map_err(|e| {
+            format!(
+                "Error reading the RDB part of the AOF file {} {e}",
+                what.path.display()
+            )
+        })?;
+        match step {
+            Batch::More => Ok(Applied::Some),
+            Batch::Hungry => Ok(Applied::All),
+            Batch::Ended => {
+                ks.loaded();
+                if let Some(functions) = load::loaded_functions(sys) {
+                    engine.restore_functions(&functions)?;
+                }
+                Ok(Applied::Rdb(loader.rest().to_vec()))
             }
-            Ok(Applied::Rdb(loader.rest().to_vec()))
         }
     }
 }
@@ -309,7 +316,7 @@ impl OpenFile {
     fn feed(&mut self, bytes: &[u8], checked: bool) {
         self.ended |= bytes.is_empty();
         match &mut self.content {
-            Content::Rdb(loader, _) => loader.feed(bytes),
+            Content::Rdb(rdb) => rdb.loader.feed(bytes),
             Content::Log(reader) => reader.feed(bytes),
             Content::Unread(start) => {
                 start.extend_from_slice(bytes);
@@ -320,7 +327,11 @@ impl OpenFile {
                 self.content = if start.starts_with(RDB) {
                     let mut loader = Loader::new(checked);
                     loader.feed(&start);
-                    Content::Rdb(loader, Vec::new())
+                    Content::Rdb(RdbLoad {
+                        loader,
+                        batch: Vec::new(),
+                        db: 0,
+                    })
                 } else {
                     let mut reader = Reader::new(0);
                     reader.feed(&start);
@@ -336,7 +347,7 @@ impl OpenFile {
     fn position(&self) -> u64 {
         match &self.content {
             Content::Unread(_) => 0,
-            Content::Rdb(loader, _) => loader.position(),
+            Content::Rdb(rdb) => rdb.loader.position(),
             Content::Log(reader) => reader.position(),
         }
     }

@@ -49,7 +49,7 @@ use smallvec::SmallVec;
 
 use crate::ds::table::Seed;
 use crate::keyspace::{Garbage, Interest, Keyspace};
-use crate::resp::{Proto, ReplyBuf};
+use crate::resp::{Mark, Proto, ReplyBuf};
 use crate::service::config::Settings;
 use crate::service::latency::Latency;
 use crate::service::slowlog::SlowLog;
@@ -287,8 +287,9 @@ impl Engine {
     /// stays in its outbox.
     pub fn run(&mut self, sid: SessionId, args: Args<'_>, reply: &mut ReplyBuf) -> Outcome {
         self.end_pause_if_over();
-        let from = reply.len();
+        let (from, before) = (reply.len(), reply.mark());
         let shows = self.run_unit(sid, args, Origin::Client, reply);
+        self.spurn_replica(sid, args, reply, before);
         if shows > 0 {
             self.state()
                 .sys
@@ -397,6 +398,26 @@ impl Engine {
                 }
                 sessions.recount(sid);
             }
+        }
+    }
+
+    /// Drops what a replica is answered.
+    fn spurn_replica(
+        &mut self,
+        sid: SessionId,
+        args: Args<'_>,
+        reply: &mut ReplyBuf,
+        before: Mark,
+    ) {
+        let State {
+            ks, sys, sessions, ..
+        } = self.state();
+        if !sys.repl.replicas.is_empty()
+            && sys.repl.replicas.contains(&sid)
+            && !reply.since(before).is_empty()
+            && !leader::may_answer(ks, sys, sessions, sid, args)
+        {
+            reply.rollback(before);
         }
     }
 
@@ -586,6 +607,10 @@ impl Engine {
 
     /// Ends a batch of commands: takes what the outside must do.
     pub fn take_actions(&mut self) -> Vec<Action> {
+        // Replicas for which the stream was too fast.
+        if self.state().sys.overdue.has_cut_off() {
+            self.part_with_cut_off();
+        }
         let State { sys, sessions, .. } = self.state();
         if sys.tracking.is_due() {
             tracking::broadcast(sys, sessions);

@@ -16,7 +16,7 @@ use super::{Args, Effects, Entry, State, System};
 use crate::ds::table::Seed;
 use crate::keyspace::{Interest, Keyspace};
 use crate::replication::gate::{Answers, Gate, Pass};
-use crate::resp::{Proto, ReplyBuf};
+use crate::resp::{Proto, ReplyBuf, reply_len};
 use crate::spec::{Group, flag};
 
 /// More keys than this are not told apart: then everything waits for everything.
@@ -160,7 +160,7 @@ impl Unconfirmed {
         let Ok(keys) = row.keys(&all) else {
             return;
         };
-        if keys.is_empty() || reads_others(row, &all) {
+        if keys.is_empty() || reads_others(row, all) {
             return self.note_read_of_all();
         }
         for key in keys {
@@ -264,6 +264,28 @@ pub(super) fn configure(ks: &mut Keyspace, sys: &mut System) {
     ks.log.interest.set(Interest::UNCONFIRMED, needed > 0);
 }
 
+/// This instance has a data set that it was given, or loaded, and leads from now on. Whether enough replicas have what the
+/// last writes to it have left nobody knows: it is shown to nobody before they have everything that is there.
+pub fn doubt(state: &mut State) {
+    let State {
+        ks, sys, sessions, ..
+    } = state;
+    let this = &mut sys.unconfirmed;
+    let offset = sys.repl.offset();
+    let is_empty = (0..ks.databases()).all(|db| ks.db(db).is_none_or(|db| db.is_empty()));
+    if !this.on || offset == 0 && is_empty && sys.libraries.is_empty() {
+        return;
+    }
+    // Where there was no stream yet, whoever has anything of it has all that was there.
+    this.forget_keys();
+    this.every_key = offset + 1;
+    this.last = offset + 1;
+    this.looks = true;
+    this.gate.doubt();
+    // Something to have of it, so that the first answer is enough.
+    feed::say(sys, sessions, &[b"PING"]);
+}
+
 /// Sees to it that there is a stream for replicas to confirm, whether or not there is one of them.
 pub(crate) fn begin(state: &mut State) {
     if state.sys.unconfirmed.on && !state.sys.repl.leads() {
@@ -305,12 +327,12 @@ pub fn hand_over(state: &mut State, sid: SessionId, out: &mut ReplyBuf) {
     let from = out.len();
     state.sessions.hand_over(sid, out);
     if state.sys.unconfirmed.on && out.len() > from {
-        note_handed_over(state, sid, from..out.len());
+        note_handed_over(state, sid, from, out.as_slice());
     }
 }
 
 #[cold]
-fn note_handed_over(state: &mut State, sid: SessionId, range: Range<usize>) {
+fn note_handed_over(state: &mut State, sid: SessionId, from: usize, out: &[u8]) {
     let end = end(&state.sys, &state.fx);
     let this = &mut state.sys.unconfirmed;
     // What a unit has done that is not over is known to replicas as soon as anything is that comes behind.
@@ -322,14 +344,25 @@ fn note_handed_over(state: &mut State, sid: SessionId, range: Range<usize>) {
         return;
     }
     this.batch.offset = this.batch.offset.max(offset);
-    if !only_hears(session) {
-        this.batch.answers.add(range);
+    let left = out.get(from..).unwrap_or_default();
+    if !only_hears(session) && holds_reply(left) {
+        this.batch.answers.add(from..out.len());
     }
 }
 
 /// Whether what others leave for a client cannot be told from replies, and is none.
 fn only_hears(session: &Session) -> bool {
     session.monitors || session.subscriptions.is_some() && session.proto == Proto::Resp2
+}
+
+/// Whether there is more in this than pushes: the end of a wait.
+fn holds_reply(mut left: &[u8]) -> bool {
+    while left.starts_with(b">") {
+        left = reply_len(left)
+            .and_then(|len| left.get(len..))
+            .unwrap_or_default();
+    }
+    !left.is_empty()
 }
 
 /// The end of a batch of commands: before its effects go into the stream.

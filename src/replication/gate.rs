@@ -149,6 +149,11 @@ impl Gate {
         self.due.store(true, Ordering::SeqCst);
     }
 
+    /// Nobody is known to have acknowledged anything.
+    pub fn doubt(&self) {
+        self.set_confirmed(0);
+    }
+
     /// Enough replicas have acknowledged everything up to this offset. Those who wait for that are woken by
     /// [`wake`](Self::wake).
     pub fn confirm(&self, offset: u64) {

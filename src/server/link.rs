@@ -1,5 +1,6 @@
 //! The link of a replica to its leader: a socket, on a thread of its own, for what comes may take long to be loaded.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -191,9 +192,9 @@ async fn follow_once(node: &Node, changed: &Notify, target: &Target) -> Ended {
                 warn!("MASTER aborted replication: {why}");
             }
             match (online, transient) {
-                (true, _) => Ended::AfterSync,
+                (_, false) => Ended::Refused,
+                (true, true) => Ended::AfterSync,
                 (false, true) => Ended::Early,
-                (false, false) => Ended::Refused,
             }
         }
     }
@@ -235,6 +236,14 @@ async fn set_down(node: &Node, number: u64) {
     }
 }
 
+/// The connection is of no use any more.
+fn gone(follower: &Follower, e: impl fmt::Display) -> Parted {
+    Parted::Refused {
+        why: format!("{e}, where {} was expected", follower.is_waiting_for()),
+        transient: true,
+    }
+}
+
 /// Moves bytes until the link ends.
 async fn serve(
     node: &Node,
@@ -243,10 +252,6 @@ async fn serve(
     follower: &mut Follower,
     online: &mut bool,
 ) -> Parted {
-    let gone = |e: io::Error| Parted::Refused {
-        why: e.to_string(),
-        transient: true,
-    };
     let mut bytes = vec![0; READ];
     loop {
         let (wait, patience) = match work(node, follower, online).await {
@@ -256,15 +261,15 @@ async fn serve(
         let out = follower.take_output();
         if !out.is_empty() {
             match timeout(patience, stream.write_all(&out)).await {
-                Err(_) => return gone(io::ErrorKind::TimedOut.into()),
-                Ok(Err(e)) => return gone(e),
+                Err(_) => return gone(follower, "the master takes nothing any more"),
+                Ok(Err(e)) => return gone(follower, e),
                 Ok(Ok(())) => {}
             }
         }
         tokio::select! {
             read = stream.read(&mut bytes) => match read {
-                Err(e) => return gone(e),
-                Ok(0) => return gone(io::ErrorKind::UnexpectedEof.into()),
+                Err(e) => return gone(follower, e),
+                Ok(0) => return gone(follower, "the master closed the connection"),
                 Ok(n) => {
                     let received = follower.receive(bytes.get(..n).unwrap_or_default());
                     if let Err(parted) = received {

@@ -427,7 +427,9 @@ impl World {
                 {
                     for item in list {
                         let tag = String::from_utf8_lossy(item.as_bytes().unwrap());
-                        self.ledger[*whose].seen(&tag);
+                        if self.ledger[*whose].seen(&tag) {
+                            note!(self, "client {id} is shown {tag} of the list of {whose}");
+                        }
                     }
                 }
             }

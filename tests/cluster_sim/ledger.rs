@@ -102,13 +102,14 @@ impl Account {
             .map(|(n, _)| n)
     }
 
-    /// Somebody was shown it.
-    pub fn seen(&mut self, tag: &str) {
-        if let Some((_, status)) = number(tag).and_then(|n| self.writes.get_mut(&n)) {
-            if *status == Status::Maybe {
-                *status = Status::Seen;
-            }
-        }
+    /// Somebody was shown it; whether that is news.
+    pub fn seen(&mut self, tag: &str) -> bool {
+        let write = number(tag).and_then(|n| self.writes.get_mut(&n));
+        let Some((_, status @ Status::Maybe)) = write else {
+            return false;
+        };
+        *status = Status::Seen;
+        true
     }
 
     /// Everything that is wrong with what was found; if `keeps`, nothing that is sure may be missing.

@@ -6,10 +6,11 @@ use super::world::{World, address, note};
 use redkeep::engine::Outcome;
 use redkeep::exec::output::Unsent;
 use redkeep::exec::session::Peer;
+use redkeep::exec::ticket::Ticket;
 use redkeep::exec::{Args, SessionId};
-use redkeep::persist::aof::Ticket;
-use redkeep::persist::aof::log::Reached;
 use redkeep::resp::{ArgVec, Batch, Decoder, Limits, Proto, ReplyBuf};
+use redkeep::util::waiting::{Confirmed, Reached};
+use std::sync::Arc;
 
 /// A connection, as the node sees it.
 pub struct Served {
@@ -19,9 +20,16 @@ pub struct Served {
     /// What is to be sent.
     output: Vec<u8>,
     unsent: Unsent,
-    /// Before this is reached nothing is sent or read.
-    held: Option<Ticket>,
+    /// What may not be sent before something is reached. Nothing is read meanwhile.
+    held: Option<(Ticket, Vec<u8>)>,
     phase: Phase,
+}
+
+/// Everybody is looked at whenever something has happened.
+struct Nobody;
+
+impl Confirmed for Nobody {
+    fn confirmed(&self) {}
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,20 +56,42 @@ impl Served {
         };
     }
 
-    /// Whether what it holds may go out by now.
-    fn is_free(&mut self) -> bool {
-        match self.held.as_ref().map(Ticket::reached) {
-            None => true,
-            Some(Reached::Yes) => {
-                self.held = None;
-                true
-            }
-            Some(Reached::Later) => false,
-            Some(Reached::Lost) => {
-                self.enter(Outcome::Cut);
-                true
+    /// Something was written that may have to wait.
+    fn write(&mut self, bytes: &[u8], ticket: Option<Ticket>) {
+        match ticket {
+            None => self.output.extend_from_slice(bytes),
+            Some(ticket) => {
+                let nobody: Arc<dyn Confirmed> = Arc::new(Nobody);
+                // The engine is to look at the time when the wait is over.
+                ticket.reached_or_tell(&nobody);
+                self.held = Some((ticket, bytes.to_vec()));
             }
         }
+        self.count();
+    }
+
+    /// Tells the engine how much there is.
+    fn count(&self) {
+        let held = self.held.as_ref().map_or(0, |(_, bytes)| bytes.len());
+        self.unsent.set(self.output.len() + held);
+    }
+
+    /// Whether nothing has to wait any more.
+    fn is_free(&mut self) -> bool {
+        let Some((ticket, bytes)) = &self.held else {
+            return true;
+        };
+        match ticket.reached() {
+            Reached::Later => return false,
+            Reached::Yes => self.output.extend_from_slice(bytes),
+            Reached::TimedOut => self.output.extend_from_slice(&ticket.refuse(bytes)),
+            Reached::Lost => {
+                self.enter(Outcome::Cut);
+                return true;
+            }
+        }
+        self.held = None;
+        true
     }
 }
 
@@ -186,9 +216,7 @@ impl World {
         up.actions.extend(engine.take_actions());
         drop(engine);
         served.input.drain(..used);
-        served.output.extend_from_slice(reply.as_slice());
-        served.unsent.set(served.output.len());
-        served.held = ticket;
+        served.write(reply.as_slice(), ticket);
         if let Some(outcome) = ended {
             served.decoder = Decoder::new();
             served.enter(outcome);
@@ -214,9 +242,10 @@ impl World {
                 let mut out = ReplyBuf::new(Proto::Resp2);
                 let taken = up.instance.node.take_output(served.sid, &mut out, room > 0);
                 let taken = taken.unwrap();
-                served.output.extend_from_slice(out.as_slice());
                 let was_blocked = served.phase == Phase::Blocked;
-                served.held = taken.ticket.filter(|_| !served.output.is_empty());
+                if !out.is_empty() {
+                    served.write(out.as_slice(), taken.ticket);
+                }
                 served.enter(taken.outcome);
                 more = taken.more && room > 0;
                 if was_blocked && served.phase == Phase::Open && !served.input.is_empty() {
@@ -225,7 +254,6 @@ impl World {
                         .add(now, super::world::Event::Serve { node, conn });
                 }
                 if !served.is_free() {
-                    served.unsent.set(served.output.len());
                     return;
                 }
             }
@@ -236,7 +264,7 @@ impl World {
             let n = served.output.len().min(room);
             let bytes: Vec<u8> = served.output.drain(..n).collect();
             let (rest, closing) = (served.output.len(), served.phase == Phase::Closing);
-            served.unsent.set(rest);
+            served.count();
             self.net
                 .send(self.now, conn, End::Called, &bytes, &mut self.queue);
             if closing && rest == 0 {
@@ -259,7 +287,7 @@ impl World {
         let Some(up) = self.nodes[node].up.as_mut() else {
             return;
         };
-        let held = up.served.iter_mut().filter(|(_, s)| s.held.is_some());
+        let held = up.served.iter_mut().filter(|(_, served)| served.held.is_some());
         let free: Vec<ConnId> = held
             .filter_map(|(conn, served)| served.is_free().then_some(*conn))
             .collect();

@@ -5,10 +5,14 @@ use std::time::{Duration, Instant};
 
 /// Everything that commands and digest tell of all keys and of the functions.
 pub fn told(c: &mut Client) -> Vec<String> {
-    let functions = c.run("FUNCTION LIST WITHCODE");
-    let mut functions: Vec<String> = functions.items().iter().map(shown).collect();
-    functions.sort();
-    let mut all = vec![c.run("DEBUG DIGEST").text(), functions.join(" ")];
+    let mut libraries: Vec<String> = c
+        .run("FUNCTION LIST WITHCODE")
+        .items()
+        .iter()
+        .map(library)
+        .collect();
+    libraries.sort();
+    let mut all = vec![c.run("DEBUG DIGEST").text(), libraries.join(" ")];
     for db in 0..3 {
         c.run(&format!("SELECT {db}"));
         let mut keys: Vec<Reply> = c.run("KEYS *").items().to_vec();
@@ -31,6 +35,16 @@ pub fn told(c: &mut Client) -> Vec<String> {
     }
     c.run("SELECT 0");
     all
+}
+
+/// A library, with its functions in an order that all servers share.
+fn library(told: &Reply) -> String {
+    let functions = told.field("functions").map_or(&[][..], Reply::items);
+    let mut functions: Vec<String> = functions.iter().map(shown).collect();
+    functions.sort();
+    let of = |name: &str| told.field(name).map_or_else(String::new, shown);
+    let [name, code] = ["library_name", "library_code"].map(of);
+    format!("{name} {} {code}", functions.join(" "))
 }
 
 fn shown(reply: &Reply) -> String {

@@ -19,8 +19,6 @@ const EXPIRY: Duration = Duration::from_secs(2);
 pub struct Follower {
     server: Server,
     c: Client,
-    /// Whether the leader is a real server, whose commands do not say how much of a stream a group has read.
-    of_real_one: bool,
 }
 
 impl Follower {
@@ -37,40 +35,61 @@ impl Follower {
             assert!(Instant::now() < end, "{}", server.log());
             std::thread::sleep(Duration::from_millis(2));
         }
-        Follower {
-            of_real_one: leader.name() == "redis-server",
-            server,
-            c,
+        Follower { server, c }
+    }
+
+    /// Waits until it is as far as its leader.
+    fn catches_up(&mut self, leader: &mut Client) {
+        let (at, end) = (offset(leader), Instant::now() + PATIENCE);
+        while offset(&mut self.c) < at {
+            assert!(
+                Instant::now() < end,
+                "it does not come to {at}\n{}",
+                self.server.log()
+            );
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 
-    /// What of a leader's contents it does not have, and what it has beyond them. Keys whose time is over may go meanwhile:
-    /// then it is asked again.
+    /// What of a leader's contents it does not have, and what it has beyond them.
     pub fn difference(&mut self, leader: &mut Client) -> Option<String> {
-        let start = Instant::now();
-        loop {
-            let at = offset(leader);
-            while offset(&mut self.c) < at {
-                if start.elapsed() > PATIENCE {
-                    return Some(format!("it does not come to {at}\n{}", self.server.log()));
-                }
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            let mut told = [&mut *leader, &mut self.c].map(contents::told);
-            if self.of_real_one {
-                told = told.map(contents::without_how_much_is_read);
-            }
-            if told[0] == told[1] {
-                return None;
-            }
-            if start.elapsed() > EXPIRY {
-                let [theirs, ours] = &told;
-                let (missing, beyond) = (only(theirs, ours), only(ours, theirs));
-                let name = self.server.name();
-                return Some(format!("  leader{missing}\n  its replica, {name}{beyond}"));
-            }
-            std::thread::sleep(Duration::from_millis(20));
+        until_equal(leader, self, |leader, this| {
+            this.catches_up(leader);
+            [leader, &mut this.c].map(contents::told)
+        })
+    }
+
+    /// The same of the contents of another replica of its leader.
+    pub fn difference_from(&mut self, other: &mut Follower, leader: &mut Client) -> Option<String> {
+        until_equal(other, self, |other, this| {
+            other.catches_up(leader);
+            this.catches_up(leader);
+            [&mut other.c, &mut this.c].map(contents::told)
+        })
+    }
+
+    pub fn name(&self) -> &str {
+        self.server.name()
+    }
+}
+
+/// What two servers tell differently. Keys whose time is over may go meanwhile: then it is asked again.
+fn until_equal<A, B>(
+    one: &mut A,
+    other: &mut B,
+    mut ask: impl FnMut(&mut A, &mut B) -> [Vec<String>; 2],
+) -> Option<String> {
+    let start = Instant::now();
+    loop {
+        let [wanted, got] = ask(one, other);
+        if wanted == got {
+            return None;
         }
+        if start.elapsed() > EXPIRY {
+            let (missing, beyond) = (only(&wanted, &got), only(&got, &wanted));
+            return Some(format!("  wanted{missing}\n  got{beyond}"));
+        }
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

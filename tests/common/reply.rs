@@ -26,7 +26,8 @@ pub enum Reply {
 }
 
 impl Reply {
-    /// Without trees that only Redis has, and when consumers were seen, which no command tells.
+    /// Without trees that only Redis has, and what no command tells: when consumers were seen, and how often somebody
+    /// tried to add what was there.
     pub fn lasting(&self) -> Reply {
         let Reply::Array(items) = self else {
             return self.clone();
@@ -36,6 +37,7 @@ impl Reply {
             "radix-tree-nodes",
             "seen-time",
             "active-time",
+            "iids-duplicates",
         ];
         let (mut out, mut rest) = (Vec::new(), items.iter());
         while let Some(item) = rest.next() {

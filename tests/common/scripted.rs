@@ -7,7 +7,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 /// How long anything may take, on a machine that has other things to do.
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(15);
 
 /// Where a replica connects to. What becomes of its connections is told from the test's own thread.
 pub struct Listener(TcpListener);
@@ -177,6 +177,21 @@ impl Line {
             assert!(self.hear(), "the connection is closed in the middle");
         }
         self.heard.drain(..n).collect()
+    }
+
+    /// Reads up to this mark, and what stands before it.
+    pub fn up_to(&mut self, mark: &[u8]) -> Vec<u8> {
+        let mut from = 0;
+        loop {
+            let rest = self.heard.get(from..).unwrap_or_default();
+            if let Some(at) = memchr::memmem::find(rest, mark) {
+                let read: Vec<u8> = self.heard.drain(..from + at).collect();
+                self.heard.drain(..mark.len());
+                return read;
+            }
+            from = (self.heard.len() + 1).saturating_sub(mark.len()).max(from);
+            assert!(self.hear(), "the connection is closed in the middle");
+        }
     }
 
     /// Reads a line, without its end, behind what keeps a link alive.

@@ -19,6 +19,8 @@ mod stream;
 
 use common::scripted::{Line, Listener};
 use common::{Client, Server};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::time::{Duration, Instant};
 
 /// What a real redis-server 7.0.15 sends as its data set: nine keys, `new` among them.
@@ -30,14 +32,14 @@ const MARK: &str = "f0ec47b8758a6b1d8dc56422b40a9bab98f3951e";
 /// A history.
 const ID: &str = "1ab8786de25030589da7a2a8bf5f226a49d72d7e";
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(15);
 
 /// A server of which it is seen what becomes of it.
 struct Victim {
     server: Server,
     c: Client,
     /// How much of the log has been looked at.
-    seen: usize,
+    seen: u64,
 }
 
 impl Victim {
@@ -111,11 +113,9 @@ impl Victim {
     fn says(&mut self, what: &str) {
         let until = Instant::now() + SOON;
         loop {
-            let log = std::fs::read(self.server.dir.path().join("log")).unwrap();
-            let log = String::from_utf8_lossy(&log[self.seen..]).into_owned();
-            assert!(!log.contains("panicked"), "{log}");
+            let log = self.log();
             if let Some(at) = log.find(what) {
-                self.seen += at + what.len();
+                self.seen += (at + what.len()) as u64;
                 return;
             }
             assert!(Instant::now() < until, "no {what:?} in\n{log}");
@@ -123,11 +123,22 @@ impl Victim {
         }
     }
 
+    /// The log, behind what has been looked at.
+    fn log(&self) -> String {
+        let mut file = File::open(self.server.dir.path().join("log")).unwrap();
+        file.seek(SeekFrom::Start(self.seen)).unwrap();
+        let mut log = Vec::new();
+        file.read_to_end(&mut log).unwrap();
+        let log = String::from_utf8_lossy(&log).into_owned();
+        assert!(!log.contains("panicked"), "{log}");
+        log
+    }
+
     /// What it had to say of now is passed over.
     fn looks_on(&mut self) {
-        let log = std::fs::read(self.server.dir.path().join("log")).unwrap();
-        assert!(!String::from_utf8_lossy(&log).contains("panicked"));
-        self.seen = log.len();
+        self.log();
+        let log = self.server.dir.path().join("log");
+        self.seen = log.metadata().unwrap().len();
     }
 
     /// It still serves, and nothing in it has gone to pieces.

@@ -28,6 +28,7 @@ fn cut_at_every_byte() {
             line.say(&all[..cut]);
             line.hang_up();
             assert!(line.is_dropped());
+            victim.says("the master closed the connection, where");
             victim.has_old();
         }
     }
@@ -64,7 +65,8 @@ fn a_stall_in_the_middle() {
         victim.comes_to("replication", "master_sync_in_progress", "1");
         victim.has_old();
         assert!(line.is_dropped());
-        victim.says("imeout");
+        victim.says("MASTER timeout");
+        victim.says("more of the payload was expected");
         victim.has_old();
         line = leader.accept();
     }
@@ -93,7 +95,7 @@ fn a_bit_that_is_wrong() {
     line.greet();
     line.say(full_sync(100, &payload));
     assert!(line.is_dropped());
-    victim.says("checksum");
+    victim.says("CRC");
     let line = leader.accept();
     syncs_at_last(&mut victim, &leader, line);
 }

@@ -112,9 +112,18 @@ struct Options<'a> {
     refs: Option<Refs>,
     no_create: bool,
     idmp: Option<(&'a [u8], Option<&'a [u8]>)>,
+    /// Somebody else has trimmed, and says what came of it. Redis makes `=` of `~` then, and leaves a LIMIT.
+    replays: bool,
 }
 
 impl<'a> Options<'a> {
+    fn of(cx: &Ctx<'_>) -> Self {
+        Self {
+            replays: cx.ks.replays(),
+            ..Self::default()
+        }
+    }
+
     /// Takes the option that begins with `word`; says whether it is one.
     fn take(&mut self, word: &'a [u8], args: &mut Cursor<'a>) -> Result<bool, CmdError> {
         let more = args.left();
@@ -175,22 +184,23 @@ impl<'a> Options<'a> {
 
     /// The trim asked for. Without LIMIT an approximate one is limited by the size of nodes.
     fn trim(&self, cfg: &Settings) -> Result<Option<Trim>, CmdError> {
+        let given = self.limit.filter(|_| !self.replays);
         let Some(threshold) = self.threshold else {
-            return match self.limit {
+            return match given {
                 Some(n) if n != 0 => Err(LIMIT_WITHOUT_TRIM),
                 _ => Ok(None),
             };
         };
-        if self.limit.is_some() && !self.approx {
+        if given.is_some() && !self.approx {
             return Err(LIMIT_WITHOUT_TILDE);
         }
         let usual = match u64::try_from(cfg.stream_node_max_entries).unwrap_or(u64::MAX) {
             0 => 10_000,
             n => n.saturating_mul(100).min(1_000_000),
         };
-        let limit = match self.limit {
+        let limit = match given {
             Some(n) => n.unsigned_abs(),
-            None if self.approx => usual,
+            None if self.approx && !self.replays => usual,
             None => 0,
         };
         Ok(Some(Trim {
@@ -227,8 +237,8 @@ struct Add<'a> {
 }
 
 impl<'a> Add<'a> {
-    fn parse(args: Args<'a>, cfg: &Settings) -> Result<Self, CmdError> {
-        let mut options = Options::default();
+    fn parse(cx: &Ctx<'_>, args: Args<'a>) -> Result<Self, CmdError> {
+        let mut options = Options::of(cx);
         let mut rest = args.cursor(2);
         let mut id = None;
         while let Some(word) = rest.next() {
@@ -237,7 +247,7 @@ impl<'a> Add<'a> {
                 break;
             }
         }
-        let trim = options.trim(cfg)?;
+        let trim = options.trim(&cx.sys.cfg)?;
         let fields = rest.rest();
         let (Some(id), false) = (id, fields.is_empty() || fields.len() % 2 == 1) else {
             return Err(CmdError::arity("xadd"));
@@ -342,7 +352,7 @@ fn pairs<'a>(flat: &'a [&'a [u8]]) -> impl Iterator<Item = (&'a [u8], &'a [u8])>
 }
 
 fn xadd(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    let add = Add::parse(args, &cx.sys.cfg)?;
+    let add = Add::parse(cx, args)?;
     let (limits, idmp) = (limits(&cx.sys.cfg), idmp_config(&cx.sys.cfg));
     let mut edit = if add.options.no_create {
         match cx.ks.edit::<Stream>(add.key)? {
@@ -385,7 +395,7 @@ fn xadd(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 }
 
 fn xtrim(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    let mut options = Options::default();
+    let mut options = Options::of(cx);
     let mut rest = args.cursor(2);
     while let Some(word) = rest.next() {
         if !options.take(word, &mut rest)? {

@@ -11,7 +11,7 @@ use crate::engine::load::{LoadStep, LogLoad};
 use crate::exec::State;
 use crate::exec::persist::save::{self, Purpose};
 use crate::exec::persist::{load, log};
-use crate::exec::replication;
+use crate::exec::{replication, unconfirmed};
 use crate::persist::aof::log::{News, Order};
 use crate::persist::aof::{Directory, Log, Place, Policy, Tail, Writer};
 use crate::persist::{Batch, Disk, Loader};
@@ -74,6 +74,9 @@ fn finish(state: &mut State) {
         replication::restored(state, position);
     }
     load::end_load(&mut state.sys);
+    if !state.sys.repl.is_replica() {
+        unconfirmed::doubt(state);
+    }
 }
 
 fn load_rdb(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {

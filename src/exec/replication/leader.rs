@@ -7,11 +7,16 @@ use super::feed::{begin_history, freed_at, say};
 use super::sync::{join_running, keep_alive, schedule};
 use super::{feed, want_effects};
 use crate::exec::{
-    Action, CmdError, Session, SessionId, Sessions, State, System, admit, unconfirmed,
+    Action, Args, CmdError, Session, SessionId, Sessions, State, System, admit, unconfirmed,
 };
+use crate::keyspace::Keyspace;
+use crate::spec::Lookup;
 
-/// Hex digits of the name of a history.
-const ID: usize = 40;
+/// Characters of an id that are shown.
+const SHOWN: usize = 40;
+
+/// How often it is looked whether replicas are silent, in milliseconds.
+const LOOK_EVERY: i64 = 1000;
 
 /// A replica, or who is about to become one.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +39,8 @@ pub struct Replica {
     pub only_functions: bool,
     /// It said SYNC and not PSYNC: it is not told where it is.
     pub old: bool,
+    /// The command that made it a replica is being answered.
+    joins: bool,
     /// The offset of the next byte of the stream that it is to be sent; 0 as long as it gets none.
     pub(super) cursor: u64,
     /// Bytes of the stream that wait for it.
@@ -128,10 +135,12 @@ pub fn join(
     sys.repl.alone_since = None;
     let ping = i64::from(sys.cfg.repl_ping_replica_period) * 1000;
     sys.repl.ping_at.get_or_insert(now + ping);
+    sys.repl.look_at.get_or_insert(now + LOOK_EVERY);
     if let Some((id, offset)) = from {
         if let Some(offset) = holds(sys, id, offset, &whom) {
             if let Some(replica) = sessions.get_mut(sid).and_then(|s| s.replica.as_mut()) {
                 replica.phase = Phase::Online;
+                replica.joins = true;
                 replica.cursor = offset;
                 replica.acknowledged = offset - 1;
             }
@@ -178,7 +187,7 @@ fn holds(sys: &System, id: &[u8], offset: i64, whom: &str) -> Option<u64> {
             tracing::info!(
                 "Partial resynchronization not accepted: Replication ID mismatch (Replica {whom} asked for '{}', my \
                  replication IDs are '{}' and '{}')",
-                String::from_utf8_lossy(id.get(..id.len().min(ID)).unwrap_or_default()),
+                shown(id),
                 sys.repl.id,
                 sys.repl.former.as_ref().map_or("0", |(former, _)| former),
             );
@@ -204,9 +213,45 @@ pub(crate) fn forget(sys: &mut System, session: &mut Session, sid: SessionId) {
     if sys.repl.replicas.is_empty() {
         sys.repl.alone_since = Some(sys.now_us / 1000);
         sys.repl.ping_at = None;
+        sys.repl.look_at = None;
         sys.repl.marks.clear();
         feed::trim(sys, None);
     }
+}
+
+/// An id that may be none, for the log.
+pub fn shown(id: &[u8]) -> String {
+    let short = id.get(..SHOWN).unwrap_or(id);
+    short.escape_ascii().to_string()
+}
+
+/// Whether the answer to a replica's command may go to it: that which made it one may, any other would be taken for a part
+/// of the stream. Then it is parted with.
+#[cold]
+pub(crate) fn may_answer(
+    ks: &Keyspace,
+    sys: &mut System,
+    sessions: &mut Sessions,
+    sid: SessionId,
+    args: Args<'_>,
+) -> bool {
+    let Some(session) = sessions.get_mut(sid).filter(|session| !session.closing) else {
+        return true;
+    };
+    let Some(replica) = &mut session.replica else {
+        return true;
+    };
+    if std::mem::take(&mut replica.joins) {
+        return true;
+    }
+    let command = match sys.registry.find(args.at(0), args.get(1)) {
+        Lookup::Found(row) => row.name.to_string(),
+        Lookup::Unknown | Lookup::UnknownSub(_) => "<unknown>".to_owned(),
+    };
+    let whom = name(session);
+    tracing::warn!("Replica generated a reply to command '{command}', disconnecting it: {whom}");
+    admit::expel(sys, sessions, ks, sid);
+    false
 }
 
 /// Parts with all replicas: they are to ask anew.
@@ -252,6 +297,9 @@ pub(super) fn tick(state: &mut State) {
         if sys.repl.leads() && sys.repl.failover.is_none() {
             say(sys, sessions, &[b"PING"]);
         }
+    }
+    if sys.repl.look_at.is_some_and(|at| at <= now) {
+        sys.repl.look_at = Some(now + LOOK_EVERY);
         keep_alive(sys, sessions);
         part_with_silent(state, now);
     }
@@ -303,7 +351,7 @@ fn part_with_silent(state: &mut State, now: i64) {
 pub(super) fn next_tick(sys: &System) -> Option<i64> {
     // What is due and waits for something else is looked at when that has ended.
     let sync = sys.repl.sync_at.filter(|_| sys.persist.saving.is_none());
-    [sys.repl.ping_at, sync, freed_at(sys)]
+    [sys.repl.ping_at, sys.repl.look_at, sync, freed_at(sys)]
         .into_iter()
         .flatten()
         .min()
@@ -321,7 +369,7 @@ pub(crate) fn acknowledged(
         return;
     };
     replica.heard = sys.now_us / 1000;
-    if replica.phase == Phase::Sent {
+    if replica.phase == Phase::Sent && !replica.only_snapshot {
         replica.phase = Phase::Online;
         sys.actions.push(Action::Wake(sid));
         unconfirmed::joined(sys);

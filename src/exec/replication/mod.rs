@@ -60,6 +60,10 @@ pub struct Replication {
     sync_at: Option<i64>,
     /// When the replicas are to hear from us again.
     ping_at: Option<i64>,
+    /// When it is to be looked whether they still live.
+    look_at: Option<i64>,
+    /// What stands behind the snapshot that is being sent, if nobody was told its length.
+    mark: String,
     /// Since when there is no replica.
     alone_since: Option<i64>,
     /// When the stream came to which offset.
@@ -97,6 +101,8 @@ impl Replication {
             asks: false,
             sync_at: None,
             ping_at: None,
+            look_at: None,
+            mark: String::new(),
             alone_since: None,
             marks: Marks::default(),
             counts: Syncs::default(),

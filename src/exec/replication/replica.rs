@@ -174,6 +174,7 @@ pub fn lead(state: &mut State) {
     apply_expiry(&mut state.ks, &state.sys);
     unconfirmed::configure(&mut state.ks, &mut state.sys);
     unconfirmed::begin(state);
+    unconfirmed::doubt(state);
     state.sys.actions.push(Action::Follow);
     tracing::info!("MASTER MODE enabled");
 }

@@ -126,7 +126,9 @@ pub(crate) fn begin_sync(state: &mut State) {
             "replicas sockets"
         }
     );
-    let (cursor, mark) = (sys.repl.offset + 1, mark(sys));
+    let cursor = sys.repl.offset + 1;
+    // New each time: what is stored may hold any that was ever told.
+    let mark = sys.rng.hex_id_string();
     for sid in waiting {
         let whole = (!marked && !from_disk).then(Vec::new);
         begin_syncing(sys, sessions, sid, save, cursor, whole);
@@ -139,16 +141,12 @@ pub(crate) fn begin_sync(state: &mut State) {
             sys.actions.push(Action::Wake(sid));
         }
     }
+    sys.repl.mark = mark;
     sys.actions.push(Action::Save { id: save, start });
     if sys.repl.leads() {
         // Who reads behind the snapshot has selected nothing.
         want_effects(state);
     }
-}
-
-/// What a snapshot stands between: of this instance, so that it cannot be what the data says.
-pub(super) fn mark(sys: &System) -> String {
-    sys.run_id.get(..MARK).unwrap_or_default().to_owned()
 }
 
 /// Those who are sent this snapshot.
@@ -178,8 +176,10 @@ pub fn send_piece(state: &mut State, save: u64, bytes: &[u8]) -> Option<usize> {
         let Some(replica) = session.replica.as_mut() else {
             continue;
         };
-        // Who is being sent something is not silent.
-        replica.heard = sys.now_us / 1000;
+        // Who has taken what it was sent before is not silent.
+        if !bytes.is_empty() {
+            replica.heard = sys.now_us / 1000;
+        }
         let waiting = match &mut replica.phase {
             Phase::Syncing {
                 whole: Some(whole), ..
@@ -209,7 +209,6 @@ pub fn end_sync(
     save: u64,
     done: Option<Ending>,
 ) {
-    let mark = mark(sys);
     for sid in receivers(sys, sessions, save) {
         let Some(session) = sessions.get_mut(sid) else {
             continue;
@@ -223,30 +222,27 @@ pub fn end_sync(
             continue;
         };
         let next = match sent {
-            Ending::Marked => Phase::Sent,
-            Ending::Measured => Phase::Online,
+            Ending::Measured if !replica.only_snapshot => Phase::Online,
+            Ending::Marked | Ending::Measured => Phase::Sent,
         };
         let whole = match std::mem::replace(&mut replica.phase, next) {
             Phase::Syncing { whole, .. } => whole,
             _ => None,
         };
         replica.heard = sys.now_us / 1000;
-        let over = replica.only_snapshot;
         match whole {
             Some(whole) => {
-                replica.phase = Phase::Online;
+                if !replica.only_snapshot {
+                    replica.phase = Phase::Online;
+                }
                 let head = format!("${}\r\n", whole.len());
                 session.outbox.raw(head.as_bytes());
                 session.outbox.raw(&whole);
             }
-            None if sent == Ending::Marked => session.outbox.raw(mark.as_bytes()),
+            None if sent == Ending::Marked => session.outbox.raw(sys.repl.mark.as_bytes()),
             None => {}
         }
         let whom = name(session);
-        if over {
-            session.closing = true;
-            sys.actions.push(Action::Close(sid));
-        }
         sys.actions.push(Action::Wake(sid));
         sessions.recount(sid);
         unconfirmed::joined(sys);
