@@ -224,7 +224,7 @@ pub(crate) fn change(state: &mut State) {
 }
 
 /// Somebody consumes effects, or nobody does any more; whoever reads them next has selected no database.
-pub(super) fn want_effects(state: &mut State) {
+pub(crate) fn want_effects(state: &mut State) {
     let wanted = state.sys.persist.logging.is_some() || state.sys.repl.leads();
     state.fx.set_wanted(wanted);
 }
@@ -245,7 +245,10 @@ pub(super) fn configure(sys: &mut System) {
         && stream.keep() != keep
     {
         stream.set_keep(keep);
-        feed::trim(sys, None);
+        if sys.repl.replicas.is_empty() {
+            feed::trim(sys, None);
+        }
+        // Otherwise it is done when the stream goes on: then it is known what they need.
     }
 }
 
