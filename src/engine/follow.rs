@@ -93,8 +93,9 @@ pub struct Follower {
     hears: bool,
     /// When the leader was told something last.
     told: i64,
-    /// And which offset.
+    /// And which offset; and to which we have come.
     acknowledged: u64,
+    reached: u64,
     durable: u64,
     /// The leader wants to know how far we are.
     asked: bool,
@@ -122,6 +123,8 @@ enum Stage {
 /// The stream as it comes in.
 #[derive(Debug, Default)]
 struct Incoming {
+    /// Which of the leaders that there were it is of.
+    leader: u64,
     bytes: Vec<u8>,
     /// Where the unit begins that has not ended.
     unit: usize,
@@ -168,13 +171,17 @@ impl Follower {
             link: Link::new(greeting),
             stage: Stage::Greeting,
             staging: Some(Box::new(Staging::begin(ks, sys))),
-            stream: Incoming::default(),
+            stream: Incoming {
+                leader: up.number,
+                ..Incoming::default()
+            },
             out: Vec::new(),
             loads: false,
             heard: now,
             hears: false,
             told: now,
             acknowledged: 0,
+            reached: 0,
             durable: 0,
             asked: false,
             unsynced: VecDeque::new(),
@@ -423,8 +430,8 @@ impl Follower {
     /// Tells the leader how far we are, if it is to know now.
     fn acknowledge(&mut self, sys: &System, now: i64) {
         let offset = sys.repl.offset();
-        let due = self.ack_at(offset).is_some_and(|at| at <= now);
-        if !self.asked && !due {
+        self.reached = offset;
+        if !self.asked && self.ack_at() > now {
             return;
         }
         self.asked = false;
@@ -438,12 +445,13 @@ impl Follower {
         encode_command(&mut self.out, &words);
     }
 
-    fn ack_at(&self, offset: u64) -> Option<i64> {
-        let wait = match offset == self.acknowledged {
+    /// When the leader is to be told how far we are, whether or not it asks.
+    const fn ack_at(&self) -> i64 {
+        let wait = match self.reached == self.acknowledged {
             true => ACK_EVERY,
             false => ACK_SOON,
         };
-        Some(self.told + wait)
+        self.told + wait
     }
 
     /// Takes what is to be sent to the leader.
@@ -456,11 +464,12 @@ impl Follower {
     /// When [`work`](Self::work) has something to do although nothing has come, in unix milliseconds.
     pub fn next_deadline(&self) -> i64 {
         let silent = self.heard + self.timeout + 1;
-        let ack = match self.stage {
-            Stage::Stream if self.stream.taken > self.stream.unit => self.told + ACK_EVERY,
-            _ => self.ack_at(u64::MAX).unwrap_or(silent),
+        let tells = match self.stage {
+            Stage::Greeting => silent,
+            Stage::Payload { .. } | Stage::Whole(_) => self.told + ACK_EVERY,
+            Stage::Continues(_) | Stage::Stream => self.ack_at(),
         };
-        silent.min(ack.max(self.told + 1))
+        silent.min(tells)
     }
 
     /// What the leader is to say next, for the log.
@@ -545,22 +554,26 @@ impl Incoming {
                 self.decoder = Decoder::new();
                 return Ok(false);
             }
+            self.pass_empty_lines(engine, bytes);
+            self.taken = at + batch.end(i);
+            if batch.is_inline(i) {
+                // No leader sends that: where commands begin is not known any more.
+                return Err(refused("a line that is no command in the master's stream"));
+            }
             let argv = batch.argv(i, fresh);
-            self.counts |= match argv.first() {
+            match argv.first() {
                 Some(name) if name.eq_ignore_ascii_case(b"REPLCONF") => {
                     let what = argv.get(1).copied().unwrap_or_default();
                     *asked |= what.eq_ignore_ascii_case(b"GETACK");
-                    false
+                    self.end_command(engine, bytes);
                 }
-                Some(name) if name.eq_ignore_ascii_case(b"PING") => false,
+                Some(name) if name.eq_ignore_ascii_case(b"PING") => self.end_command(engine, bytes),
                 Some(name) => {
-                    self.run(engine, &argv)?;
-                    !name.eq_ignore_ascii_case(b"SELECT")
+                    self.counts |= !name.eq_ignore_ascii_case(b"SELECT");
+                    self.run(engine, &argv, bytes)?;
                 }
-                None => false,
-            };
-            self.taken = at + batch.end(i);
-            self.end_command(engine, bytes);
+                None => self.end_command(engine, bytes),
+            }
         }
         if batch.consumed() > 0 && at + batch.consumed() > self.taken {
             self.taken = at + batch.consumed();
@@ -572,20 +585,44 @@ impl Incoming {
         Ok(true)
     }
 
-    fn run(&mut self, engine: &mut Engine, argv: &[&[u8]]) -> Result<(), Parted> {
-        let Some(replay) = &mut self.replay else {
+    /// Runs a command, and accounts for it before anybody does anything who has waited for that.
+    fn run(&mut self, engine: &mut Engine, argv: &[&[u8]], bytes: &[u8]) -> Result<(), Parted> {
+        let up = engine.state().sys.repl.upstream.as_ref();
+        if up.is_none_or(|up| up.number != self.leader) {
+            // Somebody has come between, behind a script that was busy.
+            return Err(Parted::Superseded);
+        }
+        let Some(mut replay) = self.replay.take() else {
             return Err(refused("the stream has not begun"));
         };
-        engine
-            .replay(replay, argv)
-            .map_err(|e| refused(format!("{e} in the master's stream")))
+        let done = engine.replay_and(&mut replay, argv, |engine, replay| {
+            self.end_unit(engine, replay, bytes);
+        });
+        self.replay = Some(replay);
+        done.map_err(|e| refused(format!("{e} in the master's stream")))
+    }
+
+    /// Passes over line ends in front of a unit: they are part of the stream, and of no command.
+    fn pass_empty_lines(&mut self, engine: &mut Engine, bytes: &[u8]) {
+        let fresh = bytes.get(self.taken..).unwrap_or_default();
+        let empty = fresh.iter().take_while(|b| matches!(b, b'\r' | b'\n'));
+        let empty = empty.count();
+        if empty > 0 && self.taken == self.unit {
+            self.taken += empty;
+            self.end_command(engine, bytes);
+        }
+    }
+
+    /// A command has ended that is not run.
+    fn end_command(&mut self, engine: &mut Engine, bytes: &[u8]) {
+        if let Some(replay) = self.replay.take() {
+            self.end_unit(engine, &replay, bytes);
+            self.replay = Some(replay);
+        }
     }
 
     /// A command has ended, and perhaps a unit.
-    fn end_command(&mut self, engine: &mut Engine, bytes: &[u8]) {
-        let Some(replay) = &self.replay else {
-            return;
-        };
+    fn end_unit(&mut self, engine: &mut Engine, replay: &Replay, bytes: &[u8]) {
         if engine.replays_transaction(replay) {
             return;
         }
