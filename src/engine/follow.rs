@@ -94,8 +94,9 @@ pub struct Follower {
     hears: bool,
     /// When the leader was told something last.
     told: i64,
-    /// And which offset.
+    /// And which offset, and where we are by now.
     acknowledged: u64,
+    reached: u64,
     durable: u64,
     /// The leader wants to know how far we are.
     asked: bool,
@@ -118,6 +119,8 @@ enum Stage {
     Whole(Option<(String, u64)>),
     /// The leader goes on where we are, under this name.
     Continues(Option<String>),
+    /// It does, and whoever followed us under another name was told to ask anew.
+    Continued,
     /// Bytes are the stream.
     Stream,
 }
@@ -178,6 +181,7 @@ impl Follower {
             hears: false,
             told: now,
             acknowledged: 0,
+            reached: 0,
             durable: 0,
             asked: false,
             unsynced: VecDeque::new(),
@@ -205,7 +209,8 @@ impl Follower {
     /// What is wrong with them.
     pub fn receive(&mut self, bytes: &[u8]) -> Result<(), Parted> {
         self.hears |= !bytes.is_empty();
-        if let Stage::Stream | Stage::Continues(_) | Stage::Whole(_) = self.stage {
+        if let Stage::Stream | Stage::Continued | Stage::Continues(_) | Stage::Whole(_) = self.stage
+        {
             self.stream.bytes.extend_from_slice(bytes);
             return Ok(());
         }
@@ -298,8 +303,11 @@ impl Follower {
             Stage::Continues(id) => {
                 let state = engine.state();
                 replica::goes_on(state, id);
-                self.go_online(engine);
+                // Nobody is to see a link here before our replicas know that they have lost theirs.
+                self.stage = Stage::Continued;
+                return Ok(Work::More);
             }
+            Stage::Continued => self.go_online(engine),
             Stage::Whole(of) => {
                 self.adopt(engine, of)?;
                 self.go_online(engine);
@@ -448,8 +456,8 @@ impl Follower {
     /// Tells the leader how far we are, if it is to know now.
     fn acknowledge(&mut self, sys: &System, now: i64) {
         let offset = sys.repl.offset();
-        let due = self.ack_at(offset).is_some_and(|at| at <= now);
-        if !self.asked && !due {
+        self.reached = offset;
+        if !self.asked && self.ack_at() > now {
             return;
         }
         self.asked = false;
@@ -463,12 +471,12 @@ impl Follower {
         encode_command(&mut self.out, &words);
     }
 
-    fn ack_at(&self, offset: u64) -> Option<i64> {
-        let wait = match offset == self.acknowledged {
+    fn ack_at(&self) -> i64 {
+        let wait = match self.reached == self.acknowledged {
             true => ACK_EVERY,
             false => ACK_SOON,
         };
-        Some(self.told + wait)
+        self.told + wait
     }
 
     /// Takes what is to be sent to the leader.
@@ -481,10 +489,7 @@ impl Follower {
     /// When [`work`](Self::work) has something to do although nothing has come, in unix milliseconds.
     pub fn next_deadline(&self) -> i64 {
         let silent = self.heard + self.timeout + 1;
-        let ack = match self.stage {
-            Stage::Stream if self.stream.taken > self.stream.unit => self.told + ACK_EVERY,
-            _ => self.ack_at(u64::MAX).unwrap_or(silent),
-        };
+        let ack = self.ack_at();
         silent.min(ack.max(self.told + 1))
     }
 
