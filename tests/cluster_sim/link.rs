@@ -1,6 +1,7 @@
 //! A replica's link to its leader: makes the connection, moves the bytes, tries again.
 
 use super::net::{Caller, ConnId, End, Piece};
+use super::queue::{Alarm, Due};
 use super::world::{Event, World, node_at, note};
 use redkeep::engine::follow::{Follower, Work};
 
@@ -13,7 +14,7 @@ pub struct Link {
     conn: Option<ConnId>,
     follower: Option<Follower>,
     /// When there is something to do for it.
-    works_at: i64,
+    work: Alarm,
     calls: u64,
 }
 
@@ -50,7 +51,7 @@ impl World {
             to: node_at(&host),
             conn: None,
             follower: None,
-            works_at: i64::MAX,
+            work: Alarm::default(),
             calls: 0,
         });
         self.plan_call(node, 100_000);
@@ -67,7 +68,6 @@ impl World {
         let Some(link) = &mut up.link else {
             return;
         };
-        link.works_at = i64::MAX;
         link.calls += 1;
         if let Some(follower) = link.follower.take() {
             follower.lost(&mut up.instance.node.lock().unwrap());
@@ -191,9 +191,8 @@ impl World {
             return;
         };
         if let Some(link) = &mut up.link
-            && at < link.works_at
+            && link.work.is_to_be_planned_earlier(at)
         {
-            link.works_at = at;
             self.queue.add(at, Event::Work { node, starts });
         }
     }
@@ -203,10 +202,17 @@ impl World {
         let Some(up) = self.nodes[node].up.as_mut() else {
             return;
         };
-        let Some(link) = up.link.as_mut().filter(|link| link.works_at <= self.now) else {
+        let Some(link) = up.link.as_mut() else {
             return;
         };
-        link.works_at = i64::MAX;
+        match link.work.comes(self.now) {
+            Due::Now => {}
+            Due::Later(at) => {
+                let starts = self.nodes[node].starts;
+                return self.queue.add(at, Event::Work { node, starts });
+            }
+            Due::Never => return,
+        }
         let Some(follower) = &mut link.follower else {
             return;
         };

@@ -3,6 +3,7 @@
 use super::jobs::Job;
 use super::link::Link;
 use super::net::ConnId;
+use super::queue::Alarm;
 use super::serve::Served;
 use super::world::{START, address};
 use crate::common::instance::{DIR, Instance};
@@ -62,7 +63,7 @@ pub struct Up {
     pub link: Option<Link>,
     pub jobs: Vec<Job>,
     /// When the engine is looked at next, and whether the log is to be written.
-    pub wakes_at: i64,
+    pub wake: Alarm,
     pub writes: bool,
     operator: SessionId,
 }
@@ -119,7 +120,7 @@ impl Machine {
             actions: Vec::new(),
             link: None,
             jobs: Vec::new(),
-            wakes_at: i64::MAX,
+            wake: Alarm::default(),
             writes: false,
             operator,
         });

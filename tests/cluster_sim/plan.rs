@@ -76,13 +76,13 @@ impl Plan {
             diskless: rng.chance(0.7),
             sync_delay: rng.below(3),
             slow_saves: rng.chance(0.3),
-            compresses: rng.chance(0.5),
+            compresses: rng.chance(0.05),
             skews: (0..nodes).map(|_| skew(rng)).collect(),
             hands_over: rng.chance(0.3),
             clients: 2 + rng.index(3),
             keys: [0, 5, 60][rng.index(3)],
-            disturbed: 1_000_000 * (20 + rng.below(40)) as i64,
-            peace: 1_000_000 * (1 + rng.below(8)) as i64,
+            disturbed: 1_000_000 * (8 + rng.below(25)) as i64,
+            peace: 1_000_000 * (1 + rng.below(4)) as i64,
             thinks: 1000 * (20 + rng.below(400)),
             timeout: 4 + rng.below(6),
             manners: Manners {
@@ -108,7 +108,7 @@ impl Plan {
             ("repl-backlog-size", self.backlog.to_string()),
             ("repl-diskless-sync", yes(self.diskless)),
             ("repl-diskless-sync-delay", self.sync_delay.to_string()),
-            ("auto-aof-rewrite-min-size", "20kb".into()),
+            ("auto-aof-rewrite-min-size", "100kb".into()),
         ];
         if let Some(policy) = self.logs[node] {
             all.push(("appendfsync", policy.into()));

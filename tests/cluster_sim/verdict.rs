@@ -5,6 +5,7 @@ use super::machine::{Facts, Told};
 use super::world::{Event, Stage, World, note};
 use crate::common::instance::{contents, text};
 use redkeep::resp::Value;
+use std::collections::BTreeMap;
 
 /// Databases that are used.
 const DATABASES: usize = 5;
@@ -55,8 +56,6 @@ impl World {
                 let machine = &mut self.nodes[node];
                 machine.clock.advance_us(origin - machine.origin);
                 machine.origin = origin;
-                let up = machine.up.as_mut().unwrap();
-                up.wakes_at = i64::MAX;
                 self.after(node);
             }
             self.queue.add(self.now + 3_000_000, Event::Look);
@@ -98,12 +97,50 @@ impl World {
         for node in (0..self.plan.nodes).filter(|node| *node != leader) {
             let there = self.contents(node);
             if there != expected {
-                let differs = differences(&expected, &there);
-                self.wrong(format!(
-                    "node {node} differs from its leader {leader}:\n{differs}"
-                ));
+                let mut differs = differences(&expected, &there);
+                differs += &self.differing_values(leader, node);
+                self.wrong(format!("node {node} differs from its leader {leader}:\n{differs}"));
             }
         }
+    }
+
+    /// Keys whose values differ, and what they are.
+    fn differing_values(&mut self, leader: usize, other: usize) -> String {
+        let (mine, its) = (self.values(leader), self.values(other));
+        let mut all = String::new();
+        for (key, value) in &mine {
+            let there = its.get(key);
+            if there != Some(value) {
+                all += &format!("  {key}\n    leader:  {value}\n    replica: {there:?}\n");
+            }
+        }
+        all
+    }
+
+    fn values(&mut self, node: usize) -> BTreeMap<String, String> {
+        let up = self.nodes[node].up.as_mut().unwrap();
+        let mut all = BTreeMap::new();
+        for db in 0..DATABASES {
+            up.call(&["SELECT", &db.to_string()]);
+            let Value::Array(keys) = up.call(&["KEYS", "*"]) else {
+                continue;
+            };
+            for key in keys {
+                let key = text(&key);
+                let kind = text(&up.call(&["TYPE", &key]));
+                let value = up.call(&match &*kind {
+                    "string" => vec!["GET", &key],
+                    "list" => vec!["LRANGE", &key, "0", "-1"],
+                    "hash" => vec!["HGETALL", &key],
+                    "set" => vec!["SORT", &key, "ALPHA"],
+                    "zset" => vec!["ZRANGE", &key, "0", "-1", "WITHSCORES"],
+                    _ => vec!["XINFO", "STREAM", &key, "FULL"],
+                });
+                let digest = up.call(&["DEBUG", "DIGEST-VALUE", &key]);
+                all.insert(format!("{db} {key} {kind}"), format!("{digest} {value}"));
+            }
+        }
+        all
     }
 
     fn contents(&mut self, node: usize) -> String {

@@ -7,7 +7,7 @@ use super::machine::Machine;
 use super::net::{Caller, ConnId, End, Net, Place};
 use super::operator::Operator;
 use super::plan::Plan;
-use super::queue::Queue;
+use super::queue::{Due, Queue};
 use redkeep::exec::Action;
 use redkeep::util::rng::Rng;
 use std::collections::BTreeMap;
@@ -292,10 +292,14 @@ impl World {
         let Some(up) = self.nodes[node].up.as_mut() else {
             return;
         };
-        if up.wakes_at > self.now {
-            return;
+        match up.wake.comes(self.now) {
+            Due::Now => {}
+            Due::Later(at) => {
+                let starts = self.nodes[node].starts;
+                return self.queue.add(at, Event::Wake { node, starts });
+            }
+            Due::Never => return,
         }
-        up.wakes_at = i64::MAX;
         let mut engine = up.instance.node.lock().unwrap();
         engine.tick();
         engine.settle();
@@ -306,19 +310,15 @@ impl World {
 
     /// Something was done with a node: what follows from it is done.
     pub fn after(&mut self, node: usize) {
-        self.act(node);
-        self.plan_write(node, false);
-        self.plan_wake(node);
+        self.act(node, false);
     }
 
     /// The log was written: it is looked at again only if there is more.
     pub fn after_writing(&mut self, node: usize) {
-        self.act(node);
-        self.plan_write(node, true);
-        self.plan_wake(node);
+        self.act(node, true);
     }
 
-    fn act(&mut self, node: usize) {
+    fn act(&mut self, node: usize, was_written: bool) {
         loop {
             let Some(up) = self.nodes[node].up.as_mut() else {
                 return;
@@ -327,11 +327,19 @@ impl World {
             engine.settle();
             up.actions.extend(engine.take_actions());
             drop(engine.take_garbage());
-            drop(engine);
             let actions = std::mem::take(&mut up.actions);
             if actions.is_empty() {
+                let deadline = engine.next_deadline();
+                let logging = engine.state().sys.persist.logging.as_ref();
+                let writes = !was_written || logging.is_some_and(|l| l.log.unwritten() > 0);
+                drop(engine);
+                self.plan_wake(node, deadline);
+                if writes {
+                    self.plan_write(node);
+                }
                 break;
             }
+            drop(engine);
             for action in actions {
                 match action {
                     Action::Wake(sid) | Action::Close(sid) => self.wake(node, sid),
@@ -345,7 +353,7 @@ impl World {
         self.look_at_held(node);
     }
 
-    fn plan_write(&mut self, node: usize, was_written: bool) {
+    fn plan_write(&mut self, node: usize) {
         let starts = self.nodes[node].starts;
         let Some(up) = self.nodes[node].up.as_mut() else {
             return;
@@ -353,34 +361,27 @@ impl World {
         if up.writers.is_empty() || up.writes {
             return;
         }
-        if was_written {
-            let mut engine = up.instance.node.lock().unwrap();
-            let logging = engine.state().sys.persist.logging.as_ref();
-            if logging.is_none_or(|logging| logging.log.unwritten() == 0) {
-                return;
-            }
-        }
         up.writes = true;
-        let pause = [100, 1000, 8000][self.rng.index(3)];
-        let pause = 20 + self.rng.below(pause) as i64;
+        // Nobody waits for a log that is synced when it pleases.
+        let most = match self.plan.logs[node] {
+            Some("always") => [100, 1000, 8000],
+            _ => [5000, 50_000, 500_000],
+        };
+        let most = most[self.rng.index(3)];
+        let pause = 20 + self.rng.below(most) as i64;
         self.queue
             .add(self.now + pause, Event::Write { node, starts });
     }
 
-    fn plan_wake(&mut self, node: usize) {
+    fn plan_wake(&mut self, node: usize, deadline: Option<i64>) {
         /// Nobody looks more often.
         const LEAST: i64 = 5_000;
         let (starts, origin) = (self.nodes[node].starts, self.nodes[node].origin);
-        let Some(up) = self.nodes[node].up.as_mut() else {
+        let (Some(up), Some(deadline)) = (self.nodes[node].up.as_mut(), deadline) else {
             return;
         };
-        let next = up.instance.node.lock().unwrap().next_deadline();
-        let Some(next) = next else {
-            return;
-        };
-        let at = (next * 1000 - origin).max(self.now + LEAST);
-        if at < up.wakes_at {
-            up.wakes_at = at;
+        let at = (deadline * 1000 - origin).max(self.now + LEAST);
+        if up.wake.is_to_be_planned(at) {
             self.queue.add(at, Event::Wake { node, starts });
         }
     }

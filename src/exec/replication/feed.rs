@@ -107,6 +107,11 @@ pub(crate) fn pull(sys: &mut System, session: &mut Session, out: &mut ReplyBuf) 
     let Some(replica) = session.replica.as_mut() else {
         return false;
     };
+    if replica.phase == Phase::Sent && replica.only_snapshot {
+        // It goes when it has taken all of it.
+        session.closing |= out.is_empty();
+        return !session.closing;
+    }
     if replica.phase != Phase::Online || session.closing {
         return false;
     }
