@@ -135,6 +135,8 @@ enum Stage {
     Whole(Option<(String, u64)>),
     /// The leader goes on where we are, under this name.
     Continues(Option<String>),
+    /// It does, and whoever followed us under another name was told to ask anew.
+    Continued,
     /// Bytes are the stream.
     Stream,
 }
@@ -230,7 +232,8 @@ impl Follower {
     /// What is wrong with them.
     pub fn receive(&mut self, bytes: &[u8]) -> Result<(), Parted> {
         self.hears |= !bytes.is_empty();
-        if let Stage::Stream | Stage::Continues(_) | Stage::Whole(_) = self.stage {
+        if let Stage::Stream | Stage::Continued | Stage::Continues(_) | Stage::Whole(_) = self.stage
+        {
             self.stream.bytes.extend_from_slice(bytes);
             return Ok(());
         }
@@ -327,8 +330,11 @@ impl Follower {
             Stage::Continues(id) => {
                 let state = engine.state();
                 replica::goes_on(state, id);
-                self.go_online(engine);
+                // Nobody is to see a link here before our replicas know that they have lost theirs.
+                self.stage = Stage::Continued;
+                return Ok(Work::More);
             }
+            Stage::Continued => self.go_online(engine),
             Stage::Whole(of) => {
                 self.adopt(engine, of)?;
                 self.go_online(engine);
