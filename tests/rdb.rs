@@ -121,6 +121,35 @@ fn what_is_saved_is_loaded() {
     }
 }
 
+/// Whoever is served while keys are loaded selects databases too.
+#[test]
+fn every_key_gets_into_its_database_whoever_asks_meanwhile() {
+    for appendonly in ["no", "yes"] {
+        let mut server = Server::redkeep(&[DEBUG, &["--appendonly", appendonly]].concat());
+        let mut c = server.client();
+        fill(&mut c);
+        let before = contents(&mut c);
+        match appendonly {
+            "yes" => {
+                c.run("BGREWRITEAOF");
+                wait_for(&mut c, "aof_rewrite_scheduled:0");
+                wait_for(&mut c, "aof_rewrite_in_progress:0");
+            }
+            _ => assert_eq!(c.run("SAVE").text(), "OK"),
+        }
+        server.set_option("--key-load-delay", "500");
+        server.set_option("--loading-process-events-interval-bytes", "1024");
+        let mut c = server.start_loading();
+        let mut asked = 0;
+        while c.run("PING").text().starts_with("LOADING") {
+            c.run("INFO server");
+            asked += 1;
+        }
+        assert!(asked > 3, "{asked}");
+        assert_eq!(contents(&mut c), before, "{appendonly}");
+    }
+}
+
 #[test]
 fn functions_are_loaded_whatever_the_limit_of_memory() {
     let mut server = Server::redkeep(&["--maxmemory", "100kb"]);

@@ -6,13 +6,16 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::time::Duration;
 
 use super::Engine;
+use crate::exec::persist::load::{self, Loading, Shows};
 use crate::exec::persist::staging::{Fed, Staging};
-use crate::exec::persist::{STEP, load};
+use crate::exec::persist::{Counts, STEP, save};
 use crate::exec::replay::Replay;
 use crate::exec::replication::replica::{self, LinkState};
 use crate::exec::replication::{Replication, failover};
+use crate::exec::session::Peer;
 use crate::exec::{State, System};
 use crate::replication::link::{Event, Greeting, Refused};
 use crate::replication::{Link, Position};
@@ -67,6 +70,18 @@ fn refused(why: impl Into<String>) -> Parted {
     }
 }
 
+/// What clients may see while a data set comes in; none if nothing changes for them. `is_same` if it is of the history that
+/// this instance belongs to.
+fn shows(how: &str, is_same: bool, is_empty: bool) -> Option<Shows> {
+    match how {
+        "swapdb" if is_same => Some(Shows::OldData),
+        "swapdb" => Some(Shows::Nothing),
+        "on-empty-db" if is_empty => Some(Shows::Nothing),
+        _ if is_empty => Some(Shows::NoData),
+        _ => None,
+    }
+}
+
 /// What a step of work has come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
@@ -86,16 +101,17 @@ pub struct Follower {
     staging: Option<Box<Staging>>,
     stream: Incoming,
     out: Vec<u8>,
-    /// Clients are told that the data set is loading.
-    loads: bool,
+    /// Keys of the data set that were counted, and those of them that are still to be waited for (`key-load-delay`).
+    counted: u64,
+    unwaited: u64,
+    key_delay: i64,
     /// When the leader was heard, and whether it was since.
     heard: i64,
     hears: bool,
     /// When the leader was told something last.
     told: i64,
-    /// And which offset.
+    /// And which offset; and to which we have come.
     acknowledged: u64,
-    /// The one that was reached when there was last something to do.
     reached: u64,
     durable: u64,
     /// The leader wants to know how far we are.
@@ -103,6 +119,8 @@ pub struct Follower {
     /// Places of the own log, and the offsets that were reached there, of which it is not known whether they are on the disk.
     unsynced: VecDeque<(u64, u64)>,
     timeout: i64,
+    /// Both ends of the connection.
+    peer: Peer,
 }
 
 #[derive(Debug)]
@@ -117,6 +135,8 @@ enum Stage {
     Whole(Option<(String, u64)>),
     /// The leader goes on where we are, under this name.
     Continues(Option<String>),
+    /// It does, and whoever followed us under another name was told to ask anew.
+    Continued,
     /// Bytes are the stream.
     Stream,
 }
@@ -124,6 +144,8 @@ enum Stage {
 /// The stream as it comes in.
 #[derive(Debug, Default)]
 struct Incoming {
+    /// Which of the leaders that there were it is of.
+    leader: u64,
     bytes: Vec<u8>,
     /// Where the unit begins that has not ended.
     unit: usize,
@@ -170,9 +192,14 @@ impl Follower {
             link: Link::new(greeting),
             stage: Stage::Greeting,
             staging: Some(Box::new(Staging::begin(ks, sys))),
-            stream: Incoming::default(),
+            stream: Incoming {
+                leader: up.number,
+                ..Incoming::default()
+            },
             out: Vec::new(),
-            loads: false,
+            counted: 0,
+            unwaited: 0,
+            key_delay: sys.cfg.key_load_delay,
             heard: now,
             hears: false,
             told: now,
@@ -182,9 +209,21 @@ impl Follower {
             asked: false,
             unsynced: VecDeque::new(),
             timeout: i64::from(sys.cfg.repl_timeout) * 1000,
+            peer: Peer {
+                addr: format!("{}:{}", up.host, up.port),
+                fd: -1,
+                ..Peer::default()
+            },
         };
         replica::set_state(sys, LinkState::Handshake);
         Some(follower)
+    }
+
+    /// Tells what the ends of the connection are called.
+    #[must_use]
+    pub fn between(mut self, peer: Peer) -> Follower {
+        self.peer = peer;
+        self
     }
 
     /// Takes bytes of the leader. The engine is not needed for that.
@@ -193,7 +232,8 @@ impl Follower {
     /// What is wrong with them.
     pub fn receive(&mut self, bytes: &[u8]) -> Result<(), Parted> {
         self.hears |= !bytes.is_empty();
-        if let Stage::Stream | Stage::Continues(_) | Stage::Whole(_) = self.stage {
+        if let Stage::Stream | Stage::Continued | Stage::Continues(_) | Stage::Whole(_) = self.stage
+        {
             self.stream.bytes.extend_from_slice(bytes);
             return Ok(());
         }
@@ -216,25 +256,32 @@ impl Follower {
                     self.stage = Stage::Continues(id);
                 }
                 Event::Payload(piece) => {
+                    let mut before = 0;
                     if let Stage::Payload { read, .. } = &mut self.stage {
+                        before = *read;
                         *read += piece.len() as u64;
                     }
-                    let staging = self.staging.as_mut();
-                    let fed = staging.map_or(Ok(Fed::Hungry), |staging| staging.feed(piece));
-                    let fed = fed.map_err(|e| {
-                        refused(format!(
-                            "the data set that the master sends is damaged: {e}"
-                        ))
-                    })?;
-                    if matches!(fed, Fed::Ended { rest } if rest > 0) {
-                        let why = "the payload goes on behind the end of the data set";
-                        return Err(refused(why));
+                    if before == 0 {
+                        tracing::info!("MASTER <-> REPLICA sync: Loading DB in memory");
+                    }
+                    let Some(staging) = &mut self.staging else {
+                        continue;
+                    };
+                    let fed = staging.feed(piece);
+                    let Counts { keys, expired, .. } = staging.loaded();
+                    let counted = std::mem::replace(&mut self.counted, keys + expired);
+                    self.unwaited += self.counted - counted;
+                    match fed {
+                        Ok(Fed::Ended { rest }) if rest > 0 => {
+                            return Err(self.damaged("the payload goes on behind its end"));
+                        }
+                        Ok(_) => {}
+                        Err(e) => return Err(self.damaged(e)),
                     }
                 }
                 Event::PayloadEnd => {
                     if !self.staging.as_ref().is_some_and(|s| s.is_whole()) {
-                        let why = "the payload ended in the middle of the data set";
-                        return Err(refused(why));
+                        return Err(self.damaged("the payload ended in the middle of it"));
                     }
                     if let Stage::Payload { of, .. } = &mut self.stage {
                         self.stage = Stage::Whole(of.take());
@@ -267,28 +314,34 @@ impl Follower {
             self.heard = now;
         }
         up.heard = self.heard;
-        self.timeout = i64::from(sys.cfg.repl_timeout) * 1000;
-        if now - self.heard > self.timeout {
-            let awaited = self.is_waiting_for();
+        if std::mem::take(&mut up.killed) {
             return Err(Parted::Refused {
-                why: format!("MASTER timeout: no data nor PING received... {awaited} was expected"),
+                why: "a client has killed the link".to_owned(),
                 transient: true,
             });
+        }
+        self.timeout = i64::from(sys.cfg.repl_timeout) * 1000;
+        self.key_delay = sys.cfg.key_load_delay;
+        if now - self.heard > self.timeout {
+            return Err(self.is_silent());
         }
         match std::mem::replace(&mut self.stage, Stage::Stream) {
             Stage::Stream => {}
             Stage::Continues(id) => {
                 let state = engine.state();
                 replica::goes_on(state, id);
-                self.go_online(engine);
+                // Nobody is to see a link here before our replicas know that they have lost theirs.
+                self.stage = Stage::Continued;
+                return Ok(Work::More);
             }
+            Stage::Continued => self.go_online(engine),
             Stage::Whole(of) => {
                 self.adopt(engine, of)?;
                 self.go_online(engine);
             }
             stage @ (Stage::Greeting | Stage::Payload { .. }) => {
-                if let Stage::Payload { read, .. } = stage {
-                    self.report(engine, read, now);
+                if let Stage::Payload { of, read } = &stage {
+                    self.report(engine, of.as_ref(), *read, now);
                 }
                 self.stage = stage;
                 return Ok(Work::Idle);
@@ -300,18 +353,51 @@ impl Follower {
         Ok(if more { Work::More } else { Work::Idle })
     }
 
-    /// Tells how far a payload has come, and the leader that we live.
-    fn report(&mut self, engine: &mut Engine, read: u64, now: i64) {
-        let State { ks, sys, .. } = engine.state();
-        let is_empty = (0..ks.databases()).all(|db| ks.db(db).is_none_or(|db| db.is_empty()));
-        let total = self.link.payload_length();
-        if !self.loads && is_empty && sys.persist.loading.is_none() {
-            // Nothing is there that could be shown meanwhile.
-            load::begin_load(sys, total.unwrap_or(0));
-            self.loads = true;
+    /// What the leader has sent is no data set.
+    fn damaged(&mut self, why: impl fmt::Display) -> Parted {
+        self.staging = None;
+        // Tools look for the first words.
+        refused(format!(
+            "Internal error in RDB: the data set that the master sends is damaged: {why}"
+        ))
+    }
+
+    /// The leader has said nothing for too long.
+    fn is_silent(&self) -> Parted {
+        // Tools look for these words.
+        let what = match self.stage {
+            Stage::Greeting => "Timeout connecting to the MASTER...",
+            Stage::Payload { .. } | Stage::Whole(_) => {
+                "Timeout receiving bulk data from MASTER... If the problem persists try to set the 'repl-timeout' \
+                 parameter to a larger value."
+            }
+            Stage::Continues(_) | Stage::Continued | Stage::Stream => {
+                "MASTER timeout: no data nor PING received..."
+            }
+        };
+        Parted::Refused {
+            why: format!("{what} {} was expected", self.is_waiting_for()),
+            transient: true,
         }
-        if let Some(loading) = &mut sys.persist.loading {
-            loading.done = read;
+    }
+
+    /// Tells how far a payload has come, and the leader that we live.
+    fn report(&mut self, engine: &mut Engine, of: Option<&(String, u64)>, read: u64, now: i64) {
+        let State { ks, sys, .. } = engine.state();
+        let total = self.link.payload_length();
+        if read > 0 && sys.persist.incoming.is_none() {
+            let is_empty = (0..ks.databases()).all(|db| ks.db(db).is_none_or(|db| db.is_empty()));
+            let is_same = of.is_some_and(|(id, _)| *id == sys.repl.id);
+            let progress = Loading {
+                began: now,
+                total: total.unwrap_or(0),
+                done: 0,
+            };
+            sys.persist.incoming = shows(sys.cfg.repl_diskless_load, is_same, is_empty)
+                .map(|shows| load::Incoming { progress, shows });
+        }
+        if let Some(incoming) = &mut sys.persist.incoming {
+            incoming.progress.done = read;
         }
         let at = self.heard;
         replica::set_state(sys, LinkState::Syncing { total, read, at });
@@ -321,12 +407,31 @@ impl Follower {
         }
     }
 
+    /// How long to wait before more is loaded, as `key-load-delay` has it: to be asked for again thereafter.
+    pub fn pause(&mut self) -> Option<Duration> {
+        /// A change of the parameter is to be seen meanwhile.
+        const MOST: u64 = 100_000;
+        if self.unwaited == 0 || self.key_delay == 0 {
+            self.unwaited = 0;
+            return None;
+        }
+        let keys = match u64::try_from(self.key_delay) {
+            Ok(each) => (MOST / each).clamp(1, self.unwaited),
+            Err(_) => self.unwaited,
+        };
+        self.unwaited -= keys;
+        // What the leader has sent meanwhile has not been read.
+        self.hears = true;
+        let keys = usize::try_from(keys).unwrap_or(usize::MAX);
+        Some(Duration::from_micros(save::delay(self.key_delay, keys)))
+    }
+
     /// Puts the data set in place that has come.
     fn adopt(&mut self, engine: &mut Engine, of: Option<(String, u64)>) -> Result<(), Parted> {
         let Some(staging) = self.staging.take() else {
             return Err(refused("there is no data set"));
         };
-        self.stop_loading(engine);
+        engine.state().sys.persist.incoming = None;
         let counts = staging.loaded();
         let written = engine
             .adopt(*staging)
@@ -353,12 +458,6 @@ impl Follower {
         Ok(())
     }
 
-    fn stop_loading(&mut self, engine: &mut Engine) {
-        if std::mem::take(&mut self.loads) {
-            load::end_load(&mut engine.state().sys);
-        }
-    }
-
     fn go_online(&mut self, engine: &mut Engine) {
         let state = engine.state();
         replica::set_state(&mut state.sys, LinkState::Online);
@@ -374,7 +473,11 @@ impl Follower {
             engine.run_ready();
         }
         let db = self.stream.from;
-        let replay = engine.begin_replay_in(db);
+        let state = engine.state();
+        let replay = Replay::follow(state, self.peer.clone(), db);
+        if let Some(up) = &mut state.sys.repl.upstream {
+            up.session = Some(replay.sid);
+        }
         self.stream.replay = Some(replay);
     }
 
@@ -387,13 +490,15 @@ impl Follower {
             ..usual
         };
         let done = self.stream.replay(engine, &limits, &mut self.asked);
-        if let Err(Parted::Refused { .. }) = &done
-            && let Some(up) = &mut engine.state().sys.repl.upstream
-        {
+        let Err(Parted::Refused { why, .. }) = &done else {
+            return done;
+        };
+        tracing::warn!("== CRITICAL == This replica cannot go on with its master: {why}");
+        if let Some(up) = &mut engine.state().sys.repl.upstream {
             // It would say the same again.
             up.starts_over = true;
         }
-        done
+        Err(refused("all of its data is asked for anew"))
     }
 
     /// How far the own log is on the disk.
@@ -403,7 +508,7 @@ impl Follower {
             return;
         };
         let log = &logging.log;
-        let at = log.appended() + state.fx.logged().len() as u64;
+        let at = log.appended() + state.fx.lasting_len() as u64;
         let many = self.unsynced.len() >= UNSYNCED_MOST;
         match self.unsynced.back_mut() {
             Some((_, last)) if *last >= offset => {}
@@ -427,7 +532,7 @@ impl Follower {
     fn acknowledge(&mut self, sys: &System, now: i64) {
         let offset = sys.repl.offset();
         self.reached = offset;
-        if !self.asked && self.ack_at(offset) > now {
+        if !self.asked && self.ack_at() > now {
             return;
         }
         self.asked = false;
@@ -441,8 +546,9 @@ impl Follower {
         encode_command(&mut self.out, &words);
     }
 
-    fn ack_at(&self, offset: u64) -> i64 {
-        let wait = match offset == self.acknowledged {
+    /// When the leader is to be told how far we are, whether or not it asks.
+    const fn ack_at(&self) -> i64 {
+        let wait = match self.reached == self.acknowledged {
             true => ACK_EVERY,
             false => ACK_SOON,
         };
@@ -459,11 +565,12 @@ impl Follower {
     /// When [`work`](Self::work) has something to do although nothing has come, in unix milliseconds.
     pub fn next_deadline(&self) -> i64 {
         let silent = self.heard + self.timeout + 1;
-        match self.stage {
+        let tells = match self.stage {
             Stage::Greeting => silent,
-            Stage::Stream => silent.min(self.ack_at(self.reached)),
-            _ => silent.min(self.told + ACK_EVERY),
-        }
+            Stage::Payload { .. } | Stage::Whole(_) => self.told + ACK_EVERY,
+            Stage::Continues(_) | Stage::Continued | Stage::Stream => self.ack_at(),
+        };
+        silent.min(tells)
     }
 
     /// What the leader is to say next, for the log.
@@ -478,7 +585,14 @@ impl Follower {
 
     /// The link is gone, whoever has ended it.
     pub fn lost(mut self, engine: &mut Engine) {
-        self.stop_loading(engine);
+        if let Stage::Payload { read: 1.., .. } = self.stage
+            && self.staging.is_some()
+        {
+            tracing::warn!(
+                "Internal error in RDB: the data set that the master sends is not whole"
+            );
+        }
+        engine.state().sys.persist.incoming = None;
         if let Some(replay) = self.stream.replay.take() {
             engine.end_replay(replay);
         }
@@ -487,7 +601,7 @@ impl Follower {
         if !state.sys.repl.upstream.as_ref().is_some_and(ours) {
             return;
         }
-        replica::set_state(&mut state.sys, LinkState::Down);
+        replica::lost(&mut state.sys);
         if state
             .sys
             .repl
@@ -499,6 +613,12 @@ impl Follower {
             engine.run_ready();
         }
     }
+}
+
+/// Whether a command of the stream has done nothing that the own log would have to know.
+fn leaves_nothing(name: &[u8]) -> bool {
+    let names: [&[u8]; 3] = [b"SELECT", b"PUBLISH", b"SPUBLISH"];
+    names.iter().any(|n| name.eq_ignore_ascii_case(n))
 }
 
 impl Incoming {
@@ -548,22 +668,26 @@ impl Incoming {
                 self.decoder = Decoder::new();
                 return Ok(false);
             }
+            self.pass_empty_lines(engine, bytes);
+            self.taken = at + batch.end(i);
+            if batch.is_inline(i) {
+                // No leader sends that: where commands begin is not known any more.
+                return Err(refused("a line that is no command in the master's stream"));
+            }
             let argv = batch.argv(i, fresh);
-            self.counts |= match argv.first() {
+            match argv.first() {
                 Some(name) if name.eq_ignore_ascii_case(b"REPLCONF") => {
                     let what = argv.get(1).copied().unwrap_or_default();
                     *asked |= what.eq_ignore_ascii_case(b"GETACK");
-                    false
+                    self.end_command(engine, bytes);
                 }
-                Some(name) if name.eq_ignore_ascii_case(b"PING") => false,
+                Some(name) if name.eq_ignore_ascii_case(b"PING") => self.end_command(engine, bytes),
                 Some(name) => {
-                    self.run(engine, &argv)?;
-                    !name.eq_ignore_ascii_case(b"SELECT")
+                    self.counts |= !leaves_nothing(name);
+                    self.run(engine, &argv, bytes)?;
                 }
-                None => false,
-            };
-            self.taken = at + batch.end(i);
-            self.end_command(engine, bytes);
+                None => self.end_command(engine, bytes),
+            }
         }
         if batch.consumed() > 0 && at + batch.consumed() > self.taken {
             self.taken = at + batch.consumed();
@@ -575,20 +699,44 @@ impl Incoming {
         Ok(true)
     }
 
-    fn run(&mut self, engine: &mut Engine, argv: &[&[u8]]) -> Result<(), Parted> {
-        let Some(replay) = &mut self.replay else {
+    /// Runs a command, and accounts for it before anybody does anything who has waited for that.
+    fn run(&mut self, engine: &mut Engine, argv: &[&[u8]], bytes: &[u8]) -> Result<(), Parted> {
+        let up = engine.state().sys.repl.upstream.as_ref();
+        if up.is_none_or(|up| up.number != self.leader) {
+            // Somebody has come between, behind a script that was busy.
+            return Err(Parted::Superseded);
+        }
+        let Some(mut replay) = self.replay.take() else {
             return Err(refused("the stream has not begun"));
         };
-        engine
-            .replay(replay, argv)
-            .map_err(|e| refused(format!("{e} in the master's stream")))
+        let done = engine.replay_and(&mut replay, argv, |engine, replay| {
+            self.end_unit(engine, replay, bytes);
+        });
+        self.replay = Some(replay);
+        done.map_err(|e| refused(format!("{e} in the master's stream")))
+    }
+
+    /// Passes over line ends in front of a unit: they are part of the stream, and of no command.
+    fn pass_empty_lines(&mut self, engine: &mut Engine, bytes: &[u8]) {
+        let fresh = bytes.get(self.taken..).unwrap_or_default();
+        let empty = fresh.iter().take_while(|b| matches!(b, b'\r' | b'\n'));
+        let empty = empty.count();
+        if empty > 0 && self.taken == self.unit {
+            self.taken += empty;
+            self.end_command(engine, bytes);
+        }
+    }
+
+    /// A command has ended that is not run.
+    fn end_command(&mut self, engine: &mut Engine, bytes: &[u8]) {
+        if let Some(replay) = self.replay.take() {
+            self.end_unit(engine, &replay, bytes);
+            self.replay = Some(replay);
+        }
     }
 
     /// A command has ended, and perhaps a unit.
-    fn end_command(&mut self, engine: &mut Engine, bytes: &[u8]) {
-        let Some(replay) = &self.replay else {
-            return;
-        };
+    fn end_unit(&mut self, engine: &mut Engine, replay: &Replay, bytes: &[u8]) {
         if engine.replays_transaction(replay) {
             return;
         }

@@ -114,6 +114,8 @@ pub struct Taken {
     pub ticket: Option<Ticket>,
     /// There may be more as soon as this is sent.
     pub more: bool,
+    /// Small packets may be put off, to be sent with others.
+    pub gathers: bool,
 }
 
 /// What the connection of a client must act on.
@@ -296,10 +298,8 @@ impl Engine {
                 .unconfirmed
                 .answered(from..reply.len(), shows);
         }
+        self.change_part();
         self.run_ready();
-        if self.state().sys.repl.is_to_change() {
-            exec::replication::change(self.state());
-        }
         self.open_gate();
         let keeps_limit = self.keeps_limit(sid, reply);
         if self.state().sys.overdue.has_cut_off() {
@@ -309,6 +309,14 @@ impl Engine {
             None => Outcome::Close,
             Some(_) if !keeps_limit => Outcome::Cut,
             Some(session) => outcome_for(session),
+        }
+    }
+
+    /// Plays another part, if the command that is over has asked for that.
+    #[inline]
+    fn change_part(&mut self) {
+        if self.state().sys.repl.is_to_change() {
+            exec::replication::change(self.state());
         }
     }
 
@@ -390,6 +398,7 @@ impl Engine {
                 let mut outbox = session.lend_outbox();
                 let args: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
                 self.run_unit(sid, Args::new(&args), origin, &mut outbox);
+                self.change_part();
                 let State { sys, sessions, .. } = self.state();
                 if let Some(session) = sessions.get_mut(sid) {
                     session.return_outbox(outbox);
@@ -414,8 +423,8 @@ impl Engine {
         } = self.state();
         if !sys.repl.replicas.is_empty()
             && sys.repl.replicas.contains(&sid)
-            && !reply.since(before).is_empty()
-            && !leader::may_answer(ks, sys, sessions, sid, args)
+            && let answer @ [_, ..] = reply.since(before)
+            && !leader::may_answer(ks, sys, sessions, sid, args, answer)
         {
             reply.rollback(before);
         }
@@ -569,13 +578,14 @@ impl Engine {
     pub fn take(&mut self, sid: SessionId, out: &mut ReplyBuf, room: bool) -> Taken {
         let (outcome, more) = self.take_bytes(sid, out, room);
         let ticket = ticket::of_output(self.state());
-        let session = self.state().sessions.get(sid);
-        // What a replica confirms must not wait for that.
-        let waits = session.is_some_and(|session| !session.is_replica());
+        let State { sys, sessions, .. } = self.state();
+        let is_replica = sessions.get(sid).is_some_and(Session::is_replica);
         Taken {
             outcome,
-            ticket: ticket.filter(|_| waits),
+            // What a replica confirms must not wait for that.
+            ticket: ticket.filter(|_| !is_replica),
             more,
+            gathers: is_replica && sys.cfg.repl_disable_tcp_nodelay,
         }
     }
 
@@ -657,9 +667,7 @@ impl Engine {
     pub fn next_deadline(&mut self) -> Option<i64> {
         let state = self.state();
         [
-            state
-                .ks
-                .next_expiry()
+            unit::next_expiry(state)
                 .filter(|_| !state.sys.debug.cron_paused && state.sys.persist.loading.is_none()),
             exec::persist::next_look(&state.sys),
             state.sys.unconfirmed.gate().next_deadline(),

@@ -1,15 +1,16 @@
 //! Replaying effects: what an append-only file says, or a leader, is done again.
 //!
-//! Whoever replays is a session of its own kind and no client: it is not listed or counted, nothing refuses it, it waits
-//! for nothing, and what it does is not logged again. Its commands take the way of all commands from the handler on, and
-//! so do its transactions and scripts. Listeners to keyspace events, watchers and those who wait hear of what it changes;
-//! monitors, the slow log and the statistics of commands do not.
+//! Whoever replays is a session of its own kind and no client: it is not listed or counted (but for the link to a
+//! leader), nothing refuses it, it waits for nothing, and what it does is not logged again. Its commands take the way of
+//! all commands from the handler on, and so do its transactions and scripts. Listeners to keyspace events, watchers and
+//! those who wait hear of what it changes. Monitors, the slow log and the statistics of commands hear of what a leader
+//! says, and not of what a file does.
 //!
 //! Nothing is over for it ([`Keyspace::begin_replay`](crate::keyspace::Keyspace::begin_replay)): the log goes on with
 //! what was alive when it was written, and says itself what came to its end.
 
 use super::call::{self, Pending, Step};
-use super::session::SessionId;
+use super::session::{Peer, SessionId};
 use super::txn::{Multi, Queued};
 use super::{Args, CmdError, Entry, Origin, State};
 use crate::resp::{Proto, ReplyBuf};
@@ -50,6 +51,23 @@ impl Replay {
         }
     }
 
+    /// The link to the leader has come to the stream, in which this database is selected.
+    pub(crate) fn follow(state: &mut State, peer: Peer, db: usize) -> Replay {
+        let State {
+            ks, sys, sessions, ..
+        } = state;
+        let sid = sessions.follow(peer, sys.now_us / 1000);
+        if db < ks.databases()
+            && let Some(session) = sessions.get_mut(sid)
+        {
+            session.db = db;
+        }
+        Replay {
+            sid,
+            reply: ReplyBuf::new(Proto::Resp2),
+        }
+    }
+
     /// Whether a transaction has begun and not ended.
     pub(crate) fn is_in_transaction(&self, state: &State) -> bool {
         let session = state.sessions.get(self.sid);
@@ -69,6 +87,7 @@ pub(crate) fn start(
     let Some(session) = state.sessions.get_mut(sid).filter(|s| !s.closing) else {
         return Ok(Step::Settled);
     };
+    session.last_cmd = &row.name;
     if let Some(multi) = &mut session.multi
         && !row.flags.has(flag::TXN)
     {
@@ -108,7 +127,7 @@ fn run(
 ) -> Step {
     if !belongs(row) {
         let e = CmdError::new(format!("ERR '{}' has no place in a log", row.name));
-        failed(state, row, &e);
+        tell_failure(state, row, &e);
         return Step::Settled;
     }
     let mark = reply.mark();
@@ -140,8 +159,12 @@ pub(super) fn conclude(
 ) {
     drop_reply(reply);
     call::settle(state, pending.row, args);
+    let failed = result.is_err();
     if let Err(e) = result {
-        failed(state, pending.row, &e);
+        tell_failure(state, pending.row, &e);
+    }
+    if state.sys.repl.is_replica() && state.sys.persist.loading.is_none() {
+        call::account(state, pending, args, failed);
     }
 }
 
@@ -157,7 +180,7 @@ pub(crate) fn drop_reply(reply: &mut ReplyBuf) {
 /// An entry came to an error, as it cannot have where it was logged. It has changed nothing, and what follows is replayed
 /// all the same, as Redis does.
 #[cold]
-fn failed(state: &mut State, row: &Entry, e: &CmdError) {
+fn tell_failure(state: &mut State, row: &Entry, e: &CmdError) {
     state.sys.stats.unexpected_errors += 1;
     if !e.is_counted() {
         state.sys.stats.error(e.code());

@@ -160,7 +160,7 @@ impl Unconfirmed {
         let Ok(keys) = row.keys(&all) else {
             return;
         };
-        if keys.is_empty() || reads_others(row, &all) {
+        if keys.is_empty() || reads_others(row, all) {
             return self.note_read_of_all();
         }
         for key in keys {
@@ -267,7 +267,9 @@ pub(super) fn configure(ks: &mut Keyspace, sys: &mut System) {
 /// This instance has a data set that it was given, or loaded, and leads from now on. Whether enough replicas have what the
 /// last writes to it have left nobody knows: it is shown to nobody before they have everything that is there.
 pub fn doubt(state: &mut State) {
-    let State { ks, sys, .. } = state;
+    let State {
+        ks, sys, sessions, ..
+    } = state;
     let this = &mut sys.unconfirmed;
     let offset = sys.repl.offset();
     let is_empty = (0..ks.databases()).all(|db| ks.db(db).is_none_or(|db| db.is_empty()));
@@ -280,6 +282,8 @@ pub fn doubt(state: &mut State) {
     this.last = offset + 1;
     this.looks = true;
     this.gate.doubt();
+    // Something to have of it, so that the first answer is enough.
+    feed::say(sys, sessions, &[b"PING"]);
 }
 
 /// Sees to it that there is a stream for replicas to confirm, whether or not there is one of them.
@@ -376,7 +380,7 @@ fn settle_batch(state: &mut State) {
     if std::mem::take(&mut sys.unconfirmed.looks) {
         look(sys, sessions);
     }
-    if is_to_ask(sys) {
+    if is_to_ask(sys, sessions) {
         feed::ask(sys);
     }
 }
@@ -395,13 +399,14 @@ pub(super) fn pass(sys: &mut System) -> Option<Pass> {
 }
 
 /// Whether the replicas are to be asked how far they are: they have not said so of everything, and are not asked already.
-fn is_to_ask(sys: &mut System) -> bool {
+fn is_to_ask(sys: &mut System, sessions: &Sessions) -> bool {
+    // Who is not there yet is asked when it is.
+    if sys.unconfirmed.is_all_confirmed() || leader::online(sys, sessions).next().is_none() {
+        return false;
+    }
     let at = sys.now_us / 1000;
     let this = &mut sys.unconfirmed;
     let offset = this.last;
-    if this.is_all_confirmed() || sys.repl.replicas.is_empty() {
-        return false;
-    }
     let waits = this.asked.is_some_and(|asked| {
         let open = asked.offset > this.gate.confirmed();
         open && (at - asked.at < ASK_AGAIN || asked.offset >= offset)

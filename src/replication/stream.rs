@@ -11,6 +11,9 @@ const LARGE: usize = 64 * 1024;
 /// The smallest one.
 const SMALL: usize = 1024;
 
+/// So many chunks have a place at any time.
+const LEAST_PLACES: usize = 64;
+
 /// The last bytes of a stream, in chunks.
 ///
 /// The first byte that ever was has offset 1. Offsets are `i64` in the protocol: who takes one from outside makes sure
@@ -18,8 +21,8 @@ const SMALL: usize = 1024;
 ///
 /// 1. The chunks abut, and the last one ends at `end`.
 /// 2. None is empty, and bytes that are there never move: all but the last are full.
-/// 3. A chunk's size is a power of two, from what suits `keep` when it is made up to [`LARGE`]: what is kept beyond
-///    `keep` is a small part of it, or less than one large chunk.
+/// 3. A chunk's size is a power of two, from what suits `keep` when it is made up to a quarter of it and [`LARGE`]: what is
+///    kept beyond `keep` is a part of it.
 #[derive(Debug)]
 pub struct Stream {
     chunks: VecDeque<Chunk>,
@@ -143,6 +146,11 @@ impl Stream {
         while let Some(chunk) = self.chunks.pop_front_if(|chunk| chunk.next() <= bound) {
             self.forget(chunk.bytes);
         }
+        // Their places are given back once most of them are free.
+        if self.chunks.capacity() > LEAST_PLACES && self.chunks.len() < self.chunks.capacity() / 4 {
+            self.chunks
+                .shrink_to(LEAST_PLACES.max(self.chunks.len() * 2));
+        }
     }
 
     /// Bytes that are allocated.
@@ -157,12 +165,16 @@ impl Stream {
         1 << part.ilog2()
     }
 
-    /// An empty buffer for a chunk that begins with `len` bytes: a large piece is not cut up for a small backlog.
+    /// The size of the largest chunk: a quarter of what is kept, so that what is too much soon goes.
+    fn largest(&self) -> usize {
+        let part = (self.keep / 4).clamp(SMALL, LARGE);
+        1 << part.ilog2()
+    }
+
+    /// An empty buffer for a chunk that begins with `len` bytes: a large piece is cut up as little as may be.
     fn buffer(&mut self, len: usize) -> Vec<u8> {
-        let size = len
-            .min(LARGE)
-            .next_power_of_two()
-            .clamp(self.usual(), LARGE);
+        let most = self.largest();
+        let size = len.min(most).next_power_of_two().clamp(self.usual(), most);
         match self.spare.take_if(|spare| spare.capacity() == size) {
             Some(spare) => spare,
             None => {

@@ -244,6 +244,30 @@ fn who_hangs_up_in_the_middle_of_a_payload() {
 }
 
 #[test]
+fn who_wants_nothing_but_the_payload_gets_all_of_it() {
+    for diskless in ["yes", "no"] {
+        let mut victim =
+            Victim::start(&["--rdbcompression", "no", "--repl-diskless-sync", diskless]);
+        let value = "x".repeat(1 << 20);
+        for n in 0..40 {
+            victim.c.call(&["SET", &format!("big{n}"), &value]).unwrap();
+        }
+        let mut line = Line::connect(victim.server.port);
+        line.ask(&["REPLCONF", "capa", "eof", "rdb-only", "1"]);
+        line.command(&["SYNC"]);
+        let head = line.line();
+        let all = match head.strip_prefix("$EOF:") {
+            Some(mark) => line.up_to(mark.as_bytes()),
+            None => line.bytes(head[1..].parse().unwrap()),
+        };
+        assert_eq!(all[all.len() - 9], 0xFF);
+        victim.c.run("SET old data");
+        assert!(line.is_dropped());
+        victim.comes_to("replication", "connected_slaves", "0");
+    }
+}
+
+#[test]
 fn who_stops_reading_in_the_middle_of_a_payload() {
     let mut victim = Victim::start(&[
         "--rdbcompression",

@@ -55,6 +55,8 @@ pub struct Intake {
     claim: Claim,
     /// The code of the libraries of functions.
     functions: Vec<Vec<u8>>,
+    /// The database that keys go into. Others select theirs in between.
+    db: usize,
     /// Bytes of the file; 0 if nobody knows.
     total: u64,
     /// Keys of the selected database for which there is no room yet.
@@ -134,6 +136,7 @@ impl Intake {
         merge: bool,
         now: i64,
     ) -> Result<(), LoadError> {
+        ks.select(self.db);
         let mut keys = Vec::with_capacity(TOGETHER);
         let mut last = 0;
         for (offset, loaded) in batch.drain(..) {
@@ -211,10 +214,11 @@ impl Intake {
             }
             Loaded::Select(db) => {
                 let index = usize::try_from(db).ok().filter(|db| *db < ks.databases());
-                ks.select(index.ok_or(format!(
+                self.db = index.ok_or(format!(
                     "the file has a database {db}, and only {} are configured",
                     ks.databases()
-                ))?);
+                ))?;
+                ks.select(self.db);
                 self.announced = 0;
             }
             Loaded::Sizes(keys) => {

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 pub use self::intake::Counts;
 use self::intake::Intake;
-use self::load::Loading;
+use self::load::{Incoming, Loading};
 use self::log::Logging;
 use self::rewrite::Rewrites;
 use self::save::{Saving, save_in_background};
@@ -72,12 +72,14 @@ pub struct Persistence {
     is_unsettled: bool,
     /// Part of that: to look at those who wait.
     looks: bool,
-    /// The data set is saved in the middle of a unit of work.
-    flushing: bool,
+    /// A unit of work is half done: a data set that is saved now stands nowhere in the stream.
+    pub(super) is_midway: bool,
     /// The position that the log was told last.
     noted: Option<Position>,
     /// The load that goes on.
     pub loading: Option<Loading>,
+    /// The data set that comes from a leader.
+    pub incoming: Option<Incoming>,
     /// What the last load has brought.
     pub intake: Intake,
     /// Where in which history the data set stands that was loaded, if its files say so.
@@ -102,11 +104,6 @@ impl Persistence {
             .is_none_or(|saving| saving.id != id || saving.cancelled)
     }
 
-    /// Whether what is being saved is no place between two units of work.
-    const fn is_flushing(&self) -> bool {
-        self.flushing
-    }
-
     /// Something is to be done as soon as no unit of work is half done.
     pub(crate) const fn unsettle(&mut self) {
         self.is_unsettled = true;
@@ -118,10 +115,16 @@ impl Persistence {
         self.is_unsettled = true;
     }
 
+    /// Whether a data set is being loaded.
+    pub fn loads(&self) -> bool {
+        self.loading.is_some() || self.incoming.is_some()
+    }
+
     /// Whether any command may have to be refused.
     #[inline]
     pub(crate) fn is_in_the_way(&self) -> bool {
         self.loading.is_some()
+            || self.incoming.is_some()
             || self.failed
             || self.logging.as_ref().is_some_and(|l| l.log.is_troubled())
     }

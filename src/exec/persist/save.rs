@@ -183,7 +183,7 @@ fn frame(ks: &Keyspace, sys: &System, purpose: Purpose, out: &mut Vec<u8>) -> Fr
     ];
     // A log says itself where it is.
     let position = sys.repl.position().filter(|_| purpose != Purpose::Base);
-    if let Some(position) = position.filter(|_| !sys.persist.is_flushing()) {
+    if let Some(position) = position.filter(|_| !sys.persist.is_midway) {
         let db = position.db.unwrap_or(0);
         facts.push(("repl-stream-db", db.to_string()));
         facts.push(("repl-id", position.id));
@@ -259,7 +259,7 @@ pub fn save_delay(sys: &mut System, id: u64) -> u64 {
 }
 
 /// So many microseconds for each of these keys; a negative number is that of keys for one.
-pub(super) fn delay(each: i64, keys: usize) -> u64 {
+pub(crate) fn delay(each: i64, keys: usize) -> u64 {
     match each {
         0.. => each.unsigned_abs().saturating_mul(keys as u64),
         _ => keys as u64 / each.unsigned_abs(),
@@ -438,14 +438,15 @@ fn dawdle(sys: &mut System, id: u64) {
 
 /// Everything is gone: so it is to be on the disk.
 pub fn flushed(ks: &mut Keyspace, sys: &mut System) {
-    let in_background = |saving: &Saving| saving.purpose.is_file_in_background();
-    if sys.persist.saving.as_ref().is_some_and(in_background) {
+    let saves = |saving: &Saving| !matches!(saving.purpose, Purpose::Base | Purpose::Foreground);
+    if sys.persist.saving.as_ref().is_some_and(saves) {
+        // Replicas, too, are not to be sent what is gone.
         give_up(ks, sys);
     }
     // What it does is not in the stream yet.
-    sys.persist.flushing = true;
+    let midway = std::mem::replace(&mut sys.persist.is_midway, true);
     save_flushed(ks, sys);
-    sys.persist.flushing = false;
+    sys.persist.is_midway = midway;
 }
 
 fn save_flushed(ks: &mut Keyspace, sys: &mut System) {

@@ -110,7 +110,6 @@ pub(super) fn tick(state: &mut State) {
             }
             _ => drop(abort(state, "Failover attempt timed out")),
         }
-        return;
     }
 }
 

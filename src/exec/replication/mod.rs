@@ -11,19 +11,23 @@
 //! replica   whom this instance follows, and what becomes of it when that changes
 //! failover  a leader that hands its part over to a replica
 //! lag       how far replicas are behind, in time
+//! lapses    keys of a replica that nobody but itself ends
 //! ```
 
 pub mod failover;
 pub mod feed;
 pub mod lag;
+pub mod lapses;
 pub mod leader;
 pub mod replica;
 pub mod sync;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use self::failover::Failover;
 use self::lag::Marks;
+use self::lapses::Lapses;
 use self::replica::Upstream;
 use super::{Effects, SessionId, State, System};
 use crate::keyspace::Keyspace;
@@ -58,16 +62,22 @@ pub struct Replication {
     pub(super) asks: bool,
     /// When a snapshot for those who wait for one is to begin, in unix milliseconds.
     sync_at: Option<i64>,
-    /// When the replicas are to hear from us again.
-    ping_at: Option<i64>,
+    /// When the replicas last heard from us for the sake of it, in unix milliseconds, or the first of them came.
+    pinged: i64,
     /// When it is to be looked whether they still live.
     look_at: Option<i64>,
+    /// A replica is gone.
+    parted: bool,
+    /// The snapshot that it was to get.
+    deserted: Option<u64>,
     /// What stands behind the snapshot that is being sent, if nobody was told its length.
     mark: String,
     /// Since when there is no replica.
     alone_since: Option<i64>,
     /// When the stream came to which offset.
     marks: Marks,
+    /// Keys that clients of this replica have given a deadline.
+    pub lapses: Lapses,
     /// How replicas came to be up to date.
     pub counts: Syncs,
 }
@@ -100,11 +110,14 @@ impl Replication {
             failover: None,
             asks: false,
             sync_at: None,
-            ping_at: None,
+            pinged: 0,
             look_at: None,
+            parted: false,
+            deserted: None,
             mark: String::new(),
             alone_since: None,
             marks: Marks::default(),
+            lapses: Lapses::default(),
             counts: Syncs::default(),
         }
     }
@@ -120,6 +133,18 @@ impl Replication {
         self.upstream.is_some()
     }
 
+    /// Whom this instance follows, for those who ask: it is told already whom it is to follow.
+    pub fn shown_upstream(&self, now: i64) -> Option<Cow<'_, Upstream>> {
+        match &self.change {
+            Some(Change::Follow(host, port)) => {
+                let number = self.upstreams + 1;
+                Some(Cow::Owned(Upstream::new(number, host, *port, now)))
+            }
+            Some(Change::Lead) => None,
+            _ => self.upstream.as_ref().map(Cow::Borrowed),
+        }
+    }
+
     /// Whether another part is to be played.
     #[inline]
     pub(crate) const fn is_to_change(&self) -> bool {
@@ -128,7 +153,7 @@ impl Replication {
 
     /// Whether what happens here goes into the stream.
     #[inline]
-    pub(in crate::exec) const fn leads(&self) -> bool {
+    pub(crate) const fn leads(&self) -> bool {
         self.stream.is_some() && self.upstream.is_none()
     }
 
@@ -224,14 +249,16 @@ pub(crate) fn change(state: &mut State) {
 }
 
 /// Somebody consumes effects, or nobody does any more; whoever reads them next has selected no database.
-pub(super) fn want_effects(state: &mut State) {
+pub(crate) fn want_effects(state: &mut State) {
     let wanted = state.sys.persist.logging.is_some() || state.sys.repl.leads();
     state.fx.set_wanted(wanted);
 }
 
-/// As [`want_effects`], unless they are wanted already: whoever reads them goes on.
-pub(super) fn want_if_changed(state: &mut State) {
-    if !state.fx.is_on() {
+/// As [`want_effects`], for a stream that may just have begun. If it goes on, so does whoever reads it.
+pub(super) fn want_for_stream(state: &mut State) {
+    // What was selected for the log is selected in no stream that has nothing in it.
+    let begins = state.sys.repl.leads() && state.sys.repl.db.is_none();
+    if begins || !state.fx.is_on() {
         want_effects(state);
     }
 }
@@ -243,7 +270,10 @@ pub(super) fn configure(sys: &mut System) {
         && stream.keep() != keep
     {
         stream.set_keep(keep);
-        feed::trim(sys, None);
+        if sys.repl.replicas.is_empty() {
+            feed::trim(sys, None);
+        }
+        // Otherwise it is done when the stream goes on: then it is known what they need.
     }
 }
 
