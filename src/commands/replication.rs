@@ -3,7 +3,7 @@
 use crate::exec::args::is;
 use crate::exec::replication::failover::{self, Failover};
 use crate::exec::replication::leader::{self, Joined, Phase};
-use crate::exec::replication::replica::LinkState;
+use crate::exec::replication::replica::{LinkState, Upstream};
 use crate::exec::replication::{Change, ask_for};
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow};
 use crate::service::info::Report;
@@ -95,9 +95,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .since("6.2.0")
         .group(Group::Server)
         .flags(&[flag::ADMIN, flag::NOSCRIPT, flag::STALE])
-        .syntax(
-            "[TO^target={host port:int [FORCE]}] [ABORT] [TIMEOUT^milliseconds:int]",
-        )
+        .syntax("[TO^target={host port:int [FORCE]}] [ABORT] [TIMEOUT^milliseconds:int]")
         .summary("Hand the part of the leader over to a replica that has everything.")
         .complexity("O(1)")
         .checked(),
@@ -144,7 +142,12 @@ fn psync(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     if args.len() > 4 {
         return Err(CmdError::SYNTAX);
     }
-    let offset = args.int(2)?;
+    let offset = args.int(2).inspect_err(|_| {
+        if let Some(session) = cx.session() {
+            let whom = leader::name(session);
+            tracing::warn!("Replica {whom} asks for synchronization but with a wrong offset");
+        }
+    })?;
     let id = args.at(1);
     if let Some(word) = args.get(3) {
         return match is(word, "FAILOVER") {
@@ -302,7 +305,7 @@ fn learn(cx: &mut Ctx<'_>, name: &[u8], value: &[u8]) -> Result<(), CmdError> {
 
 fn role(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
     let repl = &cx.sys.repl;
-    if let Some(up) = &repl.upstream {
+    if let Some(up) = repl.shown_upstream(cx.now) {
         cx.reply.array(5);
         cx.reply.bulk(b"slave");
         cx.reply.bulk(up.host.as_bytes());
@@ -453,8 +456,11 @@ fn begin_failover(
 /// What INFO tells of replication.
 pub(super) fn report(cx: &Ctx<'_>, out: &mut Report) {
     let repl = &cx.sys.repl;
-    out.field("role", if repl.is_replica() { "slave" } else { "master" });
-    report_upstream(cx, out);
+    let up = repl.shown_upstream(cx.now);
+    out.field("role", if up.is_some() { "slave" } else { "master" });
+    if let Some(up) = up {
+        report_upstream(cx, &up, out);
+    }
     let all: Vec<_> = repl
         .replicas
         .iter()
@@ -518,11 +524,8 @@ fn report_gate(cx: &Ctx<'_>, out: &mut Report) {
     out.field("sync_replicas_timeouts", figures.timeouts);
 }
 
-fn report_upstream(cx: &Ctx<'_>, out: &mut Report) {
+fn report_upstream(cx: &Ctx<'_>, up: &Upstream, out: &mut Report) {
     let (sys, repl) = (&cx.sys, &cx.sys.repl);
-    let Some(up) = &repl.upstream else {
-        return;
-    };
     let since = |at: i64| (cx.now - at).max(0) / 1000;
     out.field("master_host", &up.host);
     out.field("master_port", up.port);

@@ -6,10 +6,12 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::time::Duration;
 
 use super::Engine;
+use crate::exec::persist::load::{self, Loading, Shows};
 use crate::exec::persist::staging::{Fed, Staging};
-use crate::exec::persist::{STEP, load};
+use crate::exec::persist::{Counts, STEP, save};
 use crate::exec::replay::Replay;
 use crate::exec::replication::replica::{self, LinkState};
 use crate::exec::replication::{Replication, failover};
@@ -67,6 +69,18 @@ fn refused(why: impl Into<String>) -> Parted {
     }
 }
 
+/// What clients may see while a data set comes in; none if nothing changes for them. `is_same` if it is of the history that
+/// this instance belongs to.
+fn shows(how: &str, is_same: bool, is_empty: bool) -> Option<Shows> {
+    match how {
+        "swapdb" if is_same => Some(Shows::OldData),
+        "swapdb" => Some(Shows::Nothing),
+        "on-empty-db" if is_empty => Some(Shows::Nothing),
+        _ if is_empty => Some(Shows::NoData),
+        _ => None,
+    }
+}
+
 /// What a step of work has come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
@@ -86,15 +100,18 @@ pub struct Follower {
     staging: Option<Box<Staging>>,
     stream: Incoming,
     out: Vec<u8>,
-    /// Clients are told that the data set is loading.
-    loads: bool,
+    /// Keys of the data set that were counted, and those of them that are still to be waited for (`key-load-delay`).
+    counted: u64,
+    unwaited: u64,
+    key_delay: i64,
     /// When the leader was heard, and whether it was since.
     heard: i64,
     hears: bool,
     /// When the leader was told something last.
     told: i64,
-    /// And which offset; and to which we have come.
+    /// And which offset.
     acknowledged: u64,
+    /// The one that was reached when there was last something to do.
     reached: u64,
     durable: u64,
     /// The leader wants to know how far we are.
@@ -176,7 +193,9 @@ impl Follower {
                 ..Incoming::default()
             },
             out: Vec::new(),
-            loads: false,
+            counted: 0,
+            unwaited: 0,
+            key_delay: sys.cfg.key_load_delay,
             heard: now,
             hears: false,
             told: now,
@@ -220,25 +239,32 @@ impl Follower {
                     self.stage = Stage::Continues(id);
                 }
                 Event::Payload(piece) => {
+                    let mut before = 0;
                     if let Stage::Payload { read, .. } = &mut self.stage {
+                        before = *read;
                         *read += piece.len() as u64;
                     }
-                    let staging = self.staging.as_mut();
-                    let fed = staging.map_or(Ok(Fed::Hungry), |staging| staging.feed(piece));
-                    let fed = fed.map_err(|e| {
-                        refused(format!(
-                            "the data set that the master sends is damaged: {e}"
-                        ))
-                    })?;
-                    if matches!(fed, Fed::Ended { rest } if rest > 0) {
-                        let why = "the payload goes on behind the end of the data set";
-                        return Err(refused(why));
+                    if before == 0 {
+                        tracing::info!("MASTER <-> REPLICA sync: Loading DB in memory");
+                    }
+                    let Some(staging) = &mut self.staging else {
+                        continue;
+                    };
+                    let fed = staging.feed(piece);
+                    let Counts { keys, expired, .. } = staging.loaded();
+                    let counted = std::mem::replace(&mut self.counted, keys + expired);
+                    self.unwaited += self.counted - counted;
+                    match fed {
+                        Ok(Fed::Ended { rest }) if rest > 0 => {
+                            return Err(self.damaged("the payload goes on behind its end"));
+                        }
+                        Ok(_) => {}
+                        Err(e) => return Err(self.damaged(e)),
                     }
                 }
                 Event::PayloadEnd => {
                     if !self.staging.as_ref().is_some_and(|s| s.is_whole()) {
-                        let why = "the payload ended in the middle of the data set";
-                        return Err(refused(why));
+                        return Err(self.damaged("the payload ended in the middle of it"));
                     }
                     if let Stage::Payload { of, .. } = &mut self.stage {
                         self.stage = Stage::Whole(of.take());
@@ -272,12 +298,9 @@ impl Follower {
         }
         up.heard = self.heard;
         self.timeout = i64::from(sys.cfg.repl_timeout) * 1000;
+        self.key_delay = sys.cfg.key_load_delay;
         if now - self.heard > self.timeout {
-            let awaited = self.is_waiting_for();
-            return Err(Parted::Refused {
-                why: format!("MASTER timeout: no data nor PING received... {awaited} was expected"),
-                transient: true,
-            });
+            return Err(self.is_silent());
         }
         match std::mem::replace(&mut self.stage, Stage::Stream) {
             Stage::Stream => {}
@@ -291,8 +314,8 @@ impl Follower {
                 self.go_online(engine);
             }
             stage @ (Stage::Greeting | Stage::Payload { .. }) => {
-                if let Stage::Payload { read, .. } = stage {
-                    self.report(engine, read, now);
+                if let Stage::Payload { of, read } = &stage {
+                    self.report(engine, of.as_ref(), *read, now);
                 }
                 self.stage = stage;
                 return Ok(Work::Idle);
@@ -304,18 +327,49 @@ impl Follower {
         Ok(if more { Work::More } else { Work::Idle })
     }
 
-    /// Tells how far a payload has come, and the leader that we live.
-    fn report(&mut self, engine: &mut Engine, read: u64, now: i64) {
-        let State { ks, sys, .. } = engine.state();
-        let is_empty = (0..ks.databases()).all(|db| ks.db(db).is_none_or(|db| db.is_empty()));
-        let total = self.link.payload_length();
-        if !self.loads && is_empty && sys.persist.loading.is_none() {
-            // Nothing is there that could be shown meanwhile.
-            load::begin_load(sys, total.unwrap_or(0));
-            self.loads = true;
+    /// What the leader has sent is no data set.
+    fn damaged(&mut self, why: impl fmt::Display) -> Parted {
+        self.staging = None;
+        // Tools look for the first words.
+        refused(format!(
+            "Internal error in RDB: the data set that the master sends is damaged: {why}"
+        ))
+    }
+
+    /// The leader has said nothing for too long.
+    fn is_silent(&self) -> Parted {
+        // Tools look for these words.
+        let what = match self.stage {
+            Stage::Greeting => "Timeout connecting to the MASTER...",
+            Stage::Payload { .. } | Stage::Whole(_) => {
+                "Timeout receiving bulk data from MASTER... If the problem persists try to set the 'repl-timeout' \
+                 parameter to a larger value."
+            }
+            Stage::Continues(_) | Stage::Stream => "MASTER timeout: no data nor PING received...",
+        };
+        Parted::Refused {
+            why: format!("{what} {} was expected", self.is_waiting_for()),
+            transient: true,
         }
-        if let Some(loading) = &mut sys.persist.loading {
-            loading.done = read;
+    }
+
+    /// Tells how far a payload has come, and the leader that we live.
+    fn report(&mut self, engine: &mut Engine, of: Option<&(String, u64)>, read: u64, now: i64) {
+        let State { ks, sys, .. } = engine.state();
+        let total = self.link.payload_length();
+        if read > 0 && sys.persist.incoming.is_none() {
+            let is_empty = (0..ks.databases()).all(|db| ks.db(db).is_none_or(|db| db.is_empty()));
+            let is_same = of.is_some_and(|(id, _)| *id == sys.repl.id);
+            let progress = Loading {
+                began: now,
+                total: total.unwrap_or(0),
+                done: 0,
+            };
+            sys.persist.incoming = shows(sys.cfg.repl_diskless_load, is_same, is_empty)
+                .map(|shows| load::Incoming { progress, shows });
+        }
+        if let Some(incoming) = &mut sys.persist.incoming {
+            incoming.progress.done = read;
         }
         let at = self.heard;
         replica::set_state(sys, LinkState::Syncing { total, read, at });
@@ -325,12 +379,31 @@ impl Follower {
         }
     }
 
+    /// How long to wait before more is loaded, as `key-load-delay` has it: to be asked for again thereafter.
+    pub fn pause(&mut self) -> Option<Duration> {
+        /// A change of the parameter is to be seen meanwhile.
+        const MOST: u64 = 100_000;
+        if self.unwaited == 0 || self.key_delay == 0 {
+            self.unwaited = 0;
+            return None;
+        }
+        let keys = match u64::try_from(self.key_delay) {
+            Ok(each) => (MOST / each).clamp(1, self.unwaited),
+            Err(_) => self.unwaited,
+        };
+        self.unwaited -= keys;
+        // What the leader has sent meanwhile has not been read.
+        self.hears = true;
+        let keys = usize::try_from(keys).unwrap_or(usize::MAX);
+        Some(Duration::from_micros(save::delay(self.key_delay, keys)))
+    }
+
     /// Puts the data set in place that has come.
     fn adopt(&mut self, engine: &mut Engine, of: Option<(String, u64)>) -> Result<(), Parted> {
         let Some(staging) = self.staging.take() else {
             return Err(refused("there is no data set"));
         };
-        self.stop_loading(engine);
+        engine.state().sys.persist.incoming = None;
         let counts = staging.loaded();
         let written = engine
             .adopt(*staging)
@@ -355,12 +428,6 @@ impl Follower {
             counts.keys
         );
         Ok(())
-    }
-
-    fn stop_loading(&mut self, engine: &mut Engine) {
-        if std::mem::take(&mut self.loads) {
-            load::end_load(&mut engine.state().sys);
-        }
     }
 
     fn go_online(&mut self, engine: &mut Engine) {
@@ -391,13 +458,15 @@ impl Follower {
             ..usual
         };
         let done = self.stream.replay(engine, &limits, &mut self.asked);
-        if let Err(Parted::Refused { .. }) = &done
-            && let Some(up) = &mut engine.state().sys.repl.upstream
-        {
+        let Err(Parted::Refused { why, .. }) = &done else {
+            return done;
+        };
+        tracing::warn!("== CRITICAL == This replica cannot go on with its master: {why}");
+        if let Some(up) = &mut engine.state().sys.repl.upstream {
             // It would say the same again.
             up.starts_over = true;
         }
-        done
+        Err(refused("all of its data is asked for anew"))
     }
 
     /// How far the own log is on the disk.
@@ -407,7 +476,7 @@ impl Follower {
             return;
         };
         let log = &logging.log;
-        let at = log.appended() + state.fx.logged().len() as u64;
+        let at = log.appended() + state.fx.lasting_len() as u64;
         let many = self.unsynced.len() >= UNSYNCED_MOST;
         match self.unsynced.back_mut() {
             Some((_, last)) if *last >= offset => {}
@@ -431,7 +500,7 @@ impl Follower {
     fn acknowledge(&mut self, sys: &System, now: i64) {
         let offset = sys.repl.offset();
         self.reached = offset;
-        if !self.asked && self.ack_at() > now {
+        if !self.asked && self.ack_at(offset) > now {
             return;
         }
         self.asked = false;
@@ -445,9 +514,8 @@ impl Follower {
         encode_command(&mut self.out, &words);
     }
 
-    /// When the leader is to be told how far we are, whether or not it asks.
-    const fn ack_at(&self) -> i64 {
-        let wait = match self.reached == self.acknowledged {
+    fn ack_at(&self, offset: u64) -> i64 {
+        let wait = match offset == self.acknowledged {
             true => ACK_EVERY,
             false => ACK_SOON,
         };
@@ -464,12 +532,11 @@ impl Follower {
     /// When [`work`](Self::work) has something to do although nothing has come, in unix milliseconds.
     pub fn next_deadline(&self) -> i64 {
         let silent = self.heard + self.timeout + 1;
-        let tells = match self.stage {
+        match self.stage {
             Stage::Greeting => silent,
-            Stage::Payload { .. } | Stage::Whole(_) => self.told + ACK_EVERY,
-            Stage::Continues(_) | Stage::Stream => self.ack_at(),
-        };
-        silent.min(tells)
+            Stage::Stream => silent.min(self.ack_at(self.reached)),
+            _ => silent.min(self.told + ACK_EVERY),
+        }
     }
 
     /// What the leader is to say next, for the log.
@@ -484,7 +551,14 @@ impl Follower {
 
     /// The link is gone, whoever has ended it.
     pub fn lost(mut self, engine: &mut Engine) {
-        self.stop_loading(engine);
+        if let Stage::Payload { read: 1.., .. } = self.stage
+            && self.staging.is_some()
+        {
+            tracing::warn!(
+                "Internal error in RDB: the data set that the master sends is not whole"
+            );
+        }
+        engine.state().sys.persist.incoming = None;
         if let Some(replay) = self.stream.replay.take() {
             engine.end_replay(replay);
         }
@@ -505,6 +579,12 @@ impl Follower {
             engine.run_ready();
         }
     }
+}
+
+/// Whether a command of the stream has done nothing that the own log would have to know.
+fn leaves_nothing(name: &[u8]) -> bool {
+    let names: [&[u8]; 3] = [b"SELECT", b"PUBLISH", b"SPUBLISH"];
+    names.iter().any(|n| name.eq_ignore_ascii_case(n))
 }
 
 impl Incoming {
@@ -554,6 +634,10 @@ impl Incoming {
                 self.decoder = Decoder::new();
                 return Ok(false);
             }
+            if !self.is_followed(engine) {
+                // Somebody has come between, behind a script that was busy.
+                return Err(Parted::Superseded);
+            }
             self.pass_empty_lines(engine, bytes);
             self.taken = at + batch.end(i);
             if batch.is_inline(i) {
@@ -569,7 +653,7 @@ impl Incoming {
                 }
                 Some(name) if name.eq_ignore_ascii_case(b"PING") => self.end_command(engine, bytes),
                 Some(name) => {
-                    self.counts |= !name.eq_ignore_ascii_case(b"SELECT");
+                    self.counts |= !leaves_nothing(name);
                     self.run(engine, &argv, bytes)?;
                 }
                 None => self.end_command(engine, bytes),
@@ -585,13 +669,14 @@ impl Incoming {
         Ok(true)
     }
 
+    /// Whether it is still the stream of the leader that there is.
+    fn is_followed(&self, engine: &mut Engine) -> bool {
+        let up = engine.state().sys.repl.upstream.as_ref();
+        up.is_some_and(|up| up.number == self.leader)
+    }
+
     /// Runs a command, and accounts for it before anybody does anything who has waited for that.
     fn run(&mut self, engine: &mut Engine, argv: &[&[u8]], bytes: &[u8]) -> Result<(), Parted> {
-        let up = engine.state().sys.repl.upstream.as_ref();
-        if up.is_none_or(|up| up.number != self.leader) {
-            // Somebody has come between, behind a script that was busy.
-            return Err(Parted::Superseded);
-        }
         let Some(mut replay) = self.replay.take() else {
             return Err(refused("the stream has not begun"));
         };
@@ -623,7 +708,7 @@ impl Incoming {
 
     /// A command has ended, and perhaps a unit.
     fn end_unit(&mut self, engine: &mut Engine, replay: &Replay, bytes: &[u8]) {
-        if engine.replays_transaction(replay) {
+        if engine.replays_transaction(replay) || !self.is_followed(engine) {
             return;
         }
         let to = engine.replay_selected(replay);

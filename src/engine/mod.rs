@@ -114,6 +114,8 @@ pub struct Taken {
     pub ticket: Option<Ticket>,
     /// There may be more as soon as this is sent.
     pub more: bool,
+    /// Small packets may be put off, to be sent with others.
+    pub gathers: bool,
 }
 
 /// What the connection of a client must act on.
@@ -421,8 +423,8 @@ impl Engine {
         } = self.state();
         if !sys.repl.replicas.is_empty()
             && sys.repl.replicas.contains(&sid)
-            && !reply.since(before).is_empty()
-            && !leader::may_answer(ks, sys, sessions, sid, args)
+            && let answer @ [_, ..] = reply.since(before)
+            && !leader::may_answer(ks, sys, sessions, sid, args, answer)
         {
             reply.rollback(before);
         }
@@ -576,13 +578,14 @@ impl Engine {
     pub fn take(&mut self, sid: SessionId, out: &mut ReplyBuf, room: bool) -> Taken {
         let (outcome, more) = self.take_bytes(sid, out, room);
         let ticket = ticket::of_output(self.state());
-        let session = self.state().sessions.get(sid);
-        // What a replica confirms must not wait for that.
-        let waits = session.is_some_and(|session| !session.is_replica());
+        let State { sys, sessions, .. } = self.state();
+        let is_replica = sessions.get(sid).is_some_and(Session::is_replica);
         Taken {
             outcome,
-            ticket: ticket.filter(|_| waits),
+            // What a replica confirms must not wait for that.
+            ticket: ticket.filter(|_| !is_replica),
             more,
+            gathers: is_replica && sys.cfg.repl_disable_tcp_nodelay,
         }
     }
 
@@ -664,9 +667,7 @@ impl Engine {
     pub fn next_deadline(&mut self) -> Option<i64> {
         let state = self.state();
         [
-            state
-                .ks
-                .next_expiry()
+            unit::next_expiry(state)
                 .filter(|_| !state.sys.debug.cron_paused && state.sys.persist.loading.is_none()),
             exec::persist::next_look(&state.sys),
             state.sys.unconfirmed.gate().next_deadline(),

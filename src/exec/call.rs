@@ -397,6 +397,10 @@ fn refused_for_persistence(state: &State, row: &Entry) -> Result<(), CmdError> {
     if state.sys.persist.loading.is_some() && !flags.has(flag::LOADING) {
         return Err(CmdError::LOADING);
     }
+    let incoming = state.sys.persist.incoming.as_ref();
+    if incoming.is_some_and(|incoming| incoming.refuses(row)) {
+        return Err(CmdError::LOADING);
+    }
     if flags.has(flag::WRITE) || flags.has(flag::DENYOOM) {
         persist::refuses_writes(&state.sys).map_or(Ok(()), Err)?;
     }
@@ -563,6 +567,17 @@ fn conclude(
         // Nobody is told what a script calls that is replayed.
         return state.sys.redact.clear();
     }
+    if state.sys.repl.is_replica() && pending.row.flags.has(flag::WRITE) {
+        replica::note_deadlines(&state.ks, &mut state.sys.repl, pending.row, args);
+    }
+    account(state, pending, args, failed);
+    if !matches!(pending.origin, Origin::Script { .. } | Origin::Exec) {
+        spend_caching(state, pending.sid, Some(pending.row));
+    }
+}
+
+/// Tells of a command that is settled: to those who monitor, in the statistics, in the slow log.
+pub(super) fn account(state: &mut State, pending: &Pending, args: Args<'_>, failed: bool) {
     if !state.sys.monitors.is_empty() && !pending.row.flags.has(flag::SKIP_MONITOR) {
         show(state, pending.sid, pending.row, pending.origin, args);
     }
@@ -585,7 +600,6 @@ fn conclude(
         note_spike(state, if fast { "fast-command" } else { "command" }, usec);
     }
     state.sys.redact.clear();
-    spend_caching(state, pending.sid, Some(pending.row));
     // The next command of the batch begins when this one ends.
     state.sys.now_us = now_us.max(state.sys.now_us);
 }

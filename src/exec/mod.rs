@@ -452,6 +452,10 @@ impl State {
     /// Whether that is more than `maxmemory`.
     pub fn is_out_of_memory(&self) -> bool {
         let limit = self.sys.cfg.maxmemory;
+        // It is for the leader to make room.
+        if self.sys.repl.is_replica() && self.sys.cfg.replica_ignore_maxmemory {
+            return false;
+        }
         // What the log holds, and the stream, is not to be made room for: making room is logged, too.
         let uncounted = self.sys.persist.log_memory() + self.sys.repl.memory_of_replicas();
         let counted = |used: usize| used.saturating_sub(uncounted) as u64;

@@ -2,8 +2,8 @@
 //!
 //! Whoever replays is a session of its own kind and no client: it is not listed or counted, nothing refuses it, it waits
 //! for nothing, and what it does is not logged again. Its commands take the way of all commands from the handler on, and
-//! so do its transactions and scripts. Listeners to keyspace events, watchers and those who wait hear of what it changes;
-//! monitors, the slow log and the statistics of commands do not.
+//! so do its transactions and scripts. Listeners to keyspace events, watchers and those who wait hear of what it changes.
+//! Monitors, the slow log and the statistics of commands hear of what a leader says, and not of what a file does.
 //!
 //! Nothing is over for it ([`Keyspace::begin_replay`](crate::keyspace::Keyspace::begin_replay)): the log goes on with
 //! what was alive when it was written, and says itself what came to its end.
@@ -108,7 +108,7 @@ fn run(
 ) -> Step {
     if !belongs(row) {
         let e = CmdError::new(format!("ERR '{}' has no place in a log", row.name));
-        failed(state, row, &e);
+        tell_failure(state, row, &e);
         return Step::Settled;
     }
     let mark = reply.mark();
@@ -140,8 +140,12 @@ pub(super) fn conclude(
 ) {
     drop_reply(reply);
     call::settle(state, pending.row, args);
+    let failed = result.is_err();
     if let Err(e) = result {
-        failed(state, pending.row, &e);
+        tell_failure(state, pending.row, &e);
+    }
+    if state.sys.repl.is_replica() && state.sys.persist.loading.is_none() {
+        call::account(state, pending, args, failed);
     }
 }
 
@@ -157,7 +161,7 @@ pub(crate) fn drop_reply(reply: &mut ReplyBuf) {
 /// An entry came to an error, as it cannot have where it was logged. It has changed nothing, and what follows is replayed
 /// all the same, as Redis does.
 #[cold]
-fn failed(state: &mut State, row: &Entry, e: &CmdError) {
+fn tell_failure(state: &mut State, row: &Entry, e: &CmdError) {
     state.sys.stats.unexpected_errors += 1;
     if !e.is_counted() {
         state.sys.stats.error(e.code());

@@ -3,6 +3,7 @@
 use super::block::{self, Blocked, Unblock};
 use super::call::{self, Step};
 use super::pause::Scope;
+use super::replication::replica;
 use super::session::SessionId;
 use super::{Action, Args, Block, Entry, Origin, State, System, output, replication, tracking};
 use crate::keyspace::{Interest, Keyspace};
@@ -138,11 +139,21 @@ pub fn end_pause(ks: &mut Keyspace, sys: &mut System) {
     replication::apply_expiry(ks, sys);
 }
 
+/// When [`expire_keys`] has something to do, in unix milliseconds.
+pub fn next_expiry(state: &State) -> Option<i64> {
+    let ends = [
+        state.ks.next_expiry(),
+        replica::next_lapse(&state.ks, &state.sys),
+    ];
+    ends.into_iter().flatten().min()
+}
+
 /// Deletes keys whose time is over, up to `limit`, as a unit of its own; returns how many.
 pub fn expire_keys(state: &mut State, limit: usize) -> usize {
     let now = state.sys.now_us / 1000;
     state.fx.begin(0);
-    let n = state.ks.expire_due(now, limit);
+    let State { ks, sys, .. } = state;
+    let n = ks.expire_due(now, limit) + replica::end_lapsed(ks, sys, limit);
     if n > 0 {
         call::settle_changes(state, false);
         end_unit(state);

@@ -3,7 +3,7 @@
 use super::edit::Expired;
 use super::event::Event;
 use super::tally::Measure;
-use super::{Db, Keyspace, Record};
+use super::{Db, Keyspace, NEVER, Record};
 use crate::types::{DataType, Value};
 
 /// So many fields of a hash are deleted by a command that only reads; the rest is left to those that follow.
@@ -151,6 +151,24 @@ impl Keyspace {
             return None;
         }
         self.dbs.iter().filter_map(Db::first_deadline).min()
+    }
+
+    /// The first deadline of a key, or of the fields of its hash.
+    pub fn first_deadline_of(&self, index: usize, key: &[u8]) -> Option<i64> {
+        let record = self.dbs.get(index)?.table.get(key)?;
+        let own = Some(record.expire_at).filter(|at| *at != NEVER);
+        own.into_iter().chain(record.value.next_deadline()).min()
+    }
+
+    /// Deletes a key whose time is over at `now`, or the fields of its hash whose time is, even where that is left to
+    /// others.
+    pub fn expire_at(&mut self, now: i64, index: usize, key: &[u8]) {
+        self.now = now;
+        self.horizon = now;
+        if let Some(db) = self.dbs.get(index) {
+            let hash = db.table.hash(key);
+            self.expire_if_due(index, hash, key);
+        }
     }
 
     /// Deletes up to `limit` keys and fields whose time is over at `now`, unless that is switched off; returns how

@@ -11,6 +11,9 @@ const LARGE: usize = 64 * 1024;
 /// The smallest one.
 const SMALL: usize = 1024;
 
+/// So many chunks have a place at any time.
+const LEAST_PLACES: usize = 64;
+
 /// The last bytes of a stream, in chunks.
 ///
 /// The first byte that ever was has offset 1. Offsets are `i64` in the protocol: who takes one from outside makes sure
@@ -142,6 +145,11 @@ impl Stream {
         let bound = needed.min(kept);
         while let Some(chunk) = self.chunks.pop_front_if(|chunk| chunk.next() <= bound) {
             self.forget(chunk.bytes);
+        }
+        // Their places are given back once most of them are free.
+        if self.chunks.capacity() > LEAST_PLACES && self.chunks.len() < self.chunks.capacity() / 4 {
+            self.chunks
+                .shrink_to(LEAST_PLACES.max(self.chunks.len() * 2));
         }
     }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tracing::{debug, warn};
 
 use super::buffers::{Queue, READ, REPLY_PER_HOLD, Worker};
@@ -47,6 +48,24 @@ enum Phase {
     Closing,
 }
 
+/// What a client is connected by.
+pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin {
+    /// Small packets are put off, to be sent with others, or are not.
+    fn gather(&self, on: bool);
+}
+
+impl Socket for TcpStream {
+    fn gather(&self, on: bool) {
+        // What is slower then is still right.
+        let _ = self.set_nodelay(!on);
+    }
+}
+
+#[cfg(unix)]
+impl Socket for tokio::net::UnixStream {
+    fn gather(&self, _: bool) {}
+}
+
 /// One client's connection.
 pub(super) struct Conn<S> {
     io: S,
@@ -71,6 +90,8 @@ pub(super) struct Conn<S> {
     woke_others: bool,
     /// The engine has more for it as soon as that is sent.
     more: bool,
+    /// Small packets are put off.
+    gathers: bool,
     /// The batch just run ends other connections: they are gone before its replies are sent.
     closed_others: bool,
 }
@@ -93,7 +114,7 @@ enum Ran {
     Stopped,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
+impl<S: Socket> Conn<S> {
     pub(super) fn new(io: S, node: Node, sid: SessionId, unsent: Unsent, limits: Limits) -> Self {
         let signal = Arc::new(Signal::default());
         node.set_waker(sid, Arc::clone(&signal) as _);
@@ -114,6 +135,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             woke_others: false,
             closed_others: false,
             more: false,
+            gathers: false,
         }
     }
 
@@ -235,6 +257,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             match self.node.take_output(self.sid, out, self.output.is_empty()) {
                 Ok(taken) => {
                     self.more = taken.more;
+                    if taken.gathers != self.gathers {
+                        self.gathers = taken.gathers;
+                        self.io.gather(taken.gathers);
+                    }
                     break Some(match self.hold(taken.ticket, out) {
                         true => taken.outcome,
                         false => Outcome::Cut,

@@ -266,6 +266,13 @@ async fn serve(
                 Ok(Ok(())) => {}
             }
         }
+        if let Some(pause) = follower.pause() {
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = changed.notified() => {}
+            }
+            continue;
+        }
         tokio::select! {
             read = stream.read(&mut bytes) => match read {
                 Err(e) => return gone(follower, e),

@@ -191,7 +191,7 @@ impl World {
             return;
         };
         if let Some(link) = &mut up.link
-            && link.work.is_to_be_planned(at)
+            && link.work.is_to_be_planned_earlier(at)
         {
             self.queue.add(at, Event::Work { node, starts });
         }

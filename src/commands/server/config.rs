@@ -86,7 +86,7 @@ fn set(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     }
     let rights = Rights {
         protected: allowed(cx.sys.cfg.enable_protected_configs, cx.sessions.get(cx.sid)),
-        loading: cx.sys.persist.loading.is_some(),
+        loading: cx.sys.persist.loads(),
     };
     let System { cfg, host, .. } = &mut *cx.sys;
     let changes = cfg

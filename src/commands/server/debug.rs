@@ -7,6 +7,7 @@ use crate::exec::args::is;
 use crate::exec::functions::Policy;
 use crate::exec::persist;
 use crate::exec::persist::load::{self, Reload};
+use crate::exec::replication::feed;
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, ScriptCall};
 use crate::keyspace::{Db, Expiry, Record};
 use crate::resp::{Proto, ReplyBuf};
@@ -54,6 +55,7 @@ const SUBS: &[(&str, usize, usize, Sub)] = &[
     ("quicklist", 3, 4, quicklist),
     ("quicklist-packed-threshold", 3, 3, packed_threshold),
     ("reload", 2, 5, reload),
+    ("replicate", 3, usize::MAX, replicate),
     ("replybuffer", 4, 4, reply_buffer),
     ("set-active-expire", 3, 3, set_active_expire),
     ("set-disable-deny-scripts", 3, 3, set_disable_deny_scripts),
@@ -307,6 +309,14 @@ fn pause_cron(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     cx.ok()
 }
 
+/// Says something to the replicas, whatever it is.
+fn replicate(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    if cx.sys.repl.leads() {
+        feed::say(cx.sys, cx.sessions, args.from(2));
+    }
+    cx.ok()
+}
+
 /// Which replies count as recent, for the sizes that CLIENT LIST tells as `rbs` and `rbp`.
 fn reply_buffer(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let debug = &mut cx.sys.debug;
@@ -480,6 +490,8 @@ fn help(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
         "    Let elements of lists from this size on stand alone; 0 for the usual size.",
         "RELOAD",
         "    Write every value as it would be written to a file, and read it back.",
+        "REPLICATE <command> [<argument> ...]",
+        "    Put this into the stream to the replicas, and do nothing here.",
         "REPLYBUFFER PEAK-RESET-TIME <NEVER|RESET|milliseconds>",
         "    How long a reply counts as a recent one in field rbp of CLIENT LIST; RESET for the usual time.",
         "REPLYBUFFER RESIZING <0|1>",

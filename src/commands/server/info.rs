@@ -1,6 +1,6 @@
 //! INFO.
 
-use crate::exec::persist::load::Loading;
+use crate::exec::persist::load::{Loading, Shows};
 use crate::exec::persist::save::Purpose;
 use crate::exec::pubsub::Kind;
 use crate::exec::{Args, CmdResult, Command, Ctx, Flow, Session, used_memory};
@@ -213,8 +213,10 @@ fn persistence(cx: &Ctx<'_>, out: &mut Report) {
         .as_ref()
         .filter(|s| !matches!(s.purpose, Purpose::Base | Purpose::Foreground));
     let seconds = |ms: Option<i64>| ms.map_or(-1, |ms| ms / 1000);
-    out.field("loading", u8::from(persist.loading.is_some()));
-    out.field("async_loading", 0);
+    let beside = persist.incoming.filter(|i| i.shows == Shows::OldData);
+    let loads = persist.loads() && beside.is_none();
+    out.field("loading", u8::from(loads));
+    out.field("async_loading", u8::from(beside.is_some()));
     // What is changed before it is written has to be copied, as a forked child has the system do it.
     let copied = saving.map_or(0, |_| cx.ks.snapshot_copied());
     let (written, keys) = saving.map_or((0, 0), |s| (s.written, s.keys));
@@ -242,6 +244,8 @@ fn persistence(cx: &Ctx<'_>, out: &mut Report) {
     out.field("module_fork_last_cow_size", 0);
     if let Some(loading) = &persist.loading {
         progress(loading, persist.intake.used_memory, cx.now, out);
+    } else if let Some(incoming) = &persist.incoming {
+        progress(&incoming.progress, 0, cx.now, out);
     }
 }
 

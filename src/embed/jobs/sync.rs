@@ -7,10 +7,10 @@ use super::save::{go_on, write};
 use super::{JobError, Steps, lock, next_bytes, wait};
 use crate::embed::Node;
 use crate::engine::Engine;
-use crate::exec::State;
 use crate::exec::persist::load;
 use crate::exec::persist::save::{self, SaveStep};
 use crate::exec::replication::sync::{self, Ending};
+use crate::exec::{State, System};
 
 /// More of a snapshot than this does not wait for a replica.
 const WAITING_MOST: usize = 4 << 20;
@@ -86,6 +86,7 @@ pub(super) fn write_and_send(node: &Node, id: u64, start: Vec<u8>) {
     let State { ks, sys, .. } = engine.state();
     save::end_save(ks, sys, id, written.is_ok());
     // Before the next one takes its place.
+    let saves = sys.persist.saves;
     let file = written.and_then(|()| {
         let disk = sys.host.0.disk().ok_or(JobError::GivenUp)?;
         let path = load::file_path(sys);
@@ -96,6 +97,26 @@ pub(super) fn write_and_send(node: &Node, id: u64, start: Vec<u8>) {
     let sent = file.and_then(|(mut file, size)| send_file(node, id, &mut *file, size));
     if let Ok(mut engine) = lock(node) {
         end(&mut engine, id, &sent, Ending::Measured);
+        remove_if_useless(&engine.state().sys, saves);
+    }
+}
+
+/// Where nothing is saved, the file is of no use when it was sent (`rdb-del-sync-files`): unless another save, by which
+/// there were more than `saves`, has taken its place.
+fn remove_if_useless(sys: &System, saves: u64) {
+    let lasts = !sys.cfg.save.is_empty() || sys.cfg.appendonly;
+    if !sys.cfg.rdb_del_sync_files || lasts || sys.persist.saves != saves {
+        return;
+    }
+    let removed = sys
+        .host
+        .0
+        .disk()
+        .map(|disk| disk.remove(&load::file_path(sys)));
+    match removed {
+        Some(Ok(())) => tracing::info!("Removed the RDB file that was written for replicas only"),
+        Some(Err(e)) => tracing::warn!("The RDB file that was written for replicas stays: {e}"),
+        None => {}
     }
 }
 

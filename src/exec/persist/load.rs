@@ -7,10 +7,11 @@ use std::time::Duration;
 use super::intake::{Counts, Intake};
 use super::save::{Purpose, SaveStep, begin_save, delay, end_save, give_up, save_now, save_step};
 use super::{STEP, System};
-use crate::exec::{self, Action};
+use crate::exec::{self, Action, Entry};
 use crate::keyspace::Keyspace;
 use crate::persist::write::directory;
 use crate::persist::{Batch, LoadError, Loaded, Loader};
+use crate::spec::flag;
 use crate::types::dump::Limits;
 
 /// A time at which nothing was over. What is loaded as of then is whole: whatever follows it, a log or a stream, saw it
@@ -118,6 +119,38 @@ pub fn end_load(sys: &mut System) {
     if sys.repl.is_replica() {
         // Nobody was followed meanwhile.
         sys.actions.push(Action::Follow);
+    }
+}
+
+/// A data set that comes from a leader, and is loaded beside the one that is there.
+#[derive(Debug, Clone, Copy)]
+pub struct Incoming {
+    /// How far it is.
+    pub progress: Loading,
+    /// What clients may do meanwhile.
+    pub shows: Shows,
+}
+
+/// What clients may do while a data set comes from a leader (`repl-diskless-load`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shows {
+    /// They see what is there, which was the leader's once; only what would be in the way of loading is refused.
+    OldData,
+    /// There is nothing that they could see. What is not about data is done all the same.
+    NoData,
+    /// They see nothing: what is there, if anything, belongs to another history.
+    Nothing,
+}
+
+impl Incoming {
+    /// Whether a command is refused meanwhile.
+    pub(crate) fn refuses(&self, row: &Entry) -> bool {
+        let in_the_way = row.flags.has(flag::NO_ASYNC_LOADING);
+        match self.shows {
+            Shows::OldData => in_the_way,
+            Shows::NoData => !row.flags.has(flag::LOADING) && !in_the_way,
+            Shows::Nothing => !row.flags.has(flag::LOADING),
+        }
     }
 }
 

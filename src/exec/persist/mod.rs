@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 pub use self::intake::Counts;
 use self::intake::Intake;
-use self::load::Loading;
+use self::load::{Incoming, Loading};
 use self::log::Logging;
 use self::rewrite::Rewrites;
 use self::save::{Saving, save_in_background};
@@ -78,6 +78,8 @@ pub struct Persistence {
     noted: Option<Position>,
     /// The load that goes on.
     pub loading: Option<Loading>,
+    /// The data set that comes from a leader.
+    pub incoming: Option<Incoming>,
     /// What the last load has brought.
     pub intake: Intake,
     /// Where in which history the data set stands that was loaded, if its files say so.
@@ -113,10 +115,16 @@ impl Persistence {
         self.is_unsettled = true;
     }
 
+    /// Whether a data set is being loaded.
+    pub fn loads(&self) -> bool {
+        self.loading.is_some() || self.incoming.is_some()
+    }
+
     /// Whether any command may have to be refused.
     #[inline]
     pub(crate) fn is_in_the_way(&self) -> bool {
         self.loading.is_some()
+            || self.incoming.is_some()
             || self.failed
             || self.logging.as_ref().is_some_and(|l| l.log.is_troubled())
     }

@@ -259,7 +259,7 @@ pub fn save_delay(sys: &mut System, id: u64) -> u64 {
 }
 
 /// So many microseconds for each of these keys; a negative number is that of keys for one.
-pub(super) fn delay(each: i64, keys: usize) -> u64 {
+pub(crate) fn delay(each: i64, keys: usize) -> u64 {
     match each {
         0.. => each.unsigned_abs().saturating_mul(keys as u64),
         _ => keys as u64 / each.unsigned_abs(),
@@ -438,8 +438,9 @@ fn dawdle(sys: &mut System, id: u64) {
 
 /// Everything is gone: so it is to be on the disk.
 pub fn flushed(ks: &mut Keyspace, sys: &mut System) {
-    let in_background = |saving: &Saving| saving.purpose.is_file_in_background();
-    if sys.persist.saving.as_ref().is_some_and(in_background) {
+    let saves = |saving: &Saving| !matches!(saving.purpose, Purpose::Base | Purpose::Foreground);
+    if sys.persist.saving.as_ref().is_some_and(saves) {
+        // Replicas, too, are not to be sent what is gone.
         give_up(ks, sys);
     }
     // What it does is not in the stream yet.

@@ -53,6 +53,8 @@ pub struct Replica {
     pub heard: i64,
     /// Since when it waits for a snapshot.
     since: i64,
+    /// Bytes of a snapshot that it had not taken when it was last sent some.
+    pub(super) untaken: usize,
 }
 
 /// How far a replica is.
@@ -69,11 +71,31 @@ pub enum Phase {
         save: u64,
         /// The whole of it, where it must be told the length first and there is no disk.
         whole: Option<Vec<u8>>,
+        /// How much of that it has been told.
+        told: Told,
     },
     /// It has all of it. The stream comes behind its first word: who reads to a mark would take more than that.
     Sent,
     /// It follows the stream.
     Online,
+}
+
+/// What a replica was told of a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// Nothing: until then it hears that it is not forgotten.
+    Nothing,
+    /// That it comes, while it is made.
+    Mark,
+    /// How long it is.
+    Length,
+}
+
+impl Session {
+    /// How far it is as a replica, if it is one.
+    pub(super) fn phase_mut(&mut self) -> Option<&mut Phase> {
+        self.replica.as_mut().map(|replica| &mut replica.phase)
+    }
 }
 
 impl Replica {
@@ -82,7 +104,12 @@ impl Replica {
         match &self.phase {
             Phase::Handshake => "handshake",
             Phase::Waiting => "wait_bgsave",
-            Phase::Syncing { .. } | Phase::Sent => "send_bulk",
+            Phase::Syncing {
+                told: Told::Length, ..
+            }
+            | Phase::Sent => "send_bulk",
+            // It is being made.
+            Phase::Syncing { .. } => "wait_bgsave",
             Phase::Online => "online",
         }
     }
@@ -181,9 +208,7 @@ fn holds(sys: &System, id: &[u8], offset: i64, whom: &str) -> Option<u64> {
         id.eq_ignore_ascii_case(former.as_bytes()) && shared
     });
     if !ours && !was {
-        if id == b"?" {
-            tracing::info!("Full resync requested by replica {whom}");
-        } else {
+        if id != b"?" {
             tracing::info!(
                 "Partial resynchronization not accepted: Replication ID mismatch (Replica {whom} asked for '{}', my \
                  replication IDs are '{}' and '{}')",
@@ -209,7 +234,12 @@ pub(crate) fn forget(sys: &mut System, session: &mut Session, sid: SessionId) {
         return;
     }
     tracing::info!("Connection with replica {} lost.", name(session));
-    session.replica = None;
+    let phase = session.replica.take().map(|replica| replica.phase);
+    if let Some(Phase::Syncing { save, .. }) = phase {
+        sys.repl.deserted = Some(save);
+    }
+    sys.repl.parted = true;
+    sys.persist.unsettle();
     if sys.repl.replicas.is_empty() {
         sys.repl.alone_since = Some(sys.now_us / 1000);
         sys.repl.ping_at = None;
@@ -234,6 +264,7 @@ pub(crate) fn may_answer(
     sessions: &mut Sessions,
     sid: SessionId,
     args: Args<'_>,
+    answer: &[u8],
 ) -> bool {
     let Some(session) = sessions.get_mut(sid).filter(|session| !session.closing) else {
         return true;
@@ -249,6 +280,14 @@ pub(crate) fn may_answer(
         Lookup::Unknown | Lookup::UnknownSub(_) => "<unknown>".to_owned(),
     };
     let whom = name(session);
+    // Tools look for these words.
+    if let Some(error) = answer.strip_prefix(b"-") {
+        let error = String::from_utf8_lossy(error.trim_ascii_end());
+        tracing::warn!(
+            "== CRITICAL == This master is sending an error to its replica: '{error}' after processing the command \
+             '{command}'"
+        );
+    }
     tracing::warn!("Replica generated a reply to command '{command}', disconnecting it: {whom}");
     admit::expel(sys, sessions, ks, sid);
     false
@@ -265,7 +304,7 @@ pub(crate) fn part_with_all(state: &mut State) {
 }
 
 /// How a replica is called in the log: by where it listens.
-pub(super) fn name(session: &Session) -> String {
+pub fn name(session: &Session) -> String {
     let (ip, port) = address(session);
     match port {
         0 => format!("{ip}:<unknown-replica-port>"),

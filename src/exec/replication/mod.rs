@@ -11,19 +11,23 @@
 //! replica   whom this instance follows, and what becomes of it when that changes
 //! failover  a leader that hands its part over to a replica
 //! lag       how far replicas are behind, in time
+//! lapses    keys of a replica that nobody but itself ends
 //! ```
 
 pub mod failover;
 pub mod feed;
 pub mod lag;
+pub mod lapses;
 pub mod leader;
 pub mod replica;
 pub mod sync;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use self::failover::Failover;
 use self::lag::Marks;
+use self::lapses::Lapses;
 use self::replica::Upstream;
 use super::{Effects, SessionId, State, System};
 use crate::keyspace::Keyspace;
@@ -62,12 +66,18 @@ pub struct Replication {
     ping_at: Option<i64>,
     /// When it is to be looked whether they still live.
     look_at: Option<i64>,
+    /// A replica is gone.
+    parted: bool,
+    /// The snapshot that it was to get.
+    deserted: Option<u64>,
     /// What stands behind the snapshot that is being sent, if nobody was told its length.
     mark: String,
     /// Since when there is no replica.
     alone_since: Option<i64>,
     /// When the stream came to which offset.
     marks: Marks,
+    /// Keys that clients of this replica have given a deadline.
+    pub lapses: Lapses,
     /// How replicas came to be up to date.
     pub counts: Syncs,
 }
@@ -102,9 +112,12 @@ impl Replication {
             sync_at: None,
             ping_at: None,
             look_at: None,
+            parted: false,
+            deserted: None,
             mark: String::new(),
             alone_since: None,
             marks: Marks::default(),
+            lapses: Lapses::default(),
             counts: Syncs::default(),
         }
     }
@@ -120,6 +133,18 @@ impl Replication {
         self.upstream.is_some()
     }
 
+    /// Whom this instance follows, for those who ask: it is told already whom it is to follow.
+    pub fn shown_upstream(&self, now: i64) -> Option<Cow<'_, Upstream>> {
+        match &self.change {
+            Some(Change::Follow(host, port)) => {
+                let number = self.upstreams + 1;
+                Some(Cow::Owned(Upstream::new(number, host, *port, now)))
+            }
+            Some(Change::Lead) => None,
+            _ => self.upstream.as_ref().map(Cow::Borrowed),
+        }
+    }
+
     /// Whether another part is to be played.
     #[inline]
     pub(crate) const fn is_to_change(&self) -> bool {
@@ -128,7 +153,7 @@ impl Replication {
 
     /// Whether what happens here goes into the stream.
     #[inline]
-    pub(in crate::exec) const fn leads(&self) -> bool {
+    pub(crate) const fn leads(&self) -> bool {
         self.stream.is_some() && self.upstream.is_none()
     }
 

@@ -3,10 +3,11 @@
 //! Who drives the link reports what it comes to ([`LinkState`]); what it brings is put in place by
 //! [`Engine::adopt`](crate::engine::Engine::adopt) and by replaying, and accounted for here.
 
-use super::{apply_expiry, feed, leader, want_effects};
+use super::{Replication, apply_expiry, feed, leader, want_effects};
 use crate::exec::block::{self, Unblock};
 use crate::exec::persist::log;
-use crate::exec::{Action, SessionId, State, System, unconfirmed};
+use crate::exec::{Action, Args, Entry, SessionId, State, System, unconfirmed};
+use crate::keyspace::Keyspace;
 use crate::replication::Position;
 use crate::spec::flag;
 
@@ -67,6 +68,20 @@ impl LinkState {
 }
 
 impl Upstream {
+    /// One that nobody is connected to.
+    pub fn new(number: u64, host: &str, port: u16, now: i64) -> Upstream {
+        Upstream {
+            number,
+            host: host.to_owned(),
+            port,
+            state: LinkState::Down,
+            heard: now,
+            down_since: Some(now),
+            takes_over: false,
+            starts_over: false,
+        }
+    }
+
     /// Whether the stream comes.
     pub fn is_online(&self) -> bool {
         self.state == LinkState::Online
@@ -102,17 +117,12 @@ pub(super) fn follow_as(state: &mut State, host: &str, port: u16, takes_over: bo
     sys.repl.upstreams += 1;
     let before = sys.repl.upstream.take();
     sys.repl.upstream = Some(Upstream {
-        number: sys.repl.upstreams,
-        host: host.to_owned(),
-        port,
-        state: LinkState::Down,
-        heard: now,
         down_since: before.map_or(Some(now), |up| match up.is_online() {
             true => Some(now),
             false => up.down_since,
         }),
         takes_over,
-        starts_over: false,
+        ..Upstream::new(sys.repl.upstreams, host, port, now)
     });
     sys.cfg.remember_leader(Some((host.to_owned(), port)));
     sys.repl.ahead = (0, None);
@@ -164,6 +174,7 @@ pub fn lead(state: &mut State) {
     state.sys.repl.upstream = None;
     let sys = &mut state.sys;
     sys.cfg.remember_leader(None);
+    sys.repl.lapses.clear();
     begin_history(sys);
     leader::part_with_all(state);
     if state.sys.repl.stream.is_some() {
@@ -214,6 +225,7 @@ pub(crate) fn adopted(state: &mut State, position: Position) {
     repl.db = position.db;
     repl.former = None;
     repl.stream = None;
+    repl.lapses.clear();
     feed::keep_stream(state);
 }
 
@@ -242,4 +254,46 @@ pub(crate) fn advance(state: &mut State, unit: &[u8], counts: bool, from: usize,
     }
     let State { sys, sessions, .. } = state;
     feed::feed(sys, sessions, unit, Some(to));
+}
+
+/// A client of this replica has written: it is remembered which of the keys have a deadline now.
+#[cold]
+pub(crate) fn note_deadlines(ks: &Keyspace, repl: &mut Replication, row: &Entry, args: Args<'_>) {
+    let Ok(keys) = row.keys(&args.all()) else {
+        return;
+    };
+    let db = ks.current();
+    for key in keys {
+        let key = args.at(key.pos as usize);
+        let deadline = ks.first_deadline_of(db, key);
+        repl.lapses.set((db, key.into()), deadline);
+    }
+}
+
+/// Ends up to `limit` of them whose time is over; returns how many were looked at.
+pub(crate) fn end_lapsed(ks: &mut Keyspace, sys: &mut System, limit: usize) -> usize {
+    if !lets_lapse(ks, sys) {
+        return 0;
+    }
+    let now = sys.now_us / 1000;
+    let mut n = 0;
+    while n < limit
+        && let Some((db, key)) = sys.repl.lapses.pop(now)
+    {
+        ks.expire_at(now, db, &key);
+        let next = ks.first_deadline_of(db, &key);
+        sys.repl.lapses.set((db, key), next);
+        n += 1;
+    }
+    n
+}
+
+fn lets_lapse(ks: &Keyspace, sys: &System) -> bool {
+    ks.active_expire && !sys.repl.lapses.is_empty() && !sys.pause.is_on()
+}
+
+/// When [`end_lapsed`] has something to do, in unix milliseconds.
+pub(crate) fn next_lapse(ks: &Keyspace, sys: &System) -> Option<i64> {
+    let next = sys.repl.lapses.next();
+    next.filter(|_| lets_lapse(ks, sys))
 }

@@ -3,10 +3,11 @@
 //! It begins where no unit of work is half done. What happens from there on stands in the stream, where each replica has
 //! its place from the beginning, and follows when it has the whole snapshot.
 
-use super::leader::{Phase, name};
+use super::feed::spread;
+use super::leader::{Phase, Told, name};
 use super::want_effects;
 use crate::exec::persist::save::{self, Purpose};
-use crate::exec::{Action, SessionId, Sessions, State, System, admit, unconfirmed};
+use crate::exec::{Action, Session, SessionId, Sessions, State, System, admit, unconfirmed};
 use crate::keyspace::Keyspace;
 
 /// The bytes between which a snapshot of unknown length stands.
@@ -57,24 +58,31 @@ pub(super) fn join_running(sys: &mut System, sessions: &mut Sessions, sid: Sessi
         return false;
     };
     tracing::info!("Waiting for end of BGSAVE for SYNC");
-    begin_syncing(sys, sessions, sid, save, cursor, None);
+    begin_syncing(sys, sessions, sid, cursor, preparing(save, None));
     true
 }
 
+const fn preparing(save: u64, whole: Option<Vec<u8>>) -> Phase {
+    Phase::Syncing {
+        save,
+        whole,
+        told: Told::Nothing,
+    }
+}
+
 /// A replica is going to be sent a snapshot, and then the stream from `cursor` on.
-pub(super) fn begin_syncing(
+fn begin_syncing(
     sys: &mut System,
     sessions: &mut Sessions,
     sid: SessionId,
-    save: u64,
     cursor: u64,
-    whole: Option<Vec<u8>>,
+    phase: Phase,
 ) {
     let told = format!("+FULLRESYNC {} {}\r\n", sys.repl.id, cursor - 1);
     if let Some(session) = sessions.get_mut(sid)
         && let Some(replica) = &mut session.replica
     {
-        replica.phase = Phase::Syncing { save, whole };
+        replica.phase = phase;
         replica.cursor = cursor;
         if !replica.old {
             session.outbox.raw(told.as_bytes());
@@ -118,24 +126,19 @@ pub(crate) fn begin_sync(state: &mut State) {
     let Ok(save) = save::begin_save(ks, sys, purpose, &mut start) else {
         return;
     };
-    tracing::info!(
-        "Starting BGSAVE for SYNC with target: {}",
-        if from_disk {
-            "disk"
-        } else {
-            "replicas sockets"
-        }
-    );
+    tell_of_begun(sys, from_disk);
     let cursor = sys.repl.offset + 1;
     // New each time: what is stored may hold any that was ever told.
     let mark = sys.rng.hex_id_string();
     for sid in waiting {
         let whole = (!marked && !from_disk).then(Vec::new);
-        begin_syncing(sys, sessions, sid, save, cursor, whole);
+        begin_syncing(sys, sessions, sid, cursor, preparing(save, whole));
         if let Some(session) = sessions.get_mut(sid)
+            && let Some(Phase::Syncing { told, .. }) = session.phase_mut()
             && marked
             && !from_disk
         {
+            *told = Told::Mark;
             session.outbox.raw(format!("$EOF:{mark}\r\n").as_bytes());
             sessions.recount(sid);
             sys.actions.push(Action::Wake(sid));
@@ -146,6 +149,18 @@ pub(crate) fn begin_sync(state: &mut State) {
     if sys.repl.leads() {
         // Who reads behind the snapshot has selected nothing.
         want_effects(state);
+    }
+}
+
+fn tell_of_begun(sys: &System, from_disk: bool) {
+    let pid = sys.host.0.process().unwrap_or(0);
+    // Tools look for these words.
+    if from_disk {
+        tracing::info!("Starting BGSAVE for SYNC with target: disk");
+        tracing::info!("Background saving started by pid {pid}");
+    } else {
+        tracing::info!("Starting BGSAVE for SYNC with target: replicas sockets");
+        tracing::info!("Background RDB transfer started by pid {pid}");
     }
 }
 
@@ -161,6 +176,12 @@ pub(super) fn receivers(sys: &System, sessions: &Sessions, save: u64) -> Vec<Ses
 
 /// The snapshot is on the disk, in a file of so many bytes: it is going to be sent.
 pub fn send_length(state: &mut State, save: u64, bytes: u64) {
+    for sid in receivers(&state.sys, &state.sessions, save) {
+        let session = state.sessions.get_mut(sid);
+        if let Some(Phase::Syncing { told, .. }) = session.and_then(Session::phase_mut) {
+            *told = Told::Length;
+        }
+    }
     let head = format!("${bytes}\r\n");
     let _ = send_piece(state, save, head.as_bytes());
 }
@@ -176,10 +197,6 @@ pub fn send_piece(state: &mut State, save: u64, bytes: &[u8]) -> Option<usize> {
         let Some(replica) = session.replica.as_mut() else {
             continue;
         };
-        // Who has taken what it was sent before is not silent.
-        if !bytes.is_empty() {
-            replica.heard = sys.now_us / 1000;
-        }
         let waiting = match &mut replica.phase {
             Phase::Syncing {
                 whole: Some(whole), ..
@@ -195,6 +212,11 @@ pub fn send_piece(state: &mut State, save: u64, bytes: &[u8]) -> Option<usize> {
                 session.outbox.len() + session.peer.unsent.get()
             }
         };
+        // Who takes something is not silent, and neither is who has taken everything.
+        let before = std::mem::replace(&mut replica.untaken, waiting);
+        if waiting == 0 || waiting < before + bytes.len() {
+            replica.heard = sys.now_us / 1000;
+        }
         most = most.max(Some(waiting));
         sessions.recount(sid);
     }
@@ -209,7 +231,15 @@ pub fn end_sync(
     save: u64,
     done: Option<Ending>,
 ) {
-    for sid in receivers(sys, sessions, save) {
+    let receivers = receivers(sys, sessions, save);
+    if done == Some(Ending::Marked) {
+        // Tools look for these words.
+        tracing::info!(
+            "Diskless rdb transfer, done reading from pipe, {} replicas still up.",
+            receivers.len()
+        );
+    }
+    for sid in receivers {
         let Some(session) = sessions.get_mut(sid) else {
             continue;
         };
@@ -256,6 +286,40 @@ pub fn end_sync(
     }
 }
 
+/// A replica is gone: what only it needed of the stream goes, and a snapshot that was for nobody else.
+pub(crate) fn look_at_parted(state: &mut State) {
+    if std::mem::take(&mut state.sys.repl.parted) {
+        spread(&mut state.sys, &mut state.sessions);
+        give_up_deserted(state);
+    }
+}
+
+/// Gives up a snapshot that nobody is to get any more. It is written on if the data set is to be saved anyway.
+fn give_up_deserted(state: &mut State) {
+    let State {
+        ks, sys, sessions, ..
+    } = state;
+    let Some(save) = sys.repl.deserted.take() else {
+        return;
+    };
+    let saving = sys.persist.saving.as_ref().filter(|s| s.id() == save);
+    let Some(purpose) = saving.map(|saving| saving.purpose) else {
+        return;
+    };
+    if !receivers(sys, sessions, save).is_empty() {
+        return;
+    }
+    match purpose {
+        Purpose::SyncFile if !sys.cfg.save.is_empty() => return,
+        Purpose::Sync { .. } => {
+            // Tools look for these words.
+            tracing::info!("Diskless rdb transfer, last replica dropped, killing fork child.");
+        }
+        _ => {}
+    }
+    save::give_up_running(ks, sys);
+}
+
 /// How a snapshot was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
@@ -267,8 +331,16 @@ pub enum Ending {
 
 /// Those who wait for a snapshot hear that they are not forgotten.
 pub(super) fn keep_alive(sys: &mut System, sessions: &mut Sessions) {
-    for sid in waiting(sys, sessions) {
-        if let Some(session) = sessions.get_mut(sid) {
+    for sid in sys.repl.replicas.clone() {
+        if let Some(session) = sessions.get_mut(sid)
+            && let Some(
+                Phase::Waiting
+                | Phase::Syncing {
+                    told: Told::Nothing,
+                    ..
+                },
+            ) = session.phase_mut()
+        {
             session.outbox.raw(b"\n");
             sys.actions.push(Action::Wake(sid));
             sessions.recount(sid);

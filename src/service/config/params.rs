@@ -413,8 +413,8 @@ params! {
         "rdbchecksum" => rdbchecksum: bool = "yes", YesNo, immutable;
         /// Sync it every few megabytes.
         "rdb-save-incremental-fsync" => rdb_save_incremental_fsync: bool = "yes", YesNo;
-        /// Delete what was written only for replicas.
-        "rdb-del-sync-files" => rdb_del_sync_files: bool = "no", YesNo, later;
+        /// Delete what was written only for replicas, if nothing else is saved.
+        "rdb-del-sync-files" => rdb_del_sync_files: bool = "no", YesNo;
         /// Refuse writes while saving fails.
         "stop-writes-on-bgsave-error" => stop_writes_on_bgsave_error: bool = "yes", YesNo;
         /// Check encodings deeply when they are loaded. They are, whatever this says.
@@ -426,7 +426,7 @@ params! {
         "key-load-delay" => key_load_delay: i64 = "0", Int(-INT - 1, INT), hidden;
         /// Bytes to load at most before clients are served.
         "loading-process-events-interval-bytes" => loading_process_events_interval_bytes: u64 = "2mb",
-            Mem(1024, INT as u64), hidden, immutable;
+            Mem(1024, INT as u64), hidden;
         /// Log every write.
         "appendonly" => appendonly: bool = "no", YesNo, not_loading;
         /// The name that the files of the log begin with.
@@ -469,9 +469,9 @@ params! {
         "replica-lazy-flush" => replica_lazy_flush: bool = "no", YesNo, alias("slave-lazy-flush"), hint;
         /// Leave eviction to the leader.
         "replica-ignore-maxmemory" => replica_ignore_maxmemory: bool = "yes", YesNo,
-            alias("slave-ignore-maxmemory"), later;
-        /// Keep following when the log cannot be written.
-        "replica-ignore-disk-write-errors" => replica_ignore_disk_write_errors: bool = "no", YesNo, later;
+            alias("slave-ignore-maxmemory");
+        /// Keep following when the log cannot be written. A replica does, whatever this says; INFO tells that it cannot.
+        "replica-ignore-disk-write-errors" => replica_ignore_disk_write_errors: bool = "no", YesNo, hint;
         /// Rank in a failover, lowest first; 0 is never chosen.
         "replica-priority" => replica_priority: u32 = "100", Int(0, INT), alias("slave-priority");
         /// Let sentinels know about this replica.
@@ -503,7 +503,7 @@ params! {
         /// Seconds to keep them without a replica; 0 for ever.
         "repl-backlog-ttl" => repl_backlog_ttl: u64 = "3600", Int(0, LONG);
         /// Gather small packets on the way to replicas.
-        "repl-disable-tcp-nodelay" => repl_disable_tcp_nodelay: bool = "no", YesNo, later;
+        "repl-disable-tcp-nodelay" => repl_disable_tcp_nodelay: bool = "no", YesNo;
         /// Send a full synchronisation without writing a file.
         "repl-diskless-sync" => repl_diskless_sync: bool = "yes", YesNo;
         /// Seconds to wait for more replicas before it.
