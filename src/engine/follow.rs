@@ -15,6 +15,7 @@ use crate::exec::persist::{Counts, STEP, save};
 use crate::exec::replay::Replay;
 use crate::exec::replication::replica::{self, LinkState};
 use crate::exec::replication::{Replication, failover};
+use crate::exec::session::Peer;
 use crate::exec::{State, System};
 use crate::replication::link::{Event, Greeting, Refused};
 use crate::replication::{Link, Position};
@@ -109,9 +110,8 @@ pub struct Follower {
     hears: bool,
     /// When the leader was told something last.
     told: i64,
-    /// And which offset.
+    /// And which offset; and to which we have come.
     acknowledged: u64,
-    /// The one that was reached when there was last something to do.
     reached: u64,
     durable: u64,
     /// The leader wants to know how far we are.
@@ -119,6 +119,8 @@ pub struct Follower {
     /// Places of the own log, and the offsets that were reached there, of which it is not known whether they are on the disk.
     unsynced: VecDeque<(u64, u64)>,
     timeout: i64,
+    /// Both ends of the connection.
+    peer: Peer,
 }
 
 #[derive(Debug)]
@@ -133,6 +135,8 @@ enum Stage {
     Whole(Option<(String, u64)>),
     /// The leader goes on where we are, under this name.
     Continues(Option<String>),
+    /// It does, and whoever followed us under another name was told to ask anew.
+    Continued,
     /// Bytes are the stream.
     Stream,
 }
@@ -205,9 +209,21 @@ impl Follower {
             asked: false,
             unsynced: VecDeque::new(),
             timeout: i64::from(sys.cfg.repl_timeout) * 1000,
+            peer: Peer {
+                addr: format!("{}:{}", up.host, up.port),
+                fd: -1,
+                ..Peer::default()
+            },
         };
         replica::set_state(sys, LinkState::Handshake);
         Some(follower)
+    }
+
+    /// Tells what the ends of the connection are called.
+    #[must_use]
+    pub fn between(mut self, peer: Peer) -> Follower {
+        self.peer = peer;
+        self
     }
 
     /// Takes bytes of the leader. The engine is not needed for that.
@@ -216,7 +232,8 @@ impl Follower {
     /// What is wrong with them.
     pub fn receive(&mut self, bytes: &[u8]) -> Result<(), Parted> {
         self.hears |= !bytes.is_empty();
-        if let Stage::Stream | Stage::Continues(_) | Stage::Whole(_) = self.stage {
+        if let Stage::Stream | Stage::Continued | Stage::Continues(_) | Stage::Whole(_) = self.stage
+        {
             self.stream.bytes.extend_from_slice(bytes);
             return Ok(());
         }
@@ -297,6 +314,12 @@ impl Follower {
             self.heard = now;
         }
         up.heard = self.heard;
+        if std::mem::take(&mut up.killed) {
+            return Err(Parted::Refused {
+                why: "a client has killed the link".to_owned(),
+                transient: true,
+            });
+        }
         self.timeout = i64::from(sys.cfg.repl_timeout) * 1000;
         self.key_delay = sys.cfg.key_load_delay;
         if now - self.heard > self.timeout {
@@ -307,8 +330,11 @@ impl Follower {
             Stage::Continues(id) => {
                 let state = engine.state();
                 replica::goes_on(state, id);
-                self.go_online(engine);
+                // Nobody is to see a link here before our replicas know that they have lost theirs.
+                self.stage = Stage::Continued;
+                return Ok(Work::More);
             }
+            Stage::Continued => self.go_online(engine),
             Stage::Whole(of) => {
                 self.adopt(engine, of)?;
                 self.go_online(engine);
@@ -345,7 +371,9 @@ impl Follower {
                 "Timeout receiving bulk data from MASTER... If the problem persists try to set the 'repl-timeout' \
                  parameter to a larger value."
             }
-            Stage::Continues(_) | Stage::Stream => "MASTER timeout: no data nor PING received...",
+            Stage::Continues(_) | Stage::Continued | Stage::Stream => {
+                "MASTER timeout: no data nor PING received..."
+            }
         };
         Parted::Refused {
             why: format!("{what} {} was expected", self.is_waiting_for()),
@@ -445,7 +473,11 @@ impl Follower {
             engine.run_ready();
         }
         let db = self.stream.from;
-        let replay = engine.begin_replay_in(db);
+        let state = engine.state();
+        let replay = Replay::follow(state, self.peer.clone(), db);
+        if let Some(up) = &mut state.sys.repl.upstream {
+            up.session = Some(replay.sid);
+        }
         self.stream.replay = Some(replay);
     }
 
@@ -500,7 +532,7 @@ impl Follower {
     fn acknowledge(&mut self, sys: &System, now: i64) {
         let offset = sys.repl.offset();
         self.reached = offset;
-        if !self.asked && self.ack_at(offset) > now {
+        if !self.asked && self.ack_at() > now {
             return;
         }
         self.asked = false;
@@ -514,8 +546,9 @@ impl Follower {
         encode_command(&mut self.out, &words);
     }
 
-    fn ack_at(&self, offset: u64) -> i64 {
-        let wait = match offset == self.acknowledged {
+    /// When the leader is to be told how far we are, whether or not it asks.
+    const fn ack_at(&self) -> i64 {
+        let wait = match self.reached == self.acknowledged {
             true => ACK_EVERY,
             false => ACK_SOON,
         };
@@ -532,11 +565,12 @@ impl Follower {
     /// When [`work`](Self::work) has something to do although nothing has come, in unix milliseconds.
     pub fn next_deadline(&self) -> i64 {
         let silent = self.heard + self.timeout + 1;
-        match self.stage {
+        let tells = match self.stage {
             Stage::Greeting => silent,
-            Stage::Stream => silent.min(self.ack_at(self.reached)),
-            _ => silent.min(self.told + ACK_EVERY),
-        }
+            Stage::Payload { .. } | Stage::Whole(_) => self.told + ACK_EVERY,
+            Stage::Continues(_) | Stage::Continued | Stage::Stream => self.ack_at(),
+        };
+        silent.min(tells)
     }
 
     /// What the leader is to say next, for the log.
@@ -567,7 +601,7 @@ impl Follower {
         if !state.sys.repl.upstream.as_ref().is_some_and(ours) {
             return;
         }
-        replica::set_state(&mut state.sys, LinkState::Down);
+        replica::lost(&mut state.sys);
         if state
             .sys
             .repl

@@ -17,18 +17,6 @@ impl Engine {
         Replay::begin(self.state())
     }
 
-    /// As [`begin_replay`](Self::begin_replay), where this database is selected already.
-    pub(super) fn begin_replay_in(&mut self, db: usize) -> Replay {
-        let replay = self.begin_replay();
-        let state = self.state();
-        if db < state.ks.databases()
-            && let Some(session) = state.sessions.get_mut(replay.sid)
-        {
-            session.db = db;
-        }
-        replay
-    }
-
     /// The database that is selected in what was replayed.
     pub(super) fn replay_selected(&mut self, replay: &Replay) -> usize {
         let session = self.state().sessions.get(replay.sid);

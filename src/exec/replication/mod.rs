@@ -62,8 +62,8 @@ pub struct Replication {
     pub(super) asks: bool,
     /// When a snapshot for those who wait for one is to begin, in unix milliseconds.
     sync_at: Option<i64>,
-    /// When the replicas are to hear from us again.
-    ping_at: Option<i64>,
+    /// When the replicas last heard from us for the sake of it, in unix milliseconds, or the first of them came.
+    pinged: i64,
     /// When it is to be looked whether they still live.
     look_at: Option<i64>,
     /// A replica is gone.
@@ -110,7 +110,7 @@ impl Replication {
             failover: None,
             asks: false,
             sync_at: None,
-            ping_at: None,
+            pinged: 0,
             look_at: None,
             parted: false,
             deserted: None,
