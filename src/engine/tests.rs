@@ -331,6 +331,7 @@ fn who_comes_between_a_busy_script_and_what_follows_it_in_the_stream_finds_them_
         "+PONG\r\n+OK\r\n+OK\r\n+OK\r\n",
         "+CONTINUE\r\n",
         script,
+        "*1\r\n$4\r\nPING\r\n",
         set,
     ] {
         follower.receive(said.as_bytes()).unwrap();

@@ -13,4 +13,5 @@
 mod common;
 mod position;
 mod roles;
+mod snapshots;
 mod world;
