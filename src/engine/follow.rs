@@ -367,7 +367,9 @@ impl Follower {
                 "Timeout receiving bulk data from MASTER... If the problem persists try to set the 'repl-timeout' \
                  parameter to a larger value."
             }
-            Stage::Continues(_) | Stage::Continued | Stage::Stream => "MASTER timeout: no data nor PING received...",
+            Stage::Continues(_) | Stage::Continued | Stage::Stream => {
+                "MASTER timeout: no data nor PING received..."
+            }
         };
         Parted::Refused {
             why: format!("{what} {} was expected", self.is_waiting_for()),
