@@ -314,3 +314,19 @@ fn whoever_waits_for_the_disk_is_looked_at_when_it_has_got_on_and_not_before() {
     e.take_output(c, &mut out);
     assert_eq!(out.as_slice(), b"*2\r\n:1\r\n:0\r\n");
 }
+
+#[test]
+fn packets_are_gathered_for_replicas_alone_and_if_that_is_asked_for() {
+    let (mut e, c, _) = engine();
+    let replica = e.connect(Peer::default());
+    let gathers = |e: &mut Engine, sid| {
+        let mut out = ReplyBuf::new(Proto::Resp2);
+        e.take(sid, &mut out, true).gathers
+    };
+    run(&mut e, c, "CONFIG SET repl-disable-tcp-nodelay yes");
+    assert!(!gathers(&mut e, replica));
+    run(&mut e, replica, "PSYNC ? -1");
+    assert!(gathers(&mut e, replica) && !gathers(&mut e, c));
+    run(&mut e, c, "CONFIG SET repl-disable-tcp-nodelay no");
+    assert!(!gathers(&mut e, replica));
+}

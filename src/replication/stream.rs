@@ -21,8 +21,8 @@ const LEAST_PLACES: usize = 64;
 ///
 /// 1. The chunks abut, and the last one ends at `end`.
 /// 2. None is empty, and bytes that are there never move: all but the last are full.
-/// 3. A chunk's size is a power of two, from what suits `keep` when it is made up to [`LARGE`]: what is kept beyond
-///    `keep` is a small part of it, or less than one large chunk.
+/// 3. A chunk's size is a power of two, from what suits `keep` when it is made up to half of that, or [`LARGE`]: what is
+///    kept beyond `keep` is less than one of the largest.
 #[derive(Debug)]
 pub struct Stream {
     chunks: VecDeque<Chunk>,
@@ -165,12 +165,19 @@ impl Stream {
         1 << part.ilog2()
     }
 
-    /// An empty buffer for a chunk that begins with `len` bytes: a large piece is not cut up for a small backlog.
+    /// The size of chunks for large pieces.
+    fn largest(&self) -> usize {
+        let half = (self.keep / 2).clamp(SMALL, LARGE);
+        1 << half.ilog2()
+    }
+
+    /// An empty buffer for a chunk that begins with `len` bytes: a large piece is cut up as little as may be.
     fn buffer(&mut self, len: usize) -> Vec<u8> {
+        let largest = self.largest();
         let size = len
-            .min(LARGE)
+            .min(largest)
             .next_power_of_two()
-            .clamp(self.usual(), LARGE);
+            .clamp(self.usual(), largest);
         match self.spare.take_if(|spare| spare.capacity() == size) {
             Some(spare) => spare,
             None => {
@@ -361,6 +368,24 @@ mod tests {
         stream.trim(u64::MAX);
         assert!(stream.is_empty() && stream.holds(100_001));
         assert!(stream.buffers <= SMALL);
+    }
+
+    #[test]
+    fn what_held_many_chunks_does_not_stay_large() {
+        let mut stream = Stream::new(16 * 1024, 0);
+        for _ in 0..4000 {
+            stream.push(&[b'x'; 1000]);
+            stream.trim(1);
+        }
+        assert!(stream.memory() > 4_000_000);
+        stream.trim(u64::MAX);
+        assert!(stream.memory() < 24 * 1024, "{}", stream.memory());
+        // Nor do large pieces make it so.
+        for _ in 0..100 {
+            stream.push(&[b'x'; 50_000]);
+            stream.trim(u64::MAX);
+        }
+        assert!(stream.memory() < 36 * 1024, "{}", stream.memory());
     }
 
     #[test]
