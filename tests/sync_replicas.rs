@@ -178,6 +178,7 @@ impl World {
     /// A write that is confirmed.
     fn write(&mut self, client: &mut Client, line: &str) -> Reply {
         client.send(&argv(line)).unwrap();
+        while self.replica.command() != line {}
         self.replica.confirm();
         client.reply().unwrap()
     }
@@ -619,9 +620,13 @@ fn whoever_waits_when_the_leader_becomes_a_replica_is_told_at_once() {
     assert_eq!(w.admin.reply().unwrap(), Reply::ok());
     assert_eq!(w.info("sync_replicas_waiting"), 0);
     assert_eq!(c.run("GET k"), Reply::bulk("v"));
-    // A leader again: what it does is waited for anew.
+    // A leader again: nobody knows whether replicas have what it has.
     w.admin.run("REPLICAOF NO ONE");
+    send(&mut c, "GET k");
+    w.await_waiting(1);
     w.replica = Replica::join(port);
+    w.replica.confirm();
+    assert_eq!(c.reply().unwrap(), Reply::bulk("v"));
     assert_eq!(w.write(&mut c, "SET k w"), Reply::ok());
 }
 

@@ -229,12 +229,21 @@ fn tell(cx: &mut Ctx<'_>, kind: Kind, word: &str, name: Option<&[u8]>) {
 
 fn publish(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let got = pubsub::publish(cx.sys, cx.sessions, args.at(1), args.at(2));
+    pass_on(cx, args);
     cx.count(got)
 }
 
 fn spublish(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let got = pubsub::publish_to_shard(cx.sys, cx.sessions, args.at(1), args.at(2));
+    pass_on(cx, args);
     cx.count(got)
+}
+
+/// Subscribers of replicas hear of it, too.
+fn pass_on(cx: &mut Ctx<'_>, args: Args<'_>) {
+    if cx.sys.repl.leads() {
+        cx.fx.push_passing(args.all());
+    }
 }
 
 fn channels(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {

@@ -95,9 +95,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .since("6.2.0")
         .group(Group::Server)
         .flags(&[flag::ADMIN, flag::NOSCRIPT, flag::STALE])
-        .syntax(
-            "[TO^target={host port:int [FORCE]}] [ABORT] [TIMEOUT^milliseconds:int]",
-        )
+        .syntax("[TO^target={host port:int [FORCE]}] [ABORT] [TIMEOUT^milliseconds:int]")
         .summary("Hand the part of the leader over to a replica that has everything.")
         .complexity("O(1)")
         .checked(),

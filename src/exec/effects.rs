@@ -3,6 +3,9 @@
 //! One run of effects feeds the append-only file and the replicas alike. While nobody consumes it, nothing is
 //! encoded. Order within a unit: deletions of expired keys before the effects of the command that found them.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use crate::keyspace::Expired;
 use crate::resp::encode_command;
 
@@ -17,14 +20,25 @@ pub struct Effects {
     db: usize,
     /// Encoded commands of this unit.
     ops: Vec<u8>,
-    /// (database, end in `ops`) of each command.
-    bounds: Vec<(usize, usize)>,
+    bounds: Vec<Bound>,
     /// Index in `bounds` where the current command's effects begin.
     mark: usize,
     /// The database that the log's reader has selected.
     selected: Option<usize>,
     /// Finished units, for the consumer.
     log: Vec<u8>,
+    /// What of them is for replicas alone.
+    passing: Vec<Range<usize>>,
+}
+
+/// One of the encoded commands of a unit.
+#[derive(Debug, Clone, Copy)]
+struct Bound {
+    db: usize,
+    /// Where it ends in `ops`.
+    end: usize,
+    /// It is for replicas alone: it leaves nothing behind that a file would have to know.
+    passing: bool,
 }
 
 impl Effects {
@@ -57,10 +71,25 @@ impl Effects {
     /// Adds an effect of the current command. With [`Propagate::MayRewrite`](crate::spec::Propagate) this
     /// replaces the command as it was sent; with `Explicit` it is all there is.
     pub fn push(&mut self, args: &[&[u8]]) {
+        self.push_as(args, false);
+    }
+
+    /// Adds an effect that leaves nothing behind: replicas are to do the same, and files need not know of it.
+    pub(crate) fn push_passing(&mut self, args: &[&[u8]]) {
+        self.push_as(args, true);
+    }
+
+    fn push_as(&mut self, args: &[&[u8]], passing: bool) {
         if self.wanted() {
             encode(&mut self.ops, args);
-            self.bounds.push((self.db, self.ops.len()));
+            self.bound(self.db, passing);
         }
+    }
+
+    /// What was encoded last ends here.
+    fn bound(&mut self, db: usize, passing: bool) {
+        let end = self.ops.len();
+        self.bounds.push(Bound { db, end, passing });
     }
 
     /// A command begins, in database `db`.
@@ -92,18 +121,21 @@ impl Effects {
                 None => encode(&mut self.ops, &[b"DEL", key]),
                 Some(field) => encode(&mut self.ops, &[b"HDEL", key, field]),
             }
-            self.bounds.push((*db, self.ops.len()));
+            self.bound(*db, false);
         }
         self.mark = self.bounds.len();
         let shift = self.ops.len() - at;
         self.ops.extend_from_slice(&tail_ops);
         self.bounds
-            .extend(tail_bounds.into_iter().map(|(db, end)| (db, end + shift)));
+            .extend(tail_bounds.into_iter().map(|bound| Bound {
+                end: bound.end + shift,
+                ..bound
+            }));
     }
 
     fn end_of(&self, n: usize) -> usize {
         match n.checked_sub(1).and_then(|i| self.bounds.get(i)) {
-            Some(&(_, end)) => end,
+            Some(bound) => bound.end,
             None => 0,
         }
     }
@@ -114,23 +146,36 @@ impl Effects {
             return;
         }
         let wrap = self.bounds.len() > 1;
+        // What nothing is left of is not wrapped in a file either.
+        let passes = self.bounds.iter().all(|bound| bound.passing);
         let mut start = 0;
-        for (i, &(db, end)) in self.bounds.iter().enumerate() {
+        for (i, &Bound { db, end, passing }) in self.bounds.iter().enumerate() {
             if self.selected != Some(db) {
                 let mut n = itoa::Buffer::new();
                 encode(&mut self.log, &[b"SELECT", n.format(db).as_bytes()]);
                 self.selected = Some(db);
             }
+            let mut from = self.log.len();
             if wrap && i == 0 {
                 encode(&mut self.log, &[b"MULTI"]);
+                if !passes {
+                    from = self.log.len();
+                }
             }
             if let Some(op) = self.ops.get(start..end) {
                 self.log.extend_from_slice(op);
             }
+            if passing {
+                self.passing.push(from..self.log.len());
+            }
             start = end;
         }
         if wrap {
+            let from = self.log.len();
             encode(&mut self.log, &[b"EXEC"]);
+            if passes {
+                self.passing.push(from..self.log.len());
+            }
         }
         self.ops.clear();
         self.bounds.clear();
@@ -161,16 +206,40 @@ impl Effects {
         &self.log
     }
 
+    /// What of it is for a file.
+    pub(crate) fn lasting(&self) -> Cow<'_, [u8]> {
+        if self.passing.is_empty() {
+            return Cow::Borrowed(&self.log);
+        }
+        let mut lasting = Vec::with_capacity(self.lasting_len());
+        let mut from = 0;
+        for piece in &self.passing {
+            lasting.extend_from_slice(self.log.get(from..piece.start).unwrap_or_default());
+            from = piece.end;
+        }
+        lasting.extend_from_slice(self.log.get(from..).unwrap_or_default());
+        Cow::Owned(lasting)
+    }
+
+    /// How many bytes of what was logged are for a file.
+    pub(crate) fn lasting_len(&self) -> usize {
+        let passing: usize = self.passing.iter().map(ExactSizeIterator::len).sum();
+        self.log.len() - passing
+    }
+
     /// Forgets what was logged: somebody else has it.
     pub fn forget_logged(&mut self) {
         /// The buffer stays up to this size.
         const KEEP: usize = 64 * 1024;
         self.log.clear();
         self.log.shrink_to(KEEP);
+        self.passing.clear();
+        self.passing.shrink_to(KEEP / size_of::<Range<usize>>());
     }
 
     /// Takes what was logged since the last call.
     pub fn take(&mut self) -> Vec<u8> {
+        self.passing.clear();
         std::mem::take(&mut self.log)
     }
 }

@@ -380,7 +380,7 @@ fn settle_batch(state: &mut State) {
     if std::mem::take(&mut sys.unconfirmed.looks) {
         look(sys, sessions);
     }
-    if is_to_ask(sys) {
+    if is_to_ask(sys, sessions) {
         feed::ask(sys);
     }
 }
@@ -399,13 +399,14 @@ pub(super) fn pass(sys: &mut System) -> Option<Pass> {
 }
 
 /// Whether the replicas are to be asked how far they are: they have not said so of everything, and are not asked already.
-fn is_to_ask(sys: &mut System) -> bool {
+fn is_to_ask(sys: &mut System, sessions: &Sessions) -> bool {
+    // Who is not there yet is asked when it is.
+    if sys.unconfirmed.is_all_confirmed() || leader::online(sys, sessions).next().is_none() {
+        return false;
+    }
     let at = sys.now_us / 1000;
     let this = &mut sys.unconfirmed;
     let offset = this.last;
-    if this.is_all_confirmed() || sys.repl.replicas.is_empty() {
-        return false;
-    }
     let waits = this.asked.is_some_and(|asked| {
         let open = asked.offset > this.gate.confirmed();
         open && (at - asked.at < ASK_AGAIN || asked.offset >= offset)

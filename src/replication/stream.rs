@@ -21,8 +21,8 @@ const LEAST_PLACES: usize = 64;
 ///
 /// 1. The chunks abut, and the last one ends at `end`.
 /// 2. None is empty, and bytes that are there never move: all but the last are full.
-/// 3. A chunk's size is a power of two, from what suits `keep` when it is made up to half of that, or [`LARGE`]: what is
-///    kept beyond `keep` is less than one of the largest.
+/// 3. A chunk's size is a power of two, from what suits `keep` when it is made up to a quarter of it and [`LARGE`]: what is
+///    kept beyond `keep` is a part of it.
 #[derive(Debug)]
 pub struct Stream {
     chunks: VecDeque<Chunk>,
@@ -165,19 +165,16 @@ impl Stream {
         1 << part.ilog2()
     }
 
-    /// The size of chunks for large pieces.
+    /// The size of the largest chunk: a quarter of what is kept, so that what is too much soon goes.
     fn largest(&self) -> usize {
-        let half = (self.keep / 2).clamp(SMALL, LARGE);
-        1 << half.ilog2()
+        let part = (self.keep / 4).clamp(SMALL, LARGE);
+        1 << part.ilog2()
     }
 
     /// An empty buffer for a chunk that begins with `len` bytes: a large piece is cut up as little as may be.
     fn buffer(&mut self, len: usize) -> Vec<u8> {
-        let largest = self.largest();
-        let size = len
-            .min(largest)
-            .next_power_of_two()
-            .clamp(self.usual(), largest);
+        let most = self.largest();
+        let size = len.min(most).next_power_of_two().clamp(self.usual(), most);
         match self.spare.take_if(|spare| spare.capacity() == size) {
             Some(spare) => spare,
             None => {

@@ -65,6 +65,12 @@ impl Alarm {
         is_new
     }
 
+    /// It is due at this time at the latest. Whether an event is to be planned for that.
+    pub fn is_to_be_planned_earlier(&mut self, at: i64) -> bool {
+        let at = self.due.map_or(at, |due| due.min(at));
+        self.is_to_be_planned(at)
+    }
+
     /// An event happens.
     pub fn comes(&mut self, now: i64) -> Due {
         if self.planned.is_none_or(|planned| planned > now) {

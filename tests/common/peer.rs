@@ -118,6 +118,33 @@ impl Server {
         assert!(sent.is_ok_and(|status| status.success()));
     }
 
+    /// Stops the process as it is; when this returns, none of its threads does anything more.
+    pub fn stop(&self) {
+        self.signal("STOP");
+        let until = Instant::now() + Duration::from_secs(20);
+        while !self.is_stopped() {
+            assert!(Instant::now() < until, "it does not stop");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        let Ok(threads) = fs::read_dir(format!("/proc/{}/task", self.child.id())) else {
+            return true;
+        };
+        let stat = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("stat"));
+        // Behind the name, which is in brackets, stands the state.
+        let stops = |stat: String| stat.rsplit(") ").next().is_some_and(|s| s.starts_with('T'));
+        threads
+            .flatten()
+            .all(|thread| stat(thread).is_ok_and(stops))
+    }
+
+    /// Lets it go on.
+    pub fn go_on(&self) {
+        self.signal("CONT");
+    }
+
     /// Waits for the end of the process: its exit code.
     pub fn end(&mut self) -> Option<i32> {
         let until = Instant::now() + Duration::from_secs(20);

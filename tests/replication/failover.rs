@@ -25,7 +25,7 @@ fn failover_goes_there_and_back(leader: Kind, replica: Kind) {
     let (mut leader, mut replica) = filled(leader, replica);
     agree(&mut leader, &mut replica);
     let full = [leader.number("sync_full"), replica.number("sync_full")];
-    replica.server.signal("STOP");
+    replica.server.stop();
     leader.does("SET k v");
     leader.does(&format!(
         "FAILOVER TO 127.0.0.1 {} TIMEOUT 10000",
@@ -34,7 +34,7 @@ fn failover_goes_there_and_back(leader: Kind, replica: Kind) {
     let mut writer = leader.server.client();
     writer.send(&argv("SET k w")).unwrap();
     leader.tells("blocked_clients", "1");
-    replica.server.signal("CONT");
+    replica.server.go_on();
     has_changed(&mut leader, &mut replica);
     // Who has waited is too late.
     assert!(writer.reply().unwrap().text().starts_with("READONLY"));
@@ -80,7 +80,7 @@ fn failover_ends_without_effect(leader: Kind, replica: Kind) {
     );
     leader.does("SET k v");
     replica.catches_up(&mut leader);
-    replica.server.signal("STOP");
+    replica.server.stop();
     leader.does("SET k w");
     leader.does("FAILOVER TIMEOUT 200");
     assert_eq!(leader.info("master_failover_state"), "waiting-for-sync");
@@ -95,7 +95,7 @@ fn failover_ends_without_effect(leader: Kind, replica: Kind) {
     assert_eq!(leader.info("master_failover_state"), "waiting-for-sync");
     assert_eq!(leader.does("FAILOVER ABORT"), Reply::ok());
     leader.does("SET k y");
-    replica.server.signal("CONT");
+    replica.server.go_on();
     agree(&mut leader, &mut replica);
     assert_eq!(
         [leader.info("role"), replica.info("role")],

@@ -410,3 +410,52 @@ fn messages_arrive(leader: Kind, replica: Kind) {
     assert_eq!([hears(&mut one), hears(&mut one)], ["hello", "within"]);
     assert_eq!(hears(&mut shard), "shard");
 }
+
+/// A log has no use for them.
+#[test]
+fn messages_are_not_logged() {
+    let logged = ["--appendonly", "yes", "--appendfsync", "always"];
+    let (mut leader, mut replica) = pair(Kind::Redkeep, Kind::Redkeep, &logged);
+    for line in [
+        "SET k 1",
+        "PUBLISH news alone",
+        "MULTI",
+        "INCR k",
+        "PUBLISH news within",
+        "SPUBLISH news within",
+        "INCR k",
+        "EXEC",
+        "MULTI",
+        "PUBLISH news two",
+        "PUBLISH news two",
+        "EXEC",
+        "EVAL redis.call('PUBLISH','news','script')_redis.call('INCR',KEYS[1]) 1 k",
+        "INCR k",
+    ] {
+        let words: Vec<_> = line.split(' ').map(|w| w.replace('_', " ")).collect();
+        leader.c.call(&words).unwrap();
+    }
+    assert_eq!(leader.does("WAITAOF 1 1 10000").items().len(), 2);
+    agree(&mut leader, &mut replica);
+    let log = leader
+        .server
+        .dir
+        .path()
+        .join("appendonlydir/appendonly.aof.1.incr.aof");
+    let log = String::from_utf8(std::fs::read(log).unwrap()).unwrap();
+    let told: Vec<&str> = log
+        .lines()
+        .filter(|line| ["SET", "INCR", "MULTI", "EXEC", "PUBLISH", "SPUBLISH"].contains(line))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "SET", "MULTI", "INCR", "INCR", "EXEC", "MULTI", "INCR", "EXEC", "INCR"
+        ]
+    );
+    // What waits for the disk waits for nothing that does not come.
+    leader.does("PUBLISH news last");
+    assert_eq!(leader.does("WAITAOF 1 0 10000").items()[0], Reply::Int(1));
+    leader.restart(&[]);
+    assert_eq!(leader.run("GET k").text(), "5");
+}

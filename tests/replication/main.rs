@@ -233,8 +233,11 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
 
 /// A leader and a replica of it in step.
 fn pair(leader: Kind, replica: Kind, options: &[&str]) -> (Peer, Peer) {
-    let leader = Peer::start(leader, options);
+    let mut leader = Peer::start(leader, options);
     let replica = Peer::following(replica, leader.port(), options);
+    until("the leader knows", || {
+        leader.info("slave0").contains("state=online")
+    });
     (leader, replica)
 }
 

@@ -2,8 +2,10 @@
 
 use super::*;
 
+type Frame = fn(u64, &[u8]) -> Vec<u8>;
+
 /// How a payload may be framed.
-const FRAMES: [fn(u64, &[u8]) -> Vec<u8>; 2] = [full_sync, |offset, payload| {
+const FRAMES: [Frame; 2] = [full_sync, |offset, payload| {
     measured_sync(offset, payload, payload.len() as u64)
 }];
 

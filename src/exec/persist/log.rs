@@ -169,7 +169,7 @@ pub fn ticket(sys: &System) -> Option<Ticket> {
     logging.log.ticket(false)
 }
 
-/// Hands over what was logged; whether anything was.
+/// Hands over what was logged; whether anything was that is to last.
 pub(in crate::exec) fn hand_over(state: &mut State) -> bool {
     let State {
         sys, fx, sessions, ..
@@ -186,15 +186,20 @@ pub(in crate::exec) fn hand_over(state: &mut State) -> bool {
         fx.forget_logged();
         return true;
     };
+    let lasting = fx.lasting();
+    if lasting.is_empty() {
+        fx.forget_logged();
+        return false;
+    }
     let now = sys.now_us / 1000;
     if sys.cfg.aof_timestamp_enabled && now / 1000 > logging.noted {
         logging.noted = now / 1000;
-        let mut noted = Vec::with_capacity(commands.len() + 16);
+        let mut noted = Vec::with_capacity(lasting.len() + 16);
         note_time(&mut noted, logging.noted);
-        noted.extend_from_slice(commands);
+        noted.extend_from_slice(&lasting);
         logging.log.append(&noted);
     } else {
-        logging.log.append(commands);
+        logging.log.append(&lasting);
     }
     if let Some(position) = position {
         note_position(&logging.log, &mut sys.persist.noted, position);
@@ -229,9 +234,8 @@ fn note_position(log: &Log, noted: &mut Option<Position>, position: Position) {
 
 /// A client has written: what it did is on the disk once the log is, up to here.
 pub fn note_writer(state: &mut State, sid: SessionId) {
-    state.sys.repl.note_logged(&state.fx);
     let logging = state.sys.persist.logging.as_ref();
-    let position = logging.map(|l| l.log.appended() + state.fx.logged().len() as u64);
+    let position = logging.map(|l| l.log.appended() + state.fx.lasting_len() as u64);
     if let Some(session) = state.sessions.get_mut(sid) {
         session.wrote_at = position.unwrap_or(session.wrote_at);
         session.wrote_offset = state.sys.repl.reached();
@@ -308,7 +312,7 @@ fn follow(state: &mut State) {
     }
     if state.sys.repl.stream.is_some() {
         // What was done is in the stream; what a snapshot of now does not hold comes behind it.
-        replication::want_if_changed(state);
+        replication::want_for_stream(state);
         hand_over(state);
         sync::look_at_parted(state);
         sync::begin_sync(state);
