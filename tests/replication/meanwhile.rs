@@ -105,7 +105,11 @@ fn a_file_that_was_written_for_replicas_is_removed(leader: Kind, replica: Kind) 
     let mut replica = Peer::start(replica, &options);
     leader.does("SET a 1");
     let file = leader.server.dir.path().join("dump.rdb");
-    for (remove, save, stays) in [("no", "", true), ("yes", "3600 1", true), ("yes", "", false)] {
+    for (remove, save, stays) in [
+        ("no", "", true),
+        ("yes", "3600 1", true),
+        ("yes", "", false),
+    ] {
         leader.set("rdb-del-sync-files", remove);
         leader.set("save", save);
         replica.follow(leader.port());
