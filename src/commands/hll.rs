@@ -126,6 +126,10 @@ fn pfcount(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
         Some(n) => n,
         None => with(s, |hll| Ok(hll.count()?))?,
     };
+    // What a replica remembered for a client would be what its leader has not.
+    if cx.sys.repl.is_replica() && !cx.ks.replays() {
+        return count(cx.reply, cardinality);
+    }
     // The string becomes `raw` even if nothing is written to it.
     if let Some(mut s) = cx.ks.edit::<Str>(key)? {
         let bytes = s.get_mut().make_buf();

@@ -15,6 +15,7 @@ use crate::exec::persist::{Counts, STEP, save};
 use crate::exec::replay::Replay;
 use crate::exec::replication::replica::{self, LinkState};
 use crate::exec::replication::{Replication, failover};
+use crate::exec::session::Peer;
 use crate::exec::{State, System};
 use crate::replication::link::{Event, Greeting, Refused};
 use crate::replication::{Link, Position};
@@ -109,9 +110,8 @@ pub struct Follower {
     hears: bool,
     /// When the leader was told something last.
     told: i64,
-    /// And which offset.
+    /// And which offset; and to which we have come.
     acknowledged: u64,
-    /// The one that was reached when there was last something to do.
     reached: u64,
     durable: u64,
     /// The leader wants to know how far we are.
@@ -119,6 +119,8 @@ pub struct Follower {
     /// Places of the own log, and the offsets that were reached there, of which it is not known whether they are on the disk.
     unsynced: VecDeque<(u64, u64)>,
     timeout: i64,
+    /// Both ends of the connection.
+    peer: Peer,
 }
 
 #[derive(Debug)]
@@ -133,6 +135,8 @@ enum Stage {
     Whole(Option<(String, u64)>),
     /// The leader goes on where we are, under this name.
     Continues(Option<String>),
+    /// It does, and whoever followed us under another name was told to ask anew.
+    Continued,
     /// Bytes are the stream.
     Stream,
 }
@@ -140,6 +144,8 @@ enum Stage {
 /// The stream as it comes in.
 #[derive(Debug, Default)]
 struct Incoming {
+    /// Which of the leaders that there were it is of.
+    leader: u64,
     bytes: Vec<u8>,
     /// Where the unit begins that has not ended.
     unit: usize,
@@ -186,7 +192,10 @@ impl Follower {
             link: Link::new(greeting),
             stage: Stage::Greeting,
             staging: Some(Box::new(Staging::begin(ks, sys))),
-            stream: Incoming::default(),
+            stream: Incoming {
+                leader: up.number,
+                ..Incoming::default()
+            },
             out: Vec::new(),
             counted: 0,
             unwaited: 0,
@@ -200,9 +209,21 @@ impl Follower {
             asked: false,
             unsynced: VecDeque::new(),
             timeout: i64::from(sys.cfg.repl_timeout) * 1000,
+            peer: Peer {
+                addr: format!("{}:{}", up.host, up.port),
+                fd: -1,
+                ..Peer::default()
+            },
         };
         replica::set_state(sys, LinkState::Handshake);
         Some(follower)
+    }
+
+    /// Tells what the ends of the connection are called.
+    #[must_use]
+    pub fn between(mut self, peer: Peer) -> Follower {
+        self.peer = peer;
+        self
     }
 
     /// Takes bytes of the leader. The engine is not needed for that.
@@ -211,7 +232,8 @@ impl Follower {
     /// What is wrong with them.
     pub fn receive(&mut self, bytes: &[u8]) -> Result<(), Parted> {
         self.hears |= !bytes.is_empty();
-        if let Stage::Stream | Stage::Continues(_) | Stage::Whole(_) = self.stage {
+        if let Stage::Stream | Stage::Continued | Stage::Continues(_) | Stage::Whole(_) = self.stage
+        {
             self.stream.bytes.extend_from_slice(bytes);
             return Ok(());
         }
@@ -292,6 +314,12 @@ impl Follower {
             self.heard = now;
         }
         up.heard = self.heard;
+        if std::mem::take(&mut up.killed) {
+            return Err(Parted::Refused {
+                why: "a client has killed the link".to_owned(),
+                transient: true,
+            });
+        }
         self.timeout = i64::from(sys.cfg.repl_timeout) * 1000;
         self.key_delay = sys.cfg.key_load_delay;
         if now - self.heard > self.timeout {
@@ -302,8 +330,11 @@ impl Follower {
             Stage::Continues(id) => {
                 let state = engine.state();
                 replica::goes_on(state, id);
-                self.go_online(engine);
+                // Nobody is to see a link here before our replicas know that they have lost theirs.
+                self.stage = Stage::Continued;
+                return Ok(Work::More);
             }
+            Stage::Continued => self.go_online(engine),
             Stage::Whole(of) => {
                 self.adopt(engine, of)?;
                 self.go_online(engine);
@@ -440,7 +471,11 @@ impl Follower {
             engine.run_ready();
         }
         let db = self.stream.from;
-        let replay = engine.begin_replay_in(db);
+        let state = engine.state();
+        let replay = Replay::follow(state, self.peer.clone(), db);
+        if let Some(up) = &mut state.sys.repl.upstream {
+            up.session = Some(replay.sid);
+        }
         self.stream.replay = Some(replay);
     }
 
@@ -495,7 +530,7 @@ impl Follower {
     fn acknowledge(&mut self, sys: &System, now: i64) {
         let offset = sys.repl.offset();
         self.reached = offset;
-        if !self.asked && self.ack_at(offset) > now {
+        if !self.asked && self.ack_at() > now {
             return;
         }
         self.asked = false;
@@ -509,8 +544,9 @@ impl Follower {
         encode_command(&mut self.out, &words);
     }
 
-    fn ack_at(&self, offset: u64) -> i64 {
-        let wait = match offset == self.acknowledged {
+    /// When the leader is to be told how far we are, whether or not it asks.
+    const fn ack_at(&self) -> i64 {
+        let wait = match self.reached == self.acknowledged {
             true => ACK_EVERY,
             false => ACK_SOON,
         };
@@ -527,11 +563,12 @@ impl Follower {
     /// When [`work`](Self::work) has something to do although nothing has come, in unix milliseconds.
     pub fn next_deadline(&self) -> i64 {
         let silent = self.heard + self.timeout + 1;
-        match self.stage {
+        let tells = match self.stage {
             Stage::Greeting => silent,
-            Stage::Stream => silent.min(self.ack_at(self.reached)),
-            _ => silent.min(self.told + ACK_EVERY),
-        }
+            Stage::Payload { .. } | Stage::Whole(_) => self.told + ACK_EVERY,
+            Stage::Continues(_) | Stage::Stream => self.ack_at(),
+        };
+        silent.min(tells)
     }
 
     /// What the leader is to say next, for the log.
@@ -562,7 +599,7 @@ impl Follower {
         if !state.sys.repl.upstream.as_ref().is_some_and(ours) {
             return;
         }
-        replica::set_state(&mut state.sys, LinkState::Down);
+        replica::lost(&mut state.sys);
         if state
             .sys
             .repl
@@ -629,22 +666,26 @@ impl Incoming {
                 self.decoder = Decoder::new();
                 return Ok(false);
             }
+            self.pass_empty_lines(engine, bytes);
+            self.taken = at + batch.end(i);
+            if batch.is_inline(i) {
+                // No leader sends that: where commands begin is not known any more.
+                return Err(refused("a line that is no command in the master's stream"));
+            }
             let argv = batch.argv(i, fresh);
-            self.counts |= match argv.first() {
+            match argv.first() {
                 Some(name) if name.eq_ignore_ascii_case(b"REPLCONF") => {
                     let what = argv.get(1).copied().unwrap_or_default();
                     *asked |= what.eq_ignore_ascii_case(b"GETACK");
-                    false
+                    self.end_command(engine, bytes);
                 }
-                Some(name) if name.eq_ignore_ascii_case(b"PING") => false,
+                Some(name) if name.eq_ignore_ascii_case(b"PING") => self.end_command(engine, bytes),
                 Some(name) => {
-                    self.run(engine, &argv)?;
-                    !leaves_nothing(name)
+                    self.counts |= !leaves_nothing(name);
+                    self.run(engine, &argv, bytes)?;
                 }
-                None => false,
-            };
-            self.taken = at + batch.end(i);
-            self.end_command(engine, bytes);
+                None => self.end_command(engine, bytes),
+            }
         }
         if batch.consumed() > 0 && at + batch.consumed() > self.taken {
             self.taken = at + batch.consumed();
@@ -656,20 +697,44 @@ impl Incoming {
         Ok(true)
     }
 
-    fn run(&mut self, engine: &mut Engine, argv: &[&[u8]]) -> Result<(), Parted> {
-        let Some(replay) = &mut self.replay else {
+    /// Runs a command, and accounts for it before anybody does anything who has waited for that.
+    fn run(&mut self, engine: &mut Engine, argv: &[&[u8]], bytes: &[u8]) -> Result<(), Parted> {
+        let up = engine.state().sys.repl.upstream.as_ref();
+        if up.is_none_or(|up| up.number != self.leader) {
+            // Somebody has come between, behind a script that was busy.
+            return Err(Parted::Superseded);
+        }
+        let Some(mut replay) = self.replay.take() else {
             return Err(refused("the stream has not begun"));
         };
-        engine
-            .replay(replay, argv)
-            .map_err(|e| refused(format!("{e} in the master's stream")))
+        let done = engine.replay_and(&mut replay, argv, |engine, replay| {
+            self.end_unit(engine, replay, bytes);
+        });
+        self.replay = Some(replay);
+        done.map_err(|e| refused(format!("{e} in the master's stream")))
+    }
+
+    /// Passes over line ends in front of a unit: they are part of the stream, and of no command.
+    fn pass_empty_lines(&mut self, engine: &mut Engine, bytes: &[u8]) {
+        let fresh = bytes.get(self.taken..).unwrap_or_default();
+        let empty = fresh.iter().take_while(|b| matches!(b, b'\r' | b'\n'));
+        let empty = empty.count();
+        if empty > 0 && self.taken == self.unit {
+            self.taken += empty;
+            self.end_command(engine, bytes);
+        }
+    }
+
+    /// A command has ended that is not run.
+    fn end_command(&mut self, engine: &mut Engine, bytes: &[u8]) {
+        if let Some(replay) = self.replay.take() {
+            self.end_unit(engine, &replay, bytes);
+            self.replay = Some(replay);
+        }
     }
 
     /// A command has ended, and perhaps a unit.
-    fn end_command(&mut self, engine: &mut Engine, bytes: &[u8]) {
-        let Some(replay) = &self.replay else {
-            return;
-        };
+    fn end_unit(&mut self, engine: &mut Engine, replay: &Replay, bytes: &[u8]) {
         if engine.replays_transaction(replay) {
             return;
         }

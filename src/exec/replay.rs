@@ -1,15 +1,16 @@
 //! Replaying effects: what an append-only file says, or a leader, is done again.
 //!
-//! Whoever replays is a session of its own kind and no client: it is not listed or counted, nothing refuses it, it waits
-//! for nothing, and what it does is not logged again. Its commands take the way of all commands from the handler on, and
-//! so do its transactions and scripts. Listeners to keyspace events, watchers and those who wait hear of what it changes.
-//! Monitors, the slow log and the statistics of commands hear of what a leader says, and not of what a file does.
+//! Whoever replays is a session of its own kind and no client: it is not listed or counted (but for the link to a
+//! leader), nothing refuses it, it waits for nothing, and what it does is not logged again. Its commands take the way of
+//! all commands from the handler on, and so do its transactions and scripts. Listeners to keyspace events, watchers and
+//! those who wait hear of what it changes. Monitors, the slow log and the statistics of commands hear of what a leader
+//! says, and not of what a file does.
 //!
 //! Nothing is over for it ([`Keyspace::begin_replay`](crate::keyspace::Keyspace::begin_replay)): the log goes on with
 //! what was alive when it was written, and says itself what came to its end.
 
 use super::call::{self, Pending, Step};
-use super::session::SessionId;
+use super::session::{Peer, SessionId};
 use super::txn::{Multi, Queued};
 use super::{Args, CmdError, Entry, Origin, State};
 use crate::resp::{Proto, ReplyBuf};
@@ -50,6 +51,23 @@ impl Replay {
         }
     }
 
+    /// The link to the leader has come to the stream, in which this database is selected.
+    pub(crate) fn follow(state: &mut State, peer: Peer, db: usize) -> Replay {
+        let State {
+            ks, sys, sessions, ..
+        } = state;
+        let sid = sessions.follow(peer, sys.now_us / 1000);
+        if db < ks.databases()
+            && let Some(session) = sessions.get_mut(sid)
+        {
+            session.db = db;
+        }
+        Replay {
+            sid,
+            reply: ReplyBuf::new(Proto::Resp2),
+        }
+    }
+
     /// Whether a transaction has begun and not ended.
     pub(crate) fn is_in_transaction(&self, state: &State) -> bool {
         let session = state.sessions.get(self.sid);
@@ -69,6 +87,7 @@ pub(crate) fn start(
     let Some(session) = state.sessions.get_mut(sid).filter(|s| !s.closing) else {
         return Ok(Step::Settled);
     };
+    session.last_cmd = &row.name;
     if let Some(multi) = &mut session.multi
         && !row.flags.has(flag::TXN)
     {

@@ -71,6 +71,8 @@ pub struct Session {
     pub authenticated: bool,
     /// It is no client: it replays a log of effects.
     pub replays: bool,
+    /// What it replays comes from the leader of this instance: it is listed among the clients.
+    pub follows: bool,
     /// CLIENT REPLY.
     pub reply_mode: ReplyMode,
     /// CLIENT NO-TOUCH.
@@ -150,6 +152,7 @@ impl Session {
             proto: Proto::Resp2,
             authenticated,
             replays: false,
+            follows: false,
             reply_mode: ReplyMode::On,
             no_touch: false,
             no_evict: false,
@@ -312,6 +315,20 @@ impl Sessions {
         let mut session = Session::new(Session::REPLAYER, peer, true, now);
         session.replays = true;
         SessionId(self.slab.insert(session))
+    }
+
+    /// Adds the link to the leader. It replays effects, but is found among the clients.
+    pub(crate) fn follow(&mut self, peer: Peer, now: i64) -> SessionId {
+        let trusted = Peer {
+            trusted: true,
+            ..peer
+        };
+        let sid = self.connect(trusted, true, now);
+        if let Some(session) = self.get_mut(sid) {
+            session.replays = true;
+            session.follows = true;
+        }
+        sid
     }
 
     /// Removes a client.

@@ -21,8 +21,8 @@ const LEAST_PLACES: usize = 64;
 ///
 /// 1. The chunks abut, and the last one ends at `end`.
 /// 2. None is empty, and bytes that are there never move: all but the last are full.
-/// 3. A chunk's size is a power of two, from what suits `keep` when it is made up to [`LARGE`]: what is kept beyond
-///    `keep` is a small part of it, or less than one large chunk.
+/// 3. A chunk's size is a power of two, from what suits `keep` when it is made up to a quarter of it and [`LARGE`]: what is
+///    kept beyond `keep` is a part of it.
 #[derive(Debug)]
 pub struct Stream {
     chunks: VecDeque<Chunk>,
@@ -165,12 +165,16 @@ impl Stream {
         1 << part.ilog2()
     }
 
-    /// An empty buffer for a chunk that begins with `len` bytes: a large piece is not cut up for a small backlog.
+    /// The size of the largest chunk: a quarter of what is kept, so that what is too much soon goes.
+    fn largest(&self) -> usize {
+        let part = (self.keep / 4).clamp(SMALL, LARGE);
+        1 << part.ilog2()
+    }
+
+    /// An empty buffer for a chunk that begins with `len` bytes: a large piece is cut up as little as may be.
     fn buffer(&mut self, len: usize) -> Vec<u8> {
-        let size = len
-            .min(LARGE)
-            .next_power_of_two()
-            .clamp(self.usual(), LARGE);
+        let most = self.largest();
+        let size = len.min(most).next_power_of_two().clamp(self.usual(), most);
         match self.spare.take_if(|spare| spare.capacity() == size) {
             Some(spare) => spare,
             None => {

@@ -139,13 +139,13 @@ async fn serve_tcp(stream: TcpStream, addr: SocketAddr, node: Node) {
 }
 
 #[cfg(unix)]
-fn descriptor(stream: &TcpStream) -> i64 {
+pub(super) fn descriptor(stream: &TcpStream) -> i64 {
     use std::os::fd::AsRawFd;
     i64::from(stream.as_raw_fd())
 }
 
 #[cfg(not(unix))]
-fn descriptor(_: &TcpStream) -> i64 {
+pub(super) fn descriptor(_: &TcpStream) -> i64 {
     -1
 }
 

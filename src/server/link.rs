@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,9 +13,11 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
+use super::accept::descriptor;
 use crate::embed::{Held, LockError, Node};
 use crate::engine::follow::{Follower, Parted, Work};
 use crate::exec::replication::replica::{self, LinkState};
+use crate::exec::session::Peer;
 
 /// Bytes read at once.
 const READ: usize = 256 * 1024;
@@ -170,7 +173,7 @@ async fn follow_once(node: &Node, changed: &Notify, target: &Target) -> Ended {
         let Some(mut engine) = lock(node).await else {
             return Ended::Superseded;
         };
-        Follower::begin(&mut engine)
+        Follower::begin(&mut engine).map(|follower| follower.between(ends(&stream)))
     };
     let Some(mut follower) = follower.filter(|follower| follower.number() == target.number) else {
         return Ended::Superseded;
@@ -197,6 +200,16 @@ async fn follow_once(node: &Node, changed: &Notify, target: &Target) -> Ended {
                 (false, true) => Ended::Early,
             }
         }
+    }
+}
+
+fn ends(stream: &TcpStream) -> Peer {
+    let told = |end: io::Result<SocketAddr>| end.map(|end| end.to_string()).unwrap_or_default();
+    Peer {
+        addr: told(stream.peer_addr()),
+        laddr: told(stream.local_addr()),
+        fd: descriptor(stream),
+        ..Peer::default()
     }
 }
 

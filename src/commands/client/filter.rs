@@ -35,10 +35,12 @@ impl Kind {
 
     /// What a client is. One that monitors is normal.
     fn of(session: &Session) -> Self {
-        if session.subscriptions.is_some() {
-            Self::PubSub
+        if session.follows {
+            Self::Master
         } else if session.is_replica() {
             Self::Replica
+        } else if session.subscriptions.is_some() {
+            Self::PubSub
         } else {
             Self::Normal
         }
@@ -77,7 +79,8 @@ impl Test<'_> {
                 let (host, _) = session.peer.addr.rsplit_once(':').unwrap_or_default();
                 ip == host.trim_matches(['[', ']']).as_bytes()
             }
-            Self::User => true,
+            // The link to the leader is no user's.
+            Self::User => !session.follows,
             Self::Name(name) => name == session.name,
             Self::LibName(name) => name == session.lib_name,
             Self::LibVer(version) => version == session.lib_ver,

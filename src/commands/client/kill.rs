@@ -1,5 +1,6 @@
 //! CLIENT KILL.
 
+use crate::exec::replication::replica;
 use crate::exec::session::SessionId;
 use crate::exec::{Args, CmdError, CmdResult, Ctx, admit};
 
@@ -28,7 +29,9 @@ pub(super) fn kill(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 
 /// Ends a connection: one's own after the reply, any other at once, with what it had still to be sent.
 fn close(cx: &mut Ctx<'_>, sid: SessionId) {
-    if sid != cx.sid {
+    if cx.sessions.get(sid).is_some_and(|session| session.follows) {
+        replica::kill(cx.sys, cx.sessions);
+    } else if sid != cx.sid {
         admit::expel(cx.sys, cx.sessions, cx.ks, sid);
     } else if let Some(session) = cx.session() {
         session.closing = true;

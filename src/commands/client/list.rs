@@ -14,6 +14,9 @@ use super::tracking::redirect_id;
 /// The one user there is.
 pub(super) const USER: &str = "default";
 
+/// As whom the link to the leader runs its commands.
+const LEADER: &str = "(superuser)";
+
 pub(super) fn info(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let mut text = String::new();
     if let Some(session) = cx.sessions.get(cx.sid) {
@@ -131,12 +134,13 @@ fn describe(out: &mut String, s: &Session, sys: &System, now: i64, running: Opti
     );
     let _ = writeln!(
         out,
-        "obl={} oll={} omem={} tot-mem={total} events={} cmd={} user={USER} redir={} resp={} lib-name={} lib-ver={}",
+        "obl={} oll={} omem={} tot-mem={total} events={} cmd={} user={} redir={} resp={} lib-name={} lib-ver={}",
         waiting.in_buffer,
         waiting.blocks,
         waiting.counted,
         if waiting.in_buffer == 0 { "r" } else { "rw" },
         s.last_cmd,
+        if s.follows { LEADER } else { USER },
         redirect_id(s.tracking.as_deref()),
         if s.proto == Proto::Resp3 { 3 } else { 2 },
         text(&s.lib_name),
@@ -150,6 +154,7 @@ pub(super) fn flags_of(s: &Session) -> String {
     let flags = [
         (s.monitors, 'O'),
         (s.is_replica(), 'S'),
+        (s.follows, 'M'),
         (s.subscriptions.is_some(), 'P'),
         (s.multi.is_some(), 'x'),
         (s.waits(), 'b'),

@@ -141,6 +141,10 @@ impl<'a> Options<'a> {
 fn client(cx: &Ctx<'_>, id: i64) -> Result<Redirect, CmdError> {
     let id = u64::try_from(id).map_err(|_| NO_SUCH_CLIENT)?;
     let sid = cx.sessions.by_id(id).ok_or(NO_SUCH_CLIENT)?;
+    if cx.sessions.get(sid).is_none_or(|session| session.follows) {
+        // Nobody reads what the leader would be sent.
+        return Err(NO_SUCH_CLIENT);
+    }
     Ok(Redirect { sid, id })
 }
 

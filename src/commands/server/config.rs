@@ -1,6 +1,7 @@
 //! CONFIG.
 
 use super::allowed;
+use crate::exec::replication::Syncs;
 use crate::exec::{self, Action, Args, CmdError, CmdResult, Command, Ctx, Flow, System};
 use crate::service::config::{Change, Rights, SetError, find};
 use crate::spec::{Group, flag};
@@ -138,6 +139,7 @@ pub(super) fn write_file(cx: &mut Ctx<'_>, all: bool) -> CmdResult {
 fn resetstat(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
     cx.sys.stats.reset();
     cx.ks.reset_stats();
+    cx.sys.repl.counts = Syncs::default();
     cx.sys.unconfirmed.gate().reset_figures();
     cx.ok()
 }

@@ -64,8 +64,27 @@ pub fn load_data_by_hand(node: &Node, disk: &Arc<dyn Disk>) -> Result<Option<Wri
 /// When the file is damaged or cannot be read: half of it may be loaded then.
 fn load_file(node: &Node, disk: &Arc<dyn Disk>) -> Result<(), JobError> {
     load_rdb(node, disk)?;
+    part_with_past(node)?;
     finish(lock(node)?.state());
     Ok(())
+}
+
+/// A leader that goes on with its history begins with what is over in the data set: replicas hear of that, and clients see
+/// nothing of it.
+fn part_with_past(node: &Node) -> Result<(), JobError> {
+    loop {
+        let mut engine = lock(node)?;
+        let state = engine.state();
+        if state.sys.repl.is_replica() {
+            return Ok(());
+        }
+        if let Some(position) = state.sys.persist.position.take() {
+            replication::restored(state, position);
+        }
+        if !state.sys.repl.is_on() || load::part_with_past(state) == 0 {
+            return Ok(());
+        }
+    }
 }
 
 /// The data set is there, and with it what it says of its history.
@@ -200,7 +219,7 @@ fn load_log(node: &Node, files: &Directory) -> Result<Tail, JobError> {
             (step, load::load_delay(&mut engine.state().sys))
         };
         let (step, delay) = step;
-        wait(delay, || lock(node).map(drop))?;
+        wait(delay, || go_on(node))?;
         match step.map_err(JobError::LogFile)? {
             LoadStep::Apply => {}
             LoadStep::Read => load.read(&**files.disk()).map_err(JobError::LogFile)?,
@@ -226,6 +245,11 @@ fn files_left_over(disk: &Arc<dyn Disk>, place: &Place) {
     }
 }
 
+/// Whether to wait on between keys.
+fn go_on(node: &Node) -> Result<bool, JobError> {
+    Ok(lock(node)?.state().sys.cfg.key_load_delay != 0)
+}
+
 fn read(node: &Node, file: &mut dyn Read, checked: bool) -> Result<(), JobError> {
     let mut loader = Loader::new(checked);
     let (mut bytes, mut batch, mut db) = (vec![0; READ], Vec::new(), 0);
@@ -249,7 +273,7 @@ fn read(node: &Node, file: &mut dyn Read, checked: bool) -> Result<(), JobError>
             plan = load::load_plan(ks, sys);
             load::load_delay(sys)
         };
-        wait(delay, || lock(node).map(drop))?;
+        wait(delay, || go_on(node))?;
         match read? {
             Batch::More => {}
             Batch::Ended => return Ok(()),

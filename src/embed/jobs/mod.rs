@@ -129,14 +129,16 @@ fn next_bytes<'a>(file: &mut dyn Read, into: &'a mut [u8]) -> io::Result<&'a [u8
 /// Waits for so many microseconds, and looks now and then whether that still makes sense.
 fn wait(
     mut microseconds: u64,
-    mut look: impl FnMut() -> Result<(), JobError>,
+    mut look: impl FnMut() -> Result<bool, JobError>,
 ) -> Result<(), JobError> {
     const SLICE: u64 = 10_000;
     while microseconds > 0 {
         let slice = microseconds.min(SLICE);
         std::thread::sleep(Duration::from_micros(slice));
         microseconds -= slice;
-        look()?;
+        if !look()? {
+            break;
+        }
     }
     Ok(())
 }

@@ -91,11 +91,13 @@ fn write_all(
     }
 }
 
-/// Whether a save is not given up.
-pub(super) fn go_on(node: &Node, id: u64) -> Result<(), JobError> {
-    match lock(node)?.state().sys.persist.is_over(id) {
+/// Whether to wait on between keys, unless the save is given up.
+pub(super) fn go_on(node: &Node, id: u64) -> Result<bool, JobError> {
+    let mut engine = lock(node)?;
+    let sys = &engine.state().sys;
+    match sys.persist.is_over(id) {
         true => Err(JobError::GivenUp),
-        false => Ok(()),
+        false => Ok(sys.cfg.rdb_key_save_delay != 0),
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::intake::{Counts, Intake};
 use super::save::{Purpose, SaveStep, begin_save, delay, end_save, give_up, save_now, save_step};
-use super::{STEP, System};
-use crate::exec::{self, Action, Entry};
+use super::{STEP, log};
+use crate::exec::{self, Action, Entry, State, System, unit};
 use crate::keyspace::Keyspace;
 use crate::persist::write::directory;
 use crate::persist::{Batch, LoadError, Loaded, Loader};
@@ -113,6 +113,8 @@ pub fn begin_load(sys: &mut System, total: u64) {
 /// The data set is there: from now on clients are served.
 pub fn end_load(sys: &mut System) {
     sys.persist.loading = None;
+    // What was asked for meanwhile had to wait.
+    sys.persist.unsettle();
     sys.summons.set_loading(false);
     if sys.repl.is_replica() {
         // Nobody was followed meanwhile.
@@ -150,6 +152,25 @@ impl Incoming {
             Shows::Nothing => !row.flags.has(flag::LOADING),
         }
     }
+}
+
+/// Deletes some of the keys whose time was over when they were loaded, and tells that to the stream; returns how many keys
+/// and fields. As Redis has it they count as expired while loading.
+pub(crate) fn part_with_past(state: &mut State) -> usize {
+    /// Deleted together.
+    const SOME: usize = 1000;
+    let keys = |ks: &Keyspace| -> usize {
+        let dbs = (0..ks.databases()).filter_map(|db| ks.db(db));
+        dbs.map(|db| db.len()).sum()
+    };
+    let before = keys(&state.ks);
+    let parted = unit::expire_keys(state, SOME);
+    let gone = before.saturating_sub(keys(&state.ks)) as u64;
+    let counts = &mut state.sys.persist.intake.counts;
+    counts.expired += gone;
+    counts.keys = counts.keys.saturating_sub(gone);
+    let _ = log::settle(state);
+    parted
 }
 
 /// How the next step of loading is to read.

@@ -234,7 +234,6 @@ fn note_position(log: &Log, noted: &mut Option<Position>, position: Position) {
 
 /// A client has written: what it did is on the disk once the log is, up to here.
 pub fn note_writer(state: &mut State, sid: SessionId) {
-    state.sys.repl.note_logged(&state.fx);
     let logging = state.sys.persist.logging.as_ref();
     let position = logging.map(|l| l.log.appended() + state.fx.lasting_len() as u64);
     if let Some(session) = state.sessions.get_mut(sid) {
@@ -313,7 +312,7 @@ fn follow(state: &mut State) {
     }
     if state.sys.repl.stream.is_some() {
         // What was done is in the stream; what a snapshot of now does not hold comes behind it.
-        replication::want_if_changed(state);
+        replication::want_for_stream(state);
         hand_over(state);
         sync::look_at_parted(state);
         sync::begin_sync(state);

@@ -158,10 +158,11 @@ pub fn join(
     if sys.repl.stream.is_none() {
         begin_history(sys);
     }
+    if sys.repl.replicas.is_empty() {
+        sys.repl.pinged = now;
+    }
     sys.repl.replicas.insert(sid);
     sys.repl.alone_since = None;
-    let ping = i64::from(sys.cfg.repl_ping_replica_period) * 1000;
-    sys.repl.ping_at.get_or_insert(now + ping);
     sys.repl.look_at.get_or_insert(now + LOOK_EVERY);
     if let Some((id, offset)) = from {
         if let Some(offset) = holds(sys, id, offset, &whom) {
@@ -242,7 +243,6 @@ pub(crate) fn forget(sys: &mut System, session: &mut Session, sid: SessionId) {
     sys.persist.unsettle();
     if sys.repl.replicas.is_empty() {
         sys.repl.alone_since = Some(sys.now_us / 1000);
-        sys.repl.ping_at = None;
         sys.repl.look_at = None;
         sys.repl.marks.clear();
         feed::trim(sys, None);
@@ -325,17 +325,21 @@ pub fn address(session: &Session) -> (String, u16) {
     (ip.to_owned(), port)
 }
 
+/// When the replicas are to hear from us, whatever happens (`repl-ping-replica-period`).
+fn ping_at(sys: &System) -> Option<i64> {
+    // A replica hands on what its own leader says; and who is stopped on purpose is to stay at one place.
+    let says = sys.repl.leads() && sys.repl.failover.is_none() && !sys.repl.replicas.is_empty();
+    let period = i64::from(sys.cfg.repl_ping_replica_period) * 1000;
+    says.then(|| sys.repl.pinged.saturating_add(period))
+}
+
 /// Does what is due.
 pub(super) fn tick(state: &mut State) {
     let State { sys, sessions, .. } = state;
     let now = sys.now_us / 1000;
-    if sys.repl.ping_at.is_some_and(|at| at <= now) {
-        let period = i64::from(sys.cfg.repl_ping_replica_period) * 1000;
-        sys.repl.ping_at = Some(now + period);
-        // A replica hands on what its own leader says; and who is stopped on purpose is to stay at one place.
-        if sys.repl.leads() && sys.repl.failover.is_none() {
-            say(sys, sessions, &[b"PING"]);
-        }
+    if ping_at(sys).is_some_and(|at| at <= now) {
+        sys.repl.pinged = now;
+        say(sys, sessions, &[b"PING"]);
     }
     if sys.repl.look_at.is_some_and(|at| at <= now) {
         sys.repl.look_at = Some(now + LOOK_EVERY);
@@ -389,8 +393,9 @@ fn part_with_silent(state: &mut State, now: i64) {
 /// When [`tick`] has something to do next.
 pub(super) fn next_tick(sys: &System) -> Option<i64> {
     // What is due and waits for something else is looked at when that has ended.
-    let sync = sys.repl.sync_at.filter(|_| sys.persist.saving.is_none());
-    [sys.repl.ping_at, sys.repl.look_at, sync, freed_at(sys)]
+    let waits = sys.persist.saving.is_some() || sys.persist.loading.is_some();
+    let sync = sys.repl.sync_at.filter(|_| !waits);
+    [ping_at(sys), sys.repl.look_at, sync, freed_at(sys)]
         .into_iter()
         .flatten()
         .min()

@@ -6,7 +6,7 @@
 use super::{Replication, apply_expiry, feed, leader, want_effects};
 use crate::exec::block::{self, Unblock};
 use crate::exec::persist::log;
-use crate::exec::{Action, Args, Entry, SessionId, State, System, unconfirmed};
+use crate::exec::{Action, Args, Entry, SessionId, Sessions, State, System, unconfirmed};
 use crate::keyspace::Keyspace;
 use crate::replication::Position;
 use crate::spec::flag;
@@ -30,6 +30,10 @@ pub struct Upstream {
     pub takes_over: bool,
     /// What it said cannot be done here: the next time all of its data is asked for.
     pub starts_over: bool,
+    /// The link as it is found among the clients, while the stream comes.
+    pub session: Option<SessionId>,
+    /// A client wants the link to be made anew.
+    pub killed: bool,
 }
 
 /// What the link to a leader has come to.
@@ -79,6 +83,8 @@ impl Upstream {
             down_since: Some(now),
             takes_over: false,
             starts_over: false,
+            session: None,
+            killed: false,
         }
     }
 
@@ -116,6 +122,7 @@ pub(super) fn follow_as(state: &mut State, host: &str, port: u16, takes_over: bo
     let now = sys.now_us / 1000;
     sys.repl.upstreams += 1;
     let before = sys.repl.upstream.take();
+    unlist(&mut state.sessions, before.as_ref());
     sys.repl.upstream = Some(Upstream {
         down_since: before.map_or(Some(now), |up| match up.is_online() {
             true => Some(now),
@@ -132,13 +139,9 @@ pub(super) fn follow_as(state: &mut State, host: &str, port: u16, takes_over: bo
             "Before turning into a replica, using my own master parameters to synthesize a cached master: \
              I may be able to synchronize with the new master with just a partial transfer."
         );
-        let sync = state.sys.repl.stream.is_some();
         let sys = &mut state.sys;
         sys.repl.db = None;
         sys.repl.alone_since = None;
-        if !sync {
-            sys.repl.ping_at = None;
-        }
         release_writers(state);
         unconfirmed::give_up(state);
         want_effects(state);
@@ -166,9 +169,13 @@ fn release_writers(state: &mut State) {
 
 /// This instance is a leader from now on, in a history of its own that goes on from the one it had.
 pub fn lead(state: &mut State) {
-    if state.sys.repl.upstream.take().is_none() {
+    if !state.sys.repl.is_replica() {
         return;
     }
+    // What its own clients did so far is in no stream.
+    log::hand_over(state);
+    let before = state.sys.repl.upstream.take();
+    unlist(&mut state.sessions, before.as_ref());
     let sys = &mut state.sys;
     sys.cfg.remember_leader(None);
     sys.repl.lapses.clear();
@@ -185,6 +192,34 @@ pub fn lead(state: &mut State) {
     unconfirmed::doubt(state);
     state.sys.actions.push(Action::Follow);
     tracing::info!("MASTER MODE enabled");
+}
+
+/// The link is no client any more, though whoever drives it has still to hear of that.
+fn unlist(sessions: &mut Sessions, up: Option<&Upstream>) {
+    if let Some(sid) = up.and_then(|up| up.session) {
+        let _ = sessions.expel(sid);
+    }
+}
+
+/// CLIENT KILL ends the link to the leader: it is made anew.
+pub fn kill(sys: &mut System, sessions: &mut Sessions) {
+    let Some(up) = &mut sys.repl.upstream else {
+        return;
+    };
+    unlist(sessions, Some(up));
+    up.session = None;
+    up.killed = true;
+    set_state(sys, LinkState::Down);
+    sys.actions.push(Action::Follow);
+}
+
+/// There is no link any more: the next one is another.
+pub(crate) fn lost(sys: &mut System) {
+    set_state(sys, LinkState::Down);
+    if let Some(up) = &mut sys.repl.upstream {
+        up.session = None;
+        up.killed = false;
+    }
 }
 
 /// The history goes on under another name.
