@@ -371,7 +371,9 @@ impl Follower {
                 "Timeout receiving bulk data from MASTER... If the problem persists try to set the 'repl-timeout' \
                  parameter to a larger value."
             }
-            Stage::Continues(_) | Stage::Stream => "MASTER timeout: no data nor PING received...",
+            Stage::Continues(_) | Stage::Continued | Stage::Stream => {
+                "MASTER timeout: no data nor PING received..."
+            }
         };
         Parted::Refused {
             why: format!("{what} {} was expected", self.is_waiting_for()),
@@ -566,7 +568,7 @@ impl Follower {
         let tells = match self.stage {
             Stage::Greeting => silent,
             Stage::Payload { .. } | Stage::Whole(_) => self.told + ACK_EVERY,
-            Stage::Continues(_) | Stage::Stream => self.ack_at(),
+            Stage::Continues(_) | Stage::Continued | Stage::Stream => self.ack_at(),
         };
         silent.min(tells)
     }
