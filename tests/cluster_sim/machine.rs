@@ -168,11 +168,7 @@ impl Up {
 }
 
 /// Does something with an engine, and notes what that leads to.
-pub fn hold<T>(
-    node: &Node,
-    actions: &mut Vec<Action>,
-    work: impl FnOnce(&mut Engine) -> T,
-) -> T {
+pub fn hold<T>(node: &Node, actions: &mut Vec<Action>, work: impl FnOnce(&mut Engine) -> T) -> T {
     let mut engine = node.lock().unwrap();
     let done = work(&mut engine);
     engine.settle();

@@ -287,7 +287,10 @@ impl World {
         let Some(up) = self.nodes[node].up.as_mut() else {
             return;
         };
-        let held = up.served.iter_mut().filter(|(_, served)| served.held.is_some());
+        let held = up
+            .served
+            .iter_mut()
+            .filter(|(_, served)| served.held.is_some());
         let free: Vec<ConnId> = held
             .filter_map(|(conn, served)| served.is_free().then_some(*conn))
             .collect();

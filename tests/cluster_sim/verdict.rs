@@ -100,7 +100,9 @@ impl World {
             if there != expected {
                 let mut differs = differences(&expected, &there);
                 differs += &self.differing_values(leader, node);
-                self.wrong(format!("node {node} differs from its leader {leader}:\n{differs}"));
+                self.wrong(format!(
+                    "node {node} differs from its leader {leader}:\n{differs}"
+                ));
             }
         }
     }
