@@ -126,6 +126,10 @@ fn pfcount(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
         Some(n) => n,
         None => with(s, |hll| Ok(hll.count()?))?,
     };
+    if cx.sys.repl.is_replica() && !cx.ks.replays() {
+        // What its leader remembers comes by the stream: until then both have the same bytes.
+        return count(cx.reply, cardinality);
+    }
     // The string becomes `raw` even if nothing is written to it.
     if let Some(mut s) = cx.ks.edit::<Str>(key)? {
         let bytes = s.get_mut().make_buf();
