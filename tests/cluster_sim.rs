@@ -43,9 +43,10 @@ mod verdict;
 mod world;
 
 use plan::Plan;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 use world::{Counts, World};
 
@@ -87,25 +88,30 @@ fn number(name: &str) -> Option<u64> {
     )
 }
 
-/// Runs seeds on all processors until one fails.
-fn run_all(seeds: u64) -> (Counts, Option<u64>) {
-    let (next, failed) = (AtomicU64::new(0), AtomicBool::new(false));
-    let all = Mutex::new((Counts::default(), None::<u64>));
+/// So many that fail are enough.
+const FAILURES: usize = 10;
+
+/// Runs seeds on all processors. Gives what there was, and those that failed with what was wrong.
+fn run_all(first: u64, seeds: u64) -> (Counts, BTreeMap<u64, String>) {
+    let next = AtomicU64::new(first);
+    let all = Mutex::new((Counts::default(), BTreeMap::new()));
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                while !failed.load(Ordering::Relaxed) {
+                loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds {
+                    if seed >= first + seeds {
                         return;
                     }
                     let run = run(seed, false);
                     let mut all = all.lock().unwrap();
                     all.0.add(&run.counts);
-                    if !run.wrong.is_empty() {
-                        failed.store(true, Ordering::Relaxed);
-                        all.1 = Some(all.1.map_or(seed, |other| other.min(seed)));
+                    if let Some(what) = run.wrong.into_iter().next() {
+                        all.1.insert(seed, what);
+                    }
+                    if all.1.len() >= FAILURES {
+                        return;
                     }
                 }
             });
@@ -115,7 +121,7 @@ fn run_all(seeds: u64) -> (Counts, Option<u64>) {
 }
 
 fn show(seed: u64, lines: usize) -> ! {
-    let run = run(seed, true);
+    let run = tracing::subscriber::with_default(journal::Tap, || run(seed, true));
     let from = run.journal.len().saturating_sub(lines);
     for line in &run.journal[from..] {
         println!("{line}");
@@ -134,11 +140,16 @@ fn clusters_agree_and_keep_what_they_have_confirmed() {
         show(seed, usize::MAX);
     }
     let seeds = number("REDKEEP_SIM_SEEDS").unwrap_or(2000);
+    let first = number("REDKEEP_SIM_FIRST").unwrap_or(0);
     let began = Instant::now();
-    let (counts, failed) = run_all(seeds);
+    let (counts, failed) = run_all(first, seeds);
     println!("{seeds} seeds in {:?}: {counts:#?}", began.elapsed());
-    if let Some(seed) = failed {
-        println!("seed {seed} has failed; all of it is shown by REDKEEP_SIM_SEED={seed}");
-        show(seed, 300);
+    for (seed, what) in &failed {
+        let what: String = what.chars().take(500).collect();
+        println!("seed {seed} has failed: {what}");
+    }
+    if let Some(seed) = failed.keys().next() {
+        println!("this is the end of seed {seed}; all of it is shown by REDKEEP_SIM_SEED={seed}");
+        show(*seed, 300);
     }
 }

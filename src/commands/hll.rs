@@ -126,8 +126,8 @@ fn pfcount(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
         Some(n) => n,
         None => with(s, |hll| Ok(hll.count()?))?,
     };
+    // What a replica remembered for a client would be what its leader has not.
     if cx.sys.repl.is_replica() && !cx.ks.replays() {
-        // What its leader remembers comes by the stream: until then both have the same bytes.
         return count(cx.reply, cardinality);
     }
     // The string becomes `raw` even if nothing is written to it.

@@ -110,9 +110,8 @@ pub struct Follower {
     hears: bool,
     /// When the leader was told something last.
     told: i64,
-    /// And which offset.
+    /// And which offset; and to which we have come.
     acknowledged: u64,
-    /// The one that was reached when there was last something to do.
     reached: u64,
     durable: u64,
     /// The leader wants to know how far we are.
@@ -145,6 +144,8 @@ enum Stage {
 /// The stream as it comes in.
 #[derive(Debug, Default)]
 struct Incoming {
+    /// Which of the leaders that there were it is of.
+    leader: u64,
     bytes: Vec<u8>,
     /// Where the unit begins that has not ended.
     unit: usize,
@@ -191,7 +192,10 @@ impl Follower {
             link: Link::new(greeting),
             stage: Stage::Greeting,
             staging: Some(Box::new(Staging::begin(ks, sys))),
-            stream: Incoming::default(),
+            stream: Incoming {
+                leader: up.number,
+                ..Incoming::default()
+            },
             out: Vec::new(),
             counted: 0,
             unwaited: 0,
@@ -528,7 +532,7 @@ impl Follower {
     fn acknowledge(&mut self, sys: &System, now: i64) {
         let offset = sys.repl.offset();
         self.reached = offset;
-        if !self.asked && self.ack_at(offset) > now {
+        if !self.asked && self.ack_at() > now {
             return;
         }
         self.asked = false;
@@ -542,8 +546,9 @@ impl Follower {
         encode_command(&mut self.out, &words);
     }
 
-    fn ack_at(&self, offset: u64) -> i64 {
-        let wait = match offset == self.acknowledged {
+    /// When the leader is to be told how far we are, whether or not it asks.
+    const fn ack_at(&self) -> i64 {
+        let wait = match self.reached == self.acknowledged {
             true => ACK_EVERY,
             false => ACK_SOON,
         };
@@ -560,11 +565,12 @@ impl Follower {
     /// When [`work`](Self::work) has something to do although nothing has come, in unix milliseconds.
     pub fn next_deadline(&self) -> i64 {
         let silent = self.heard + self.timeout + 1;
-        match self.stage {
+        let tells = match self.stage {
             Stage::Greeting => silent,
-            Stage::Stream => silent.min(self.ack_at(self.reached)),
-            _ => silent.min(self.told + ACK_EVERY),
-        }
+            Stage::Payload { .. } | Stage::Whole(_) => self.told + ACK_EVERY,
+            Stage::Continues(_) | Stage::Continued | Stage::Stream => self.ack_at(),
+        };
+        silent.min(tells)
     }
 
     /// What the leader is to say next, for the log.
@@ -662,22 +668,30 @@ impl Incoming {
                 self.decoder = Decoder::new();
                 return Ok(false);
             }
+            if !self.is_followed(engine) {
+                // Somebody has come between, behind a script that was busy.
+                return Err(Parted::Superseded);
+            }
+            self.pass_empty_lines(engine, bytes);
+            self.taken = at + batch.end(i);
+            if batch.is_inline(i) {
+                // No leader sends that: where commands begin is not known any more.
+                return Err(refused("a line that is no command in the master's stream"));
+            }
             let argv = batch.argv(i, fresh);
-            self.counts |= match argv.first() {
+            match argv.first() {
                 Some(name) if name.eq_ignore_ascii_case(b"REPLCONF") => {
                     let what = argv.get(1).copied().unwrap_or_default();
                     *asked |= what.eq_ignore_ascii_case(b"GETACK");
-                    false
+                    self.end_command(engine, bytes);
                 }
-                Some(name) if name.eq_ignore_ascii_case(b"PING") => false,
+                Some(name) if name.eq_ignore_ascii_case(b"PING") => self.end_command(engine, bytes),
                 Some(name) => {
-                    self.run(engine, &argv)?;
-                    !leaves_nothing(name)
+                    self.counts |= !leaves_nothing(name);
+                    self.run(engine, &argv, bytes)?;
                 }
-                None => false,
-            };
-            self.taken = at + batch.end(i);
-            self.end_command(engine, bytes);
+                None => self.end_command(engine, bytes),
+            }
         }
         if batch.consumed() > 0 && at + batch.consumed() > self.taken {
             self.taken = at + batch.consumed();
@@ -689,21 +703,46 @@ impl Incoming {
         Ok(true)
     }
 
-    fn run(&mut self, engine: &mut Engine, argv: &[&[u8]]) -> Result<(), Parted> {
-        let Some(replay) = &mut self.replay else {
+    /// Whether it is still the stream of the leader that there is.
+    fn is_followed(&self, engine: &mut Engine) -> bool {
+        let up = engine.state().sys.repl.upstream.as_ref();
+        up.is_some_and(|up| up.number == self.leader)
+    }
+
+    /// Runs a command, and accounts for it before anybody does anything who has waited for that.
+    fn run(&mut self, engine: &mut Engine, argv: &[&[u8]], bytes: &[u8]) -> Result<(), Parted> {
+        let Some(mut replay) = self.replay.take() else {
             return Err(refused("the stream has not begun"));
         };
-        engine
-            .replay(replay, argv)
-            .map_err(|e| refused(format!("{e} in the master's stream")))
+        let done = engine.replay_and(&mut replay, argv, |engine, replay| {
+            self.end_unit(engine, replay, bytes);
+        });
+        self.replay = Some(replay);
+        done.map_err(|e| refused(format!("{e} in the master's stream")))
+    }
+
+    /// Passes over line ends in front of a unit: they are part of the stream, and of no command.
+    fn pass_empty_lines(&mut self, engine: &mut Engine, bytes: &[u8]) {
+        let fresh = bytes.get(self.taken..).unwrap_or_default();
+        let empty = fresh.iter().take_while(|b| matches!(b, b'\r' | b'\n'));
+        let empty = empty.count();
+        if empty > 0 && self.taken == self.unit {
+            self.taken += empty;
+            self.end_command(engine, bytes);
+        }
+    }
+
+    /// A command has ended that is not run.
+    fn end_command(&mut self, engine: &mut Engine, bytes: &[u8]) {
+        if let Some(replay) = self.replay.take() {
+            self.end_unit(engine, &replay, bytes);
+            self.replay = Some(replay);
+        }
     }
 
     /// A command has ended, and perhaps a unit.
-    fn end_command(&mut self, engine: &mut Engine, bytes: &[u8]) {
-        let Some(replay) = &self.replay else {
-            return;
-        };
-        if engine.replays_transaction(replay) {
+    fn end_unit(&mut self, engine: &mut Engine, replay: &Replay, bytes: &[u8]) {
+        if engine.replays_transaction(replay) || !self.is_followed(engine) {
             return;
         }
         let to = engine.replay_selected(replay);

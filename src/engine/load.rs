@@ -9,7 +9,7 @@ use super::Engine;
 use crate::exec::persist::load::{self, LONG_AGO, LoadPlan};
 use crate::exec::persist::{STEP, log, save};
 use crate::exec::replay::Replay;
-use crate::exec::{CmdError, State};
+use crate::exec::{CmdError, State, replication};
 use crate::persist::aof::{Directory, Entry, Kind, Reader, Tail, Wrong};
 use crate::persist::{Batch, Disk, DiskFile, Loaded, Loader};
 use crate::replication::Position;
@@ -471,14 +471,13 @@ impl Engine {
     /// Loads the append-only log in place of what is there.
     pub(super) fn reload_log(&mut self) -> Result<(), CmdError> {
         self.settle();
-        let wanted = self.state().sys.persist.logging.is_some();
         let loaded = self.load_log_now();
         let state = self.state();
         if !state.sys.gate.is_stopped() {
             // Otherwise nobody may take what is half loaded for the data set.
             load::end_load(&mut state.sys);
         }
-        state.fx.set_wanted(wanted);
+        replication::want_effects(state);
         state.ks.log.dirty = 0;
         loaded.map_err(|e| {
             tracing::warn!("DEBUG LOADAOF: {e}");

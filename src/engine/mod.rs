@@ -299,10 +299,8 @@ impl Engine {
                 .unconfirmed
                 .answered(from..reply.len(), shows);
         }
+        self.change_part();
         self.run_ready();
-        if self.state().sys.repl.is_to_change() {
-            exec::replication::change(self.state());
-        }
         self.open_gate();
         let keeps_limit = self.keeps_limit(sid, reply);
         if self.state().sys.overdue.has_cut_off() {
@@ -312,6 +310,14 @@ impl Engine {
             None => Outcome::Close,
             Some(_) if !keeps_limit => Outcome::Cut,
             Some(session) => outcome_for(session),
+        }
+    }
+
+    /// Plays another part, if the command that is over has asked for that.
+    #[inline]
+    fn change_part(&mut self) {
+        if self.state().sys.repl.is_to_change() {
+            exec::replication::change(self.state());
         }
     }
 
@@ -393,6 +399,7 @@ impl Engine {
                 let mut outbox = session.lend_outbox();
                 let args: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
                 self.run_unit(sid, Args::new(&args), origin, &mut outbox);
+                self.change_part();
                 let State { sys, sessions, .. } = self.state();
                 if let Some(session) = sessions.get_mut(sid) {
                     session.return_outbox(outbox);

@@ -30,6 +30,17 @@ impl Engine {
     /// # Errors
     /// When neither this entry nor what follows can be replayed.
     pub fn replay(&mut self, replay: &mut Replay, args: &[&[u8]]) -> Result<(), Unreplayable> {
+        self.replay_and(replay, args, |_, _| {})
+    }
+
+    /// As [`replay`](Self::replay). `then` is called when the entry is done, and before anybody is served who has waited for
+    /// that: what they do comes behind it.
+    pub(super) fn replay_and(
+        &mut self,
+        replay: &mut Replay,
+        args: &[&[u8]],
+        then: impl FnOnce(&mut Engine, &Replay),
+    ) -> Result<(), Unreplayable> {
         if args.is_empty() {
             return Ok(());
         }
@@ -53,15 +64,18 @@ impl Engine {
         };
         let state = self.state();
         state.fx.silence(false);
-        unit::end_unit(state);
-        self.open_gate();
-        let state = self.state();
         let lost = state.sessions.get(sid).is_none_or(|s| s.closing);
-        match unreplayable {
+        let done = match unreplayable {
             Some(e) => Err(e),
             None if lost => Err(Unreplayable::Database(state.ks.databases())),
             None => Ok(()),
+        };
+        if done.is_ok() {
+            then(self, replay);
         }
+        unit::end_unit(self.state());
+        self.open_gate();
+        done
     }
 
     /// Whether a transaction has begun in what was replayed, and has not ended: its entries have done nothing yet.

@@ -75,7 +75,7 @@ fn a_watched_key_that_changed_aborts_the_transaction() {
 }
 
 /// A script that was past its limit when it ended, with a request posted too late for it to serve.
-struct LateScript(SessionId, Arc<std::sync::Mutex<Vec<u8>>>);
+struct LateScript(SessionId, &'static str, Arc<std::sync::Mutex<Vec<u8>>>);
 
 impl ScriptHost for LateScript {
     fn run(
@@ -91,10 +91,11 @@ impl ScriptHost for LateScript {
             ..RunningScript::default()
         });
         state.sys.gate.shut();
-        let answer = Arc::clone(&self.1);
+        let answer = Arc::clone(&self.2);
+        let argv = self.1.split(' ').map(|w| w.as_bytes().to_vec()).collect();
         let request = BusyRequest::Run {
             sid: self.0,
-            requests: vec![vec![b"GET".to_vec(), b"k".to_vec()]],
+            requests: vec![argv],
             done: Box::new(move |served| *answer.lock().unwrap() = served.bytes),
         };
         assert!(state.sys.gate.post(request).is_ok());
@@ -174,7 +175,7 @@ fn nobody_comes_between_a_busy_script_and_the_rest_of_its_transaction() {
     let (mut e, c, _) = engine();
     let other = e.connect(Peer::default());
     let answer = Arc::default();
-    e.host = Box::new(LateScript(other, Arc::clone(&answer)));
+    e.host = Box::new(LateScript(other, "GET k", Arc::clone(&answer)));
     run(&mut e, c, "SET k before");
     run(&mut e, c, "MULTI");
     run(&mut e, c, "EVAL script 0");
@@ -313,4 +314,54 @@ fn whoever_waits_for_the_disk_is_looked_at_when_it_has_got_on_and_not_before() {
     e.tick();
     e.take_output(c, &mut out);
     assert_eq!(out.as_slice(), b"*2\r\n:1\r\n:0\r\n");
+}
+
+#[test]
+fn packets_are_gathered_for_replicas_alone_and_if_that_is_asked_for() {
+    let (mut e, c, _) = engine();
+    let replica = e.connect(Peer::default());
+    let gathers = |e: &mut Engine, sid| {
+        let mut out = ReplyBuf::new(Proto::Resp2);
+        e.take(sid, &mut out, true).gathers
+    };
+    run(&mut e, c, "CONFIG SET repl-disable-tcp-nodelay yes");
+    assert!(!gathers(&mut e, replica));
+    run(&mut e, replica, "PSYNC ? -1");
+    assert!(gathers(&mut e, replica) && !gathers(&mut e, c));
+    run(&mut e, c, "CONFIG SET repl-disable-tcp-nodelay no");
+    assert!(!gathers(&mut e, replica));
+}
+
+#[test]
+fn who_comes_between_a_busy_script_and_what_follows_it_in_the_stream_finds_them_apart() {
+    let (mut e, c, _) = engine();
+    let replica = e.connect(Peer::default());
+    run(&mut e, replica, "PSYNC ? -1");
+    e.settle();
+    run(&mut e, c, "REPLICAOF elsewhere 6379");
+    e.settle();
+    let mut follower = follow::Follower::begin(&mut e).unwrap();
+    let script = "*3\r\n$4\r\nEVAL\r\n$6\r\nscript\r\n$1\r\n0\r\n";
+    let set = "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n";
+    for said in [
+        "+PONG\r\n+OK\r\n+OK\r\n+OK\r\n",
+        "+CONTINUE\r\n",
+        script,
+        "*1\r\n$4\r\nPING\r\n",
+        set,
+    ] {
+        follower.receive(said.as_bytes()).unwrap();
+    }
+    let offset = e.state().sys.repl.offset();
+    let answer = Arc::default();
+    e.host = Box::new(LateScript(c, "REPLICAOF NO ONE", Arc::clone(&answer)));
+    assert_eq!(follower.work(&mut e), Err(follow::Parted::Superseded));
+    assert_eq!(&answer.lock().unwrap()[..], b"+OK\r\n");
+    follower.lost(&mut e);
+    // The script belongs to the old history, and what followed it to none.
+    assert_eq!(run(&mut e, c, "EXISTS k"), ":0\r\n");
+    let repl = &e.state().sys.repl;
+    let until = offset + script.len() as u64;
+    assert_eq!(repl.offset(), until);
+    assert_eq!(repl.former.as_ref().unwrap().1, until + 1);
 }

@@ -146,6 +146,7 @@ pub fn nested(
         }
     };
     state.ks.select(db);
+    state.sys.persist.is_midway = true;
     if row.flags.has(flag::WRITE)
         && let Some(running) = &mut state.sys.running
     {
@@ -306,6 +307,7 @@ pub fn queued(
         return Step::Settled;
     };
     state.ks.select(db);
+    state.sys.persist.is_midway = true;
     let mark = reply.mark();
     dispatch(state, sid, db, row, args, mark, reply, Origin::Exec)
 }

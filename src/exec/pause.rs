@@ -153,15 +153,16 @@ impl Pause {
     }
 }
 
-/// Whether a command must wait. Monitors do not: they get at no key. Nor does what is allowed while a script is
-/// busy: the script may be waiting for it.
+/// Whether a command must wait. Monitors and replicas do not: they get at no key, and it must be heard how far these are.
+/// Nor does what is allowed while a script is busy: the script may be waiting for it.
 #[cold]
 pub(super) fn holds(state: &State, sid: SessionId, row: &'static Entry, args: Args<'_>) -> bool {
     let sys = &state.sys;
     let Some(scope) = sys.pause.scope() else {
         return false;
     };
-    if sys.running.is_some() || state.sessions.get(sid).is_none_or(|s| s.monitors) {
+    let session = state.sessions.get(sid);
+    if sys.running.is_some() || session.is_none_or(|s| s.monitors || s.is_replica()) {
         return false;
     }
     scope == Scope::All || {

@@ -44,6 +44,8 @@ pub fn end_unit(state: &mut State) {
             }
         }
     }
+    state.sys.repl.note_logged(&state.fx);
+    state.sys.persist.is_midway = false;
     state.sys.current = None;
     let waiting = !state.sys.waiters.is_empty();
     let tracked = !state.sys.tracking.is_empty();

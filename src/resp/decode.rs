@@ -177,6 +177,12 @@ impl Batch {
         self.requests.get(index).map_or(self.consumed, |r| r.end)
     }
 
+    /// Whether request `index` is a line of words and not an array.
+    #[must_use]
+    pub fn is_inline(&self, index: usize) -> bool {
+        self.requests.get(index).is_some_and(|r| r.inline)
+    }
+
     /// What is wrong behind the complete requests; the connection answers it and closes.
     #[must_use]
     pub const fn error(&self) -> Option<ProtocolError> {

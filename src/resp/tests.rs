@@ -344,8 +344,10 @@ proptest! {
         value.write(&mut out);
         let wire = out.take();
         prop_assert_eq!(parse_reply(&wire), Ok(Some((value, wire.len()))));
+        prop_assert_eq!(reply_len(&wire), Some(wire.len()));
         for cut in 0..wire.len() {
             prop_assert_eq!(parse_reply(&wire[..cut]), Ok(None));
+            prop_assert_eq!(reply_len(&wire[..cut]), None);
         }
     }
 
@@ -356,6 +358,8 @@ proptest! {
         let mut wire = out.take();
         let at = at % wire.len();
         wire[at] = byte;
-        let _ = parse_reply(&wire);
+        if let Ok(Some((_, used))) = parse_reply(&wire) {
+            prop_assert_eq!(reply_len(&wire), Some(used));
+        }
     }
 }

@@ -262,13 +262,7 @@ impl World {
         let up = self.nodes[node].up.as_mut().unwrap();
         // Whoever waits for replicas does not wait long.
         up.call(&["SHUTDOWN", how, "NOW", "FORCE"]);
-        let logging = {
-            let mut engine = up.instance.node.lock().unwrap();
-            redkeep::exec::persist::log::close(engine.state());
-            engine.settle();
-            engine.take_actions()
-        };
-        drop(logging);
+        up.hold(|engine| redkeep::exec::persist::log::close(engine.state()));
         for mut writer in up.writers.drain(..) {
             while writer.step() {}
         }

@@ -1,7 +1,6 @@
 //! What is done beside the clients, step by step: snapshots on their way to the disk and to replicas, and the log.
 
 use super::world::{Event, World, note};
-use redkeep::embed::Node;
 use redkeep::engine::Engine;
 use redkeep::exec::State;
 use redkeep::exec::persist::save::{self, Purpose, SaveStep};
@@ -37,12 +36,13 @@ impl World {
     /// A snapshot has begun with these bytes.
     pub fn begin_job(&mut self, node: usize, id: u64, start: Vec<u8>) {
         let up = self.nodes[node].up.as_mut().unwrap();
-        let mut engine = up.instance.node.lock().unwrap();
-        let saving = engine.state().sys.persist.saving.as_ref();
-        let Some(purpose) = saving.filter(|s| s.id() == id).map(|s| s.purpose) else {
+        let purpose = up.hold(|engine| {
+            let saving = engine.state().sys.persist.saving.as_ref();
+            saving.filter(|s| s.id() == id).map(|s| s.purpose)
+        });
+        let Some(purpose) = purpose else {
             return;
         };
-        drop(engine);
         note!(self, "node {node} begins a snapshot: {purpose:?}");
         let up = self.nodes[node].up.as_mut().unwrap();
         up.jobs.push(Job {
@@ -70,19 +70,12 @@ impl World {
             return;
         }
         let mut job = up.jobs.remove(0);
-        let place = up.instance.node.clone();
-        let step = match job.purpose {
-            Purpose::Sync { .. } => job.send(&place),
-            Purpose::SyncFile => job.write_and_send(&place),
-            Purpose::Base => job.write(&place, true),
-            _ => job.write(&place, false),
-        };
-        let mut engine = place.lock().unwrap();
-        engine.settle();
-        let actions = engine.take_actions();
-        drop(engine);
-        let up = self.nodes[node].up.as_mut().unwrap();
-        up.actions.extend(actions);
+        let step = up.hold(|engine| match job.purpose {
+            Purpose::Sync { .. } => job.send(engine),
+            Purpose::SyncFile => job.write_and_send(engine),
+            Purpose::Base => job.write(engine, true),
+            _ => job.write(engine, false),
+        });
         let is_done = match step {
             Ok(Step::More) => false,
             Ok(Step::Done) => true,
@@ -116,15 +109,12 @@ impl World {
                 up.writers.push_back(writer);
             }
         }
-        let mut engine = up.instance.node.lock().unwrap();
-        let logging = engine.state().sys.persist.logging.as_ref();
-        let has_news = logging.is_some_and(|logging| logging.log.has_news());
-        if has_news {
-            engine.tick();
-            engine.settle();
-        }
-        up.actions.extend(engine.take_actions());
-        drop(engine);
+        up.hold(|engine| {
+            let logging = engine.state().sys.persist.logging.as_ref();
+            if logging.is_some_and(|logging| logging.log.has_news()) {
+                engine.tick();
+            }
+        });
         self.after_writing(node);
     }
 
@@ -135,11 +125,11 @@ impl World {
         for mut writer in up.writers.drain(..) {
             while writer.step() {}
         }
-        let mut engine = up.instance.node.lock().unwrap();
-        let sys = &engine.state().sys;
-        let disk = sys.host.0.disk().unwrap();
-        let files = Directory::open(disk, log::place(sys)).unwrap();
-        drop(engine);
+        let files = up.hold(|engine| {
+            let sys = &engine.state().sys;
+            let disk = sys.host.0.disk().unwrap();
+            Directory::open(disk, log::place(sys)).unwrap()
+        });
         up.writers.push_back(Writer::begin(Arc::clone(log), files));
     }
 }
@@ -163,9 +153,8 @@ impl Job {
     }
 
     /// Sends on what is made.
-    fn send(&mut self, node: &Node) -> io::Result<Step> {
-        let mut engine = node.lock().unwrap();
-        let sent = self.send_piece(&mut engine);
+    fn send(&mut self, engine: &mut Engine) -> io::Result<Step> {
+        let sent = self.send_piece(engine);
         if !matches!(sent, Ok(Step::More)) {
             let State {
                 ks, sys, sessions, ..
@@ -191,12 +180,11 @@ impl Job {
     }
 
     /// Writes to the disk.
-    fn write(&mut self, node: &Node, base: bool) -> io::Result<Step> {
-        let mut engine = node.lock().unwrap();
-        let written = match self.piece(&mut engine) {
+    fn write(&mut self, engine: &mut Engine, base: bool) -> io::Result<Step> {
+        let written = match self.piece(engine) {
             Ok(None) => return Ok(Step::More),
-            Ok(Some(header)) if base => self.install(&mut engine, header),
-            Ok(Some(header)) => self.publish(&mut engine, header).map(|()| false),
+            Ok(Some(header)) if base => self.install(engine, header),
+            Ok(Some(header)) => self.publish(engine, header).map(|()| false),
             Err(e) => Err(e),
         };
         // Who writes the log tells how it ended.
@@ -250,9 +238,8 @@ impl Job {
     }
 
     /// Writes to the disk, and then sends the file.
-    fn write_and_send(&mut self, node: &Node) -> io::Result<Step> {
-        let mut engine = node.lock().unwrap();
-        let sent = self.write_or_send(&mut engine);
+    fn write_and_send(&mut self, engine: &mut Engine) -> io::Result<Step> {
+        let sent = self.write_or_send(engine);
         if !matches!(sent, Ok(Step::More)) {
             let State {
                 ks, sys, sessions, ..

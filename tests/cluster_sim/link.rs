@@ -1,5 +1,6 @@
 //! A replica's link to its leader: makes the connection, moves the bytes, tries again.
 
+use super::machine::hold;
 use super::net::{Caller, ConnId, End, Piece};
 use super::queue::{Alarm, Due};
 use super::world::{Event, World, node_at, note};
@@ -30,11 +31,10 @@ impl World {
         let Some(up) = self.nodes[node].up.as_mut() else {
             return;
         };
-        let upstream = {
-            let mut engine = up.instance.node.lock().unwrap();
+        let upstream = up.hold(|engine| {
             let upstream = engine.state().sys.repl.upstream.as_ref();
             upstream.map(|up| (up.number, up.host.clone(), up.port))
-        };
+        });
         let number = upstream.as_ref().map(|(number, ..)| *number);
         if number == up.link.as_ref().map(|link| link.number) {
             return;
@@ -69,10 +69,11 @@ impl World {
             return;
         };
         link.calls += 1;
-        if let Some(follower) = link.follower.take() {
-            follower.lost(&mut up.instance.node.lock().unwrap());
+        let (follower, conn) = (link.follower.take(), link.conn.take());
+        if let Some(follower) = follower {
+            up.hold(|engine| follower.lost(engine));
         }
-        if let Some(conn) = link.conn.take() {
+        if let Some(conn) = conn {
             self.net.close(self.now, conn, End::Caller, &mut self.queue);
         }
     }
@@ -145,7 +146,7 @@ impl World {
         };
         match piece {
             Piece::Open => {
-                let follower = Follower::begin(&mut up.instance.node.lock().unwrap());
+                let follower = hold(&up.instance.node, &mut up.actions, Follower::begin);
                 if follower.is_none() {
                     return self.link_fails(node, "it cannot be begun");
                 }
@@ -216,11 +217,8 @@ impl World {
         let Some(follower) = &mut link.follower else {
             return;
         };
-        let mut engine = up.instance.node.lock().unwrap();
-        let work = follower.work(&mut engine);
-        engine.settle();
-        up.actions.extend(engine.take_actions());
-        drop(engine);
+        let (place, actions) = (&up.instance.node, &mut up.actions);
+        let work = hold(place, actions, |engine| follower.work(engine));
         let deadline = follower.next_deadline() * 1000 - self.nodes[node].origin;
         match work {
             Err(e) => return self.link_fails(node, &e.to_string()),

@@ -8,6 +8,8 @@ use super::serve::Served;
 use super::world::{START, address};
 use crate::common::instance::{DIR, Instance};
 use crate::common::sim_disk::SimDisk;
+use redkeep::embed::Node;
+use redkeep::engine::Engine;
 use redkeep::exec::session::Peer;
 use redkeep::exec::{Action, Args, SessionId};
 use redkeep::persist::aof::Writer;
@@ -108,16 +110,19 @@ impl Machine {
         }
         let started = Instance::start_by_hand(&self.disk, &all, &self.clock, seed);
         let (instance, writer) = started.unwrap_or_else(|e| panic!("it does not start: {e}"));
-        let operator = instance.node.lock().unwrap().connect(Peer {
-            trusted: true,
-            ..Peer::default()
+        let mut actions = Vec::new();
+        let operator = hold(&instance.node, &mut actions, |engine| {
+            engine.connect(Peer {
+                trusted: true,
+                ..Peer::default()
+            })
         });
         self.up = Some(Up {
             writers: writer.into_iter().collect(),
             instance,
             served: BTreeMap::new(),
             sessions: BTreeMap::new(),
-            actions: Vec::new(),
+            actions,
             link: None,
             jobs: Vec::new(),
             wake: Alarm::default(),
@@ -132,14 +137,18 @@ impl Machine {
 }
 
 impl Up {
+    /// Does something with the engine. What that leads to is among the actions: the node of the library would do it on threads
+    /// of its own.
+    pub fn hold<T>(&mut self, work: impl FnOnce(&mut Engine) -> T) -> T {
+        hold(&self.instance.node, &mut self.actions, work)
+    }
+
     /// Runs a command past the network. What it leads to is among the actions.
     pub fn call(&mut self, words: &[&str]) -> Value {
-        let mut engine = self.instance.node.lock().unwrap();
         let argv: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
         let mut reply = ReplyBuf::new(Proto::Resp2);
-        engine.execute(self.operator, Args::new(&argv), &mut reply);
-        engine.settle();
-        self.actions.extend(engine.take_actions());
+        let operator = self.operator;
+        self.hold(|engine| engine.execute(operator, Args::new(&argv), &mut reply));
         let (value, _) = parse_reply(reply.as_slice())
             .unwrap()
             .unwrap_or((Value::Null, 0));
@@ -156,6 +165,15 @@ impl Up {
             .map(|(name, value)| (name.to_owned(), value.to_owned()));
         Facts(fields.collect())
     }
+}
+
+/// Does something with an engine, and notes what that leads to.
+pub fn hold<T>(node: &Node, actions: &mut Vec<Action>, work: impl FnOnce(&mut Engine) -> T) -> T {
+    let mut engine = node.lock().unwrap();
+    let done = work(&mut engine);
+    engine.settle();
+    actions.extend(engine.take_actions());
+    done
 }
 
 /// What a node says of itself.

@@ -124,16 +124,15 @@ impl World {
             return self.net.close(self.now, conn, End::Called, &mut self.queue);
         };
         let unsent = up.instance.node.unsent();
-        let mut engine = up.instance.node.lock().unwrap();
-        let sid = engine.connect(Peer {
+        let peer = Peer {
             addr: format!("{}:{}", address(place), 10_000 + conn % 50_000),
             laddr: format!("{}:{}", address(node), super::world::PORT),
             fd: 8,
             local: true,
             unsent: unsent.clone(),
             ..Peer::default()
-        });
-        drop(engine);
+        };
+        let sid = up.hold(|engine| engine.connect(peer));
         up.sessions.insert(sid, conn);
         up.served.insert(
             conn,
@@ -157,7 +156,7 @@ impl World {
         };
         if let Some(served) = up.served.remove(&conn) {
             up.sessions.remove(&served.sid);
-            up.instance.node.disconnect(served.sid);
+            up.hold(|engine| engine.disconnect(served.sid));
             self.after(node);
         }
     }
@@ -197,6 +196,7 @@ impl World {
             if batch.consumed() > 0 {
                 engine.heard(served.sid);
             }
+            up.actions.extend(engine.take_actions());
             served.input.drain(..batch.consumed());
             return false;
         }
@@ -287,7 +287,10 @@ impl World {
         let Some(up) = self.nodes[node].up.as_mut() else {
             return;
         };
-        let held = up.served.iter_mut().filter(|(_, served)| served.held.is_some());
+        let held = up
+            .served
+            .iter_mut()
+            .filter(|(_, served)| served.held.is_some());
         let free: Vec<ConnId> = held
             .filter_map(|(conn, served)| served.is_free().then_some(*conn))
             .collect();

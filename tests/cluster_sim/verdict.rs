@@ -4,6 +4,7 @@ use super::ledger::Found;
 use super::machine::{Facts, Told};
 use super::world::{Event, Stage, World, note};
 use crate::common::instance::{contents, text};
+use redkeep::engine::Engine;
 use redkeep::resp::Value;
 use std::collections::BTreeMap;
 
@@ -76,7 +77,7 @@ impl World {
         // Whatever is due is done.
         self.nodes[leader].sync_clock(self.now);
         let up = self.nodes[leader].up.as_mut().unwrap();
-        up.instance.node.lock().unwrap().tick();
+        up.hold(Engine::tick);
         self.after(leader);
         let first = self.facts(leader);
         if !first.leads() {
@@ -99,7 +100,9 @@ impl World {
             if there != expected {
                 let mut differs = differences(&expected, &there);
                 differs += &self.differing_values(leader, node);
-                self.wrong(format!("node {node} differs from its leader {leader}:\n{differs}"));
+                self.wrong(format!(
+                    "node {node} differs from its leader {leader}:\n{differs}"
+                ));
             }
         }
     }
@@ -132,7 +135,7 @@ impl World {
                     "string" => vec!["GET", &key],
                     "list" => vec!["LRANGE", &key, "0", "-1"],
                     "hash" => vec!["HGETALL", &key],
-                    "set" => vec!["SORT", &key, "ALPHA"],
+                    "set" => vec!["SORT_RO", &key, "ALPHA"],
                     "zset" => vec!["ZRANGE", &key, "0", "-1", "WITHSCORES"],
                     _ => vec!["XINFO", "STREAM", &key, "FULL"],
                 });

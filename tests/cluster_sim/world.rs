@@ -8,6 +8,7 @@ use super::net::{Caller, ConnId, End, Net, Place};
 use super::operator::Operator;
 use super::plan::Plan;
 use super::queue::{Due, Queue};
+use redkeep::engine::Engine;
 use redkeep::exec::Action;
 use redkeep::util::rng::Rng;
 use std::collections::BTreeMap;
@@ -237,6 +238,16 @@ impl World {
         if let Some(node) = touched {
             self.nodes[node].sync_clock(now);
         }
+        self.happen_now(event);
+        if self.journal.is_kept() {
+            for line in super::journal::take_logged() {
+                let node = touched.map_or(String::new(), |node| format!("node {node} "));
+                note!(self, "    {node}logs: {line}");
+            }
+        }
+    }
+
+    fn happen_now(&mut self, event: Event) {
         match event {
             Event::Arrive { conn, from } => self.arrive(conn, from),
             Event::Wake { node, .. } => self.tick(node),
@@ -300,11 +311,7 @@ impl World {
             }
             Due::Never => return,
         }
-        let mut engine = up.instance.node.lock().unwrap();
-        engine.tick();
-        engine.settle();
-        up.actions.extend(engine.take_actions());
-        drop(engine);
+        up.hold(Engine::tick);
         self.after(node);
     }
 
@@ -395,8 +402,7 @@ impl World {
     /// What an instance has counted, before it ends.
     pub fn collect_counts_of(&mut self, node: usize) {
         if let Some(up) = &mut self.nodes[node].up {
-            let mut engine = up.instance.node.lock().unwrap();
-            let counts = engine.state().sys.repl.counts;
+            let counts = up.hold(|engine| engine.state().sys.repl.counts);
             self.counts.full += counts.full;
             self.counts.partial += counts.partial;
             self.counts.refused += counts.refused;

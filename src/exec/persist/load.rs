@@ -113,6 +113,8 @@ pub fn begin_load(sys: &mut System, total: u64) {
 /// The data set is there: from now on clients are served.
 pub fn end_load(sys: &mut System) {
     sys.persist.loading = None;
+    // What was asked for meanwhile had to wait.
+    sys.persist.unsettle();
     sys.summons.set_loading(false);
     if sys.repl.is_replica() {
         // Nobody was followed meanwhile.

@@ -210,10 +210,12 @@ pub(in crate::exec) fn hand_over(state: &mut State) -> bool {
     true
 }
 
-/// Says in a new file where it begins in the history.
+/// Says in the log where it is in the history, if it does not say so.
 fn say_position(state: &mut State) {
     let persist = &mut state.sys.persist;
-    if let (Some(logging), Some(position)) = (&persist.logging, state.sys.repl.position()) {
+    if let (Some(logging), Some(position)) = (&persist.logging, state.sys.repl.position())
+        && persist.noted.as_ref() != Some(&position)
+    {
         note_position(&logging.log, &mut persist.noted, position);
     }
 }
@@ -234,7 +236,6 @@ fn note_position(log: &Log, noted: &mut Option<Position>, position: Position) {
 
 /// A client has written: what it did is on the disk once the log is, up to here.
 pub fn note_writer(state: &mut State, sid: SessionId) {
-    state.sys.repl.note_logged(&state.fx);
     let logging = state.sys.persist.logging.as_ref();
     let position = logging.map(|l| l.log.appended() + state.fx.lasting_len() as u64);
     if let Some(session) = state.sessions.get_mut(sid) {
@@ -313,7 +314,7 @@ fn follow(state: &mut State) {
     }
     if state.sys.repl.stream.is_some() {
         // What was done is in the stream; what a snapshot of now does not hold comes behind it.
-        replication::want_if_changed(state);
+        replication::want_for_stream(state);
         hand_over(state);
         sync::look_at_parted(state);
         sync::begin_sync(state);
@@ -352,6 +353,8 @@ fn switch_on(state: &mut State) {
 
 fn switch_off(state: &mut State) {
     hand_over(state);
+    // What was said in the stream since, and changed nothing, is part of where its data stand.
+    say_position(state);
     let logging = state.sys.persist.logging.take();
     state.sys.persist.noted = None;
     replication::want_effects(state);

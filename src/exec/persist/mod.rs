@@ -72,8 +72,8 @@ pub struct Persistence {
     is_unsettled: bool,
     /// Part of that: to look at those who wait.
     looks: bool,
-    /// The data set is saved in the middle of a unit of work.
-    flushing: bool,
+    /// A unit of work is half done: a data set that is saved now stands nowhere in the stream.
+    pub(super) is_midway: bool,
     /// The position that the log was told last.
     noted: Option<Position>,
     /// The load that goes on.
@@ -102,11 +102,6 @@ impl Persistence {
         self.saving
             .as_ref()
             .is_none_or(|saving| saving.id != id || saving.cancelled)
-    }
-
-    /// Whether what is being saved is no place between two units of work.
-    const fn is_flushing(&self) -> bool {
-        self.flushing
     }
 
     /// Something is to be done as soon as no unit of work is half done.

@@ -183,7 +183,7 @@ fn frame(ks: &Keyspace, sys: &System, purpose: Purpose, out: &mut Vec<u8>) -> Fr
     ];
     // A log says itself where it is.
     let position = sys.repl.position().filter(|_| purpose != Purpose::Base);
-    if let Some(position) = position.filter(|_| !sys.persist.is_flushing()) {
+    if let Some(position) = position.filter(|_| !sys.persist.is_midway) {
         let db = position.db.unwrap_or(0);
         facts.push(("repl-stream-db", db.to_string()));
         facts.push(("repl-id", position.id));
@@ -444,9 +444,9 @@ pub fn flushed(ks: &mut Keyspace, sys: &mut System) {
         give_up(ks, sys);
     }
     // What it does is not in the stream yet.
-    sys.persist.flushing = true;
+    let midway = std::mem::replace(&mut sys.persist.is_midway, true);
     save_flushed(ks, sys);
-    sys.persist.flushing = false;
+    sys.persist.is_midway = midway;
 }
 
 fn save_flushed(ks: &mut Keyspace, sys: &mut System) {

@@ -5,6 +5,7 @@
 
 use super::leader::Phase;
 use super::want_effects;
+use crate::exec::persist::log;
 use crate::exec::{Action, Session, Sessions, State, System, output};
 use crate::replication::Stream;
 use crate::resp::{ReplyBuf, encode_command};
@@ -36,6 +37,8 @@ pub(super) fn new_stream(sys: &System) -> Stream {
 /// There is a stream from now on, whether or not anybody follows it.
 pub(in crate::exec) fn begin_stream(state: &mut State) {
     if state.sys.repl.stream.is_none() && !state.sys.repl.is_replica() {
+        // What was collected for the log is no part of it.
+        log::hand_over(state);
         begin_history(&mut state.sys);
         want_effects(state);
     }

@@ -394,7 +394,8 @@ fn part_with_silent(state: &mut State, now: i64) {
 /// When [`tick`] has something to do next.
 pub(super) fn next_tick(sys: &System) -> Option<i64> {
     // What is due and waits for something else is looked at when that has ended.
-    let sync = sys.repl.sync_at.filter(|_| sys.persist.saving.is_none());
+    let waits = sys.persist.saving.is_some() || sys.persist.loading.is_some();
+    let sync = sys.repl.sync_at.filter(|_| !waits);
     [ping_at(sys), sys.repl.look_at, sync, freed_at(sys)]
         .into_iter()
         .flatten()

@@ -249,14 +249,16 @@ pub(crate) fn change(state: &mut State) {
 }
 
 /// Somebody consumes effects, or nobody does any more; whoever reads them next has selected no database.
-pub(super) fn want_effects(state: &mut State) {
+pub(crate) fn want_effects(state: &mut State) {
     let wanted = state.sys.persist.logging.is_some() || state.sys.repl.leads();
     state.fx.set_wanted(wanted);
 }
 
-/// As [`want_effects`], unless they are wanted already: whoever reads them goes on.
-pub(super) fn want_if_changed(state: &mut State) {
-    if !state.fx.is_on() {
+/// As [`want_effects`], for a stream that may just have begun. If it goes on, so does whoever reads it.
+pub(super) fn want_for_stream(state: &mut State) {
+    // What was selected for the log is selected in no stream that has nothing in it.
+    let begins = state.sys.repl.leads() && state.sys.repl.db.is_none();
+    if begins || !state.fx.is_on() {
         want_effects(state);
     }
 }
@@ -268,7 +270,10 @@ pub(super) fn configure(sys: &mut System) {
         && stream.keep() != keep
     {
         stream.set_keep(keep);
-        feed::trim(sys, None);
+        if sys.repl.replicas.is_empty() {
+            feed::trim(sys, None);
+        }
+        // Otherwise it is done when the stream goes on: then it is known what they need.
     }
 }
 

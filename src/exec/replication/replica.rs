@@ -173,10 +173,13 @@ fn release_writers(state: &mut State) {
 
 /// This instance is a leader from now on, in a history of its own that goes on from the one it had.
 pub fn lead(state: &mut State) {
-    let Some(before) = state.sys.repl.upstream.take() else {
+    if !state.sys.repl.is_replica() {
         return;
-    };
-    unlist(&mut state.sessions, Some(&before));
+    }
+    // What its own clients did so far is in no stream.
+    log::hand_over(state);
+    let before = state.sys.repl.upstream.take();
+    unlist(&mut state.sessions, before.as_ref());
     let sys = &mut state.sys;
     sys.cfg.remember_leader(None);
     sys.repl.lapses.clear();
