@@ -189,6 +189,17 @@ fn begin_stream(cx: &mut Ctx<'_>, from: Option<(&[u8], i64)>) -> CmdResult {
         let text = "NOMASTERLINK Can't SYNC while not connected with my master";
         return Err(CmdError::fixed(text));
     }
+    if let Some(session) = cx.sessions.get(cx.sid) {
+        if session.monitors {
+            // They count as a kind of replica, and get no other stream.
+            return Ok(Flow::Done);
+        }
+        if session.subscriptions.is_some() || session.tracking.is_some() {
+            return Err(CmdError::fixed(
+                "ERR SYNC and PSYNC are invalid for a client that is sent messages",
+            ));
+        }
+    }
     if let Joined::Partly(text) = leader::join(cx.sys, cx.sessions, cx.sid, from)? {
         cx.reply.simple(&text);
     }

@@ -668,6 +668,10 @@ impl Incoming {
                 self.decoder = Decoder::new();
                 return Ok(false);
             }
+            if !self.is_followed(engine) {
+                // Somebody has come between, behind a script that was busy.
+                return Err(Parted::Superseded);
+            }
             self.pass_empty_lines(engine, bytes);
             self.taken = at + batch.end(i);
             if batch.is_inline(i) {
@@ -699,13 +703,14 @@ impl Incoming {
         Ok(true)
     }
 
+    /// Whether it is still the stream of the leader that there is.
+    fn is_followed(&self, engine: &mut Engine) -> bool {
+        let up = engine.state().sys.repl.upstream.as_ref();
+        up.is_some_and(|up| up.number == self.leader)
+    }
+
     /// Runs a command, and accounts for it before anybody does anything who has waited for that.
     fn run(&mut self, engine: &mut Engine, argv: &[&[u8]], bytes: &[u8]) -> Result<(), Parted> {
-        let up = engine.state().sys.repl.upstream.as_ref();
-        if up.is_none_or(|up| up.number != self.leader) {
-            // Somebody has come between, behind a script that was busy.
-            return Err(Parted::Superseded);
-        }
         let Some(mut replay) = self.replay.take() else {
             return Err(refused("the stream has not begun"));
         };
@@ -737,7 +742,7 @@ impl Incoming {
 
     /// A command has ended, and perhaps a unit.
     fn end_unit(&mut self, engine: &mut Engine, replay: &Replay, bytes: &[u8]) {
-        if engine.replays_transaction(replay) {
+        if engine.replays_transaction(replay) || !self.is_followed(engine) {
             return;
         }
         let to = engine.replay_selected(replay);

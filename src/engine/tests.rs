@@ -317,6 +317,22 @@ fn whoever_waits_for_the_disk_is_looked_at_when_it_has_got_on_and_not_before() {
 }
 
 #[test]
+fn packets_are_gathered_for_replicas_alone_and_if_that_is_asked_for() {
+    let (mut e, c, _) = engine();
+    let replica = e.connect(Peer::default());
+    let gathers = |e: &mut Engine, sid| {
+        let mut out = ReplyBuf::new(Proto::Resp2);
+        e.take(sid, &mut out, true).gathers
+    };
+    run(&mut e, c, "CONFIG SET repl-disable-tcp-nodelay yes");
+    assert!(!gathers(&mut e, replica));
+    run(&mut e, replica, "PSYNC ? -1");
+    assert!(gathers(&mut e, replica) && !gathers(&mut e, c));
+    run(&mut e, c, "CONFIG SET repl-disable-tcp-nodelay no");
+    assert!(!gathers(&mut e, replica));
+}
+
+#[test]
 fn who_comes_between_a_busy_script_and_what_follows_it_in_the_stream_finds_them_apart() {
     let (mut e, c, _) = engine();
     let replica = e.connect(Peer::default());
@@ -331,6 +347,7 @@ fn who_comes_between_a_busy_script_and_what_follows_it_in_the_stream_finds_them_
         "+PONG\r\n+OK\r\n+OK\r\n+OK\r\n",
         "+CONTINUE\r\n",
         script,
+        "*1\r\n$4\r\nPING\r\n",
         set,
     ] {
         follower.receive(said.as_bytes()).unwrap();

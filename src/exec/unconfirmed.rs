@@ -340,7 +340,7 @@ fn note_handed_over(state: &mut State, sid: SessionId, from: usize, out: &[u8]) 
     let Some(session) = state.sessions.get(sid) else {
         return;
     };
-    if offset <= this.gate.confirmed() || session.replica.is_some() {
+    if offset <= this.gate.confirmed() || session.is_replica() {
         return;
     }
     this.batch.offset = this.batch.offset.max(offset);

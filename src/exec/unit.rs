@@ -2,7 +2,7 @@
 
 use super::block::{self, Blocked, Unblock};
 use super::call::{self, Step};
-use super::pause::Scope;
+use super::pause::{Hold, Scope};
 use super::replication::replica;
 use super::session::SessionId;
 use super::{Action, Args, Block, Entry, Origin, State, System, output, replication, tracking};
@@ -146,6 +146,12 @@ pub fn next_expiry(state: &State) -> Option<i64> {
         replica::next_lapse(&state.ks, &state.sys),
     ];
     ends.into_iter().flatten().min()
+}
+
+/// Holds writes up for another reason than CLIENT PAUSE, or does so no longer.
+pub(super) fn hold_writes(ks: &mut Keyspace, sys: &mut System, why: Hold, on: bool) {
+    sys.pause.hold(why, on);
+    replication::apply_expiry(ks, sys);
 }
 
 /// Deletes keys whose time is over, up to `limit`, as a unit of its own; returns how many.

@@ -37,6 +37,8 @@ pub struct Client {
     /// Tells apart the waits for answers.
     rounds: u64,
     pub stopped: bool,
+    /// It has written to a replica.
+    is_elsewhere: bool,
 }
 
 /// Something asked, with the number of its answers.
@@ -56,8 +58,8 @@ enum What {
     Read(usize),
     /// Both of a client's pair.
     ReadPair(usize),
-    /// Nobody looks at the answer.
-    Anything,
+    /// Nobody looks at the answers.
+    Anything(Vec<Vec<String>>),
 }
 
 impl Client {
@@ -74,6 +76,7 @@ impl Client {
             next: 0,
             rounds: 0,
             stopped: false,
+            is_elsewhere: false,
         }
     }
 
@@ -165,8 +168,14 @@ impl World {
         match client.conn {
             Some((conn, node)) => {
                 // Now and then it looks whether somebody else leads by now.
-                let elsewhere = self.operator.leader.is_some_and(|leader| leader != node);
-                if elsewhere && client.rng.chance(0.3) || client.rng.chance(0.01) {
+                let leader = self.operator.leader;
+                let elsewhere = leader.is_some_and(|leader| leader != node);
+                let leaves = match std::mem::take(&mut client.is_elsewhere) {
+                    true => 0.7,
+                    false if elsewhere => 0.2,
+                    false => 0.01,
+                };
+                if client.rng.chance(leaves) {
                     client.conn = None;
                     self.net.close(self.now, conn, End::Caller, &mut self.queue);
                     return self.client_later(id);
@@ -288,7 +297,7 @@ impl World {
                 let n = client.rng.below(8);
                 let ms = 20 + client.rng.below(2000);
                 let set = lines(&[format!("SET g:{id}:{n} x PX {ms}")]);
-                client.ask(out, What::Anything, &set);
+                client.ask(out, What::Anything(set.clone()), &set);
             }
             15 if cfg!(feature = "lua") => {
                 let (n, value) = (client.rng.below(3), client.rng.below(100));
@@ -296,13 +305,13 @@ impl World {
                     .replace('@', &n.to_string())
                     .replace('#', &value.to_string());
                 let load = ["FUNCTION", "LOAD", "REPLACE", &code].map(str::to_owned);
-                client.ask(out, What::Anything, &[load.to_vec()]);
+                client.ask(out, What::Anything(Vec::new()), &[load.to_vec()]);
             }
             16 => {
                 let bytes = "v".repeat(client.rng.index(6000));
                 let n = client.rng.below(20);
                 let set = ["SET", &format!("big:{n}"), &bytes].map(str::to_owned);
-                client.ask(out, What::Anything, &[set.to_vec()]);
+                client.ask(out, What::Anything(Vec::new()), &[set.to_vec()]);
             }
             _ => {
                 // In databases of their own, whatever they do.
@@ -313,7 +322,7 @@ impl World {
                     commands.push(history::command(&mut client.rng));
                 }
                 commands.push(words(&format!("SELECT {db}")));
-                client.ask(out, What::Anything, &commands);
+                client.ask(out, What::Anything(commands.clone()), &commands);
             }
         }
     }
@@ -377,9 +386,16 @@ impl World {
         });
         if let Some(error) = &error {
             self.counts.error(error);
+            let client = &mut self.clients[id];
+            client.is_elsewhere |= error.starts_with("READONLY");
         }
         match what {
-            What::Select | What::Anything => {}
+            What::Select => {}
+            What::Anything(commands) => {
+                for (command, answer) in commands.iter().zip(answers) {
+                    note!(self, "client {id}: {} {answer}", command.join(" "));
+                }
+            }
             What::Write(n) => {
                 let status = match &error {
                     None => Status::Sure,

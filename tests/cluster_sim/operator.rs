@@ -382,7 +382,9 @@ impl World {
             self.operator.learn(&new);
             self.operator.leader = Some(to);
             self.nodes[to].told = Told::Lead;
-            self.nodes[from].told = Told::Follow(to);
+            if self.nodes[from].told == Told::Lead {
+                self.nodes[from].told = Told::Follow(to);
+            }
         } else if self.now - since > 10_000_000 {
             // One of them was started again meanwhile.
             self.operator.learn(&new);

@@ -50,6 +50,7 @@ mod chain;
 mod common;
 mod failover;
 mod live;
+mod meanwhile;
 mod partial;
 mod promotion;
 mod proxy;

@@ -285,3 +285,29 @@ fn fields_go_over_with_their_deadlines() {
         replica.does("REPLICAOF NO ONE");
     }
 }
+
+/// One of two that get the same snapshot takes nothing: the other one gets all of it.
+#[test]
+fn a_replica_that_takes_nothing_is_parted_with_and_keeps_nobody_from_the_rest() {
+    let options = [
+        "--repl-diskless-sync-delay",
+        "100",
+        "--repl-diskless-sync-max-replicas",
+        "2",
+        "--repl-timeout",
+        "1",
+        "--rdbcompression",
+        "no",
+    ];
+    let mut leader = Peer::start(Kind::Redkeep, &options);
+    leader.does("DEBUG POPULATE 4000 x 10000");
+    let mut stuck = Raw::connect(leader.port());
+    stuck.send("REPLCONF capa eof\r\nPSYNC ? -1\r\n");
+    leader.tells("connected_slaves", "1");
+    let says = ["REPLCONF capa eof\r\n", "PSYNC ? -1\r\n"];
+    let (file, _raw) = file_of(&mut leader, &says);
+    assert!(file.len() > 40_000_000, "{}", file.len());
+    leader.logs("Disconnecting timedout replica (full sync)");
+    leader.logs("Diskless rdb transfer, done reading from pipe, 1 replicas still up");
+    leader.tells("connected_slaves", "1");
+}

@@ -164,7 +164,7 @@ struct Options {
 }
 
 impl Options {
-    fn parse(mut rest: Cursor<'_>, now: i64) -> Result<Self, CmdError> {
+    fn parse(mut rest: Cursor<'_>, now: i64, replays: bool) -> Result<Self, CmdError> {
         let mut o = Self::default();
         while let Some(word) = rest.next() {
             let more = rest.left() > 0;
@@ -187,8 +187,10 @@ impl Options {
                 )));
             }
         }
-        // A time that cannot be is taken for the present one, as clocks of clients differ. -1 means none.
-        o.time = o.time.filter(|t| (0..=now).contains(t));
+        // A time that cannot be is taken for the present one, as clocks of clients differ. -1 means none. What is replayed
+        // is what it was, though the clock of a leader may be ahead of ours.
+        let latest = if replays { i64::MAX } else { now };
+        o.time = o.time.filter(|t| (0..=latest).contains(t));
         Ok(o)
     }
 }
@@ -248,7 +250,7 @@ impl Changes {
 }
 
 fn xclaim(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    let now = cx.now;
+    let (now, replays) = (cx.now, cx.ks.replays());
     let of = Of {
         key: args.at(1),
         group: args.at(2),
@@ -261,7 +263,7 @@ fn xclaim(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
         .iter()
         .map_while(|t| StreamId::parse(t, 0).ok())
         .collect();
-    let options = Options::parse(args.cursor(5 + ids.len()), now)?;
+    let options = Options::parse(args.cursor(5 + ids.len()), now, replays)?;
     let changes = edit.get_mut().with_group(of.group, |log, group| {
         let moved = group.advance_to(options.last_id);
         let (to, created) = group.add_consumer(args.at(3), now);

@@ -4,7 +4,7 @@
 //! [`Engine::adopt`](crate::engine::Engine::adopt) and by replaying, and accounted for here.
 
 use super::{Replication, apply_expiry, feed, leader, want_effects};
-use crate::exec::block::{self, Unblock};
+use crate::exec::block::{self, TimeoutReply, Unblock};
 use crate::exec::persist::log;
 use crate::exec::{Action, Args, Entry, SessionId, Sessions, State, System, unconfirmed};
 use crate::keyspace::Keyspace;
@@ -155,7 +155,11 @@ fn release_writers(state: &mut State) {
     let State { sys, sessions, .. } = state;
     let waits = |session: &crate::exec::Session| {
         let blocked = session.blocked.as_ref();
-        blocked.is_some_and(|b| b.row.flags.has(flag::WRITE) || b.block.keys.is_empty())
+        blocked.is_some_and(|b| {
+            let waits_for_replicas =
+                b.block.keys.is_empty() && b.block.timeout_reply != TimeoutReply::Never;
+            b.row.flags.has(flag::WRITE) || waits_for_replicas
+        })
     };
     let writers: Vec<SessionId> = sessions
         .iter()
