@@ -137,6 +137,10 @@ pub fn begin_pause(ks: &mut Keyspace, sys: &mut System, scope: Scope, until: i64
 pub fn end_pause(ks: &mut Keyspace, sys: &mut System) {
     sys.pause.end();
     replication::apply_expiry(ks, sys);
+    if sys.repl.is_replica() {
+        // What the leader sends goes on.
+        sys.actions.push(Action::Follow);
+    }
 }
 
 /// When [`expire_keys`] has something to do, in unix milliseconds.
