@@ -24,6 +24,8 @@ pub struct Upstream {
     pub state: LinkState,
     /// When the leader was last heard, in unix milliseconds.
     pub heard: i64,
+    /// Bytes of the stream that have come and are still to be done.
+    pub unread: u64,
     /// Since when there is no link; none while there is one, or there never was.
     pub down_since: Option<i64>,
     /// It is asked to take this instance's part over (FAILOVER).
@@ -80,6 +82,7 @@ impl Upstream {
             port,
             state: LinkState::Down,
             heard: now,
+            unread: 0,
             down_since: Some(now),
             takes_over: false,
             starts_over: false,
@@ -219,6 +222,7 @@ pub(crate) fn lost(sys: &mut System) {
     if let Some(up) = &mut sys.repl.upstream {
         up.session = None;
         up.killed = false;
+        up.unread = 0;
     }
 }
 
