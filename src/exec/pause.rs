@@ -156,7 +156,7 @@ impl Pause {
 /// Whether a command must wait. Monitors and replicas do not: they get at no key, and it must be heard how far these are.
 /// Nor does what is allowed while a script is busy: the script may be waiting for it.
 #[cold]
-pub(crate) fn holds(state: &State, sid: SessionId, row: &'static Entry, args: Args<'_>) -> bool {
+pub(super) fn holds(state: &State, sid: SessionId, row: &'static Entry, args: Args<'_>) -> bool {
     let sys = &state.sys;
     let Some(scope) = sys.pause.scope() else {
         return false;

@@ -142,11 +142,7 @@ pub fn end_pause(ks: &mut Keyspace, sys: &mut System) {
     sys.pause.end();
     replication::apply_expiry(ks, sys);
     if sys.repl.is_replica() {
-<<<<<<< HEAD
         // What the leader sends goes on.
-=======
-        // What the leader has sent meanwhile waits as well.
->>>>>>> suitec
         sys.actions.push(Action::Follow);
     }
 }

@@ -24,8 +24,6 @@ pub struct Upstream {
     pub state: LinkState,
     /// When the leader was last heard, in unix milliseconds.
     pub heard: i64,
-    /// Bytes of the stream that have come and are still to be done.
-    pub unread: u64,
     /// Since when there is no link; none while there is one, or there never was.
     pub down_since: Option<i64>,
     /// It is asked to take this instance's part over (FAILOVER).
@@ -84,7 +82,6 @@ impl Upstream {
             port,
             state: LinkState::Down,
             heard: now,
-            unread: 0,
             down_since: Some(now),
             takes_over: false,
             starts_over: false,
@@ -230,7 +227,6 @@ pub(crate) fn lost(sys: &mut System) {
         up.unapplied = 0;
         up.session = None;
         up.killed = false;
-        up.unread = 0;
     }
 }
 
