@@ -355,6 +355,8 @@ fn who_comes_between_a_busy_script_and_what_follows_it_in_the_stream_finds_them_
     let offset = e.state().sys.repl.offset();
     let answer = Arc::default();
     e.host = Box::new(LateScript(c, "REPLICAOF NO ONE", Arc::clone(&answer)));
+    // The first step is that it goes on.
+    assert_eq!(follower.work(&mut e), Ok(follow::Work::More));
     assert_eq!(follower.work(&mut e), Err(follow::Parted::Superseded));
     assert_eq!(&answer.lock().unwrap()[..], b"+OK\r\n");
     follower.lost(&mut e);
