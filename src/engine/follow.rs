@@ -31,6 +31,9 @@ const ACK_SOON: i64 = 100;
 /// A transaction that has not ended may hold this many bytes.
 const LONGEST_UNIT: usize = 4 << 30;
 
+/// So many bytes of the stream are taken while they must wait (CLIENT PAUSE).
+const UNAPPLIED_MOST: usize = 64 << 20;
+
 /// So many places are remembered of which it is not known whether they are on the disk.
 const UNSYNCED_MOST: usize = 64;
 
@@ -119,6 +122,8 @@ pub struct Follower {
     /// Places of the own log, and the offsets that were reached there, of which it is not known whether they are on the disk.
     unsynced: VecDeque<(u64, u64)>,
     timeout: i64,
+    /// There is no room for more of the stream until a pause has ended.
+    full: bool,
     /// Both ends of the connection.
     peer: Peer,
 }
@@ -209,6 +214,7 @@ impl Follower {
             asked: false,
             unsynced: VecDeque::new(),
             timeout: i64::from(sys.cfg.repl_timeout) * 1000,
+            full: false,
             peer: Peer {
                 addr: format!("{}:{}", up.host, up.port),
                 fd: -1,
@@ -322,7 +328,7 @@ impl Follower {
         }
         self.timeout = i64::from(sys.cfg.repl_timeout) * 1000;
         self.key_delay = sys.cfg.key_load_delay;
-        if now - self.heard > self.timeout {
+        if !self.full && now - self.heard > self.timeout {
             return Err(self.is_silent());
         }
         match std::mem::replace(&mut self.stage, Stage::Stream) {
@@ -347,7 +353,16 @@ impl Follower {
                 return Ok(Work::Idle);
             }
         }
-        let more = self.replay(engine)?;
+        // What clients have paused is not done by the leader either (CLIENT PAUSE at a replica).
+        let waits = engine.state().sys.pause.is_on();
+        let more = !waits && self.replay(engine)?;
+        let unapplied = self.stream.bytes.len() - self.stream.unit;
+        if std::mem::replace(&mut self.full, waits && unapplied >= UNAPPLIED_MOST) {
+            self.heard = now;
+        }
+        if let Some(up) = &mut engine.state().sys.repl.upstream {
+            up.unapplied = unapplied as u64;
+        }
         self.look_at_log(engine.state());
         self.acknowledge(&engine.state().sys, now);
         Ok(if more { Work::More } else { Work::Idle })
@@ -571,6 +586,11 @@ impl Follower {
             Stage::Continues(_) | Stage::Continued | Stage::Stream => self.ack_at(),
         };
         silent.min(tells)
+    }
+
+    /// Whether to read on. What is not read the leader keeps.
+    pub const fn reads(&self) -> bool {
+        !self.full
     }
 
     /// What the leader is to say next, for the log.

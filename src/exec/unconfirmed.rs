@@ -303,7 +303,7 @@ pub(super) fn give_up(state: &mut State) {
 
 /// The offset behind everything that was done.
 fn end(sys: &System, fx: &Effects) -> u64 {
-    sys.repl.offset() + fx.logged().len() as u64
+    sys.repl.offset() + fx.streamed_len() as u64
 }
 
 /// A unit of work is over. Gives what its reply has to wait for; 0 is nothing.

@@ -295,7 +295,7 @@ async fn serve(
             continue;
         }
         tokio::select! {
-            read = stream.read(&mut bytes) => match read {
+            read = stream.read(&mut bytes), if follower.reads() => match read {
                 Err(e) => return gone(follower, e),
                 Ok(0) => return gone(follower, "the master closed the connection"),
                 Ok(n) => {

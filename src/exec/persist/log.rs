@@ -174,12 +174,11 @@ pub(in crate::exec) fn hand_over(state: &mut State) -> bool {
     let State {
         sys, fx, sessions, ..
     } = state;
-    let commands = fx.logged();
-    if commands.is_empty() {
+    if fx.logged().is_empty() {
         return false;
     }
-    if sys.repl.leads() {
-        feed::feed(sys, sessions, commands, fx.selected());
+    if sys.repl.leads() && fx.streamed_len() > 0 {
+        feed::feed(sys, sessions, &fx.streamed(), fx.selected());
     }
     let position = sys.repl.position();
     let Some(logging) = &mut sys.persist.logging else {

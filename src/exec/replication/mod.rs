@@ -180,7 +180,7 @@ impl Replication {
     #[inline]
     pub(crate) fn note_logged(&mut self, fx: &Effects) {
         if self.leads() {
-            self.ahead = (fx.logged().len(), fx.selected());
+            self.ahead = (fx.streamed_len(), fx.selected());
         }
     }
 

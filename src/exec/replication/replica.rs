@@ -30,6 +30,8 @@ pub struct Upstream {
     pub takes_over: bool,
     /// What it said cannot be done here: the next time all of its data is asked for.
     pub starts_over: bool,
+    /// Bytes of the stream that have come and are still to be done.
+    pub unapplied: u64,
     /// The link as it is found among the clients, while the stream comes.
     pub session: Option<SessionId>,
     /// A client wants the link to be made anew.
@@ -83,6 +85,7 @@ impl Upstream {
             down_since: Some(now),
             takes_over: false,
             starts_over: false,
+            unapplied: 0,
             session: None,
             killed: false,
         }
@@ -221,6 +224,7 @@ pub fn kill(sys: &mut System, sessions: &mut Sessions) {
 pub(crate) fn lost(sys: &mut System) {
     set_state(sys, LinkState::Down);
     if let Some(up) = &mut sys.repl.upstream {
+        up.unapplied = 0;
         up.session = None;
         up.killed = false;
     }
