@@ -189,6 +189,17 @@ fn begin_stream(cx: &mut Ctx<'_>, from: Option<(&[u8], i64)>) -> CmdResult {
         let text = "NOMASTERLINK Can't SYNC while not connected with my master";
         return Err(CmdError::fixed(text));
     }
+    if let Some(session) = cx.sessions.get(cx.sid) {
+        if session.monitors {
+            // They count as a kind of replica, and get no other stream.
+            return Ok(Flow::Done);
+        }
+        if session.subscriptions.is_some() || session.tracking.is_some() {
+            return Err(CmdError::fixed(
+                "ERR SYNC and PSYNC are invalid for a client that is sent messages",
+            ));
+        }
+    }
     if let Joined::Partly(text) = leader::join(cx.sys, cx.sessions, cx.sid, from)? {
         cx.reply.simple(&text);
     }
@@ -537,7 +548,7 @@ fn report_upstream(cx: &Ctx<'_>, up: &Upstream, out: &mut Report) {
     out.field("master_last_io_seconds_ago", heard);
     let syncing = matches!(up.state, LinkState::Syncing { .. });
     out.field("master_sync_in_progress", u8::from(syncing));
-    out.field("slave_read_repl_offset", repl.offset());
+    out.field("slave_read_repl_offset", repl.offset() + up.unapplied);
     out.field("slave_repl_offset", repl.offset());
     if let LinkState::Syncing { total, read, at } = up.state {
         let total = total.map_or(-1, |total| i64::try_from(total).unwrap_or(i64::MAX));

@@ -331,7 +331,8 @@ fn set(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     Ok(Flow::Done)
 }
 
-/// Relative times become absolute, comparisons are dropped (they held), and so is GET.
+/// Times become absolute milliseconds, comparisons are dropped (they held), and so is GET. As with Redis, what names such a
+/// time itself stays as it was sent.
 fn propagate_set(cx: &mut Ctx<'_>, args: Args<'_>, req: &SetRequest<'_>, deadline: Option<i64>) {
     let (key, value) = (args.at(1), args.at(2));
     let compared = matches!(
@@ -339,6 +340,7 @@ fn propagate_set(cx: &mut Ctx<'_>, args: Args<'_>, req: &SetRequest<'_>, deadlin
         Condition::Value { .. } | Condition::Digest { .. }
     );
     match (deadline, compared) {
+        (Some(_), false) if req.ttl.is_absolute() => {}
         (None, false) if req.get => {
             let kept = args.all().iter().enumerate();
             let kept = kept.filter(|(i, arg)| *i < 3 || !is(arg, "GET"));

@@ -67,6 +67,11 @@ impl<'a> Ttl<'a> {
         Ok(true)
     }
 
+    /// Whether it names a time in unix milliseconds, which is the same everywhere.
+    pub(super) const fn is_absolute(self) -> bool {
+        matches!(self, Ttl::In(Unit::PxAt, _))
+    }
+
     /// The deadline, where one is given; errors name the `command`.
     pub(super) fn deadline(self, now: i64, command: &str) -> Result<Option<i64>, CmdError> {
         match self {

@@ -84,7 +84,11 @@ fn wait_for_disk(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
         return Ok(Flow::Done);
     }
     let position = session.map_or(0, |session| session.wrote_at);
-    log::await_disk(cx.sys, cx.sid, position);
+    if here > 0 && !synced {
+        log::await_disk(cx.sys, cx.sid, position);
+    } else {
+        log::await_replicas(cx.sys, cx.sid);
+    }
     if wanted > 0 {
         ask(cx);
     }

@@ -31,6 +31,9 @@ const ACK_SOON: i64 = 100;
 /// A transaction that has not ended may hold this many bytes.
 const LONGEST_UNIT: usize = 4 << 30;
 
+/// So many bytes of the stream are taken while they must wait (CLIENT PAUSE).
+const UNAPPLIED_MOST: usize = 64 << 20;
+
 /// So many places are remembered of which it is not known whether they are on the disk.
 const UNSYNCED_MOST: usize = 64;
 
@@ -119,6 +122,8 @@ pub struct Follower {
     /// Places of the own log, and the offsets that were reached there, of which it is not known whether they are on the disk.
     unsynced: VecDeque<(u64, u64)>,
     timeout: i64,
+    /// There is no room for more of the stream until a pause has ended.
+    full: bool,
     /// Both ends of the connection.
     peer: Peer,
 }
@@ -209,6 +214,7 @@ impl Follower {
             asked: false,
             unsynced: VecDeque::new(),
             timeout: i64::from(sys.cfg.repl_timeout) * 1000,
+            full: false,
             peer: Peer {
                 addr: format!("{}:{}", up.host, up.port),
                 fd: -1,
@@ -322,7 +328,7 @@ impl Follower {
         }
         self.timeout = i64::from(sys.cfg.repl_timeout) * 1000;
         self.key_delay = sys.cfg.key_load_delay;
-        if now - self.heard > self.timeout {
+        if !self.full && now - self.heard > self.timeout {
             return Err(self.is_silent());
         }
         match std::mem::replace(&mut self.stage, Stage::Stream) {
@@ -347,7 +353,16 @@ impl Follower {
                 return Ok(Work::Idle);
             }
         }
-        let more = self.replay(engine)?;
+        // What clients have paused is not done by the leader either (CLIENT PAUSE at a replica).
+        let waits = engine.state().sys.pause.is_on();
+        let more = !waits && self.replay(engine)?;
+        let unapplied = self.stream.bytes.len() - self.stream.unit;
+        if std::mem::replace(&mut self.full, waits && unapplied >= UNAPPLIED_MOST) {
+            self.heard = now;
+        }
+        if let Some(up) = &mut engine.state().sys.repl.upstream {
+            up.unapplied = unapplied as u64;
+        }
         self.look_at_log(engine.state());
         self.acknowledge(&engine.state().sys, now);
         Ok(if more { Work::More } else { Work::Idle })
@@ -573,6 +588,11 @@ impl Follower {
         silent.min(tells)
     }
 
+    /// Whether to read on. What is not read the leader keeps.
+    pub const fn reads(&self) -> bool {
+        !self.full
+    }
+
     /// What the leader is to say next, for the log.
     pub fn is_waiting_for(&self) -> &'static str {
         self.link.is_waiting_for()
@@ -668,6 +688,10 @@ impl Incoming {
                 self.decoder = Decoder::new();
                 return Ok(false);
             }
+            if !self.is_followed(engine) {
+                // Somebody has come between, behind a script that was busy.
+                return Err(Parted::Superseded);
+            }
             self.pass_empty_lines(engine, bytes);
             self.taken = at + batch.end(i);
             if batch.is_inline(i) {
@@ -699,13 +723,14 @@ impl Incoming {
         Ok(true)
     }
 
+    /// Whether it is still the stream of the leader that there is.
+    fn is_followed(&self, engine: &mut Engine) -> bool {
+        let up = engine.state().sys.repl.upstream.as_ref();
+        up.is_some_and(|up| up.number == self.leader)
+    }
+
     /// Runs a command, and accounts for it before anybody does anything who has waited for that.
     fn run(&mut self, engine: &mut Engine, argv: &[&[u8]], bytes: &[u8]) -> Result<(), Parted> {
-        let up = engine.state().sys.repl.upstream.as_ref();
-        if up.is_none_or(|up| up.number != self.leader) {
-            // Somebody has come between, behind a script that was busy.
-            return Err(Parted::Superseded);
-        }
         let Some(mut replay) = self.replay.take() else {
             return Err(refused("the stream has not begun"));
         };
@@ -737,7 +762,7 @@ impl Incoming {
 
     /// A command has ended, and perhaps a unit.
     fn end_unit(&mut self, engine: &mut Engine, replay: &Replay, bytes: &[u8]) {
-        if engine.replays_transaction(replay) {
+        if engine.replays_transaction(replay) || !self.is_followed(engine) {
             return;
         }
         let to = engine.replay_selected(replay);

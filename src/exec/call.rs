@@ -174,6 +174,10 @@ pub(super) fn dispatch(
     origin: Origin,
 ) -> Step {
     state.fx.begin(db);
+    if row.flags.has(flag::TOUCHES_ARBITRARY_KEYS) && origin == Origin::Client {
+        // What it finds expired has nothing to do with each other.
+        state.fx.loosen();
+    }
     let now_us = state.sys.now_us;
     if row.flags.has(flag::SKIP_MONITOR)
         && !state.sys.monitors.is_empty()
@@ -463,12 +467,18 @@ fn script_gate(state: &State, args: Args<'_>, read_only: bool) -> Result<&'stati
     if row.flags.has(flag::NOSCRIPT) && !state.sys.debug.scripts_call_all {
         return Err(NOT_FROM_SCRIPT);
     }
+    let replays = state.sys.running.as_ref().is_some_and(|r| r.replays);
+    if !row.flags.has(flag::STALE) && !replays && replica::is_stale(&state.sys) {
+        return Err(CmdError::fixed(
+            "ERR Can not execute the command on a stale replica",
+        ));
+    }
     if read_only && (row.flags.has(flag::WRITE) || row.flags.has(flag::MAY_REPLICATE)) {
         return Err(CmdError::fixed(
             "ERR Write commands are not allowed from read-only scripts.",
         ));
     }
-    if row.flags.has(flag::WRITE) && !state.sys.running.as_ref().is_some_and(|r| r.replays) {
+    if row.flags.has(flag::WRITE) && !replays {
         if state.sys.persist.is_in_the_way() {
             persist::refuses_writes(&state.sys).map_or(Ok(()), Err)?;
         }
@@ -693,7 +703,7 @@ pub(super) fn settle(state: &mut State, row: &'static Entry, args: Args<'_>) {
     if dirty > 0 {
         sys.stats.dirty(dirty);
         sys.persist.changed(dirty);
-        if sys.unconfirmed.is_on() && fx.wanted() {
+        if sys.unconfirmed.is_on() && fx.is_streamed() {
             sys.unconfirmed.note_write();
         }
     }
@@ -736,7 +746,7 @@ pub(super) fn settle_changes(state: &mut State, wrote: bool) {
     let by = sys.current.filter(|_| sys.running.is_none());
     let mut all_told = false;
     // What is not propagated, no replica confirms.
-    let confirmed = sys.unconfirmed.is_on() && fx.wanted();
+    let confirmed = sys.unconfirmed.is_on() && fx.is_streamed();
     for Change { db, key, what } in &changes {
         if confirmed {
             match *what {

@@ -113,7 +113,11 @@ pub(super) fn flags_of(
         && let Some(multi) = state.sessions.get(sid).and_then(|s| s.multi.as_ref())
     {
         // By itself it does nothing.
-        return row.flags.without(flag::MAY_REPLICATE).with(multi.flags);
+        let flags = row.flags.without(flag::MAY_REPLICATE).with(multi.flags);
+        return match multi.stale {
+            true => flags,
+            false => flags.without(flag::STALE),
+        };
     }
     row.flags
 }

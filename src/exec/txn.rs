@@ -9,7 +9,7 @@ use super::session::{Session, SessionId, Sessions};
 use super::{Args, Entry};
 use crate::ds::bytes::SmallBytes;
 use crate::keyspace::Keyspace;
-use crate::spec::Flags;
+use crate::spec::{Flags, flag};
 
 /// A command that waits for EXEC.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub struct Multi {
     pub failed: bool,
     /// The flags of all that is queued, together.
     pub flags: Flags,
+    /// All that is queued may run where data is stale.
+    pub stale: bool,
     bytes: usize,
     total: QueuedBytes,
 }
@@ -40,6 +42,7 @@ impl Multi {
             queue: Vec::new(),
             failed: false,
             flags: Flags::NONE,
+            stale: true,
             bytes: 0,
             total: total.clone(),
         }
@@ -53,6 +56,7 @@ impl Multi {
         self.bytes += bytes;
         self.total.0.fetch_add(bytes, Ordering::Relaxed);
         self.flags = self.flags.with(flags);
+        self.stale &= flags.has(flag::STALE);
         self.queue.push(Queued { row, argv });
     }
 

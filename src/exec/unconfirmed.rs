@@ -303,7 +303,7 @@ pub(super) fn give_up(state: &mut State) {
 
 /// The offset behind everything that was done.
 fn end(sys: &System, fx: &Effects) -> u64 {
-    sys.repl.offset() + fx.logged().len() as u64
+    sys.repl.offset() + fx.streamed_len() as u64
 }
 
 /// A unit of work is over. Gives what its reply has to wait for; 0 is nothing.
@@ -340,7 +340,7 @@ fn note_handed_over(state: &mut State, sid: SessionId, from: usize, out: &[u8]) 
     let Some(session) = state.sessions.get(sid) else {
         return;
     };
-    if offset <= this.gate.confirmed() || session.replica.is_some() {
+    if offset <= this.gate.confirmed() || session.is_replica() {
         return;
     }
     this.batch.offset = this.batch.offset.max(offset);

@@ -2,7 +2,7 @@
 
 use super::block::{self, Blocked, Unblock};
 use super::call::{self, Step};
-use super::pause::Scope;
+use super::pause::{Hold, Scope};
 use super::replication::replica;
 use super::session::SessionId;
 use super::{Action, Args, Block, Entry, Origin, State, System, output, replication, tracking};
@@ -55,7 +55,11 @@ pub fn end_unit(state: &mut State) {
 
 /// The type of what a key holds, if there is one.
 fn type_at(state: &State, db: usize, key: &[u8]) -> Option<&'static str> {
-    let record = state.ks.peek_in(db, key)?;
+    // That its time is over is for those to find out who want it.
+    let record = state.ks.stored_in(db, key)?;
+    if record.is_over(state.ks.horizon()) {
+        return None;
+    }
     Some(record.value().type_name())
 }
 
@@ -137,6 +141,10 @@ pub fn begin_pause(ks: &mut Keyspace, sys: &mut System, scope: Scope, until: i64
 pub fn end_pause(ks: &mut Keyspace, sys: &mut System) {
     sys.pause.end();
     replication::apply_expiry(ks, sys);
+    if sys.repl.is_replica() {
+        // What the leader sends goes on.
+        sys.actions.push(Action::Follow);
+    }
 }
 
 /// When [`expire_keys`] has something to do, in unix milliseconds.
@@ -148,6 +156,12 @@ pub fn next_expiry(state: &State) -> Option<i64> {
     ends.into_iter().flatten().min()
 }
 
+/// Holds writes up for another reason than CLIENT PAUSE, or does so no longer.
+pub(super) fn hold_writes(ks: &mut Keyspace, sys: &mut System, why: Hold, on: bool) {
+    sys.pause.hold(why, on);
+    replication::apply_expiry(ks, sys);
+}
+
 /// Deletes keys whose time is over, up to `limit`, as a unit of its own; returns how many.
 pub fn expire_keys(state: &mut State, limit: usize) -> usize {
     let now = state.sys.now_us / 1000;
@@ -156,6 +170,7 @@ pub fn expire_keys(state: &mut State, limit: usize) -> usize {
     let n = ks.expire_due(now, limit) + replica::end_lapsed(ks, sys, limit);
     if n > 0 {
         call::settle_changes(state, false);
+        state.fx.loosen();
         end_unit(state);
         let took = state.sys.clock.0.now_us() - state.sys.now_us;
         call::note_spike(state, "expire-cycle", u64::try_from(took).unwrap_or(0));

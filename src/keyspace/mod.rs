@@ -100,7 +100,7 @@ impl Record {
     }
 
     /// Whether nothing is left of the key.
-    fn is_over(&self, now: i64) -> bool {
+    pub(crate) fn is_over(&self, now: i64) -> bool {
         now > self.expire_at || self.value.is_over(now)
     }
 }
@@ -371,7 +371,12 @@ impl Keyspace {
 
     /// The record of a key as it is stored, whether its time is over or not.
     pub fn stored(&self, key: &[u8]) -> Option<&Record> {
-        self.dbs[self.current].table.get(key)
+        self.stored_in(self.current, key)
+    }
+
+    /// As [`stored`](Self::stored), in another database.
+    pub fn stored_in(&self, db: usize, key: &[u8]) -> Option<&Record> {
+        self.dbs[db].table.get(key)
     }
 
     /// Whether a key is there whose time is over and which nobody has deleted yet.

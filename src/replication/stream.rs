@@ -368,6 +368,24 @@ mod tests {
     }
 
     #[test]
+    fn what_held_many_chunks_does_not_stay_large() {
+        let mut stream = Stream::new(16 * 1024, 0);
+        for _ in 0..4000 {
+            stream.push(&[b'x'; 1000]);
+            stream.trim(1);
+        }
+        assert!(stream.memory() > 4_000_000);
+        stream.trim(u64::MAX);
+        assert!(stream.memory() < 24 * 1024, "{}", stream.memory());
+        // Nor do large pieces make it so.
+        for _ in 0..100 {
+            stream.push(&[b'x'; 50_000]);
+            stream.trim(u64::MAX);
+        }
+        assert!(stream.memory() < 36 * 1024, "{}", stream.memory());
+    }
+
+    #[test]
     fn small_pieces_share_chunks_and_those_that_are_forgotten_are_used_again() {
         let mut stream = Stream::new(1 << 20, 0);
         for _ in 0..10_000 {
@@ -411,12 +429,14 @@ mod tests {
 
     #[test]
     fn a_large_piece_takes_large_chunks_and_leaves_as_it_came() {
-        let mut stream = Stream::new(100, 0);
-        stream.push(b"small");
-        stream.push(&bytes(0, 10 << 20));
-        assert_eq!(stream.chunks.len(), 1 + (10 << 20) / LARGE);
-        assert_eq!(read(&stream, 6, 10 << 20), bytes(0, 10 << 20));
-        stream.trim(u64::MAX);
-        assert!(stream.buffers <= LARGE + SMALL, "{}", stream.buffers);
+        for (keep, size) in [(100, SMALL), (1 << 20, LARGE)] {
+            let mut stream = Stream::new(keep, 0);
+            stream.push(b"small");
+            stream.push(&bytes(0, 10 << 20));
+            assert_eq!(stream.chunks.len(), 1 + (10 << 20) / size);
+            assert_eq!(read(&stream, 6, 10 << 20), bytes(0, 10 << 20));
+            stream.trim(u64::MAX);
+            assert!(stream.buffers <= keep + 3 * size, "{}", stream.buffers);
+        }
     }
 }

@@ -7,6 +7,7 @@ use super::convert::{self, Answer, Item, Reader};
 use super::fault::{self, Thrown, reply_error};
 use super::slot::Shared;
 use super::{pace, pattern};
+use crate::exec::effects::Readers;
 use crate::resp::Proto;
 use crate::service::info::REDIS_VERSION;
 use crate::util::{digest, num};
@@ -92,9 +93,9 @@ pub(super) fn library(lua: &Lua, shared: &Shared, limit: usize) -> Result<Table>
         ("LOG_NOTICE", 2),
         ("LOG_WARNING", 3),
         ("REPL_NONE", REPL_NONE),
-        ("REPL_AOF", 1),
-        ("REPL_SLAVE", 2),
-        ("REPL_REPLICA", 2),
+        ("REPL_AOF", REPL_AOF),
+        ("REPL_SLAVE", REPL_REPLICA),
+        ("REPL_REPLICA", REPL_REPLICA),
         ("REPL_ALL", REPL_ALL),
     ] {
         redis.raw_set(name, n)?;
@@ -368,9 +369,10 @@ fn setresp(lua: &Lua, shared: &Shared) -> Result<Function> {
 }
 
 const REPL_NONE: i64 = 0;
+const REPL_AOF: i64 = 1;
+const REPL_REPLICA: i64 = 2;
 const REPL_ALL: i64 = 3;
 
-/// There is one log for file and replicas alike: a command is propagated, or it is not.
 fn set_repl(lua: &Lua, shared: &Shared) -> Result<Function> {
     let shared = shared.clone();
     lua.create_function(move |lua, args: MultiValue| {
@@ -381,13 +383,19 @@ fn set_repl(lua: &Lua, shared: &Shared) -> Result<Function> {
             Some(value) => lua.coerce_number(value.clone())?.unwrap_or_default() as i64,
             None => REPL_NONE,
         };
-        if !(REPL_NONE..=REPL_ALL).contains(&flags) {
-            return Err(reply_error(
-                "ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.",
-            ));
-        }
+        let readers = match flags {
+            REPL_NONE => Readers::None,
+            REPL_AOF => Readers::File,
+            REPL_REPLICA => Readers::Replicas,
+            REPL_ALL => Readers::All,
+            _ => {
+                return Err(reply_error(
+                    "ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.",
+                ));
+            }
+        };
         if let Some(run) = &mut shared.lock().run {
-            run.state.fx.mute(flags == REPL_NONE);
+            run.state.fx.restrict(readers);
         }
         Ok(())
     })

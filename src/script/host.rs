@@ -10,6 +10,7 @@ use super::shebang::{self, Flags};
 use super::slot::{Run, Shared};
 use super::traits::Traits;
 use super::vm::Vm;
+use crate::exec::effects::Readers;
 use crate::exec::{Args, CmdError, ScriptCall, ScriptHost, ScriptOrigin, State};
 use crate::resp::{Proto, ReplyBuf};
 use crate::util::digest;
@@ -266,7 +267,7 @@ pub(super) fn perform(
         run.panicked();
     }
     drop(slot);
-    run.state.fx.mute(false);
+    run.state.fx.restrict(Readers::All);
     let result = match ended {
         // What is long may still be ended.
         Ok(Ok((true, value))) => {

@@ -71,7 +71,11 @@ fn run(node: &Node, changed: &Notify) {
         .enable_all()
         .build();
     match runtime {
-        Ok(runtime) => runtime.block_on(follow(node, changed)),
+        Ok(runtime) => {
+            runtime.block_on(follow(node, changed));
+            // A name that is still being looked up keeps nobody from ending.
+            runtime.shutdown_background();
+        }
         Err(e) => tracing::error!("Nobody can be followed: {e}"),
     }
 }
@@ -273,7 +277,11 @@ async fn serve(
         };
         let out = follower.take_output();
         if !out.is_empty() {
-            match timeout(patience, stream.write_all(&out)).await {
+            let written = tokio::select! {
+                written = timeout(patience, stream.write_all(&out)) => written,
+                () = superseded(node, changed, follower.number()) => return Parted::Superseded,
+            };
+            match written {
                 Err(_) => return gone(follower, "the master takes nothing any more"),
                 Ok(Err(e)) => return gone(follower, e),
                 Ok(Ok(())) => {}
@@ -287,7 +295,7 @@ async fn serve(
             continue;
         }
         tokio::select! {
-            read = stream.read(&mut bytes) => match read {
+            read = stream.read(&mut bytes), if follower.reads() => match read {
                 Err(e) => return gone(follower, e),
                 Ok(0) => return gone(follower, "the master closed the connection"),
                 Ok(n) => {

@@ -60,6 +60,8 @@ struct Weather {
     free_at: Option<Instant>,
     /// Whoever brings the last of these many bytes is cut.
     cut_after: Option<u64>,
+    /// Those who connect after that are turned away.
+    then_refuses: bool,
     passed: u64,
 }
 
@@ -153,7 +155,18 @@ impl Proxy {
 
     /// So many more bytes pass; the connection that brought the last of them is cut then, once.
     pub fn cut_after(&self, way: Way, bytes: u64) {
-        self.change(&[way], |weather| weather.cut_after = Some(bytes));
+        self.change(&[way], |weather| {
+            weather.cut_after = Some(bytes);
+            weather.then_refuses = false;
+        });
+    }
+
+    /// The same, and those who connect after that are turned away.
+    pub fn cut_for_good_after(&self, way: Way, bytes: u64) {
+        self.change(&[way], |weather| {
+            weather.cut_after = Some(bytes);
+            weather.then_refuses = true;
+        });
     }
 
     /// Forwards nothing any more of the connections that there are, and does not close them: neither side learns
@@ -263,7 +276,12 @@ impl Shared {
             let now = Instant::now();
             let due = (came + weather.delay).max(weather.free_at.unwrap_or(came));
             if !weather.stalled && due <= now {
-                return weather.take(waiting, now);
+                let passage = weather.take(waiting, now);
+                if matches!(passage, Passage::Go { last: true, .. }) {
+                    let refuses = weather.then_refuses;
+                    rules.refuses |= refuses;
+                }
+                return passage;
             }
             let wait = if weather.stalled {
                 Duration::MAX

@@ -1,12 +1,16 @@
 //! Full synchronisation: whatever is there goes over, from memory and from disk.
 
 use super::common::contents::{same, told};
+use super::common::proxy::Way;
+use super::common::{Proxy, Reply};
 use super::{Kind, Peer, QUIET, agree, fill, pair, until};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-pairs! { everything_goes_over a_raw_client_gets_a_file several_join_one_snapshot what_was_there_is_replaced }
+pairs! {
+a_cut_within_the_payload_leaves_what_was_there a_slow_link_gets_all_that_is_written_meanwhile
+everything_goes_over a_raw_client_gets_a_file several_join_one_snapshot what_was_there_is_replaced }
 
 /// Both ways to send a data set with each way to load it.
 fn everything_goes_over(leader: Kind, replica: Kind) {
@@ -52,6 +56,68 @@ fn what_was_there_is_replaced(leader: Kind, replica: Kind) {
     // Nothing of what it was may come back.
     replica.does("REPLICAOF NO ONE");
     assert_eq!(told(&mut leader.c), told(&mut replica.c));
+}
+
+/// A leader with some megabytes, which do not compress, and what lies before it.
+fn large(leader: Kind, options: &[&str]) -> (Peer, Proxy) {
+    let mut leader = Peer::start(leader, options);
+    let mut noise = 1_u64;
+    for n in 0..300 {
+        let value: Vec<u8> = std::iter::repeat_with(|| {
+            noise = noise
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (noise >> 56) as u8
+        })
+        .take(10_000)
+        .collect();
+        let key = format!("k{n}");
+        let reply = leader.c.call(&[b"SET", key.as_bytes(), &value]);
+        assert_eq!(reply.unwrap(), Reply::ok());
+    }
+    let proxy = Proxy::to(leader.port());
+    (leader, proxy)
+}
+
+fn a_cut_within_the_payload_leaves_what_was_there(leader: Kind, replica: Kind) {
+    let (mut leader, proxy) = large(leader, &[]);
+    let mut replica = Peer::start(replica, &[]);
+    replica.does("SET own 1");
+    for (round, after) in [150, 1_000, 2_000_000, 3_000_000].into_iter().enumerate() {
+        proxy.refuse(false);
+        proxy.cut_for_good_after(Way::Down, after);
+        let begun = leader.number("sync_full");
+        replica.does(&format!("REPLICAOF 127.0.0.1 {}", proxy.port()));
+        until("it begins", || leader.number("sync_full") > begun);
+        until("it is cut", || proxy.connections() == 0);
+        leader.tells("connected_slaves", "0");
+        assert_eq!(replica.info("master_link_status"), "down", "{round}");
+        replica.does("REPLICAOF NO ONE");
+        assert_eq!(replica.run("DBSIZE").int(), Some(1));
+        assert_eq!(replica.run("GET own").text(), "1");
+    }
+    proxy.refuse(false);
+    replica.follow(proxy.port());
+    agree(&mut leader, &mut replica);
+    assert_eq!(replica.run("EXISTS own").int(), Some(0));
+}
+
+fn a_slow_link_gets_all_that_is_written_meanwhile(leader: Kind, replica: Kind) {
+    let (mut leader, proxy) = large(leader, &["--repl-backlog-size", "16kb"]);
+    let mut replica = Peer::start(replica, &[]);
+    proxy.limit(&[Way::Down], Some(3_000_000));
+    replica.does(&format!("REPLICAOF 127.0.0.1 {}", proxy.port()));
+    until("it has begun", || proxy.passed(Way::Down) > 100_000);
+    let value = "v".repeat(1_000);
+    let mut n = 0;
+    while replica.info("master_link_status") != "up" {
+        leader.call(&["SET", &format!("meanwhile{n}"), &value]);
+        leader.does("INCR counter");
+        n += 1;
+    }
+    assert!(n > 20, "{n}");
+    agree(&mut leader, &mut replica);
+    assert_eq!(leader.syncs(), (1, 0));
 }
 
 /// A connection as one sees it that does not know the protocol.
@@ -218,4 +284,30 @@ fn fields_go_over_with_their_deadlines() {
         assert_eq!(leader.run(deadlines), replica.run(deadlines));
         replica.does("REPLICAOF NO ONE");
     }
+}
+
+/// One of two that get the same snapshot takes nothing: the other one gets all of it.
+#[test]
+fn a_replica_that_takes_nothing_is_parted_with_and_keeps_nobody_from_the_rest() {
+    let options = [
+        "--repl-diskless-sync-delay",
+        "100",
+        "--repl-diskless-sync-max-replicas",
+        "2",
+        "--repl-timeout",
+        "4",
+        "--rdbcompression",
+        "no",
+    ];
+    let mut leader = Peer::start(Kind::Redkeep, &options);
+    leader.does("DEBUG POPULATE 4000 x 10000");
+    let mut stuck = Raw::connect(leader.port());
+    stuck.send("REPLCONF capa eof\r\nPSYNC ? -1\r\n");
+    leader.tells("connected_slaves", "1");
+    let says = ["REPLCONF capa eof\r\n", "PSYNC ? -1\r\n"];
+    let (file, _raw) = file_of(&mut leader, &says);
+    assert!(file.len() > 40_000_000, "{}", file.len());
+    leader.logs("Disconnecting timedout replica (full sync)");
+    leader.logs("Diskless rdb transfer, done reading from pipe, 1 replicas still up");
+    leader.tells("connected_slaves", "1");
 }

@@ -116,6 +116,9 @@ impl Server {
         let State { ks, sys, .. } = self.engine.state();
         save::give_up(ks, sys);
         sys.persist.rewrites.scheduled = false;
+        if let Some(logging) = &mut sys.persist.logging {
+            logging.starting = false;
+        }
     }
 
     /// Runs a command as a batch of its own.

@@ -67,7 +67,7 @@ fn a_stall_in_the_middle() {
         victim.comes_to("replication", "master_sync_in_progress", "1");
         victim.has_old();
         assert!(line.is_dropped());
-        victim.says("MASTER timeout");
+        victim.says("Timeout receiving bulk data");
         victim.says("more of the payload was expected");
         victim.has_old();
         line = leader.accept();

@@ -174,12 +174,11 @@ pub(in crate::exec) fn hand_over(state: &mut State) -> bool {
     let State {
         sys, fx, sessions, ..
     } = state;
-    let commands = fx.logged();
-    if commands.is_empty() {
+    if fx.logged().is_empty() {
         return false;
     }
-    if sys.repl.leads() {
-        feed::feed(sys, sessions, commands, fx.selected());
+    if sys.repl.leads() && fx.streamed_len() > 0 {
+        feed::feed(sys, sessions, &fx.streamed(), fx.selected());
     }
     let position = sys.repl.position();
     let Some(logging) = &mut sys.persist.logging else {
@@ -210,10 +209,12 @@ pub(in crate::exec) fn hand_over(state: &mut State) -> bool {
     true
 }
 
-/// Says in a new file where it begins in the history.
+/// Says in the log where it is in the history, if it does not say so.
 fn say_position(state: &mut State) {
     let persist = &mut state.sys.persist;
-    if let (Some(logging), Some(position)) = (&persist.logging, state.sys.repl.position()) {
+    if let (Some(logging), Some(position)) = (&persist.logging, state.sys.repl.position())
+        && persist.noted.as_ref() != Some(&position)
+    {
         note_position(&logging.log, &mut persist.noted, position);
     }
 }
@@ -351,6 +352,8 @@ fn switch_on(state: &mut State) {
 
 fn switch_off(state: &mut State) {
     hand_over(state);
+    // What was said in the stream since, and changed nothing, is part of where its data stand.
+    say_position(state);
     let logging = state.sys.persist.logging.take();
     state.sys.persist.noted = None;
     replication::want_effects(state);

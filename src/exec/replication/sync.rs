@@ -4,7 +4,7 @@
 //! its place from the beginning, and follows when it has the whole snapshot.
 
 use super::feed::spread;
-use super::leader::{Phase, Told, name};
+use super::leader::{Phase, Replica, Told, name};
 use super::want_effects;
 use crate::exec::persist::save::{self, Purpose};
 use crate::exec::{Action, Session, SessionId, Sessions, State, System, admit, unconfirmed};
@@ -31,6 +31,10 @@ pub(super) fn schedule(sys: &mut System, sessions: &Sessions, marked: bool) {
     sys.persist.unsettle();
 }
 
+fn replica_of(sessions: &Sessions, sid: SessionId) -> Option<&Replica> {
+    sessions.get(sid)?.replica.as_deref()
+}
+
 /// Replicas that wait for a snapshot.
 pub(super) fn waiting(sys: &System, sessions: &Sessions) -> Vec<SessionId> {
     let waits = |sid: &SessionId| {
@@ -49,12 +53,15 @@ pub(super) fn join_running(sys: &mut System, sessions: &mut Sessions, sid: Sessi
     if !on_disk || saving.cancelled {
         return false;
     }
-    let cursor = sys.repl.replicas.iter().find_map(|other| {
-        let replica = sessions.get(*other)?.replica.as_ref()?;
-        let shares = matches!(replica.phase, Phase::Syncing { save: its, .. } if its == save);
-        shares.then_some(replica.cursor)
-    });
-    let Some(cursor) = cursor else {
+    let wants_all = |replica: &Replica| !replica.only_functions;
+    if !replica_of(sessions, sid).is_some_and(wants_all) {
+        return false;
+    }
+    let others = receivers(sys, sessions, save);
+    let cursor = others
+        .first()
+        .and_then(|other| replica_of(sessions, *other));
+    let Some(cursor) = cursor.map(|other| other.cursor) else {
         return false;
     };
     tracing::info!("Waiting for end of BGSAVE for SYNC");
@@ -105,17 +112,19 @@ pub(crate) fn begin_sync(state: &mut State) {
         return;
     }
     sys.repl.sync_at = None;
-    let waiting = waiting(sys, sessions);
-    if waiting.is_empty() {
+    let mut waiting = waiting(sys, sessions);
+    let first = waiting.first().and_then(|sid| replica_of(sessions, *sid));
+    let Some(only_functions) = first.map(|replica| replica.only_functions) else {
         return;
-    }
-    let replicas = || {
-        let all = waiting.iter().filter_map(|sid| sessions.get(*sid));
-        all.filter_map(|session| session.replica.as_ref())
     };
+    // Who wants something else has to wait for the next one.
+    waiting.retain(|sid| {
+        let replica = replica_of(sessions, *sid);
+        replica.is_some_and(|replica| replica.only_functions == only_functions)
+    });
     // Who reads no snapshot of unknown length is served by a file, and so are all who wait with it.
-    let marked = replicas().all(|r| r.reads_marked);
-    let only_functions = replicas().all(|r| r.only_functions);
+    let mut replicas = waiting.iter().filter_map(|sid| replica_of(sessions, *sid));
+    let marked = replicas.all(|r| r.reads_marked);
     let has_disk = sys.persist.lasting && !only_functions;
     let from_disk = has_disk && (!sys.cfg.repl_diskless_sync || !marked);
     let purpose = match from_disk {
