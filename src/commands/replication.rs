@@ -548,7 +548,7 @@ fn report_upstream(cx: &Ctx<'_>, up: &Upstream, out: &mut Report) {
     out.field("master_last_io_seconds_ago", heard);
     let syncing = matches!(up.state, LinkState::Syncing { .. });
     out.field("master_sync_in_progress", u8::from(syncing));
-    out.field("slave_read_repl_offset", repl.offset() + up.unread);
+    out.field("slave_read_repl_offset", repl.offset() + up.unapplied);
     out.field("slave_repl_offset", repl.offset());
     if let LinkState::Syncing { total, read, at } = up.state {
         let total = total.map_or(-1, |total| i64::try_from(total).unwrap_or(i64::MAX));

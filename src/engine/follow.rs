@@ -31,6 +31,9 @@ const ACK_SOON: i64 = 100;
 /// A transaction that has not ended may hold this many bytes.
 const LONGEST_UNIT: usize = 4 << 30;
 
+/// So many bytes of the stream are taken while they must wait (CLIENT PAUSE).
+const UNAPPLIED_MOST: usize = 64 << 20;
+
 /// So many places are remembered of which it is not known whether they are on the disk.
 const UNSYNCED_MOST: usize = 64;
 
@@ -105,8 +108,6 @@ pub struct Follower {
     counted: u64,
     unwaited: u64,
     key_delay: i64,
-    /// Bytes of the stream that may wait.
-    most_unread: u64,
     /// When the leader was heard, and whether it was since.
     heard: i64,
     hears: bool,
@@ -121,6 +122,8 @@ pub struct Follower {
     /// Places of the own log, and the offsets that were reached there, of which it is not known whether they are on the disk.
     unsynced: VecDeque<(u64, u64)>,
     timeout: i64,
+    /// There is no room for more of the stream until a pause has ended.
+    full: bool,
     /// Both ends of the connection.
     peer: Peer,
 }
@@ -157,8 +160,6 @@ struct Incoming {
     from: usize,
     /// The unit changes something.
     counts: bool,
-    /// A pause holds up what comes next.
-    is_held: bool,
     decoder: Decoder,
     batch: Batch,
     replay: Option<Replay>,
@@ -204,7 +205,6 @@ impl Follower {
             counted: 0,
             unwaited: 0,
             key_delay: sys.cfg.key_load_delay,
-            most_unread: u64::MAX,
             heard: now,
             hears: false,
             told: now,
@@ -214,6 +214,7 @@ impl Follower {
             asked: false,
             unsynced: VecDeque::new(),
             timeout: i64::from(sys.cfg.repl_timeout) * 1000,
+            full: false,
             peer: Peer {
                 addr: format!("{}:{}", up.host, up.port),
                 fd: -1,
@@ -327,7 +328,7 @@ impl Follower {
         }
         self.timeout = i64::from(sys.cfg.repl_timeout) * 1000;
         self.key_delay = sys.cfg.key_load_delay;
-        if now - self.heard > self.timeout {
+        if !self.full && now - self.heard > self.timeout {
             return Err(self.is_silent());
         }
         match std::mem::replace(&mut self.stage, Stage::Stream) {
@@ -352,12 +353,15 @@ impl Follower {
                 return Ok(Work::Idle);
             }
         }
-        let more = self.replay(engine)?;
-        let unread = self.stream.unread();
-        let sys = &mut engine.state().sys;
-        self.most_unread = sys.cfg.client_query_buffer_limit;
-        if let Some(up) = &mut sys.repl.upstream {
-            up.unread = unread;
+        // What clients have paused is not done by the leader either (CLIENT PAUSE at a replica).
+        let waits = engine.state().sys.pause.is_on();
+        let more = !waits && self.replay(engine)?;
+        let unapplied = self.stream.bytes.len() - self.stream.unit;
+        if std::mem::replace(&mut self.full, waits && unapplied >= UNAPPLIED_MOST) {
+            self.heard = now;
+        }
+        if let Some(up) = &mut engine.state().sys.repl.upstream {
+            up.unapplied = unapplied as u64;
         }
         self.look_at_log(engine.state());
         self.acknowledge(&engine.state().sys, now);
@@ -435,14 +439,6 @@ impl Follower {
         self.hears = true;
         let keys = usize::try_from(keys).unwrap_or(usize::MAX);
         Some(Duration::from_micros(save::delay(self.key_delay, keys)))
-    }
-
-    /// Whether so much waits for the end of a pause that nothing is to be read before it has come.
-    pub fn is_full(&mut self) -> bool {
-        let is_full = self.stream.is_held && self.stream.unread() > self.most_unread;
-        // What is not read is not heard.
-        self.hears |= is_full;
-        is_full
     }
 
     /// Puts the data set in place that has come.
@@ -592,6 +588,11 @@ impl Follower {
         silent.min(tells)
     }
 
+    /// Whether to read on. What is not read the leader keeps.
+    pub const fn reads(&self) -> bool {
+        !self.full
+    }
+
     /// What the leader is to say next, for the log.
     pub fn is_waiting_for(&self) -> &'static str {
         self.link.is_waiting_for()
@@ -634,16 +635,6 @@ impl Follower {
     }
 }
 
-/// How far the commands of a batch were run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ran {
-    All,
-    /// So many that others are to have their turn.
-    Enough,
-    /// Up to one that a pause holds up.
-    Held,
-}
-
 /// Whether a command of the stream has done nothing that the own log would have to know.
 fn leaves_nothing(name: &[u8]) -> bool {
     let names: [&[u8]; 3] = [b"SELECT", b"PUBLISH", b"SPUBLISH"];
@@ -658,10 +649,6 @@ impl Incoming {
         limits: &Limits,
         asked: &mut bool,
     ) -> Result<bool, Parted> {
-        if self.is_held && engine.state().sys.pause.is_on() {
-            return Ok(false);
-        }
-        self.is_held = false;
         let most = self.taken + STEP;
         loop {
             let bytes = std::mem::take(&mut self.bytes);
@@ -672,20 +659,19 @@ impl Incoming {
             let (error, none) = (batch.error(), batch.is_empty());
             self.bytes = bytes;
             self.batch = batch;
-            let ran = done?;
-            if let Some(error) = error.filter(|_| ran == Ran::All) {
+            let all = done?;
+            if let Some(error) = error.filter(|_| all) {
                 let why = format!("the master's stream makes no sense: {error}");
                 return Err(refused(why));
             }
-            if none || ran != Ran::All {
-                self.is_held = ran == Ran::Held;
+            if none || !all {
                 self.shrink()?;
-                return Ok(ran == Ran::Enough);
+                return Ok(!all);
             }
         }
     }
 
-    /// Runs commands until so much is taken, or one is held up.
+    /// Runs commands until so much is taken; whether that was all of them.
     fn run_batch(
         &mut self,
         engine: &mut Engine,
@@ -693,20 +679,14 @@ impl Incoming {
         batch: &Batch,
         most: usize,
         asked: &mut bool,
-    ) -> Result<Ran, Parted> {
+    ) -> Result<bool, Parted> {
         let at = self.taken;
         let fresh = bytes.get(at..).unwrap_or_default();
         for i in 0..batch.len() {
-            let argv = batch.argv(i, fresh);
-            let ran = match &self.replay {
-                _ if self.taken >= most => Ran::Enough,
-                Some(replay) if engine.holds_replay(replay, &argv) => Ran::Held,
-                _ => Ran::All,
-            };
-            if ran != Ran::All {
+            if self.taken >= most {
                 // Whatever was decoded behind that is decoded anew.
                 self.decoder = Decoder::new();
-                return Ok(ran);
+                return Ok(false);
             }
             if !self.is_followed(engine) {
                 // Somebody has come between, behind a script that was busy.
@@ -718,6 +698,7 @@ impl Incoming {
                 // No leader sends that: where commands begin is not known any more.
                 return Err(refused("a line that is no command in the master's stream"));
             }
+            let argv = batch.argv(i, fresh);
             match argv.first() {
                 Some(name) if name.eq_ignore_ascii_case(b"REPLCONF") => {
                     let what = argv.get(1).copied().unwrap_or_default();
@@ -739,12 +720,7 @@ impl Incoming {
                 self.end_command(engine, bytes);
             }
         }
-        Ok(Ran::All)
-    }
-
-    /// Bytes that have come and are still to be done.
-    fn unread(&self) -> u64 {
-        self.bytes.len().saturating_sub(self.unit) as u64
+        Ok(true)
     }
 
     /// Whether it is still the stream of the leader that there is.

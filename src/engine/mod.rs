@@ -199,6 +199,7 @@ impl Engine {
                 current: None,
                 persist: Default::default(),
                 summons: Default::default(),
+                ending: None,
                 pubsub: Default::default(),
                 tracking,
                 unconfirmed,

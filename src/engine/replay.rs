@@ -78,11 +78,6 @@ impl Engine {
         done
     }
 
-    /// Whether an entry is not to be replayed before CLIENT PAUSE has come to its end.
-    pub(super) fn holds_replay(&mut self, replay: &Replay, args: &[&[u8]]) -> bool {
-        replay::is_held(self.state(), replay.sid, Args::new(args))
-    }
-
     /// Whether a transaction has begun in what was replayed, and has not ended: its entries have done nothing yet.
     pub fn replays_transaction(&mut self, replay: &Replay) -> bool {
         replay.is_in_transaction(self.state())

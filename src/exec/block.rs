@@ -10,7 +10,7 @@ use super::args::Argv;
 use super::error::CmdError;
 use super::replication::leader;
 use super::session::{SessionId, Sessions};
-use super::{Action, Entry, System, persist, tracking};
+use super::{Action, Entry, System, persist, shutdown, tracking};
 use crate::ds::bytes::SmallBytes;
 use crate::resp::ReplyBuf;
 use crate::util::ext80::Ext80;
@@ -54,6 +54,8 @@ pub enum TimeoutReply {
     Acknowledged,
     /// Whether the client's writes are on the disk, and how many replicas have them on theirs.
     Durable,
+    /// None: neither time nor CLIENT UNBLOCK ends the wait.
+    Never,
 }
 
 impl TimeoutReply {
@@ -63,6 +65,7 @@ impl TimeoutReply {
             TimeoutReply::NullArray => reply.null_array(),
             TimeoutReply::Null => reply.null(),
             TimeoutReply::Zero | TimeoutReply::Acknowledged => reply.int(0),
+            TimeoutReply::Never => {}
             TimeoutReply::Durable => {
                 reply.array(2);
                 reply.int(0);
@@ -263,6 +266,8 @@ pub enum Unblock {
     Error,
     /// With the error that the instance is no leader any more.
     RoleChange,
+    /// With the error that it does not end after all.
+    StaysUp,
 }
 
 /// Ends the wait of a client; returns whether it waited.
@@ -301,9 +306,10 @@ pub fn unblock(sys: &mut System, sessions: &mut Sessions, sid: SessionId, how: U
             session.outbox.int(there);
         }
         Unblock::Timeout => blocked.block.timeout_reply.write(&mut session.outbox),
-        Unblock::Error | Unblock::RoleChange => {
+        Unblock::Error | Unblock::RoleChange | Unblock::StaysUp => {
             let e = match how {
                 Unblock::RoleChange => ROLE_CHANGED,
+                Unblock::StaysUp => shutdown::NOT_NOW,
                 _ => UNBLOCKED,
             };
             sys.stats.error(e.code());

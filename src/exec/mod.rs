@@ -350,6 +350,8 @@ pub struct System {
     pub repl: replication::Replication,
     /// Signals that ask for the end.
     pub summons: Arc<shutdown::Summons>,
+    /// The instance ends once its replicas have everything.
+    pub ending: Option<shutdown::Ending>,
     /// Who is subscribed to what.
     pub pubsub: pubsub::PubSub,
     /// Which clients remember which keys.

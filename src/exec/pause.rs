@@ -1,4 +1,5 @@
-//! CLIENT PAUSE: for a while no client's writes are run, or nothing at all is.
+//! CLIENT PAUSE: for a while no client's writes are run, or nothing at all is. While the part of a leader is handed over,
+//! or an instance waits for its replicas before it ends, writes are held up in the same way.
 //!
 //! A command that must wait is not run: a copy of it is kept with its client, which waits like one that is blocked.
 //! When the pause is over, the engine runs what was kept, in the order in which it came, each command through the
@@ -32,10 +33,24 @@ pub struct Postponed {
     ticket: u64,
 }
 
+/// For what writes are held up, besides CLIENT PAUSE.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// A replica is to take over.
+    Failover,
+    /// Replicas are to have everything before the instance ends.
+    Shutdown,
+}
+
 /// The pause, if there is one, and who waits for its end.
 #[derive(Debug, Default)]
 pub struct Pause {
+    /// What CLIENT PAUSE holds up, and until when.
     now: Option<(Scope, i64)>,
+    failover: bool,
+    shutdown: bool,
+    /// Less is held up than before: who waits may go on.
+    ended: bool,
     /// By ticket: in the order of arrival.
     queue: BTreeMap<u64, SessionId>,
     next_ticket: u64,
@@ -45,10 +60,25 @@ impl Pause {
     /// Whether something is held up.
     #[inline]
     pub const fn is_on(&self) -> bool {
-        self.now.is_some()
+        self.now.is_some() || self.failover || self.shutdown
     }
 
-    /// What is held up, and until when in unix milliseconds.
+    /// What is held up.
+    fn scope(&self) -> Option<Scope> {
+        let held = (self.failover || self.shutdown).then_some(Scope::Writes);
+        held.max(self.now.map(|(scope, _)| scope))
+    }
+
+    /// Holds writes up, or does so no longer.
+    pub(crate) const fn hold(&mut self, why: Hold, on: bool) {
+        match why {
+            Hold::Failover => self.failover = on,
+            Hold::Shutdown => self.shutdown = on,
+        }
+        self.ended |= !on;
+    }
+
+    /// What CLIENT PAUSE holds up, and until when in unix milliseconds.
     pub const fn current(&self) -> Option<(Scope, i64)> {
         self.now
     }
@@ -71,6 +101,7 @@ impl Pause {
     /// Ends the pause. What waits for that runs at the end of the unit.
     pub(crate) const fn end(&mut self) {
         self.now = None;
+        self.ended = true;
     }
 
     /// Number of clients that wait.
@@ -86,11 +117,12 @@ impl Pause {
     /// Whether somebody waits for what has come: the end of the pause.
     #[inline]
     pub(crate) fn has_ready(&self) -> bool {
-        !self.queue.is_empty() && self.now.is_none()
+        self.ended && !self.queue.is_empty()
     }
 
-    /// The ticket of whoever comes next: those before it are waiting by now.
-    pub(crate) const fn last_call(&self) -> u64 {
+    /// The ticket of whoever comes next: those before it are waiting by now, and are going to be taken.
+    pub(crate) const fn last_call(&mut self) -> u64 {
+        self.ended = false;
         self.next_ticket
     }
 
@@ -124,9 +156,9 @@ impl Pause {
 /// Whether a command must wait. Monitors and replicas do not: they get at no key, and it must be heard how far these are.
 /// Nor does what is allowed while a script is busy: the script may be waiting for it.
 #[cold]
-pub(crate) fn holds(state: &State, sid: SessionId, row: &'static Entry, args: Args<'_>) -> bool {
+pub(super) fn holds(state: &State, sid: SessionId, row: &'static Entry, args: Args<'_>) -> bool {
     let sys = &state.sys;
-    let Some((scope, _)) = sys.pause.now else {
+    let Some(scope) = sys.pause.scope() else {
         return false;
     };
     let session = state.sessions.get(sid);
@@ -172,6 +204,21 @@ mod tests {
         pause.begin(Scope::Writes, 200, 50);
         assert_eq!(pause.current(), Some((Scope::All, 200)));
         assert!(!pause.is_over(199) && pause.is_over(200));
+    }
+
+    #[test]
+    fn what_is_held_up_for_another_reason_does_not_end_with_the_pause() {
+        let mut pause = Pause::default();
+        pause.begin(Scope::All, 100, 50);
+        pause.hold(Hold::Shutdown, true);
+        assert_eq!(pause.scope(), Some(Scope::All));
+        pause.end();
+        assert_eq!(pause.scope(), Some(Scope::Writes));
+        pause.hold(Hold::Failover, true);
+        pause.hold(Hold::Shutdown, false);
+        assert!(pause.is_on());
+        pause.hold(Hold::Failover, false);
+        assert!(!pause.is_on());
     }
 
     #[test]

@@ -12,7 +12,7 @@
 use super::call::{self, Pending, Step};
 use super::session::{Peer, SessionId};
 use super::txn::{Multi, Queued};
-use super::{Args, CmdError, Entry, Origin, State, pause};
+use super::{Args, CmdError, Entry, Origin, State};
 use crate::resp::{Proto, ReplyBuf};
 use crate::spec::{Group, Lookup, flag};
 
@@ -73,15 +73,6 @@ impl Replay {
         let session = state.sessions.get(self.sid);
         session.is_some_and(|session| session.multi.is_some())
     }
-}
-
-/// Whether CLIENT PAUSE holds an entry up that a leader sends: until its end it is not done, nor what follows it.
-pub(crate) fn is_held(state: &State, sid: SessionId, args: Args<'_>) -> bool {
-    state.sys.pause.is_on()
-        && call::find(state, args).is_ok_and(|row| {
-            let queues = state.sessions.get(sid).is_some_and(|s| s.multi.is_some());
-            (!queues || row.flags.has(flag::TXN)) && pause::holds(state, sid, row, args)
-        })
 }
 
 /// Starts an entry. Inside of a transaction it is queued, however much that is.

@@ -2,11 +2,16 @@
 //!
 //! A signal is noted in [`Summons`], which needs no lock, and heeded by the engine as soon as it can be had. Until then
 //! SHUTDOWN ABORT takes it back; who interrupts again while it is pending does not want to wait for anything.
+//!
+//! A leader first waits until its replicas have everything (`shutdown-timeout`), and runs no writes meanwhile.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
+use super::block::{self, TimeoutReply, Unblock};
+use super::pause::Hold;
 use super::persist::save::{self, NotSaved};
-use super::{Action, CmdError, State, System};
+use super::replication::{feed, leader};
+use super::{Action, CmdError, Session, SessionId, Sessions, State, System, unit};
 use crate::keyspace::Keyspace;
 use crate::service::config::{Config, ShutdownFlags};
 
@@ -70,9 +75,38 @@ impl Summons {
     }
 }
 
-/// Does what a pending signal asks for; not while DEBUG PAUSE-CRON lasts.
+/// An end that waits for replicas.
+#[derive(Debug, Clone, Copy)]
+pub struct Ending {
+    flags: ShutdownFlags,
+    /// When it is waited no longer, in unix milliseconds.
+    pub until: i64,
+}
+
+/// What a request to end has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Course {
+    /// The instance ends with the batch.
+    Ends,
+    /// It waits for replicas first.
+    Waits,
+}
+
+/// How often it is looked whether replicas have everything, in milliseconds.
+const LOOK: i64 = 10;
+
+/// Does what a pending signal asks for; not while DEBUG PAUSE-CRON lasts. Ends what waits for replicas, once they are there.
 pub fn heed(state: &mut State) {
-    let State { ks, sys, .. } = state;
+    let State {
+        ks, sys, sessions, ..
+    } = state;
+    if let Some(ending) = sys.ending {
+        if ending.until <= sys.now_us / 1000 || !is_behind(sys, sessions) {
+            // What stands in the way is in the log.
+            let _ = end_or_stay(ks, sys, sessions, ending.flags);
+        }
+        return;
+    }
     let Some(signal) = sys.summons.pending().filter(|_| !sys.debug.cron_paused) else {
         return;
     };
@@ -81,47 +115,144 @@ pub fn heed(state: &mut State) {
         Signal::Terminate => sys.cfg.shutdown_on_sigterm,
     };
     // What stands in the way is in the log. It stays pending meanwhile, and for ever if it is done.
-    let _ = shut_down(ks, sys, flags);
+    let _ = shut_down(ks, sys, sessions, flags);
 }
 
 /// When [`heed`] has something to do, in unix milliseconds.
 pub(crate) fn next_heed(sys: &System) -> Option<i64> {
+    if let Some(ending) = sys.ending {
+        return Some(ending.until.min(sys.now_us / 1000 + LOOK));
+    }
     let waits = sys.summons.is_pending() && !sys.debug.cron_paused;
     waits.then_some(sys.now_us / 1000)
 }
 
-/// SHUTDOWN ABORT: takes a pending signal back.
+/// SHUTDOWN ABORT: takes back what waits for replicas, or a pending signal.
 ///
 /// # Errors
-/// When there is none.
-pub fn abort(sys: &System) -> Result<(), CmdError> {
-    if !sys.summons.forget() {
+/// When there is neither.
+pub fn abort(ks: &mut Keyspace, sys: &mut System, sessions: &mut Sessions) -> Result<(), CmdError> {
+    let waited = stay(ks, sys, sessions);
+    if !sys.summons.forget() && !waited {
         return Err(CmdError::fixed("ERR No shutdown in progress."));
     }
     tracing::info!("Shutdown manually aborted.");
     Ok(())
 }
 
-const NOT_NOW: CmdError = CmdError::fixed("ERR Errors trying to SHUTDOWN. Check logs.");
+/// What whoever asked is told if the instance does not end.
+pub(super) const NOT_NOW: CmdError = CmdError::fixed("ERR Errors trying to SHUTDOWN. Check logs.");
 
-/// Ends the instance: saves what is to be saved.
+/// Ends the instance: saves what is to be saved, once replicas have everything.
 ///
 /// # Errors
 /// When that fails and is no reason to stay (`force`).
 pub fn shut_down(
     ks: &mut Keyspace,
     sys: &mut System,
+    sessions: &mut Sessions,
+    flags: ShutdownFlags,
+) -> Result<Course, CmdError> {
+    if sys.ending.is_some() {
+        return Ok(Course::Waits);
+    }
+    tracing::info!("User requested shutdown...");
+    let waits = !flags.now && sys.cfg.shutdown_timeout > 0 && sys.running.is_none();
+    if waits && sys.repl.leads() && is_behind(sys, sessions) {
+        let most = i64::from(sys.cfg.shutdown_timeout) * 1000;
+        let until = sys.now_us / 1000 + most;
+        sys.ending = Some(Ending { flags, until });
+        feed::ask(sys);
+        unit::hold_writes(ks, sys, Hold::Shutdown, true);
+        tracing::info!("Waiting for replicas before shutting down.");
+        return Ok(Course::Waits);
+    }
+    end_or_stay(ks, sys, sessions, flags).map(|()| Course::Ends)
+}
+
+/// Whether a replica has not said that it has everything.
+fn is_behind(sys: &System, sessions: &Sessions) -> bool {
+    let end = sys.repl.reached();
+    let mut all = replicas(sys, sessions);
+    sys.repl.leads() && all.any(|(_, replica)| replica.acknowledged != end)
+}
+
+fn replicas<'a>(
+    sys: &'a System,
+    sessions: &'a Sessions,
+) -> impl Iterator<Item = (&'a Session, &'a leader::Replica)> {
+    let all = sys.repl.replicas.iter();
+    let known = all.filter_map(|sid| sessions.get(*sid));
+    known.filter_map(|session| Some((session, session.replica.as_deref()?)))
+}
+
+/// Says of each replica that does not have everything how far it is behind.
+fn tell_lag(sys: &System, sessions: &Sessions) {
+    let end = sys.repl.reached();
+    let (mut all, mut behind) = (0, 0);
+    for (session, replica) in replicas(sys, sessions) {
+        all += 1;
+        if replica.acknowledged == end {
+            continue;
+        }
+        behind += 1;
+        let silent = match replica.phase {
+            leader::Phase::Online => (sys.now_us / 1000 - replica.heard).max(0) / 1000,
+            _ => 0,
+        };
+        let (ip, port) = leader::address(session);
+        tracing::info!(
+            "Lagging replica {ip}:{port} reported offset {} behind master, lag={silent}, state={}.",
+            end.saturating_sub(replica.acknowledged),
+            replica.state()
+        );
+    }
+    if all > 0 {
+        tracing::info!(
+            "{} of {all} replicas are in sync when shutting down.",
+            all - behind
+        );
+    }
+}
+
+/// The instance does not end: whoever waits for that is told. Whether it was going to.
+fn stay(ks: &mut Keyspace, sys: &mut System, sessions: &mut Sessions) -> bool {
+    let waited = sys.ending.take().is_some();
+    if waited {
+        unit::hold_writes(ks, sys, Hold::Shutdown, false);
+        let asked = |(_, session): &(SessionId, &Session)| {
+            let blocked = session.blocked.as_ref();
+            blocked.is_some_and(|b| b.block.timeout_reply == TimeoutReply::Never)
+        };
+        let all: Vec<SessionId> = sessions.iter().filter(asked).map(|(sid, _)| sid).collect();
+        for sid in all {
+            block::unblock(sys, sessions, sid, Unblock::StaysUp);
+        }
+    }
+    waited
+}
+
+fn end_or_stay(
+    ks: &mut Keyspace,
+    sys: &mut System,
+    sessions: &mut Sessions,
     flags: ShutdownFlags,
 ) -> Result<(), CmdError> {
-    tracing::info!("User requested shutdown...");
-    end(ks, sys, flags).inspect_err(|_| {
-        sys.summons.forget();
-        if !sys.gate.is_stopped() {
-            let text =
-                "Errors trying to shut down the server. Check the logs for more information.";
-            tracing::warn!("{text}");
-        }
-    })
+    tell_lag(sys, sessions);
+    let ended = end(ks, sys, flags);
+    if ended.is_ok() {
+        // Nothing is written any more.
+        sys.ending = None;
+        return ended;
+    }
+    stay(ks, sys, sessions);
+    sys.summons.forget();
+    if !sys.gate.is_stopped() {
+        tracing::warn!(
+            "Errors trying to shut down the server. Check the logs for more information."
+        );
+    }
+    ended
 }
 
 fn end(ks: &mut Keyspace, sys: &mut System, flags: ShutdownFlags) -> Result<(), CmdError> {

@@ -2,7 +2,7 @@
 
 use super::block::{self, Blocked, Unblock};
 use super::call::{self, Step};
-use super::pause::Scope;
+use super::pause::{Hold, Scope};
 use super::replication::replica;
 use super::session::SessionId;
 use super::{Action, Args, Block, Entry, Origin, State, System, output, replication, tracking};
@@ -142,7 +142,7 @@ pub fn end_pause(ks: &mut Keyspace, sys: &mut System) {
     sys.pause.end();
     replication::apply_expiry(ks, sys);
     if sys.repl.is_replica() {
-        // What the leader has sent meanwhile waits as well.
+        // What the leader sends goes on.
         sys.actions.push(Action::Follow);
     }
 }
@@ -154,6 +154,12 @@ pub fn next_expiry(state: &State) -> Option<i64> {
         replica::next_lapse(&state.ks, &state.sys),
     ];
     ends.into_iter().flatten().min()
+}
+
+/// Holds writes up for another reason than CLIENT PAUSE, or does so no longer.
+pub(super) fn hold_writes(ks: &mut Keyspace, sys: &mut System, why: Hold, on: bool) {
+    sys.pause.hold(why, on);
+    replication::apply_expiry(ks, sys);
 }
 
 /// Deletes keys whose time is over, up to `limit`, as a unit of its own; returns how many.

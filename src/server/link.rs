@@ -294,9 +294,8 @@ async fn serve(
             }
             continue;
         }
-        let is_full = follower.is_full();
         tokio::select! {
-            read = stream.read(&mut bytes), if !is_full => match read {
+            read = stream.read(&mut bytes), if follower.reads() => match read {
                 Err(e) => return gone(follower, e),
                 Ok(0) => return gone(follower, "the master closed the connection"),
                 Ok(n) => {

@@ -27,7 +27,11 @@ pub fn told(c: &mut Client) -> Vec<String> {
                 c.call(&words).unwrap()
             };
             let digest = ask(&["DEBUG", "DIGEST-VALUE", "@"]);
-            let deadline = ask(&["PEXPIRETIME", "@"]);
+            let deadline = match ask(&["PEXPIRETIME", "@"]) {
+                // The last two milliseconds that there are are one to Redkeep.
+                Reply::Int(at) => Reply::Int(if at == i64::MAX - 1 { i64::MAX } else { at }),
+                other => other,
+            };
             let stream = ask(&["XINFO", "STREAM", "@", "FULL", "COUNT", "0"]).lasting();
             let line = [key, digest, deadline, stream].map(|reply| shown(&reply));
             all.push(format!("{db} {}", line.join(" ")));

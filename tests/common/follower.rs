@@ -1,6 +1,6 @@
 //! Replicas of a leader, which after whatever was done to it have what it has.
 
-use super::{Client, Server, contents};
+use super::{Argv, Client, Server, contents};
 use std::time::{Duration, Instant};
 
 /// Options of leaders and replicas.
@@ -38,6 +38,14 @@ impl Follower {
         Follower { server, c }
     }
 
+    /// Has the configuration changed as some of these commands do. How values are stored depends on that, and a few
+    /// things of what they are: negative zero is zero in a listpack.
+    pub fn configure(&mut self, commands: &[Argv]) {
+        for command in commands.iter().filter(|c| c[0] == b"CONFIG") {
+            self.c.call(command).unwrap();
+        }
+    }
+
     /// Waits until it is as far as its leader.
     fn catches_up(&mut self, leader: &mut Client) {
         let (at, end) = (offset(leader), Instant::now() + PATIENCE);
@@ -53,10 +61,11 @@ impl Follower {
 
     /// What of a leader's contents it does not have, and what it has beyond them.
     pub fn difference(&mut self, leader: &mut Client) -> Option<String> {
-        until_equal(leader, self, |leader, this| {
+        let difference = until_equal(leader, self, |leader, this| {
             this.catches_up(leader);
             [leader, &mut this.c].map(contents::told)
-        })
+        });
+        difference.map(|difference| format!("{difference}\n  by {}", self.server.name()))
     }
 
     /// The same of the contents of another replica of its leader.
@@ -66,10 +75,6 @@ impl Follower {
             this.catches_up(leader);
             [&mut other.c, &mut this.c].map(contents::told)
         })
-    }
-
-    pub fn name(&self) -> &str {
-        self.server.name()
     }
 }
 

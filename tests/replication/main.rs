@@ -48,7 +48,9 @@ mod asking;
 mod chain;
 #[path = "../common/mod.rs"]
 mod common;
+mod ending;
 mod failover;
+mod link;
 mod live;
 mod meanwhile;
 mod partial;

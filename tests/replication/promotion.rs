@@ -6,6 +6,7 @@ use super::{Kind, Kind::*, Peer, QUIET, agree, fill, pair, present, until};
 pairs! {
     a_replica_goes_on_after_its_restart
     replicas_go_on_after_their_leaders_restart
+    what_is_over_at_a_restart_goes_at_once
     what_only_the_old_leader_knew_is_lost
 }
 
@@ -128,6 +129,31 @@ fn replicas_go_on_after_their_leaders_restart(leader: Kind, replica: Kind) {
     agree(&mut leader, &mut replica);
     assert_eq!(leader.syncs(), (0, 1));
     assert_eq!(replica.info("master_replid"), leader.info("master_replid"));
+}
+
+/// What was over when it was loaded is gone for clients and replicas alike.
+fn what_is_over_at_a_restart_goes_at_once(leader: Kind, replica: Kind) {
+    let mut leader = Peer::start(leader, QUIET);
+    let proxy = Proxy::to(leader.port());
+    let mut replica = Peer::following(replica, proxy.port(), QUIET);
+    leader.does("SET stays v");
+    leader.does("DEBUG SET-ACTIVE-EXPIRE 0");
+    for n in 0..1500 {
+        leader.does(&format!("SET k{n} v PX 5"));
+    }
+    replica.catches_up(&mut leader);
+    leader.restart(&[]);
+    // At the end it may have asked once more how far everybody is.
+    let offset = replica.number("master_repl_offset");
+    assert_eq!(leader.number("rdb_last_load_keys_expired"), 1500);
+    assert_eq!(leader.number("rdb_last_load_keys_loaded"), 1);
+    assert_eq!(leader.number("second_repl_offset"), offset + 1);
+    assert!(leader.number("master_repl_offset") > offset);
+    proxy.set_target(leader.port());
+    replica.is_up();
+    agree(&mut leader, &mut replica);
+    assert_eq!(replica.does("DBSIZE").int(), Some(1));
+    assert_eq!(leader.syncs(), (0, 1));
 }
 
 /// Who has written after the promotion of another one gets everything anew, and loses that.

@@ -11,6 +11,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod own_log;
 mod position;
 mod roles;
 mod snapshots;

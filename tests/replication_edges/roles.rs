@@ -5,7 +5,7 @@ use redkeep::engine::Outcome;
 use redkeep::engine::follow::Parted;
 use redkeep::exec::session::Peer;
 
-fn pair(leader: &[(&str, &str)], replica: &[(&str, &str)]) -> (Server, Server, Link) {
+pub fn pair(leader: &[(&str, &str)], replica: &[(&str, &str)]) -> (Server, Server, Link) {
     let (mut leader, mut replica) = (Server::new(1, leader), Server::new(2, replica));
     let mut link = Link::make(&mut leader, &mut replica);
     link.flow(&mut leader, &mut replica);

@@ -114,7 +114,10 @@ fn who_tells_of_itself_waits_for_replicas_all_the_same() {
     leader.settle();
     let mut out = ReplyBuf::new(Proto::Resp2);
     let taken = leader.engine.take(waiter, &mut out, true);
-    assert!(!out.is_empty() && taken.ticket.is_some(), "no replica has it");
+    assert!(
+        !out.is_empty() && taken.ticket.is_some(),
+        "no replica has it"
+    );
 }
 
 #[test]

@@ -7,9 +7,9 @@ mod pause;
 mod tracking;
 
 use crate::exec::args::is;
-use crate::exec::block::{self, Unblock};
+use crate::exec::block::{self, TimeoutReply, Unblock};
 use crate::exec::error::shown;
-use crate::exec::session::ReplyMode;
+use crate::exec::session::{ReplyMode, SessionId};
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, Handler};
 use crate::spec::{Group, flag};
 
@@ -285,6 +285,11 @@ fn unblock(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     };
     let id = args.int(2)?;
     let sid = u64::try_from(id).ok().and_then(|id| cx.sessions.by_id(id));
+    let may = |sid: &SessionId| {
+        let blocked = cx.sessions.get(*sid).and_then(|s| s.blocked.as_ref());
+        blocked.is_some_and(|b| b.block.timeout_reply != TimeoutReply::Never)
+    };
+    let sid = sid.filter(may);
     let done = sid.is_some_and(|sid| block::unblock(cx.sys, cx.sessions, sid, how));
     cx.int(i64::from(done))
 }

@@ -105,6 +105,9 @@ fn server(cx: &Ctx<'_>, out: &mut Report) {
     let file = sys.cfg.file().map(|path| path.display().to_string());
     out.field("config_file", file.unwrap_or_default());
     out.field("io_threads_active", 0);
+    if let Some(ending) = &sys.ending {
+        out.field("shutdown_in_milliseconds", (ending.until - cx.now).max(0));
+    }
 }
 
 fn clients(cx: &Ctx<'_>, out: &mut Report) {

@@ -8,8 +8,10 @@ pub(super) mod memory;
 pub(super) mod slowlog;
 
 use crate::exec::args::is;
+use crate::exec::block::{Block, TimeoutReply, Wake};
 use crate::exec::session::Session;
-use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, busy, shutdown};
+use crate::exec::shutdown::{self, Course};
+use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, busy};
 use crate::service::config::{Allow, ShutdownFlags};
 use crate::service::info::REDIS_VERSION;
 use crate::spec::{Group, flag};
@@ -104,7 +106,7 @@ fn shut_down(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
         return Err(CmdError::SYNTAX);
     }
     if abort {
-        shutdown::abort(cx.sys)?;
+        shutdown::abort(cx.ks, cx.sys, cx.sessions)?;
         return cx.ok();
     }
     if let Some(running) = &cx.sys.running
@@ -112,7 +114,20 @@ fn shut_down(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     {
         return Err(busy::error(running));
     }
-    shutdown::shut_down(cx.ks, cx.sys, flags)?;
+    match shutdown::shut_down(cx.ks, cx.sys, cx.sessions, flags)? {
+        Course::Ends => {}
+        // The connection ends with the instance, or gets an error.
+        Course::Waits => {
+            return Ok(Flow::Block(Box::new(Block {
+                keys: Vec::new(),
+                deadline: None,
+                argv: args.to_argv(),
+                wake: Wake::Type(""),
+                retry_at: None,
+                timeout_reply: TimeoutReply::Never,
+            })));
+        }
+    }
     if let Some(running) = &mut cx.sys.running {
         running.abort = true;
     }

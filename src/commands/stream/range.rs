@@ -215,13 +215,16 @@ fn xsetid(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
             return Err(CmdError::SYNTAX);
         }
     }
+    let replays = cx.ks.replays();
     let Some(mut edit) = cx.ks.edit::<Stream>(args.at(1))? else {
         return Err(CmdError::NO_SUCH_KEY);
     };
-    if let Err(e) = edit.get_mut().set_id(id, added, deleted) {
-        edit.unchanged();
-        return Err(e.into());
+    match edit.log().check_id(id, added) {
+        // Redis before 7.2 allows it.
+        Err(SetIdError::BelowDeleted) if replays => {}
+        checked => checked?,
     }
+    edit.get_mut().set_id(id, added, deleted);
     edit.quiet(1, Event::stream("xsetid"));
     cx.ok()
 }

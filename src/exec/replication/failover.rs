@@ -4,7 +4,7 @@
 //! and asks it to take over in the same breath (`PSYNC id offset FAILOVER`).
 
 use super::{feed, leader, replica};
-use crate::exec::pause::Scope;
+use crate::exec::pause::Hold;
 use crate::exec::{CmdError, Sessions, State, System, unit};
 use crate::keyspace::Keyspace;
 
@@ -37,7 +37,7 @@ const LOOK: i64 = 10;
 /// Begins to hand over.
 pub fn begin(ks: &mut Keyspace, sys: &mut System, failover: Failover) {
     tracing::info!("FAILOVER requested to {}.", whom(&failover));
-    unit::begin_pause(ks, sys, Scope::Writes, i64::MAX);
+    unit::hold_writes(ks, sys, Hold::Failover, true);
     sys.repl.failover = Some(failover);
     feed::ask(sys);
 }
@@ -61,14 +61,14 @@ pub fn abort(state: &mut State, why: &str) -> Result<(), CmdError> {
     if failover.asked {
         replica::lead(state);
     }
-    unit::end_pause(&mut state.ks, &mut state.sys);
+    unit::hold_writes(&mut state.ks, &mut state.sys, Hold::Failover, false);
     Ok(())
 }
 
 /// The replica has taken over.
 pub(crate) fn succeeded(state: &mut State) {
     if state.sys.repl.failover.take().is_some() {
-        unit::end_pause(&mut state.ks, &mut state.sys);
+        unit::hold_writes(&mut state.ks, &mut state.sys, Hold::Failover, false);
     }
 }
 

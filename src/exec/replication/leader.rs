@@ -328,7 +328,8 @@ pub fn address(session: &Session) -> (String, u16) {
 /// When the replicas are to hear from us, whatever happens (`repl-ping-replica-period`).
 fn ping_at(sys: &System) -> Option<i64> {
     // A replica hands on what its own leader says; and who is stopped on purpose is to stay at one place.
-    let says = sys.repl.leads() && sys.repl.failover.is_none() && !sys.repl.replicas.is_empty();
+    let stopped = sys.repl.failover.is_some() || sys.ending.is_some();
+    let says = sys.repl.leads() && !stopped && !sys.repl.replicas.is_empty();
     let period = i64::from(sys.cfg.repl_ping_replica_period) * 1000;
     says.then(|| sys.repl.pinged.saturating_add(period))
 }

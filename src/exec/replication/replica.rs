@@ -4,7 +4,7 @@
 //! [`Engine::adopt`](crate::engine::Engine::adopt) and by replaying, and accounted for here.
 
 use super::{Replication, apply_expiry, feed, leader, want_effects};
-use crate::exec::block::{self, Unblock};
+use crate::exec::block::{self, TimeoutReply, Unblock};
 use crate::exec::persist::log;
 use crate::exec::{Action, Args, Entry, SessionId, Sessions, State, System, unconfirmed};
 use crate::keyspace::Keyspace;
@@ -24,14 +24,14 @@ pub struct Upstream {
     pub state: LinkState,
     /// When the leader was last heard, in unix milliseconds.
     pub heard: i64,
-    /// Bytes of the stream that have come and are still to be done.
-    pub unread: u64,
     /// Since when there is no link; none while there is one, or there never was.
     pub down_since: Option<i64>,
     /// It is asked to take this instance's part over (FAILOVER).
     pub takes_over: bool,
     /// What it said cannot be done here: the next time all of its data is asked for.
     pub starts_over: bool,
+    /// Bytes of the stream that have come and are still to be done.
+    pub unapplied: u64,
     /// The link as it is found among the clients, while the stream comes.
     pub session: Option<SessionId>,
     /// A client wants the link to be made anew.
@@ -82,10 +82,10 @@ impl Upstream {
             port,
             state: LinkState::Down,
             heard: now,
-            unread: 0,
             down_since: Some(now),
             takes_over: false,
             starts_over: false,
+            unapplied: 0,
             session: None,
             killed: false,
         }
@@ -158,7 +158,11 @@ fn release_writers(state: &mut State) {
     let State { sys, sessions, .. } = state;
     let waits = |session: &crate::exec::Session| {
         let blocked = session.blocked.as_ref();
-        blocked.is_some_and(|b| b.row.flags.has(flag::WRITE) || b.block.keys.is_empty())
+        blocked.is_some_and(|b| {
+            let waits_for_replicas =
+                b.block.keys.is_empty() && b.block.timeout_reply != TimeoutReply::Never;
+            b.row.flags.has(flag::WRITE) || waits_for_replicas
+        })
     };
     let writers: Vec<SessionId> = sessions
         .iter()
@@ -220,9 +224,9 @@ pub fn kill(sys: &mut System, sessions: &mut Sessions) {
 pub(crate) fn lost(sys: &mut System) {
     set_state(sys, LinkState::Down);
     if let Some(up) = &mut sys.repl.upstream {
+        up.unapplied = 0;
         up.session = None;
         up.killed = false;
-        up.unread = 0;
     }
 }
 

@@ -267,7 +267,7 @@ params! {
         /// Flags of SHUTDOWN that SIGINT implies.
         "shutdown-on-sigint" => shutdown_on_sigint: ShutdownFlags = "default", ShutdownWords, multi;
         /// Seconds to wait for replicas on shutdown.
-        "shutdown-timeout" => shutdown_timeout: u32 = "10", Int(0, INT), later;
+        "shutdown-timeout" => shutdown_timeout: u32 = "10", Int(0, INT);
     }
 
     section "Security" {

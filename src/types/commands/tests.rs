@@ -165,7 +165,7 @@ fn stream(ids: &[u64]) -> Stream {
 fn counters_beyond_what_commands_take_are_the_greatest() {
     let mut made = stream(&[1]);
     let most = u64::MAX / 2 + 5;
-    made.set_id(id(3), Some(most), None).unwrap();
+    made.set_id(id(3), Some(most), None);
     let mut group = Group::new(id(1), Some(most));
     let (no, _) = group.add_consumer(b"c", 5);
     group.restore_pending(id(1), i64::MIN, most, Some(no));
@@ -202,7 +202,7 @@ fn a_place_is_held_only_where_it_can_be_taken_back() {
     assert_eq!(told[8..], [claim, "XTRIM k MINID 2-0", "XDEL k 3-0"]);
 
     // Fewer were ever added than would be there.
-    made.set_id(id(6), Some(5), None).unwrap();
+    made.set_id(id(6), Some(5), None);
     let told = lines(made.into_value());
     assert_eq!(told[2], "XADD k 4-0 f v");
     assert_eq!(told[5], "XSETID k 6-0 ENTRIESADDED 5 MAXDELETEDID 3-0");

@@ -371,16 +371,11 @@ impl Log {
         self.first_id = first.map_or(StreamId::MIN, |e| e.id);
     }
 
-    /// XSETID: sets the last id, and with a value each of the other two.
+    /// XSETID: whether the last id may be this, and the counter of entries.
     ///
     /// # Errors
-    /// When the new ids and counters would contradict what the stream holds.
-    pub fn set_id(
-        &mut self,
-        id: StreamId,
-        entries_added: Option<u64>,
-        max_deleted: Option<StreamId>,
-    ) -> Result<(), SetIdError> {
+    /// When they would contradict what the stream holds.
+    pub fn check_id(&self, id: StreamId, entries_added: Option<u64>) -> Result<(), SetIdError> {
         if self.len > 0 {
             if id < self.top_id() {
                 return Err(SetIdError::BelowTop);
@@ -389,9 +384,19 @@ impl Log {
                 return Err(SetIdError::FewerThanLength);
             }
         }
-        if id < self.max_deleted_id {
-            return Err(SetIdError::BelowDeleted);
+        match id < self.max_deleted_id {
+            true => Err(SetIdError::BelowDeleted),
+            false => Ok(()),
         }
+    }
+
+    /// XSETID: sets the last id, and with a value each of the other two. They were [checked](Self::check_id).
+    pub fn set_id(
+        &mut self,
+        id: StreamId,
+        entries_added: Option<u64>,
+        max_deleted: Option<StreamId>,
+    ) {
         self.resets = self.resets.wrapping_add(u32::from(id < self.last_id));
         self.last_id = id;
         self.entries_added = entries_added.unwrap_or(self.entries_added);
@@ -399,7 +404,6 @@ impl Log {
             None | Some(StreamId::MIN) => {}
             Some(id) => self.max_deleted_id = id,
         }
-        Ok(())
     }
 
     /// How many entries were added up to and including `id`, if that can be told.

@@ -124,16 +124,13 @@ impl Stream {
     }
 
     /// Sets the last id and counters, see [`Log::set_id`].
-    ///
-    /// # Errors
-    /// As [`Log::set_id`].
     pub fn set_id(
         &mut self,
         id: StreamId,
         entries_added: Option<u64>,
         max_deleted: Option<StreamId>,
-    ) -> Result<(), SetIdError> {
-        self.log.set_id(id, entries_added, max_deleted)
+    ) {
+        self.log.set_id(id, entries_added, max_deleted);
     }
 
     /// Deletes an entry with a policy for references to it. With [`Refs::Acked`] and no group at all

@@ -173,7 +173,7 @@ fn ids_rise_and_run_out() {
         Stream::new().log().new_id(NewId::AutoSeq(0), 0),
         Ok(id(0, 1))
     );
-    s.set_id(StreamId::MAX, None, None).unwrap();
+    s.set_id(StreamId::MAX, None, None);
     assert_eq!(s.log().new_id(NewId::Auto, 5), Err(AppendError::Exhausted));
 }
 
