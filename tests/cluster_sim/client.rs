@@ -22,7 +22,6 @@ pub const fn database(client: usize) -> usize {
 const PATIENCE: i64 = 4_000_000;
 
 pub struct Client {
-    pub id: usize,
     pub site: usize,
     db: usize,
     rng: Rng,
@@ -65,7 +64,6 @@ enum What {
 impl Client {
     pub fn new(id: usize, site: usize, seed: u64) -> Client {
         Client {
-            id,
             site,
             db: database(id),
             rng: Rng::seed_from_u64(seed),

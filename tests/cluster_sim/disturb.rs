@@ -1,7 +1,8 @@
 //! What goes wrong.
 
 use super::machine::Told;
-use super::net::{ConnId, End, Place};
+use super::machine::Up;
+use super::net::{ConnId, End};
 use super::world::{Event, Stage, World, note};
 use crate::common::sim_disk::{Cut, Data, Names, SimDisk};
 use redkeep::util::rng::Rng;
@@ -205,7 +206,13 @@ impl World {
             1 => Down::Killed,
             _ => Down::Power,
         };
-        let forgets = down != Down::Clean && !self.plan.durable;
+        // After a full synchronization the log begins anew. Whoever is made to end before it has a base forgets, too.
+        let begins = |up: &mut Up| {
+            let logging = up.engine.state().sys.persist.logging.as_ref();
+            logging.is_some_and(|logging| logging.starting)
+        };
+        let begins = self.nodes[node].up.as_mut().is_some_and(begins);
+        let forgets = (down != Down::Clean || begins) && !self.plan.durable;
         if forgets && self.plan.confirms > 0 {
             if !self.operator.can_lose(node) {
                 return;
@@ -302,10 +309,5 @@ impl World {
                 self.net.close(self.now, conn, end, &mut self.queue);
             }
         }
-    }
-
-    /// Whether all ways are open between these.
-    pub fn is_open(&self, from: Place, to: Place) -> bool {
-        self.net.reaches(from, to)
     }
 }

@@ -118,10 +118,6 @@ impl Net {
         self.passes(from, to) && self.passes(to, from)
     }
 
-    pub fn is_whole(&self) -> bool {
-        self.blocked.iter().flatten().all(|blocked| !blocked)
-    }
-
     /// Nothing passes from one place to another from now on.
     pub fn block(&mut self, from: Place, to: Place) {
         if from != to {
@@ -334,15 +330,6 @@ impl Net {
 }
 
 impl Conn {
-    pub fn is_open(&self, end: End) -> bool {
-        self.open[end as usize]
-    }
-
-    /// Whether an end of it is at this place.
-    pub fn touches(&self, place: Place) -> bool {
-        self.places.contains(&place)
-    }
-
     pub fn is_link(&self) -> bool {
         matches!(self.caller, Caller::Link { .. })
     }

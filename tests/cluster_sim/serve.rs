@@ -1,6 +1,5 @@
 //! What a node does for those who are connected to it: clients and replicas alike.
 
-use super::machine::Machine;
 use super::net::{ConnId, End, Piece};
 use super::world::{World, address, note};
 use redkeep::engine::Outcome;
@@ -308,13 +307,6 @@ impl World {
         if let Some(conn) = conn.copied() {
             self.flush(node, conn);
         }
-    }
-}
-
-impl Machine {
-    /// How many are connected.
-    pub fn connected(&self) -> usize {
-        self.up.as_ref().map_or(0, |up| up.served.len())
     }
 }
 
