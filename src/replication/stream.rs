@@ -429,12 +429,22 @@ mod tests {
 
     #[test]
     fn a_large_piece_takes_large_chunks_and_leaves_as_it_came() {
-        let mut stream = Stream::new(100, 0);
+        let keep = 4 * LARGE;
+        let mut stream = Stream::new(keep, 0);
         stream.push(b"small");
         stream.push(&bytes(0, 10 << 20));
         assert_eq!(stream.chunks.len(), 1 + (10 << 20) / LARGE);
         assert_eq!(read(&stream, 6, 10 << 20), bytes(0, 10 << 20));
         stream.trim(u64::MAX);
-        assert!(stream.buffers <= LARGE + SMALL, "{}", stream.buffers);
+        assert!(stream.buffers <= keep + LARGE, "{}", stream.buffers);
+    }
+
+    #[test]
+    fn a_large_piece_is_not_kept_for_a_small_backlog() {
+        const KEEP: usize = 16 << 10;
+        let mut stream = Stream::new(KEEP, 0);
+        stream.push(&bytes(0, 3 * KEEP));
+        stream.trim(u64::MAX);
+        assert!((KEEP..=KEEP + KEEP / 4).contains(&stream.len()));
     }
 }
