@@ -25,7 +25,7 @@ fn applying_the_log_gives_the_same_state() {
             succeeded += usize::from(reply.first() != Some(&b'-'));
             // At once, on the same clock: a follower that expires keys by itself must not be late.
             let effects = leader.engine.take_effects();
-            follower.apply(&effects);
+            follower.follow(&effects);
             whole.extend(effects);
             if rng.chance(0.2) {
                 clock.advance_ms(rng.below(300) as i64);
@@ -34,7 +34,7 @@ fn applying_the_log_gives_the_same_state() {
                     leader.engine.tick();
                 }
                 let effects = leader.engine.take_effects();
-                follower.apply(&effects);
+                follower.follow(&effects);
                 whole.extend(effects);
             }
             if step % 100 == 99 {
@@ -110,4 +110,109 @@ fn what_is_popped_by_chance_is_logged_as_removed() {
         assert_eq!(members.collect::<Vec<_>>(), batches);
     }
     assert_eq!(node.line("SCARD many"), b":190\r\n");
+}
+
+/// All that a log says, one command a line.
+fn said(node: &mut Node) -> Vec<String> {
+    let log = node.engine.take_effects();
+    let mut rest = &log[..];
+    let mut lines = Vec::new();
+    while !rest.is_empty() {
+        let (args, behind) = common::node::one(rest);
+        let words: Vec<_> = args.iter().map(|a| String::from_utf8_lossy(a)).collect();
+        lines.push(words.join(" "));
+        rest = behind;
+    }
+    lines
+}
+
+#[test]
+fn a_transaction_begins_before_a_database_is_selected() {
+    let clock = Arc::new(ManualClock::at_ms(1_700_000_000_000));
+    let mut node = Node::new(clock, 5);
+    node.engine.collect_effects(true);
+    for line in [
+        "SELECT 2", "MULTI", "SET a 1", "SELECT 3", "SET b 2", "EXEC", "MULTI", "SET c 3", "EXEC",
+    ] {
+        node.line(line);
+    }
+    let unit = [
+        "MULTI", "SELECT 2", "SET a 1", "SELECT 3", "SET b 2", "EXEC",
+    ];
+    assert_eq!(said(&mut node), [&unit[..], &["SET c 3"]].concat());
+}
+
+#[test]
+fn what_is_found_expired_by_chance_stands_alone() {
+    let clock = Arc::new(ManualClock::at_ms(1_700_000_000_000));
+    let mut node = Node::new(clock.clone(), 5);
+    let expired = |node: &mut Node, by: &dyn Fn(&mut Node)| {
+        node.engine.collect_effects(true);
+        node.line("PSETEX a 5 1");
+        node.line("PSETEX b 5 1");
+        node.engine.take_effects();
+        clock.advance_ms(6);
+        by(node);
+        let mut said = said(node);
+        said.sort();
+        said
+    };
+    let alone = ["DEL a", "DEL b"];
+    let scan = expired(&mut node, &|node| drop(node.line("SCAN 0")));
+    assert_eq!(scan, alone);
+    let random = expired(&mut node, &|node| drop(node.line("RANDOMKEY")));
+    assert_eq!(random, alone);
+    let time = expired(&mut node, &|node| node.engine.tick());
+    assert_eq!(time, alone);
+    // Whoever reads them both has them end at once, and so does a transaction.
+    let both = ["DEL a", "DEL b", "EXEC", "MULTI"];
+    let read = expired(&mut node, &|node| drop(node.line("MGET a b")));
+    assert_eq!(read, both);
+    let transaction = expired(&mut node, &|node| {
+        node.line("MULTI");
+        node.line("SCAN 0");
+        node.line("EXEC");
+    });
+    assert_eq!(transaction, both);
+}
+
+#[test]
+fn whoever_waits_ends_no_key_by_that() {
+    let clock = Arc::new(ManualClock::at_ms(1_700_000_000_000));
+    let mut node = Node::new(clock.clone(), 5);
+    node.run_named("waits", &["BRPOP", "k", "0"]);
+    node.engine.collect_effects(true);
+    node.line("SELECT 1");
+    node.line("RPUSH k v");
+    node.line("PEXPIRE k 5");
+    node.engine.take_effects();
+    clock.advance_ms(6);
+    node.line("SWAPDB 0 1");
+    node.line("SET other 1");
+    assert_eq!(said(&mut node), ["SWAPDB 0 1", "SET other 1"]);
+}
+
+#[test]
+fn a_time_that_is_the_same_everywhere_stays_as_it_was_sent() {
+    let clock = Arc::new(ManualClock::at_ms(1_700_000_000_000));
+    let mut node = Node::new(clock, 5);
+    node.engine.collect_effects(true);
+    for (line, logged) in [
+        (
+            "set k v get pxat 1800000000000",
+            "set k v get pxat 1800000000000",
+        ),
+        (
+            "SET k v XX PXAT 1800000000000",
+            "SET k v XX PXAT 1800000000000",
+        ),
+        ("SET k v XX EXAT 1800000000", "SET k v PXAT 1800000000000"),
+        (
+            "SET k v IFEQ v PXAT 1800000000000",
+            "SET k v PXAT 1800000000000",
+        ),
+    ] {
+        node.line(line);
+        assert_eq!(told(&mut node), [logged], "{line}");
+    }
 }

@@ -87,18 +87,25 @@ fn logged(parts: &[(char, &[u8])]) -> SimDisk {
     SimDisk::from_image(&image)
 }
 
+/// Where a replica stands.
 fn position(instance: &Instance) -> Option<Position> {
     let mut engine = instance.node.lock().unwrap();
-    engine.state().sys.persist.position.clone()
+    engine.state().sys.repl.position()
 }
 
 fn load(disk: &SimDisk, options: &[(&str, &str)]) -> Instance {
     Instance::start(disk, options, &ManualClock::at_ms(NOW)).unwrap()
 }
 
+/// As [`load`], by a replica, which keeps what its files say of the history of its leader.
+fn load_as_replica(disk: &SimDisk, options: &[(&str, &str)]) -> Result<Instance, String> {
+    let options = [options, &[("replicaof", "elsewhere 1")]].concat();
+    Instance::start(disk, &options, &ManualClock::at_ms(NOW))
+}
+
 /// Where a log of these parts stands.
 fn stands(parts: &[(char, &[u8])]) -> Option<Position> {
-    position(&load(&logged(parts), &LOG))
+    position(&load_as_replica(&logged(parts), &LOG).unwrap())
 }
 
 #[test]
@@ -119,10 +126,10 @@ fn an_rdb_file_stands_where_it_says() {
         let path = Path::new(DIR).join("dump.rdb");
         image.files.insert(path, Arc::new(rdb(facts)));
         for options in [&[][..], &LOG] {
-            let instance = load(&SimDisk::from_image(&image), options);
-            assert_eq!(position(&instance), expected);
+            let replica = load_as_replica(&SimDisk::from_image(&image), options).unwrap();
+            assert_eq!(position(&replica), expected);
             // What is over is part of what stands there, though nobody sees it.
-            let mut engine = instance.node.lock().unwrap();
+            let mut engine = replica.node.lock().unwrap();
             let db = engine.state().ks.db(1).unwrap();
             let kept = (db.len(), db.volatile_len(), db.partly_volatile_len());
             assert_eq!(
@@ -134,6 +141,8 @@ fn an_rdb_file_stands_where_it_says() {
                 }
             );
             drop(engine);
+            // A leader ends it.
+            let instance = load(&SimDisk::from_image(&image), options);
             let mut client = instance.client();
             client.call(["SELECT", "1"]).unwrap();
             assert_eq!(text(&client.call(["GET", "old"]).unwrap()), "");
@@ -262,8 +271,7 @@ fn wherever_a_log_is_cut_or_changed_it_stands_where_its_data_do() {
     let (log, ends) = batches();
     let mut states = Vec::new();
     let mut load = |bytes: &[u8]| {
-        let clock = ManualClock::at_ms(NOW);
-        let mut instance = Instance::start(&logged(&[('i', bytes)]), &LOG, &clock).ok()?;
+        let mut instance = load_as_replica(&logged(&[('i', bytes)]), &LOG).ok()?;
         Some((instance.contents(), position(&instance)))
     };
     for end in &ends {

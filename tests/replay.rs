@@ -693,6 +693,50 @@ fn what_is_delivered_again_is_logged() {
 }
 
 #[test]
+fn what_is_delivered_counts_as_read_where_it_is_done_again() {
+    let clock = Arc::new(ManualClock::at_ms(THEN));
+    let mut leader = Node::new(clock.clone(), 1);
+    leader.engine.collect_effects(true);
+    let mut follower = Node::new(clock, 3);
+    for line in [
+        "XADD s 1-1 f v",
+        "XADD s 1-2 f v",
+        "XADD s 1-3 f v",
+        "XADD s 1-4 f v",
+        "XGROUP CREATE s g 0",
+        "XGROUP CREATE s h 0",
+    ] {
+        leader.line(line);
+    }
+    follower.replay(&leader.engine.take_effects());
+    leader.line("XREADGROUP GROUP g new COUNT 2 STREAMS s >");
+    // The consumer comes with what it owns, and the count of what was read with the last id.
+    let delivered = leader.engine.take_effects();
+    let words = String::from_utf8_lossy(&delivered).replace("\r\n", " ");
+    assert_eq!(words.matches("XCLAIM").count(), 2, "{words}");
+    assert!(!words.contains("XGROUP"), "{words}");
+    follower.replay(&delivered);
+    assert_eq!(follower.contents(), leader.contents());
+    for line in [
+        // An entry that is gone makes the count one that is estimated, or none.
+        "XDEL s 1-3",
+        "XREADGROUP GROUP g new STREAMS s >",
+        "XREADGROUP GROUP h c NOACK COUNT 1 STREAMS s >",
+        // It moves the last id, and has read nothing.
+        "XCLAIM s h c 0 1-2 FORCE LASTID 1-2",
+        "XREADGROUP GROUP h none STREAMS s 0",
+        "XADD s 1-5 f v",
+        "XREADGROUP GROUP h other STREAMS s >",
+        "XREADGROUP GROUP h empty STREAMS s >",
+    ] {
+        leader.line(line);
+        let log = leader.engine.take_effects();
+        follower.replay(&log);
+        assert_eq!(follower.contents(), leader.contents(), "{line}");
+    }
+}
+
+#[test]
 fn what_is_sorted_and_stored_does_not_depend_on_the_order_of_a_set() {
     let clock = Arc::new(ManualClock::at_ms(THEN));
     let mut leader = Node::new(clock.clone(), 1);

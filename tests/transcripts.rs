@@ -164,7 +164,7 @@ fn what_a_section_did_can_be_done_again() {
                     Act::Raw(_) | Act::Receive => unreachable!("such sections are direct"),
                 }
                 let effects = leader.engine.take_effects();
-                follower.apply(&effects);
+                follower.follow(&effects);
                 whole.extend(effects);
             }
             leader.restore_into(&mut moved);

@@ -163,6 +163,11 @@ impl Node {
         Self { inner }
     }
 
+    /// Gives the engine back. None if somebody else has the node as well.
+    pub fn into_engine(self) -> Option<Engine> {
+        Some(Arc::into_inner(self.inner)?.engine.into_inner())
+    }
+
     /// Sets what is told of events. Called without the lock.
     pub fn on_event(&self, listener: impl Fn(Event) + Send + Sync + 'static) {
         *self.inner.listener.write() = Some(Box::new(listener));

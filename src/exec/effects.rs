@@ -347,3 +347,54 @@ fn total(pieces: &[Range<usize>]) -> usize {
 fn encode(out: &mut Vec<u8>, args: &[&[u8]]) {
     encode_command(out, args);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unit(fx: &mut Effects, effects: &[(Readers, &[u8])]) {
+        fx.begin(0);
+        for (readers, word) in effects {
+            fx.restrict(*readers);
+            fx.push(&[word]);
+        }
+        fx.restrict(Readers::All);
+        fx.end_unit();
+    }
+
+    fn words(log: &[u8]) -> String {
+        let log = String::from_utf8_lossy(log);
+        let words = log.lines().filter(|l| !l.starts_with(['*', '$']));
+        words.collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn each_reader_gets_what_is_for_it() {
+        let mut fx = Effects::default();
+        fx.set_wanted(true);
+        unit(&mut fx, &[(Readers::All, b"a")]);
+        unit(
+            &mut fx,
+            &[
+                (Readers::File, b"b"),
+                (Readers::None, b"c"),
+                (Readers::Replicas, b"d"),
+            ],
+        );
+        unit(&mut fx, &[(Readers::File, b"e"), (Readers::File, b"f")]);
+        unit(
+            &mut fx,
+            &[(Readers::Replicas, b"g"), (Readers::Replicas, b"h")],
+        );
+        unit(&mut fx, &[(Readers::All, b"i")]);
+        let (file, replicas) = (fx.lasting().into_owned(), fx.streamed().into_owned());
+        assert_eq!(words(&file), "SELECT 0 a MULTI b EXEC MULTI e f EXEC i");
+        assert_eq!(words(&replicas), "SELECT 0 a MULTI d EXEC MULTI g h EXEC i");
+        assert_eq!(
+            (file.len(), replicas.len()),
+            (fx.lasting_len(), fx.streamed_len())
+        );
+        fx.forget_logged();
+        assert_eq!((fx.lasting_len(), fx.streamed_len()), (0, 0));
+    }
+}

@@ -429,14 +429,15 @@ mod tests {
 
     #[test]
     fn a_large_piece_takes_large_chunks_and_leaves_as_it_came() {
-        let keep = 4 * LARGE;
-        let mut stream = Stream::new(keep, 0);
-        stream.push(b"small");
-        stream.push(&bytes(0, 10 << 20));
-        assert_eq!(stream.chunks.len(), 1 + (10 << 20) / LARGE);
-        assert_eq!(read(&stream, 6, 10 << 20), bytes(0, 10 << 20));
-        stream.trim(u64::MAX);
-        assert!(stream.buffers <= keep + LARGE, "{}", stream.buffers);
+        for (keep, size) in [(100, SMALL), (1 << 20, LARGE)] {
+            let mut stream = Stream::new(keep, 0);
+            stream.push(b"small");
+            stream.push(&bytes(0, 10 << 20));
+            assert_eq!(stream.chunks.len(), 1 + (10 << 20) / size);
+            assert_eq!(read(&stream, 6, 10 << 20), bytes(0, 10 << 20));
+            stream.trim(u64::MAX);
+            assert!(stream.buffers <= keep + 3 * size, "{}", stream.buffers);
+        }
     }
 
     #[test]

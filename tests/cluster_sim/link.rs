@@ -146,7 +146,7 @@ impl World {
         };
         match piece {
             Piece::Open => {
-                let follower = hold(&up.instance.node, &mut up.actions, Follower::begin);
+                let follower = hold(&mut up.engine, &mut up.actions, Follower::begin);
                 if follower.is_none() {
                     return self.link_fails(node, "it cannot be begun");
                 }
@@ -217,8 +217,8 @@ impl World {
         let Some(follower) = &mut link.follower else {
             return;
         };
-        let (place, actions) = (&up.instance.node, &mut up.actions);
-        let work = hold(place, actions, |engine| follower.work(engine));
+        let (engine, actions) = (&mut up.engine, &mut up.actions);
+        let work = hold(engine, actions, |engine| follower.work(engine));
         let deadline = follower.next_deadline() * 1000 - self.nodes[node].origin;
         match work {
             Err(e) => return self.link_fails(node, &e.to_string()),

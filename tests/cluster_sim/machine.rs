@@ -6,9 +6,8 @@ use super::net::ConnId;
 use super::queue::Alarm;
 use super::serve::Served;
 use super::world::{START, address};
-use crate::common::instance::{DIR, Instance};
+use crate::common::instance::{DIR, start_by_hand};
 use crate::common::sim_disk::SimDisk;
-use redkeep::embed::Node;
 use redkeep::engine::Engine;
 use redkeep::exec::session::Peer;
 use redkeep::exec::{Action, Args, SessionId};
@@ -55,9 +54,9 @@ pub struct Machine {
 
 /// What runs.
 pub struct Up {
-    /// Those that write a log, before the instance, which waits for them.
+    /// Those that write a log.
     pub writers: VecDeque<Writer>,
-    pub instance: Instance,
+    pub engine: Engine,
     pub served: BTreeMap<ConnId, Served>,
     pub sessions: BTreeMap<SessionId, ConnId>,
     /// What is still to be done.
@@ -108,10 +107,10 @@ impl Machine {
         if self.told != Told::Lead {
             all.push(("replicaof", &whom));
         }
-        let started = Instance::start_by_hand(&self.disk, &all, &self.clock, seed);
-        let (instance, writer) = started.unwrap_or_else(|e| panic!("it does not start: {e}"));
+        let started = start_by_hand(&self.disk, &all, &self.clock, seed);
+        let (mut engine, writer) = started.unwrap_or_else(|e| panic!("it does not start: {e}"));
         let mut actions = Vec::new();
-        let operator = hold(&instance.node, &mut actions, |engine| {
+        let operator = hold(&mut engine, &mut actions, |engine| {
             engine.connect(Peer {
                 trusted: true,
                 ..Peer::default()
@@ -119,7 +118,7 @@ impl Machine {
         });
         self.up = Some(Up {
             writers: writer.into_iter().collect(),
-            instance,
+            engine,
             served: BTreeMap::new(),
             sessions: BTreeMap::new(),
             actions,
@@ -137,10 +136,9 @@ impl Machine {
 }
 
 impl Up {
-    /// Does something with the engine. What that leads to is among the actions: the node of the library would do it on threads
-    /// of its own.
+    /// Does something with the engine. What that leads to is among the actions.
     pub fn hold<T>(&mut self, work: impl FnOnce(&mut Engine) -> T) -> T {
-        hold(&self.instance.node, &mut self.actions, work)
+        hold(&mut self.engine, &mut self.actions, work)
     }
 
     /// Runs a command past the network. What it leads to is among the actions.
@@ -168,9 +166,13 @@ impl Up {
 }
 
 /// Does something with an engine, and notes what that leads to.
-pub fn hold<T>(node: &Node, actions: &mut Vec<Action>, work: impl FnOnce(&mut Engine) -> T) -> T {
-    let mut engine = node.lock().unwrap();
-    let done = work(&mut engine);
+pub fn hold<T>(
+    engine: &mut Engine,
+    actions: &mut Vec<Action>,
+    work: impl FnOnce(&mut Engine) -> T,
+) -> T {
+    engine.refresh_time();
+    let done = work(engine);
     engine.settle();
     actions.extend(engine.take_actions());
     done

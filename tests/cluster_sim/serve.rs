@@ -123,7 +123,7 @@ impl World {
             // Nobody listens.
             return self.net.close(self.now, conn, End::Called, &mut self.queue);
         };
-        let unsent = up.instance.node.unsent();
+        let unsent = up.engine.state().sessions.unsent().connection();
         let peer = Peer {
             addr: format!("{}:{}", address(place), 10_000 + conn % 50_000),
             laddr: format!("{}:{}", address(node), super::world::PORT),
@@ -191,7 +191,8 @@ impl World {
         if let Some(e) = batch.error() {
             panic!("node {node} cannot read what it was sent: {e}");
         }
-        let mut engine = up.instance.node.lock().unwrap();
+        let engine = &mut up.engine;
+        engine.refresh_time();
         if batch.is_empty() {
             if batch.consumed() > 0 {
                 engine.heard(served.sid);
@@ -214,7 +215,6 @@ impl World {
         }
         let ticket = engine.settle();
         up.actions.extend(engine.take_actions());
-        drop(engine);
         served.input.drain(..used);
         served.write(reply.as_slice(), ticket);
         if let Some(outcome) = ended {
@@ -240,8 +240,7 @@ impl World {
             let mut more = false;
             if served.output.is_empty() && served.phase != Phase::Closing {
                 let mut out = ReplyBuf::new(Proto::Resp2);
-                let taken = up.instance.node.take_output(served.sid, &mut out, room > 0);
-                let taken = taken.unwrap();
+                let taken = up.engine.take(served.sid, &mut out, room > 0);
                 let was_blocked = served.phase == Phase::Blocked;
                 if !out.is_empty() {
                     served.write(out.as_slice(), taken.ticket);

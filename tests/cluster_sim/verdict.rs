@@ -21,7 +21,7 @@ impl World {
         self.stage = Stage::Healed;
         self.net.manners = self.plan.manners;
         self.net.unblock_all(self.now, &mut self.queue);
-        let more = 2_000_000 + self.rng.below(5_000_000) as i64;
+        let more = 500_000 + self.rng.below(2_000_000) as i64;
         self.queue.add(self.now + more, Event::Quiet);
     }
 

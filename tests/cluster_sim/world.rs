@@ -330,7 +330,7 @@ impl World {
             let Some(up) = self.nodes[node].up.as_mut() else {
                 return;
             };
-            let mut engine = up.instance.node.lock().unwrap();
+            let engine = &mut up.engine;
             engine.settle();
             up.actions.extend(engine.take_actions());
             drop(engine.take_garbage());
@@ -339,14 +339,12 @@ impl World {
                 let deadline = engine.next_deadline();
                 let logging = engine.state().sys.persist.logging.as_ref();
                 let writes = !was_written || logging.is_some_and(|l| l.log.unwritten() > 0);
-                drop(engine);
                 self.plan_wake(node, deadline);
                 if writes {
                     self.plan_write(node);
                 }
                 break;
             }
-            drop(engine);
             for action in actions {
                 match action {
                     Action::Wake(sid) | Action::Close(sid) => self.wake(node, sid),

@@ -133,7 +133,7 @@ pub fn same(left: &[String], right: &[String]) {
     assert_eq!(left[0], right[0], "the digests");
 }
 
-/// The commands that a real server sends do not say how much of a stream a group has read.
+/// The effects of commands do not say how much of a stream a group has read. Redkeep concludes it, a real server does not.
 pub fn without_how_much_is_read(told: Vec<String>) -> Vec<String> {
     let words = |line: String| {
         let mut kept = Vec::new();

@@ -59,21 +59,28 @@ impl Follower {
         }
     }
 
-    /// What of a leader's contents it does not have, and what it has beyond them.
+    /// What of a leader's contents it does not have, and what it has beyond them. A real server does not conclude how much of
+    /// a stream was read.
     pub fn difference(&mut self, leader: &mut Client) -> Option<String> {
+        let is_real = self.server.name() == "redis-server";
         let difference = until_equal(leader, self, |leader, this| {
             this.catches_up(leader);
-            [leader, &mut this.c].map(contents::told)
+            let told = [leader, &mut this.c].map(contents::told);
+            match is_real {
+                true => told.map(contents::without_how_much_is_read),
+                false => told,
+            }
         });
         difference.map(|difference| format!("{difference}\n  by {}", self.server.name()))
     }
 
-    /// The same of the contents of another replica of its leader.
+    /// The same of the contents of a real replica of its leader.
     pub fn difference_from(&mut self, other: &mut Follower, leader: &mut Client) -> Option<String> {
         until_equal(other, self, |other, this| {
             other.catches_up(leader);
             this.catches_up(leader);
-            [&mut other.c, &mut this.c].map(contents::told)
+            let told = [&mut other.c, &mut this.c].map(contents::told);
+            told.map(contents::without_how_much_is_read)
         })
     }
 }

@@ -49,58 +49,17 @@ impl Instance {
         options: &[(&str, &str)],
         clock: &ManualClock,
     ) -> Result<Instance, String> {
-        let instance = Instance::unloaded(disk, options, clock, 1)?;
+        let node = unloaded(disk, options, clock, 1);
+        let reader = Client::connect(&node).map_err(|e| e.to_string())?;
+        let instance = Instance {
+            node,
+            clock: clock.clone(),
+            reader,
+        };
         let disk: Arc<dyn Disk> = Arc::new(disk.clone());
         jobs::load_data(&instance.node, &disk).map_err(|e| e.to_string())?;
         Ok(instance)
     }
-
-    /// As [`start`](Self::start), with a seed of its own and without threads: whoever calls writes the log, if there is
-    /// one, and does what the engine asks for.
-    pub fn start_by_hand(
-        disk: &SimDisk,
-        options: &[(&str, &str)],
-        clock: &ManualClock,
-        seed: u64,
-    ) -> Result<(Instance, Option<Writer>), String> {
-        let instance = Instance::unloaded(disk, options, clock, seed)?;
-        let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-        let writer = jobs::load_data_by_hand(&instance.node, &disk).map_err(|e| e.to_string())?;
-        Ok((instance, writer))
-    }
-
-    fn unloaded(
-        disk: &SimDisk,
-        options: &[(&str, &str)],
-        clock: &ManualClock,
-        seed: u64,
-    ) -> Result<Instance, String> {
-        let fixed = [("dir", DIR), ("save", ""), ("enable-debug-command", "yes")];
-        let mut argv = Vec::new();
-        for (name, value) in fixed.iter().chain(options) {
-            argv.push(format!("--{name}").into_bytes());
-            argv.push(value.as_bytes().to_vec());
-        }
-        let Ok(Invocation::Run(loaded)) = invocation(&argv, &SystemFiles) else {
-            panic!("the parameters are right");
-        };
-        let mut engine = Engine::new(Options {
-            settings: Settings::new(loaded.config, None),
-            host: Box::new(OnDisk(disk.clone())),
-            clock: Arc::new(clock.clone()),
-            seed: Some(seed),
-        });
-        // As servers do: nobody may see the databases empty that are to be loaded.
-        engine.state().sys.persist.loading = Some(Loading::default());
-        let node = Node::new(engine);
-        let reader = Client::connect(&node).map_err(|e| e.to_string())?;
-        Ok(Instance {
-            node,
-            clock: clock.clone(),
-            reader,
-        })
-    }
-
     pub fn client(&self) -> Client {
         Client::connect(&self.node).unwrap()
     }
@@ -164,6 +123,42 @@ pub fn contents(databases: usize, mut ask: impl FnMut(&[&str]) -> Value) -> Stri
     }
     all.push(ask(&["FUNCTION", "LIST", "WITHCODE"]).to_string());
     all.join("\n")
+}
+
+/// As [`Instance::start`], with a seed of its own and without threads: whoever calls has the engine, writes the log, if there
+/// is one, and does what the engine asks for.
+pub fn start_by_hand(
+    disk: &SimDisk,
+    options: &[(&str, &str)],
+    clock: &ManualClock,
+    seed: u64,
+) -> Result<(Engine, Option<Writer>), String> {
+    let node = unloaded(disk, options, clock, seed);
+    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    let writer = jobs::load_data_by_hand(&node, &disk).map_err(|e| e.to_string())?;
+    Ok((node.into_engine().unwrap(), writer))
+}
+
+/// A server that has still to load what the disk holds.
+fn unloaded(disk: &SimDisk, options: &[(&str, &str)], clock: &ManualClock, seed: u64) -> Node {
+    let fixed = [("dir", DIR), ("save", ""), ("enable-debug-command", "yes")];
+    let mut argv = Vec::new();
+    for (name, value) in fixed.iter().chain(options) {
+        argv.push(format!("--{name}").into_bytes());
+        argv.push(value.as_bytes().to_vec());
+    }
+    let Ok(Invocation::Run(loaded)) = invocation(&argv, &SystemFiles) else {
+        panic!("the parameters are right");
+    };
+    let mut engine = Engine::new(Options {
+        settings: Settings::new(loaded.config, None),
+        host: Box::new(OnDisk(disk.clone())),
+        clock: Arc::new(clock.clone()),
+        seed: Some(seed),
+    });
+    // As servers do: nobody may see the databases empty that are to be loaded.
+    engine.state().sys.persist.loading = Some(Loading::default());
+    Node::new(engine)
 }
 
 impl Drop for Instance {

@@ -2,6 +2,7 @@
 
 use redkeep::engine::{Engine, Options, Outcome};
 use redkeep::exec::Args;
+use redkeep::exec::replay::Replay;
 use redkeep::exec::session::{Peer, SessionId};
 use redkeep::keyspace::snapshot::{Detail, Form};
 use redkeep::resp::{Proto, ReplyBuf};
@@ -20,6 +21,8 @@ pub struct Node {
     reader: SessionId,
     /// Clients of conversations, by name.
     named: BTreeMap<String, SessionId>,
+    /// What is followed.
+    stream: Option<Replay>,
 }
 
 impl Node {
@@ -41,6 +44,7 @@ impl Node {
             client,
             reader,
             named: BTreeMap::new(),
+            stream: None,
         }
     }
 
@@ -98,9 +102,17 @@ impl Node {
     }
 
     /// Replays a log of effects, as whoever loads a file does. No entry may fail.
-    pub fn replay(&mut self, mut log: &[u8]) {
+    pub fn replay(&mut self, log: &[u8]) {
+        self.follow(log);
+        let stream = self.stream.take().unwrap();
+        self.engine.end_replay(stream);
+    }
+
+    /// Replays a piece of a stream of effects: whole units. No entry may fail.
+    pub fn follow(&mut self, mut log: &[u8]) {
         self.engine.refresh_time();
-        let mut replay = self.engine.begin_replay();
+        let begun = self.stream.take();
+        let mut replay = begun.unwrap_or_else(|| self.engine.begin_replay());
         while !log.is_empty() {
             let (args, rest) = one(log);
             log = rest;
@@ -111,7 +123,7 @@ impl Node {
             assert_eq!((done, failed), (Ok(()), 0), "an effect fails: {shown:?}");
         }
         assert!(!self.engine.replays_transaction(&replay));
-        self.engine.end_replay(replay);
+        self.stream = Some(replay);
     }
 
     /// A new node, years later, that has replayed this log, and what it then holds at another time.

@@ -10,6 +10,7 @@ pairs! {
     waits_are_for_what_was_written
     writes_may_need_replicas
     a_pause_holds_writes_and_not_replication
+    a_pause_of_a_replica_holds_its_leader
     passwords_are_asked_for
 }
 
@@ -252,6 +253,48 @@ fn a_pause_holds_writes_and_not_replication(leader: Kind, replica: Kind) {
     replica.follow(leader.port());
     leader.does("SET k x");
     agree(&mut leader, &mut replica);
+}
+
+fn a_pause_of_a_replica_holds_its_leader(leader: Kind, replica: Kind) {
+    let (mut leader, mut replica) = pair(leader, replica, QUIET);
+    leader.does("SET k v");
+    agree(&mut leader, &mut replica);
+    let before = replica.number("slave_repl_offset");
+    for (scope, ends) in [("WRITE", "CLIENT UNPAUSE"), ("ALL", ""), ("WRITE", "")] {
+        let (reached, was) = (replica.number("slave_repl_offset"), replica.run("GET k"));
+        replica.does(&format!(
+            "CLIENT PAUSE {} {scope}",
+            if ends.is_empty() { 300 } else { 100_000 }
+        ));
+        leader.does("MULTI");
+        leader.does("INCR n");
+        leader.does(&format!("SET k {scope}"));
+        leader.does("EXEC");
+        let end = leader.number("master_repl_offset");
+        if !ends.is_empty() {
+            until("it has come", || {
+                replica.number("slave_read_repl_offset") == end
+            });
+            assert_eq!(replica.number("slave_repl_offset"), reached);
+            assert_eq!(replica.run("GET k"), was);
+            assert!(leader.does("WAIT 1 50").int() == Some(0));
+            replica.does(ends);
+        }
+        agree(&mut leader, &mut replica);
+        assert_eq!(replica.run("GET k").text(), scope);
+    }
+    assert!(replica.number("slave_repl_offset") > before);
+    // What was held up is not lost with the link.
+    replica.does("CLIENT PAUSE 100000 WRITE");
+    leader.does("SET k late");
+    let end = leader.number("master_repl_offset");
+    until("it has come", || {
+        replica.number("slave_read_repl_offset") == end
+    });
+    leader.does("CLIENT KILL TYPE replica");
+    replica.does("CLIENT UNPAUSE");
+    agree(&mut leader, &mut replica);
+    assert_eq!(replica.run("GET k").text(), "late");
 }
 
 fn passwords_are_asked_for(leader: Kind, replica: Kind) {

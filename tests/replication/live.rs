@@ -11,6 +11,7 @@ pairs! {
     a_replica_is_read_only
     stale_data_is_shown_or_not
     messages_arrive
+    a_script_says_who_hears_of_it
 }
 
 /// Commands by themselves, one a line.
@@ -377,6 +378,28 @@ fn stale_data_is_shown_or_not(leader: Kind, replica: Kind) {
         "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.";
     assert_eq!(replica.run("GET k").text(), DOWN);
     assert_eq!(replica.run("PING").text(), DOWN);
+    // What was queued before is as stale, and so is what a script reads.
+    replica.set("replica-serve-stale-data", "yes");
+    replica.does("MULTI");
+    replica.does("GET k");
+    let mut other = replica.server.client();
+    other.run("CONFIG SET replica-serve-stale-data no");
+    let refused = replica.run("EXEC").text();
+    assert_eq!(
+        refused,
+        format!("EXECABORT Transaction discarded because of: {DOWN}")
+    );
+    for (call, reply) in [
+        ("return redis.call('info', 'server') and 'told'", "told"),
+        (
+            "return redis.pcall('get', KEYS[1]).err",
+            "ERR Can not execute the command on a stale replica",
+        ),
+    ] {
+        let script = format!("#!lua flags=allow-stale,no-writes\n{call}");
+        let got = replica.call(&["EVAL", &script, "1", "k"]);
+        assert!(got.text().contains(reply), "{call}: {}", got.text());
+    }
     for line in [
         "INFO",
         "CONFIG GET maxmemory",
@@ -390,6 +413,34 @@ fn stale_data_is_shown_or_not(leader: Kind, replica: Kind) {
     replica.c = replica.server.client();
     replica.does("REPLICAOF NO ONE");
     assert_eq!(replica.run("GET k").text(), "v");
+}
+
+fn a_script_says_who_hears_of_it(leader: Kind, replica: Kind) {
+    let (mut leader, mut replica) = pair(leader, replica, &["--appendonly", "yes"]);
+    let script = "redis.call('set', 'a', 1) redis.set_repl(redis.REPL_NONE) redis.call('set', 'b', 1) \
+        redis.set_repl(redis.REPL_AOF) redis.call('set', 'c', 1) redis.set_repl(redis.REPL_REPLICA) \
+        redis.call('set', 'd', 1) redis.set_repl(redis.REPL_ALL) redis.call('set', 'e', 1)";
+    leader.call(&["EVAL", script, "0"]);
+    let there = |peer: &mut Peer| {
+        let all = "abcde".chars();
+        let there = all.filter(|key| peer.run(&format!("EXISTS {key}")).int() == Some(1));
+        there.collect::<String>()
+    };
+    replica.catches_up(&mut leader);
+    assert_eq!(there(&mut leader), "abcde");
+    assert_eq!(there(&mut replica), "ade");
+    leader.does("DEBUG LOADAOF");
+    assert_eq!(there(&mut leader), "ace");
+    // All of a unit is for one side alone.
+    leader.does("DEL a b c d e");
+    let script =
+        "redis.set_repl(redis.REPL_AOF) redis.call('set', 'a', 1) redis.call('set', 'b', 1)";
+    leader.call(&["EVAL", script, "0"]);
+    leader.does("SET e 1");
+    replica.catches_up(&mut leader);
+    assert_eq!(there(&mut replica), "e");
+    leader.does("DEBUG LOADAOF");
+    assert_eq!(there(&mut leader), "abe");
 }
 
 /// What is published at the leader is heard at its replicas.

@@ -295,7 +295,7 @@ fn a_replica_that_takes_nothing_is_parted_with_and_keeps_nobody_from_the_rest() 
         "--repl-diskless-sync-max-replicas",
         "2",
         "--repl-timeout",
-        "1",
+        "4",
         "--rdbcompression",
         "no",
     ];

@@ -140,3 +140,15 @@ fn a_port_where_nobody_listens() {
     assert!(victim.c.run("SET old other").is_error());
     victim.is_well();
 }
+
+#[test]
+fn a_leader_that_is_silent_when_less_is_allowed_than_before() {
+    let mut victim = Victim::start(&["--repl-timeout", "1000"]);
+    let leader = Listener::open();
+    let mut line = victim.follow(&leader);
+    victim.comes_to("replication", "master_link_status", "down");
+    victim.c.run("CONFIG SET repl-timeout 1");
+    assert!(line.is_dropped());
+    victim.says("Timeout connecting to the MASTER");
+    victim.has_old();
+}

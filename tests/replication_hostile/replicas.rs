@@ -287,6 +287,8 @@ fn who_stops_reading_in_the_middle_of_a_payload() {
     line.bytes(1000);
     victim.says("Disconnecting timedout replica (full sync)");
     victim.comes_to("replication", "connected_slaves", "0");
+    // Who takes all of it may be slow.
+    victim.c.run("CONFIG SET repl-timeout 60");
     let (other, ..) = online(&mut victim);
     drop((line, other));
     victim.is_well();

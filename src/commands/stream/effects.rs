@@ -11,8 +11,8 @@ pub(super) struct Of<'a> {
 }
 
 impl Of<'_> {
-    /// What a pending entry is now: its owner, time and count, whatever it was. An entry no longer pending
-    /// was acknowledged.
+    /// What a pending entry is now: its owner, time and count, whatever it was, and up to where the group has read. An entry
+    /// no longer pending was acknowledged.
     pub(super) fn pending(self, fx: &mut Effects, group: &Group, id: StreamId) {
         if !fx.wanted() {
             return;

@@ -213,14 +213,15 @@ impl Changes {
     /// Logs the changes and ends the edit.
     fn finish(&self, fx: &mut Effects, edit: Edit<'_, Stream>, of: Of<'_>, consumer: &[u8]) {
         if let (Some(group), true) = (edit.group(of.group), fx.wanted()) {
-            if self.created {
+            if self.created && self.claimed.is_empty() {
                 of.consumer(fx, consumer);
             }
             self.dropped
                 .iter()
                 .chain(&self.claimed)
                 .for_each(|id| of.pending(fx, group, *id));
-            if self.moved && self.claimed.is_empty() {
+            // Whoever does it again takes a new last id for what XREADGROUP has delivered, which counts as read.
+            if self.moved {
                 of.position(fx, group);
             }
         }
@@ -265,6 +266,9 @@ fn xclaim(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
         .collect();
     let options = Options::parse(args.cursor(5 + ids.len()), now, replays)?;
     let changes = edit.get_mut().with_group(of.group, |log, group| {
+        if replays {
+            group.catch_up(log, options.last_id);
+        }
         let moved = group.advance_to(options.last_id);
         let (to, created) = group.add_consumer(args.at(3), now);
         group.touch(to, now);

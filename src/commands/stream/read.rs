@@ -487,7 +487,7 @@ impl Read<'_> {
         let changes =
             usize::from(created) + hit.owned.len() + hit.dropped.len() + usize::from(hit.advanced);
         if let (Some(group), true) = (edit.group(self.of.group), told) {
-            if created {
+            if created && hit.owned.is_empty() {
                 self.of.consumer(cx.fx, self.consumer);
             }
             // What is delivered again is no change that counts, and yet a new time and number of deliveries.
@@ -496,7 +496,7 @@ impl Read<'_> {
                 .chain(&hit.owned)
                 .chain(&again)
                 .for_each(|id| self.of.pending(cx.fx, group, *id));
-            if hit.advanced {
+            if hit.advanced && req.noack {
                 self.of.position(cx.fx, group);
             }
         }

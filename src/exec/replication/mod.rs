@@ -29,7 +29,7 @@ use self::failover::Failover;
 use self::lag::Marks;
 use self::lapses::Lapses;
 use self::replica::Upstream;
-use super::{Effects, SessionId, State, System};
+use super::{Action, Effects, SessionId, State, System};
 use crate::keyspace::Keyspace;
 use crate::replication::{Position, Stream};
 
@@ -274,6 +274,10 @@ pub(super) fn configure(sys: &mut System) {
             feed::trim(sys, None);
         }
         // Otherwise it is done when the stream goes on: then it is known what they need.
+    }
+    if sys.repl.is_replica() {
+        // Whoever drives the link sleeps for as long as it was told that a leader may be silent.
+        sys.actions.push(Action::Follow);
     }
 }
 

@@ -200,6 +200,21 @@ impl Group {
         below
     }
 
+    /// As [`advance_to`](Self::advance_to), where all entries up to `id` are known to have been delivered elsewhere: they
+    /// count as read.
+    pub fn catch_up(&mut self, log: &Log, id: StreamId) {
+        if id > self.last_id
+            && let Some(mut entries) = log.above(self.last_id, self.spot)
+        {
+            while let Some(entry) = entries.next()
+                && entry.id <= id
+            {
+                self.read_past(log, entry.id);
+            }
+        }
+        self.advance_to(id);
+    }
+
     /// Entries read so far, if that is known.
     #[must_use]
     pub fn entries_read(&self) -> Option<u64> {
