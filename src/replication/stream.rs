@@ -439,4 +439,13 @@ mod tests {
             assert!(stream.buffers <= keep + 3 * size, "{}", stream.buffers);
         }
     }
+
+    #[test]
+    fn a_large_piece_is_not_kept_for_a_small_backlog() {
+        const KEEP: usize = 16 << 10;
+        let mut stream = Stream::new(KEEP, 0);
+        stream.push(&bytes(0, 3 * KEEP));
+        stream.trim(u64::MAX);
+        assert!((KEEP..=KEEP + KEEP / 4).contains(&stream.len()));
+    }
 }
