@@ -499,7 +499,7 @@ fn what_scripts_write_is_one_unit_of_effects() {
     s.eval("redis.call('set','a','1') redis.call('get','a') redis.call('set','b','2')");
     let log = String::from_utf8(s.engine.take_effects()).unwrap();
     let words: Vec<&str> = log.lines().filter(|l| !l.starts_with(['*', '$'])).collect();
-    assert_eq!(words.join(" "), "SELECT 0 MULTI set a 1 set b 2 EXEC");
+    assert_eq!(words.join(" "), "MULTI SELECT 0 set a 1 set b 2 EXEC");
     s.eval("redis.set_repl(redis.REPL_NONE) redis.call('set','a','2') redis.set_repl(redis.REPL_ALL) redis.call('set','c','3')");
     let log = String::from_utf8(s.engine.take_effects()).unwrap();
     let words: Vec<&str> = log.lines().filter(|l| !l.starts_with(['*', '$'])).collect();
