@@ -255,7 +255,11 @@ impl Log {
 
     /// When bytes have to be on the disk.
     pub fn set_policy(&self, policy: Policy) {
-        self.policy.store(policy as u8, Ordering::Relaxed);
+        let last = self.policy.swap(policy as u8, Ordering::Relaxed);
+        if policy == Policy::Always && last != policy as u8 {
+            // What was written before is waited for as well from now on.
+            self.order(Order::Sync);
+        }
     }
 
     pub(super) fn policy(&self) -> Policy {
