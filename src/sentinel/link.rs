@@ -173,7 +173,7 @@ impl Link {
 }
 
 /// A command as it is sent.
-pub fn command(words: &[&[u8]]) -> Vec<u8> {
+pub(super) fn command(words: &[&[u8]]) -> Vec<u8> {
     let mut bytes = Vec::new();
     encode_command(&mut bytes, words);
     bytes

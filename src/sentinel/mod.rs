@@ -20,6 +20,7 @@
 //! [orders](Sentinel::take_orders), or lets a reply go.
 
 mod address;
+mod config;
 mod election;
 mod failover;
 mod hello;
