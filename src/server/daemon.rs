@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use tracing::{error, info, warn};
 
-use super::handle::{Server, StartError};
+use super::handle::{Server, StartError, Surroundings};
 use super::log;
 use super::runtime::End;
 use super::summons::Signals;
+use super::wire::Network;
 use crate::embed::jobs::JobError;
 use crate::persist::Files;
 use crate::persist::aof::{DirectoryError, ManifestError};
@@ -121,7 +122,12 @@ fn run(loaded: Loaded) -> ExitCode {
         }
     };
     let port = (config.port != 0).then_some(config.port);
-    let mut server = match Server::open(loaded, port, true, Some(Arc::new(Files))) {
+    let surroundings = Surroundings {
+        owns_process: true,
+        disk: Some(Arc::new(Files)),
+        network: Network::direct(),
+    };
+    let mut server = match Server::open(loaded, port, surroundings) {
         Ok(server) => server,
         Err(error) => {
             explain(&error, &config);

@@ -12,6 +12,7 @@ use tokio::sync::mpsc::unbounded_channel;
 use super::host::{IN_USE, ServerHost};
 use super::listen::{self, ListenError};
 use super::runtime::{self, End, RuntimeId, Serving, Sockets, Stop};
+use super::wire::Network;
 use crate::embed::jobs::{self, JobError};
 use crate::embed::{Client, Node};
 use crate::engine::{Engine, Options};
@@ -129,10 +130,28 @@ impl Builder {
         let Invocation::Run(loaded) = config::invocation(&argv, &SystemFiles)? else {
             return Err(io::Error::from(io::ErrorKind::InvalidInput).into());
         };
-        let mut server = Server::open(*loaded, Some(port), false, self.disk)?;
+        let mut server = Server::open(
+            *loaded,
+            Some(port),
+            Surroundings {
+                disk: self.disk,
+                ..Surroundings::default()
+            },
+        )?;
         server.load()?;
         Ok(server)
     }
+}
+
+/// What a server runs in.
+#[derive(Debug, Default)]
+pub(super) struct Surroundings {
+    /// The process is the server's own.
+    pub(super) owns_process: bool,
+    /// Where the data set is kept, if it is.
+    pub(super) disk: Option<Arc<dyn Disk>>,
+    /// How others are reached.
+    pub(super) network: Network,
 }
 
 /// A running server. Dropping it stops it and closes every connection.
@@ -170,14 +189,17 @@ impl Server {
     }
 
     /// Starts a server with a configuration that is complete. Its clients are told that it is loading until
-    /// [`load`](Self::load) has done that. `port` none is no TCP at all; the process is the server's own if it
-    /// `owns_process`.
+    /// [`load`](Self::load) has done that. `port` none is no TCP at all.
     pub(super) fn open(
         loaded: Loaded,
         port: Option<u16>,
-        owns_process: bool,
-        disk: Option<Arc<dyn Disk>>,
+        surroundings: Surroundings,
     ) -> Result<Self, StartError> {
+        let Surroundings {
+            owns_process,
+            disk,
+            network,
+        } = surroundings;
         let Loaded {
             mut config, file, ..
         } = loaded;
@@ -212,6 +234,7 @@ impl Server {
                 config.unixsocketperm,
                 config.tcp_backlog,
             )?,
+            network,
         };
         let threads = usize::try_from(config.io_threads).unwrap_or(1);
         let mut engine = Engine::new(Options {

@@ -14,6 +14,8 @@ mod outgoing;
 mod runtime;
 mod signal;
 mod summons;
+mod switchboard;
+mod wire;
 
 pub use handle::{Builder, Server, StartError};
 pub use listen::ListenError;

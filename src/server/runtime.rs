@@ -17,6 +17,7 @@ use tracing::{debug, error};
 
 use super::accept;
 use super::link::Linker;
+use super::wire::Network;
 use crate::embed::{Event, LockError, Node};
 
 /// How long tasks may take to end once they are told to.
@@ -90,6 +91,8 @@ pub(super) struct Sockets {
         super::listen::unix::SocketFile,
         String,
     )>,
+    /// How others are reached.
+    pub(super) network: Network,
 }
 
 /// Identifies a server's runtime, and the threads of it.
@@ -131,7 +134,7 @@ pub(super) fn serve(
     let _context = handle.enter();
     let deadline = Arc::new(Notify::new());
     let (poke, ender) = (Arc::clone(&deadline), Arc::clone(stop));
-    let linker = Arc::new(Linker::new(node));
+    let linker = Arc::new(Linker::new(node, sockets.network));
     let link = Arc::clone(&linker);
     node.on_event(move |event| match event {
         Event::Deadline => poke.notify_one(),
