@@ -21,6 +21,7 @@ const HELP: &str = "\
 Usage: redkeep [FILE] [--NAME VALUE ...] [-]
        redkeep check-rdb FILE
        redkeep check-aof [--fix | --truncate-to-timestamp SECONDS] FILE
+       redkeep drill [--help]
        redkeep --version
        redkeep --help
 
@@ -44,6 +45,9 @@ pub fn main(argv: &[Vec<u8>]) -> ExitCode {
         None => (&b""[..], argv),
     };
     if let Some(code) = super::check::main(program, argv) {
+        return code;
+    }
+    if let Some(code) = super::cli::main(argv) {
         return code;
     }
     match invocation(argv, &SystemFiles) {

@@ -3,8 +3,10 @@
 mod accept;
 mod buffers;
 mod check;
+mod cli;
 mod conn;
 pub mod daemon;
+mod drill;
 mod handle;
 mod host;
 mod link;
