@@ -93,7 +93,7 @@ pub struct SentinelLine {
     pub place: Place,
     /// The line.
     pub line: String,
-    /// Its words behind the first.
+    /// Its words.
     pub words: Vec<Vec<u8>>,
 }
 
@@ -355,12 +355,11 @@ impl<'a> Loader<'a> {
         if name.eq_ignore_ascii_case(SENTINEL)
             && let Some(lines) = &mut self.sentinel
         {
-            // Alone it only says what this is to be.
-            lines.extend((!args.is_empty()).then(|| SentinelLine {
+            lines.push(SentinelLine {
                 place: place(),
                 line: String::from_utf8_lossy(line).into_owned(),
-                words: args.to_vec(),
-            }));
+                words,
+            });
             return Ok(());
         }
         let Some(row) = find(name) else {
