@@ -22,6 +22,7 @@ mod persist;
 mod pubsub;
 mod replication;
 mod script;
+mod sentinel;
 mod server;
 mod set;
 mod several;
@@ -86,6 +87,7 @@ const FAMILIES: &[&[Command]] = &[
     persist::COMMANDS,
     replication::COMMANDS,
     monitor::COMMANDS,
+    sentinel::COMMANDS,
     server::COMMANDS,
     server::config::COMMANDS,
     server::debug::COMMANDS,
