@@ -54,6 +54,9 @@ use crate::util::rng::Rng;
 /// those that began together do not stay together.
 const LOOKS: (u64, u64) = (10, 20);
 
+/// How long it waits to write a configuration that could not be written.
+const WRITES_AGAIN: i64 = 1000;
+
 /// What a sentinel wants done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Order {
@@ -199,6 +202,8 @@ pub struct Sentinel {
     orders: Vec<Order>,
     events: Vec<Event>,
     changed: bool,
+    /// When the configuration is to be written that could not be.
+    writes_at: Option<i64>,
 }
 
 impl std::fmt::Debug for Sentinel {
@@ -233,6 +238,7 @@ impl Sentinel {
             orders: Vec::new(),
             events: Vec::new(),
             changed: false,
+            writes_at: None,
         }
     }
 
@@ -274,6 +280,7 @@ impl Sentinel {
             return;
         }
         self.look_at_clock();
+        self.changed |= self.writes_at.take_if(|at| *at <= now).is_some();
         for master in self.master_ids() {
             self.handle_group(master);
         }
@@ -299,12 +306,15 @@ impl Sentinel {
 
     /// Whether the configuration has changed since this was asked last: then it is to be written.
     pub const fn take_changed(&mut self) -> bool {
+        if self.changed {
+            self.writes_at = None;
+        }
         std::mem::replace(&mut self.changed, false)
     }
 
-    /// The configuration is to be written: it was changed, or could not be.
-    pub const fn set_changed(&mut self) {
-        self.changed = true;
+    /// The configuration could not be written: that is to be tried again, but not with everything that comes meanwhile.
+    pub const fn write_later(&mut self) {
+        self.writes_at = Some(self.now + WRITES_AGAIN);
     }
 
     /// What has happened, in order.
