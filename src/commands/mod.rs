@@ -20,6 +20,7 @@ mod monitor;
 mod object;
 mod persist;
 mod pubsub;
+mod redkeep;
 mod replication;
 mod script;
 mod sentinel;
@@ -86,6 +87,7 @@ const FAMILIES: &[&[Command]] = &[
     pubsub::COMMANDS,
     persist::COMMANDS,
     replication::COMMANDS,
+    redkeep::COMMANDS,
     monitor::COMMANDS,
     sentinel::COMMANDS,
     server::COMMANDS,

@@ -41,8 +41,6 @@ pub(in super::super) fn assemble(loaded: &Loaded) -> Result<Option<Box<Sentinel>
                 why,
             },
         })?;
-    // It is in the file already.
-    sentinel.take_changed();
     Ok(Some(Box::new(sentinel)))
 }
 
