@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::args::Plan;
 use super::follow::{Calls, Place, Streak};
@@ -280,8 +280,8 @@ impl<'a> Course<'a> {
     /// Waits until then, or until somebody interrupts.
     fn wait(&self, until: Moment) -> Result<(), Unable> {
         let left = until.saturating_sub(self.place.clock.now());
-        let deadline = tokio::time::Instant::now() + left;
-        self.unless_interrupted(sleep_until(deadline))
+        // A timer belongs to the runtime, and is made within it.
+        self.unless_interrupted(async move { sleep(left).await })
     }
 
     fn unless_interrupted<T>(&self, work: impl Future<Output = T>) -> Result<T, Unable> {
