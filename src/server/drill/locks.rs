@@ -9,6 +9,9 @@ use crate::resp::Value;
 /// How long a lock is given for.
 const TTL: Duration = Duration::from_secs(5);
 
+/// How often somebody holds a lock for as long as a leader may be away. A fourth of the lockers does at any time.
+const LONG: f64 = 0.004;
+
 /// Releases a lock if it is the caller's.
 const RELEASE: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) else return 0 end";
 
@@ -79,9 +82,9 @@ async fn use_it(worker: &mut Worker, lock: u32, number: u64) {
     }
 }
 
-/// How long somebody holds a lock: mostly for moments, and now and then for as long as a leader may be away.
+/// How long somebody holds a lock: mostly for moments.
 fn patience(worker: &mut Worker) -> Duration {
-    if worker.rng.chance(0.04) {
+    if worker.rng.chance(LONG) {
         TTL.mul_f64(0.2 + 0.4 * worker.rng.unit_f64())
     } else {
         Duration::from_millis(worker.rng.below(20))

@@ -27,52 +27,52 @@ impl Mark {
 }
 
 /// What sentinels tell on the way to another leader, and what it is called here.
-const STEPS: [(&str, &str); 6] = [
+const STEPS: [(&str, &str); 5] = [
     ("+sdown", "sdown"),
     ("+odown", "odown"),
     ("+elected-leader", "elected"),
     ("+promoted-slave", "promoted"),
-    ("+switch-master", "switch-master"),
     ("+convert-to-slave", "converted"),
 ];
 
-/// What the sentinels told from the fault on: the first time that each step was told of.
+/// What the sentinels told from the fault on: the first time that each step was told of, and each change of the leader.
 pub(super) fn of_sentinels(told: &[Told], fault: Moment) -> Vec<Mark> {
+    let told: Vec<_> = told.iter().filter(|told| told.at >= fault).collect();
     let mut marks = Vec::new();
     for (name, event) in STEPS {
-        let since: Vec<_> = told
-            .iter()
-            .filter(|told| told.event == name && told.at >= fault)
-            .collect();
+        let mut all = told.iter().filter(|told| told.event == name);
         // It is the leader that matters, where it is concerned.
-        let of_leader = since
-            .iter()
-            .find(|told| told.payload.starts_with("master "));
-        if let Some(first) = of_leader.or(since.first()) {
-            let Told {
-                sentinel, payload, ..
-            } = first;
-            let what = format!("{name} {payload} (sentinel {sentinel})");
-            marks.push(Mark::new(first.at, event, what));
+        let of_leader = all.clone().find(|t| t.payload.starts_with("master "));
+        if let Some(first) = of_leader.or_else(|| all.next()) {
+            marks.push(mark(first, event));
         }
     }
-    marks.extend(last_switch(told, fault));
+    let mut switches: Vec<&Told> = Vec::new();
+    for told in told.iter().filter(|told| told.event == "+switch-master") {
+        if switches.iter().all(|known| known.payload != told.payload) {
+            switches.push(told);
+            marks.push(mark(told, "switch-master"));
+        }
+    }
+    marks.extend(last_to_switch(&told, switches.first().copied()));
     marks
 }
 
-/// When the last of the sentinels named another leader, if several did.
-fn last_switch(told: &[Told], fault: Moment) -> Option<Mark> {
-    let mut switches: Vec<&Told> = Vec::new();
-    for told in told {
-        let is_new = told.event == "+switch-master"
-            && told.at >= fault
-            && !switches.iter().any(|s| s.sentinel == told.sentinel);
-        if is_new {
-            switches.push(told);
-        }
-    }
-    let last = switches.last().filter(|_| switches.len() > 1)?;
-    let what = format!("+switch-master by all {} that told of it", switches.len());
+fn mark(told: &Told, event: &'static str) -> Mark {
+    let what = format!(
+        "{} {} (sentinel {})",
+        told.event, told.payload, told.sentinel
+    );
+    Mark::new(told.at, event, what)
+}
+
+/// When the last of the sentinels told of the first change of the leader, if several did.
+fn last_to_switch(told: &[&Told], first: Option<&Told>) -> Option<Mark> {
+    let first = first?;
+    let same = |told: &&&Told| told.event == first.event && told.payload == first.payload;
+    let others = told.iter().filter(same).skip(1);
+    let (count, last) = (others.clone().count() + 1, others.last()?);
+    let what = format!("+switch-master by all {count} sentinels that told of it");
     Some(Mark::new(last.at, "switch-master-all", what))
 }
 
@@ -132,6 +132,7 @@ mod tests {
                 ("sdown", 1000),
                 ("odown", 1100),
                 ("switch-master", 1500),
+                ("switch-master", 1700),
                 ("switch-master-all", 1600),
             ]
         );
