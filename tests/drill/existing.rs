@@ -111,13 +111,25 @@ fn what_is_wiped_out_under_the_clients_is_found() {
         return;
     };
     let wipe = format!("{} -p {} FLUSHALL", cli.display(), fortress.leader().port);
-    let ended = short("restart", &fortress, &["--fault-command", &wipe]);
+    // So many that somebody holds a lock for long at that moment, and others are after it.
+    let mut words = vec!["--scenario", "restart", "--fault-command", &wipe];
+    words.extend([
+        "--json",
+        "--seconds",
+        "4",
+        "--outage",
+        "2",
+        "--clients",
+        "40",
+        "--pace",
+        "2",
+    ]);
+    let ended = drill(&words, &fortress.args());
     let report = ended.report();
     assert_eq!(report.status, 1, "{ended:?}");
     for lost in ["entries", "records", "fencing_numbers"] {
         assert!(report.n(&format!("/writes/lost_{lost}")) > 20, "{ended:?}");
     }
-    // Somebody holds one for long, and it is given to others.
     assert!(report.n("/locks/held_by_two") > 0, "{ended:?}");
     assert!(report.n("/locks/gone_while_held") > 0, "{ended:?}");
     assert!(report.n("/calls/errors/NOGROUP") > 0, "{ended:?}");
