@@ -10,6 +10,7 @@ pub mod daemon;
 mod drill;
 mod handle;
 mod host;
+mod json;
 mod link;
 mod listen;
 mod log;
