@@ -7,6 +7,7 @@ mod check;
 mod cli;
 mod conn;
 pub mod daemon;
+mod dr;
 mod drill;
 mod handle;
 mod host;
