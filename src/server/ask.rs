@@ -174,11 +174,6 @@ impl Ask {
         }
     }
 
-    /// A command whose answer says no more than that it was done.
-    pub(super) fn tell<A: AsRef<[u8]>>(&mut self, words: &[A]) -> Result<(), AskError> {
-        self.call(words).map(drop)
-    }
-
     /// Sends a command.
     pub(super) fn send<A: AsRef<[u8]>>(&mut self, words: &[A]) -> Result<(), AskError> {
         let mut bytes = Vec::new();

@@ -55,8 +55,10 @@ pub(super) struct Reserve {
 pub(super) enum Loss {
     /// The leader was asked.
     Known(Behind),
-    /// Nobody can be asked: whatever was written in the seconds since the standby last heard anything.
+    /// The leader cannot be asked: whatever was written in the seconds since the standby last heard anything.
     Unknown { silent: Option<u64> },
+    /// The standby's history is not that of the leader: what it has is something else.
+    Strange,
 }
 
 impl Hop {
@@ -207,15 +209,16 @@ impl Chain {
     pub(super) fn loss(&self) -> Loss {
         let standby = self.standby().and_then(Hop::standing);
         let leader = self.leader().and_then(Hop::standing);
-        let silent = || {
-            let up = standby.and_then(Standing::upstream)?;
-            up.down.or(up.heard)
-        };
         let (Some(standby), Some(leader)) = (standby, leader) else {
-            return Loss::Unknown { silent: silent() };
+            let ups = self
+                .hops
+                .iter()
+                .filter_map(|hop| hop.standing()?.upstream());
+            let silent = ups.filter_map(|up| up.down.or(up.heard)).max();
+            return Loss::Unknown { silent };
         };
         if standby.history != leader.history {
-            return Loss::Unknown { silent: silent() };
+            return Loss::Strange;
         }
         let hops: Vec<_> = (0..self.hops.len() - 1).map(|n| self.behind(n)).collect();
         let bytes = leader.offset.saturating_sub(standby.offset);

@@ -3,6 +3,12 @@
 
 mod args;
 mod chain;
+mod consent;
+mod demote;
+mod journal;
+mod promote;
+mod region;
+mod sentinels;
 mod server;
 mod status;
 mod words;
@@ -17,7 +23,8 @@ use args::Command;
 pub(super) fn run(args: &Args) -> ExitCode {
     match &args.command {
         Command::Status(args) => status::run(args),
-        Command::Promote(_) | Command::Demote(_) => ExitCode::FAILURE,
+        Command::Promote(args) => promote::run(args),
+        Command::Demote(args) => demote::run(args),
     }
 }
 

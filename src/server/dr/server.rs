@@ -137,6 +137,13 @@ impl Standing {
         })
     }
 
+    /// One that has told nothing.
+    #[cfg(test)]
+    pub(super) fn silent() -> Self {
+        let leader = Value::Array(vec![Value::Bulk("master".into())]);
+        Self::read(&leader, &Info::default(), Duration::ZERO).unwrap()
+    }
+
     /// Whom it follows, if it follows anybody.
     pub(super) const fn upstream(&self) -> Option<&Upstream> {
         match &self.role {

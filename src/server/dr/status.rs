@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::args::Status;
 use super::chain::{Chain, Hop};
 use super::server::Standing;
-use super::words::{bytes, seconds, time};
+use super::words::{bytes, seconds};
 use super::{complain, say};
 use crate::server::json::Json;
 
@@ -87,8 +87,8 @@ fn hop_lines(chain: &Chain, n: usize, hop: &Hop) -> Vec<String> {
                     hop.address, standing.program, standing.offset
                 ),
                 format!(
-                    "   |   answers within {}; has made {} full copies, {} partial ones, {} of those refused",
-                    time(u64::try_from(standing.round_trip.as_millis()).unwrap_or(u64::MAX)),
+                    "   |   answers within {:.1} ms; copies made for others: {} full, {} partial, {} partial refused",
+                    standing.round_trip.as_secs_f64() * 1000.0,
                     standing.syncs.full,
                     standing.syncs.partial,
                     standing.syncs.refused

@@ -41,9 +41,9 @@ pub(super) fn seconds(s: u64) -> String {
 }
 
 impl Behind {
-    /// `nothing`, `244 bytes, 74 ms`.
+    /// `nothing`, `244 bytes, at most 74 ms`.
     pub(super) fn words(&self) -> String {
-        let about = if self.estimated { "about " } else { "" };
+        let about = if self.estimated { "about " } else { "at most " };
         match (self.bytes, self.ms) {
             (Some(0), _) => "nothing".into(),
             (Some(n), Some(ms)) => format!("{}, {about}{}", bytes(n), time(ms)),
@@ -69,6 +69,9 @@ impl Loss {
             Self::Unknown { silent: None } => {
                 "would lose whatever did not get there: the leader cannot be asked".into()
             }
+            Self::Strange => {
+                "would lose everything: it and the leader have different histories".into()
+            }
         }
     }
 
@@ -76,6 +79,7 @@ impl Loss {
         let (known, behind, silent) = match self {
             Self::Known(behind) => (true, *behind, None),
             Self::Unknown { silent } => (false, Behind::default(), *silent),
+            Self::Strange => (false, Behind::default(), None),
         };
         Json::Object(vec![
             ("known", known.into()),
