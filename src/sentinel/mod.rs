@@ -39,6 +39,7 @@ mod watch;
 use std::collections::BTreeMap;
 
 pub use address::{Address, AddressError, NoNames, Resolve};
+pub use election::Answer;
 pub use failover::ForceError;
 pub use fence::TermFacts;
 pub use hello::CHANNEL;
@@ -49,7 +50,7 @@ pub use instance::{
 pub use link::{Link, LinkId, Purpose, Socket, SocketId};
 pub use masters::MonitorError;
 pub use scripts::{Ending, JobId, Script, Scripts};
-pub use settings::{MasterSettings, Naming, Periods, Settings};
+pub use settings::{LONGEST_PERIOD, MasterSettings, Naming, Periods, Settings};
 
 use crate::util::rng::Rng;
 
@@ -459,6 +460,24 @@ impl Sentinel {
     /// The same, to change its settings.
     pub fn master_mut(&mut self, id: Id) -> Option<&mut Master> {
         self.masters.get_mut(&id)
+    }
+
+    /// Sets something for a master. That is to be written.
+    pub fn change_settings(&mut self, id: Id, change: impl FnOnce(&mut MasterSettings)) {
+        if let Some(master) = self.masters.get_mut(&id) {
+            change(&mut master.settings);
+            self.changed = true;
+        }
+    }
+
+    /// Tells that something was set for a master.
+    pub fn tell_set(&mut self, id: Id, what: &str) {
+        self.event_of(Level::Warning, "+set", id, &format!(" {what}"));
+    }
+
+    /// Whether a script is there and may be run.
+    pub fn may_run(&self, path: &str) -> bool {
+        self.names.may_run(path)
     }
 
     /// The master that an instance belongs to.
