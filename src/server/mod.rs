@@ -17,6 +17,7 @@ mod runtime;
 mod signal;
 mod summons;
 mod switchboard;
+pub mod topology;
 mod wire;
 
 pub use handle::{Builder, Server, StartError};
