@@ -51,7 +51,8 @@ pub(super) const SENTINEL_PORTS: u16 = 20_000;
 ///
 /// topology.kill(leader)?;
 /// let next = topology.wait_for_leader_other_than(leader, Duration::from_secs(30))?;
-/// assert_eq!(topology.client(next)?.call(["GET", "stock"])?.to_string(), "12");
+/// let stock = topology.client(next)?.call(["GET", "stock"])?;
+/// assert_eq!(stock, redkeep::Value::Bulk(b"12".to_vec()));
 ///
 /// topology.restart(leader)?;
 /// topology.wait_until_settled(Duration::from_secs(30))?;

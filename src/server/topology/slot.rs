@@ -40,7 +40,8 @@ pub(super) enum Life {
     #[default]
     Killed,
     Running(Running),
-    Frozen(Running, Ice),
+    /// The ice melts before the server ends, which it would keep from that.
+    Frozen(Ice, Running),
 }
 
 /// A server.
@@ -76,7 +77,7 @@ impl Slot {
         match std::mem::take(&mut *life) {
             Life::Killed => {}
             Life::Running(running) => running.shut_down(),
-            Life::Frozen(running, ice) => running.kill(Some(ice)),
+            Life::Frozen(ice, running) => running.kill(Some(ice)),
         }
         *life = Life::Running(self.run().map_err(|source| Error::Start {
             node: self.node,
@@ -115,7 +116,7 @@ impl Slot {
         match std::mem::take(&mut *life) {
             Life::Killed => return Err(Error::Killed(self.node)),
             Life::Running(running) => running.kill(None),
-            Life::Frozen(running, ice) => running.kill(Some(ice)),
+            Life::Frozen(ice, running) => running.kill(Some(ice)),
         }
         Ok(())
     }
@@ -135,7 +136,7 @@ impl Slot {
         };
         match Ice::over(running.server.node()) {
             Ok(ice) => {
-                *life = Life::Frozen(running, ice);
+                *life = Life::Frozen(ice, running);
                 Ok(())
             }
             Err(why) => {
@@ -151,7 +152,7 @@ impl Slot {
     pub(super) fn thaw(&self) -> Result<(), Error> {
         let mut life = self.life.lock();
         match std::mem::take(&mut *life) {
-            Life::Frozen(running, ice) => {
+            Life::Frozen(ice, running) => {
                 drop(ice);
                 *life = Life::Running(running);
                 Ok(())
@@ -219,7 +220,7 @@ impl Slot {
     pub(super) fn end(&self) {
         match &*self.life.lock() {
             Life::Running(running) => running.server.stop().request(End::Asked),
-            Life::Frozen(running, _) => running.server.node().stop(),
+            Life::Frozen(_, running) => running.server.node().stop(),
             Life::Killed => {}
         }
     }

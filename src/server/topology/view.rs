@@ -44,7 +44,7 @@ impl Topology {
         let Value::Array(addr) = slot.ask(&words).ok()? else {
             return None;
         };
-        let port: u16 = addr.get(1)?.to_string().parse().ok()?;
+        let port: u16 = text(addr.get(1)?).parse().ok()?;
         let node = self.nodes().into_iter().find(|node| node.port() == port)?;
         Some((epoch, node))
     }
@@ -189,8 +189,15 @@ fn fields(value: &Value) -> HashMap<String, String> {
         return HashMap::new();
     };
     let pairs = flat.chunks_exact(2).filter_map(|pair| match pair {
-        [name, value] => Some((name.to_string(), value.to_string())),
+        [name, value] => Some((text(name), text(value))),
         _ => None,
     });
     pairs.collect()
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Bulk(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        other => other.to_string(),
+    }
 }
