@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::drill;
+use super::{drill, ha};
 
 /// What `redkeep` does beside being a server.
 #[derive(Debug, Parser)]
@@ -19,8 +19,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run a leader, its replicas and their sentinels in one process
-    Ha(Missing),
+    Ha(ha::Args),
     /// Break a leader under load and tell what was lost
     Drill(Box<drill::Args>),
     /// Look after a standby in another region
@@ -58,7 +57,8 @@ pub(super) fn main(argv: &[Vec<u8>]) -> Option<ExitCode> {
 
 fn run(command: Command) -> ExitCode {
     match command {
-        Command::Ha(args) | Command::Dr(args) => args.run(),
+        Command::Ha(args) => ha::run(&args),
+        Command::Dr(args) => args.run(),
         Command::Drill(args) => drill::run(&args),
     }
 }

@@ -7,6 +7,7 @@ mod cli;
 mod conn;
 pub mod daemon;
 mod drill;
+mod ha;
 mod handle;
 mod host;
 mod link;

@@ -35,6 +35,11 @@ use slot::Slot;
 /// How far the ports of sentinels are from those of servers: as far as 26379 is from 6379.
 pub(super) const SENTINEL_PORTS: u16 = 20_000;
 
+/// Whether a directory holds a topology, which would be gone on with there.
+pub(super) fn is_in(dir: &std::path::Path) -> bool {
+    files::path(dir, false, 1).exists()
+}
+
 /// A leader, its replicas and their sentinels in one process, each a server of its own on a port of its own.
 ///
 /// What can happen to servers and networks can be made to happen to these: nodes are killed, frozen and started again,
