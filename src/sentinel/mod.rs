@@ -236,6 +236,20 @@ impl Sentinel {
         }
     }
 
+    /// Begins: others know it by its id from now on, and it tells which masters it watches.
+    pub fn begin(&mut self, now: i64) {
+        self.now = now;
+        if self.settings.my_id.is_empty() {
+            self.settings.my_id = self.rng.hex_id_string();
+            self.changed = true;
+        }
+        let id = format!("Sentinel ID is {}", self.settings.my_id);
+        self.note(Level::Notice, id);
+        for id in self.master_ids() {
+            self.announce(id);
+        }
+    }
+
     /// The time that it goes by.
     pub const fn now(&self) -> i64 {
         self.now

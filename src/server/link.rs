@@ -83,19 +83,22 @@ fn run(node: &Node, changed: &Notify, network: &Network) {
 }
 
 /// The engine, once no script is in the way. None when the server has stopped.
-async fn lock(node: &Node) -> Option<Held<'_>> {
+pub(super) async fn lock(node: &Node) -> Option<Held<'_>> {
     loop {
         match node.lock() {
             Ok(held) => return Some(held),
             Err(LockError::Stopped) => return None,
-            Err(LockError::Busy) => sleep(BUSY_PAUSE).await,
+            Err(LockError::Busy) => {}
         }
+        sleep(BUSY_PAUSE).await;
     }
 }
 
 /// Whom to follow.
 struct Target {
     number: u64,
+    /// The address to connect from; empty: any.
+    source: String,
     host: String,
     port: u16,
     timeout: Duration,
@@ -110,6 +113,7 @@ async fn target(node: &Node) -> Option<Target> {
     let up = sys.repl.upstream.as_ref().filter(|up| !up.is_nobody())?;
     let target = Target {
         number: up.number,
+        source: sys.cfg.bind_source_addr.clone(),
         host: up.host.clone(),
         port: up.port,
         timeout: Duration::from_secs(u64::from(sys.cfg.repl_timeout)),
@@ -163,8 +167,9 @@ enum Ended {
 
 async fn follow_once(node: &Node, changed: &Notify, network: &Network, target: &Target) -> Ended {
     info!("MASTER <-> REPLICA sync started");
+    let Target { source, host, .. } = target;
     let connected = tokio::select! {
-        connected = connect(network, &target.host, target.port, target.timeout) => connected,
+        connected = connect(network, source, host, target.port, target.timeout) => connected,
         () = superseded(node, changed, target.number) => return Ended::Superseded,
     };
     let stream = match connected {

@@ -15,6 +15,7 @@ mod listen;
 mod log;
 mod outgoing;
 mod runtime;
+mod sentinel;
 mod signal;
 mod summons;
 mod switchboard;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::timeout;
 
 use super::accept::descriptor;
@@ -37,9 +37,11 @@ impl Network {
     }
 }
 
-/// Connects, within `patience`. Everything that a server connects to goes through here.
+/// Connects, within `patience`, from an address of this machine if one is given. Everything that a server connects to goes
+/// through here.
 pub(super) async fn connect(
     network: &Network,
+    source: &str,
     host: &str,
     port: u16,
     patience: Duration,
@@ -49,7 +51,7 @@ pub(super) async fn connect(
         if let Some(line) = &line {
             Arc::clone(line).healed().await;
         }
-        TcpStream::connect((host, port)).await
+        dial(source, host, port).await
     };
     let connected = timeout(patience, connecting).await;
     let stream = connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
@@ -60,6 +62,34 @@ pub(super) async fn connect(
         writing: Passage::default(),
         line,
     })
+}
+
+/// Connects to the first address of a host that answers. An address of ours that cannot be used is not insisted on.
+async fn dial(source: &str, host: &str, port: u16) -> io::Result<TcpStream> {
+    if !source.is_empty()
+        && let Ok(sources) = lookup_host((source, 0)).await
+    {
+        let sources: Vec<SocketAddr> = sources.collect();
+        for address in lookup_host((host, port)).await? {
+            let source = sources.iter().find(|s| s.is_ipv4() == address.is_ipv4());
+            if let Some(source) = source
+                && let Ok(stream) = dial_from(*source, address).await
+            {
+                return Ok(stream);
+            }
+        }
+    }
+    TcpStream::connect((host, port)).await
+}
+
+async fn dial_from(source: SocketAddr, address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(source)?;
+    socket.connect(address).await
 }
 
 /// A TCP connection that a server has made. Where it goes over a line that is cut, neither reads nor writes get anywhere,
