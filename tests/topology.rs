@@ -10,6 +10,8 @@
 
 mod common;
 
+#[path = "topology/failover.rs"]
+mod failover;
 #[path = "topology/lines.rs"]
 mod lines;
 #[path = "topology/nodes.rs"]

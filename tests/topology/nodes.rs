@@ -100,6 +100,7 @@ fn what_was_written_to_files_is_there_after_a_kill_and_nothing_is_added() {
     let topology = servers(0)
         .dir(dir.path())
         .config("appendfsync", "always")
+        .config("enable-debug-command", "yes")
         .start()
         .unwrap();
     let leader = topology.leader().unwrap();
@@ -107,7 +108,7 @@ fn what_was_written_to_files_is_there_after_a_kill_and_nothing_is_added() {
     writer.run("SET confirmed 1");
     // From here on nothing is written within the time of this test.
     assert_eq!(ask(&mut writer, "CONFIG SET appendfsync everysec"), "OK");
-    writer.run("DEBUG AOF-FLUSH-SLEEP 500000");
+    assert_eq!(ask(&mut writer, "DEBUG AOF-FLUSH-SLEEP 500000"), "OK");
     writer.run("SET unconfirmed 1");
     topology.kill(leader).unwrap();
     topology.restart(leader).unwrap();

@@ -1,5 +1,6 @@
 //! A node and what has become of it.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,12 +14,13 @@ use super::port::Reserved;
 use crate::embed::{CallError, Client};
 use crate::exec::replication::leader;
 use crate::persist::Disk;
-use crate::resp::Value;
+use crate::sentinel::Sentinel;
 use crate::server::handle::{Server, StartError, Surroundings};
 use crate::server::runtime::End;
+use crate::server::sentinel;
 use crate::server::switchboard::Switchboard;
 use crate::server::wire::Network;
-use crate::service::config::{Invocation, SystemFiles, invocation};
+use crate::service::config::{Given, Invocation, SystemFiles, invocation_as};
 
 /// A place for a node.
 #[derive(Debug)]
@@ -49,8 +51,6 @@ pub(super) enum Life {
 pub(super) struct Running {
     server: Server,
     disk: NodeDisk,
-    /// Asks it.
-    client: Option<Client>,
 }
 
 /// How a data server stands with the others.
@@ -64,9 +64,10 @@ pub(super) enum Standing {
 
 impl Slot {
     pub(super) fn state(&self) -> State {
-        match *self.life.lock() {
-            Life::Killed => State::Killed,
-            Life::Running(_) => State::Running,
+        match &*self.life.lock() {
+            // Its clients can end it too.
+            Life::Running(running) if !running.server.node().is_stopped() => State::Running,
+            Life::Running(_) | Life::Killed => State::Killed,
             Life::Frozen(..) => State::Frozen,
         }
     }
@@ -87,27 +88,26 @@ impl Slot {
     }
 
     fn run(&self) -> Result<Running, StartError> {
-        let mut argv = vec![self.file.clone().into_os_string().into_encoded_bytes()];
-        if self.node.sentinel {
-            argv.push(b"--sentinel".to_vec());
-        }
-        let Invocation::Run(loaded) = invocation(&argv, &SystemFiles)? else {
-            return Err(std::io::Error::from(std::io::ErrorKind::InvalidInput).into());
+        let given = Given {
+            sentinel: self.node.sentinel,
+            ..Given::default()
         };
+        let argv = [self.file.clone().into_os_string().into_encoded_bytes()];
+        let Invocation::Run(loaded) = invocation_as(given, &argv, &SystemFiles)? else {
+            return Err(io::Error::from(io::ErrorKind::InvalidInput).into());
+        };
+        let sentinel = sentinel::assemble(&loaded)?;
         let disk = NodeDisk::default();
-        let kept = self.lasting && !self.node.sentinel;
         let surroundings = Surroundings {
-            disk: kept.then(|| Arc::new(disk.clone()) as Arc<dyn Disk>),
+            disk: self
+                .lasting
+                .then(|| Arc::new(disk.clone()) as Arc<dyn Disk>),
             network: Network::at(Arc::clone(&self.board), self.node.place),
             ..Surroundings::default()
         };
-        let mut server = Server::open(*loaded, Some(self.node.port()), surroundings)?;
+        let mut server = Server::open(*loaded, sentinel, Some(self.node.port()), surroundings)?;
         server.load()?;
-        Ok(Running {
-            server,
-            disk,
-            client: None,
-        })
+        Ok(Running { server, disk })
     }
 
     pub(super) fn kill(&self) -> Result<(), Error> {
@@ -169,8 +169,8 @@ impl Slot {
     }
 
     /// Does something with the server, which does not freeze meanwhile.
-    fn with<T>(&self, work: impl FnOnce(&mut Running) -> Result<T, CallError>) -> Result<T, Error> {
-        match &mut *self.life.lock() {
+    fn with<T>(&self, work: impl FnOnce(&Running) -> Result<T, CallError>) -> Result<T, Error> {
+        match &*self.life.lock() {
             Life::Killed => Err(Error::Killed(self.node)),
             Life::Frozen(..) => Err(Error::Frozen(self.node)),
             Life::Running(running) => work(running).map_err(|source| Error::Call {
@@ -184,14 +184,15 @@ impl Slot {
         self.with(|running| running.server.client())
     }
 
-    /// Has the server answer a command that waits for nothing.
-    pub(super) fn ask(&self, words: &[&str]) -> Result<Value, Error> {
+    /// Looks at the sentinel in it. None when it is none.
+    pub(super) fn watching<T>(
+        &self,
+        look: impl FnOnce(&Sentinel) -> T,
+    ) -> Result<Option<T>, Error> {
         self.with(|running| {
-            let client = match &mut running.client {
-                Some(client) => client,
-                none => none.insert(running.server.client()?),
-            };
-            client.call(words)
+            let mut engine = running.server.node().lock()?;
+            let sentinel = engine.state().sys.sentinel.as_deref();
+            Ok(sentinel.map(look))
         })
     }
 
@@ -233,7 +234,6 @@ impl Running {
         // Before it can go on: nobody is answered any more.
         self.server.node().stop();
         drop(ice);
-        drop(self.client);
         self.server.shutdown();
     }
 

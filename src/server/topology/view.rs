@@ -1,13 +1,12 @@
 //! How a topology sees itself.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::Topology;
 use super::error::Error;
 use super::node::{Node, State};
 use super::slot::{Slot, Standing};
-use crate::resp::Value;
+use crate::sentinel::{Instance, Kind, Sentinel};
 
 /// How often it is looked whether something has happened.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -36,15 +35,14 @@ impl Topology {
     }
 
     /// Whom a sentinel takes for the leader, and since which epoch.
-    fn told_by(&self, slot: &Slot) -> Option<(i64, Node)> {
-        let known = slot.ask(&["SENTINEL", "MASTER", &self.name]).ok()?;
-        let epoch = fields(&known).get("config-epoch")?.parse().ok()?;
-        // While it makes another one the leader, this is that one already.
-        let words = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", &self.name];
-        let Value::Array(addr) = slot.ask(&words).ok()? else {
-            return None;
-        };
-        let port: u16 = text(addr.get(1)?).parse().ok()?;
+    fn told_by(&self, slot: &Slot) -> Option<(u64, Node)> {
+        let told = slot.watching(|sentinel| {
+            let master = sentinel.find(&self.name)?;
+            // While it makes another one the leader, this is that one already.
+            let port = sentinel.current_address(master.id)?.port;
+            Some((master.config_epoch, port))
+        });
+        let (epoch, port) = told.ok()???;
         let node = self.nodes().into_iter().find(|node| node.port() == port)?;
         Some((epoch, node))
     }
@@ -107,63 +105,16 @@ impl Topology {
 
     /// Whether a sentinel knows of all nodes, and of nothing that is wrong with those that run.
     fn knows_all(&self, slot: &Slot, leader: Node) -> Result<(), String> {
-        let sentinel = slot.node;
-        let ask = |words: &[&str]| slot.ask(words).map_err(|e| e.to_string());
-        let told = self.told_by(slot).map(|(_, node)| node);
-        if told != Some(leader) {
-            return Err(format!("{sentinel} does not know that {leader} leads"));
-        }
-        let master = ask(&["SENTINEL", "MASTER", &self.name])?;
-        let flags = fields(&master).remove("flags").unwrap_or_default();
-        if flags != "master" {
-            return Err(format!("{sentinel} says of {leader}: {flags}"));
-        }
-        for (kind, sentinels) in [("REPLICAS", false), ("SENTINELS", true)] {
-            let Value::Array(known) = ask(&["SENTINEL", kind, &self.name])? else {
-                return Err(format!("{sentinel} does not watch {}", self.name));
-            };
-            let known: Vec<_> = known.iter().map(fields).collect();
-            for other in self.slots.iter().map(|slot| slot.node) {
-                if other.sentinel == sentinels && other != leader && other != sentinel {
-                    self.is_fine(sentinel, other, &known)?;
-                }
-            }
-        }
-        match ask(&["SENTINEL", "CKQUORUM", &self.name])? {
-            Value::Error(why) => Err(format!(
-                "{sentinel} says: {}",
-                String::from_utf8_lossy(&why)
-            )),
-            _ => Ok(()),
-        }
-    }
-
-    /// Whether a sentinel knows of a node that it is as it is.
-    fn is_fine(
-        &self,
-        sentinel: Node,
-        other: Node,
-        known: &[HashMap<String, String>],
-    ) -> Result<(), String> {
-        let port = other.port().to_string();
-        let found = known
-            .iter()
-            .find(|fields| fields.get("port") == Some(&port));
-        let Some(found) = found else {
-            return Err(format!("{sentinel} does not know of {other}"));
-        };
-        if self.state(other).ok() != Some(State::Running) {
-            return Ok(());
-        }
-        let flags = found.get("flags").map(String::as_str).unwrap_or_default();
-        if flags != "slave" && flags != "sentinel" {
-            return Err(format!("{sentinel} says of {other}: {flags}"));
-        }
-        let link = found.get("master-link-status");
-        if link.is_some_and(|link| link != "ok") {
-            return Err(format!("{sentinel} sees {other} without a link"));
-        }
-        Ok(())
+        let own = slot.node;
+        let others = self.slots.iter().filter(|other| other.node != own);
+        let others: Vec<_> = others
+            .map(|other| (other.node, other.state() == State::Running))
+            .collect();
+        let known = slot.watching(|sentinel| knows(sentinel, &self.name, leader, &others));
+        let known = known.map_err(|e| e.to_string())?;
+        known
+            .unwrap_or(Ok(()))
+            .map_err(|what| format!("{own} {what}"))
     }
 
     fn wait<T>(&self, timeout: Duration, look: impl Fn() -> Result<T, String>) -> Result<T, Error> {
@@ -183,21 +134,46 @@ impl Topology {
     }
 }
 
-/// Names and values that stand side by side.
-fn fields(value: &Value) -> HashMap<String, String> {
-    let Value::Array(flat) = value else {
-        return HashMap::new();
-    };
-    let pairs = flat.chunks_exact(2).filter_map(|pair| match pair {
-        [name, value] => Some((text(name), text(value))),
-        _ => None,
-    });
-    pairs.collect()
+/// Whether a sentinel knows of these nodes, and of nothing that is wrong with those that run.
+fn knows(
+    sentinel: &Sentinel,
+    name: &str,
+    leader: Node,
+    others: &[(Node, bool)],
+) -> Result<(), String> {
+    let master = sentinel.find(name).ok_or("does not watch the leader")?;
+    if master.failover.is_going() {
+        return Err("carries out a failover".into());
+    }
+    let ids = [&[master.id], &master.replicas[..], &master.sentinels].concat();
+    let all: Vec<&Instance> = ids.iter().filter_map(|id| sentinel.instance(*id)).collect();
+    for (node, runs) in others {
+        let known = all.iter().find(|known| known.address.port == node.port());
+        let known = known.ok_or_else(|| format!("does not know of {node}"))?;
+        if (known.kind == Kind::Master) != (*node == leader) {
+            return Err(format!("does not know that {leader} leads"));
+        }
+        if *runs && let Some(wrong) = wrong_with(sentinel, known, leader) {
+            return Err(format!("finds that {node} {wrong}"));
+        }
+    }
+    Ok(())
 }
 
-fn text(value: &Value) -> String {
-    match value {
-        Value::Bulk(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-        other => other.to_string(),
+/// What a sentinel misses in an instance.
+fn wrong_with(sentinel: &Sentinel, known: &Instance, leader: Node) -> Option<&'static str> {
+    let link = sentinel.link(known.id);
+    let facts = &known.replica;
+    if link.is_none_or(|link| link.disconnected) {
+        return Some("cannot be reached");
     }
+    if known.s_down || known.o_down {
+        return Some("is down");
+    }
+    let well = match known.kind {
+        Kind::Sentinel => true,
+        Kind::Master => known.info_at > 0,
+        Kind::Replica => facts.link_up && facts.master_port == leader.port(),
+    };
+    (!well).then_some("says nothing of its leader")
 }
