@@ -37,7 +37,10 @@ impl Sentinel {
         quorum: i64,
     ) -> Result<Id, MonitorError> {
         let quorum = quorum_of(quorum)?;
-        let address = self.address(host, port)?;
+        let address = self.address(host, port).map_err(|e| {
+            // That there is no such host is told first.
+            self.address(host, 0).err().unwrap_or(e)
+        })?;
         self.monitor_at(name, address, quorum)
     }
 
@@ -280,6 +283,7 @@ impl Sentinel {
         master.failover.started_at = 0;
         master.failover.forced = false;
         master.failover.promoted = None;
+        master.ahead_since = None;
         members.into_iter().for_each(|member| self.forget(member));
         let now = self.now;
         let Some(instance) = self.instances.get_mut(&id) else {
@@ -293,6 +297,9 @@ impl Sentinel {
         instance.role = Role::Master;
         instance.role_since = now;
         instance.replica.master_host = None;
+        instance.replica.promoted = false;
+        instance.replica.reconfiguration = super::Reconfiguration::None;
+        instance.terms.told_at = 0;
         let link = instance.link;
         self.close_link(link);
         if let Some(link) = self.links.get_mut(&link) {

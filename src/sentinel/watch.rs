@@ -1,7 +1,7 @@
 //! Connecting, asking, and who is down.
 
 use super::address::Address;
-use super::instance::{Id, Kind, Role};
+use super::instance::{Id, Instance, Kind, Role};
 use super::link::{self, LinkId, Purpose, Question, SocketId};
 use super::{CHANNEL, Input, Level, Order, Sentinel};
 use crate::resp::Value;
@@ -175,12 +175,7 @@ impl Sentinel {
         let (Some(instance), Some(link)) = (self.instances.get(&id), self.link(id)) else {
             return;
         };
-        let sharing = || {
-            self.instances
-                .values()
-                .filter(|i| i.link == instance.link)
-                .count()
-        };
+        let sharing = || self.sharing(instance.link);
         let asked = link.questions.len();
         if link.disconnected || asked >= MOST_QUESTIONS && asked >= MOST_QUESTIONS * sharing() {
             return;
@@ -210,7 +205,8 @@ impl Sentinel {
     /// How often a server is asked for INFO: more often when its replication is on the move.
     fn info_period(&self, id: Id) -> i64 {
         let periods = &self.settings.periods;
-        let Some(instance) = self.instances.get(&id).filter(|i| i.kind == Kind::Replica) else {
+        let moves = |i: &&Instance| i.kind == Kind::Replica || i.replica.promoted;
+        let Some(instance) = self.instances.get(&id).filter(moves) else {
             return periods.info;
         };
         let o_down = self
@@ -226,7 +222,13 @@ impl Sentinel {
         }
     }
 
-    fn down_after(&self, id: Id) -> i64 {
+    /// How many instances have this link: as many as masters that a sentinel watches, or one.
+    pub fn sharing(&self, link: LinkId) -> usize {
+        self.instances.values().filter(|i| i.link == link).count()
+    }
+
+    /// After how long without an answer an instance is down: as is set for its master.
+    pub fn down_after(&self, id: Id) -> i64 {
         let group = self.group(id);
         group.map_or(self.settings.periods.default_down_after, |g| {
             g.settings.down_after
