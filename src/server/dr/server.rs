@@ -156,6 +156,12 @@ impl Standing {
         matches!(self.role, Role::Leader)
     }
 
+    /// How many follow it and have their copy.
+    pub(super) fn online(&self) -> usize {
+        let online = |f: &&Follower| f.state == "online";
+        self.followers.iter().filter(online).count()
+    }
+
     /// Whether a replica has never got a whole copy, or is getting one.
     pub(super) fn has_nothing(&self) -> bool {
         self.upstream()
