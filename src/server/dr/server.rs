@@ -84,10 +84,21 @@ impl Standing {
     /// Asks a server.
     pub(super) fn ask(ask: &mut Ask) -> Result<Self, AskError> {
         let started = Instant::now();
-        let role = ask.call(&["ROLE"])?;
+        let answers = ask.call_all(&[
+            &["ROLE"][..],
+            &["INFO", "server"],
+            &["INFO", "replication"],
+            &["INFO", "stats"],
+        ])?;
         let round_trip = started.elapsed();
-        let info = ask.info(&["server", "replication", "stats"])?;
-        Self::read(&role, &info, round_trip).ok_or_else(|| AskError::Unexpected("ROLE".into()))
+        let mut info = Info::default();
+        for section in answers.iter().skip(1).filter_map(text) {
+            info.add(&section);
+        }
+        let standing = answers
+            .first()
+            .and_then(|role| Self::read(role, &info, round_trip));
+        standing.ok_or_else(|| AskError::Unexpected("ROLE".into()))
     }
 
     /// Reads what a server has answered.
