@@ -21,7 +21,7 @@ struct Cli {
 enum Command {
     /// Run a leader, its replicas and their sentinels in one process
     Ha(Missing),
-    /// Break a leader under load and tell what was lost
+    // It says itself what it is for.
     Drill(Box<drill::Args>),
     /// Look after a standby in another region
     Dr(Box<dr::Args>),

@@ -17,8 +17,11 @@ mod listen;
 mod log;
 mod outgoing;
 mod runtime;
+mod sentinel;
 mod signal;
 mod summons;
+mod switchboard;
+mod wire;
 
 pub use handle::{Builder, Server, StartError};
 pub use listen::ListenError;
