@@ -214,8 +214,14 @@ pub enum Change {
     Abort,
 }
 
-/// A client has asked for another part: it is played as soon as its command is over.
+/// A client has asked for another part: it is played as soon as its command is over. The configuration says so at once: the
+/// transaction of a sentinel goes on with CONFIG REWRITE.
 pub fn ask_for(sys: &mut System, change: Change) {
+    match &change {
+        Change::Follow(host, port) => sys.cfg.remember_leader(Some((host.clone(), *port))),
+        Change::Lead => sys.cfg.remember_leader(None),
+        Change::TakeOver(..) | Change::Abort => {}
+    }
     sys.repl.change = Some(change);
 }
 
