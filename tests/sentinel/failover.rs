@@ -33,12 +33,9 @@ fn the_leader_is_killed_and_returns(cast: Cast) {
     // Who was told to follow writes that down.
     for (n, server) in all.servers.iter().enumerate() {
         let line = format!("replicaof 127.0.0.1 {}", all.servers[new].port);
-        assert_eq!(
-            server.conf().contains(&line),
-            n != new,
-            "{:#?}",
-            server.conf()
-        );
+        until(&format!("server {n} writes down whom it follows"), || {
+            server.conf().contains(&line) == (n != new)
+        });
     }
 }
 
@@ -46,6 +43,7 @@ fn the_leader_is_killed_and_returns(cast: Cast) {
 fn the_leader_is_frozen_and_thaws(cast: Cast) {
     let mut all = Topology::raise(cast, Plan::default());
     all.write("before", "1");
+    all.have("before", "1");
     all.servers[0].freeze();
     let new = all.settles_without(0);
     all.has_changed_once(0, new);
