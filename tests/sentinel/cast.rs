@@ -54,6 +54,15 @@ impl Cast {
         })
     }
 
+    /// Who checks the scenarios.
+    pub fn redis_alone() -> Cast {
+        Cast {
+            name: ["redis"; 2],
+            sentinels: [Redis; 3],
+            servers: [Redis; 3],
+        }
+    }
+
     /// Whether nobody of Redkeep plays, or nobody but Redkeep.
     fn is_all(&self, kind: Kind) -> bool {
         self.sentinels == [kind; 3] && self.servers == [kind; 3]

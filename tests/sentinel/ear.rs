@@ -1,7 +1,9 @@
 //! What a sentinel publishes.
 
+use super::common::client::Got;
 use super::common::{Client, Reply};
 use super::node::Node;
+use std::time::Duration;
 
 /// A subscriber to everything.
 pub struct Ear {
@@ -23,14 +25,17 @@ impl Ear {
         }
     }
 
-    /// All that was heard up to now.
+    /// All that was published up to now; or was until the sentinel ended.
     pub fn heard(&mut self) -> &[Event] {
-        while let Ok(Some(message)) = self.c.poll() {
+        // What was published before this is answered comes before the answer.
+        let _ = self.c.send(&["PING"]);
+        while let Ok(Got::Reply(message)) = self.c.receive(Duration::from_secs(2)) {
             let words: Vec<String> = message.items().iter().map(Reply::text).collect();
-            let [_, _, channel, payload] = &words[..] else {
-                panic!("{message:?}");
-            };
-            self.heard.push((channel.clone(), payload.clone()));
+            match &words[..] {
+                [_, _, channel, payload] => self.heard.push((channel.clone(), payload.clone())),
+                [pong, _] if pong == "pong" => break,
+                _ => panic!("{message:?}"),
+            }
         }
         &self.heard
     }

@@ -30,6 +30,7 @@ macro_rules! casts {
     )* };
 }
 
+mod addresses;
 mod cast;
 #[path = "../common/mod.rs"]
 mod common;
@@ -37,7 +38,16 @@ mod discovery;
 mod ear;
 mod failover;
 mod node;
+mod passwords;
 mod process;
+mod quorum;
+mod reboot;
+mod renamed;
+mod restart;
+mod runtime;
+mod scripts;
+mod selection;
+mod told;
 mod topology;
 
 use std::time::{Duration, Instant};
@@ -77,4 +87,9 @@ fn until_nothing(mut complaints: impl FnMut() -> Vec<String>) {
         );
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Lines of a configuration.
+fn words(lines: &[&str]) -> Vec<String> {
+    lines.iter().map(|&line| line.to_owned()).collect()
 }

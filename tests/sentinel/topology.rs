@@ -176,6 +176,22 @@ impl Topology {
         new
     }
 
+    /// Has a sentinel replace the leader, as soon as it knows a replica that is good for that.
+    pub fn change_by_hand(&mut self, n: usize) {
+        let sentinel = &mut self.sentinels[n];
+        until("a replica can be promoted", || {
+            sentinel.run("SENTINEL FAILOVER m").text() == "OK"
+        });
+    }
+
+    /// Waits until all who live agree on anybody.
+    pub fn settles_somehow(&mut self) {
+        until_nothing(|| {
+            let all = (0..self.servers.len()).map(|leader| self.complaints(leader));
+            all.min_by_key(Vec::len).unwrap_or_default()
+        });
+    }
+
     /// Each sentinel has heard of one failover, from this one to that one, and one has led it.
     pub fn has_changed_once(&mut self, old: usize, new: usize) {
         let [old, new] = [old, new].map(|n| self.servers[n].port);
