@@ -34,15 +34,18 @@ mod addresses;
 mod cast;
 #[path = "../common/mod.rs"]
 mod common;
+mod configuration;
 mod discovery;
 mod ear;
 mod failover;
 mod node;
+mod pair;
 mod passwords;
 mod process;
 mod quorum;
 mod reboot;
 mod renamed;
+mod replies;
 mod restart;
 mod runtime;
 mod scripts;
