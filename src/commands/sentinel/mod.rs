@@ -93,7 +93,7 @@ fn saved(cx: &mut Ctx<'_>) -> CmdResult {
         tracing::warn!(
             "WARNING: Sentinel was not able to save the new configuration on disk!!!: {e}"
         );
-        sentinel.set_changed();
+        sentinel.write_later();
         let text = "ERR Failed to save config file. Check server logs.";
         return Err(CmdError::fixed(text));
     }
