@@ -24,6 +24,7 @@ Usage: redkeep [FILE] [--NAME VALUE ...] [-]
        redkeep check-rdb FILE
        redkeep check-aof [--fix | --truncate-to-timestamp SECONDS] FILE
        redkeep drill [--help]
+       redkeep dr [--help]
        redkeep --version
        redkeep --help
 
