@@ -9,7 +9,17 @@ fn fortress() -> Topology {
     let quick = builder
         .down_after(Duration::from_millis(400))
         .failover_timeout(Duration::from_secs(3));
-    quick.start().unwrap()
+    hurried(quick.start().unwrap())
+}
+
+/// The sentinels ask and tell more often than they would.
+fn hurried(topology: Topology) -> Topology {
+    for sentinel in topology.sentinels() {
+        let mut client = client(sentinel);
+        let quick = "SENTINEL DEBUG info-period 500 publish-period 200 ask-period 200";
+        assert_eq!(ask(&mut client, quick), "OK");
+    }
+    topology
 }
 
 /// Writes what the next leader must have.
@@ -118,10 +128,8 @@ fn a_topology_in_a_directory_goes_on_with_the_leader_that_it_had() {
     let dir = tempfile::tempdir().unwrap();
     let start = || {
         let builder = Topology::builder().dir(dir.path());
-        builder
-            .down_after(Duration::from_millis(400))
-            .start()
-            .unwrap()
+        let quick = builder.down_after(Duration::from_millis(400));
+        hurried(quick.start().unwrap())
     };
     let topology = start();
     let old = prepare(&topology);

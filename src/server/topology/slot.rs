@@ -17,7 +17,6 @@ use crate::persist::Disk;
 use crate::sentinel::Sentinel;
 use crate::server::handle::{Server, StartError, Surroundings};
 use crate::server::runtime::End;
-use crate::server::sentinel;
 use crate::server::switchboard::Switchboard;
 use crate::server::wire::Network;
 use crate::service::config::{Given, Invocation, SystemFiles, invocation_as};
@@ -96,7 +95,6 @@ impl Slot {
         let Invocation::Run(loaded) = invocation_as(given, &argv, &SystemFiles)? else {
             return Err(io::Error::from(io::ErrorKind::InvalidInput).into());
         };
-        let sentinel = sentinel::assemble(&loaded)?;
         let disk = NodeDisk::default();
         let surroundings = Surroundings {
             disk: self
@@ -105,7 +103,7 @@ impl Slot {
             network: Network::at(Arc::clone(&self.board), self.node.place),
             ..Surroundings::default()
         };
-        let mut server = Server::open(*loaded, sentinel, Some(self.node.port()), surroundings)?;
+        let mut server = Server::open(*loaded, Some(self.node.port()), surroundings)?;
         server.load()?;
         Ok(Running { server, disk })
     }
