@@ -26,6 +26,7 @@ pub mod replication;
 pub mod resp;
 #[cfg(feature = "lua")]
 pub mod script;
+pub mod sentinel;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod service;
@@ -37,6 +38,8 @@ pub use embed::Client;
 pub use resp::Value;
 #[cfg(feature = "server")]
 pub use server::Server;
+#[cfg(feature = "server")]
+pub use server::topology::{self, Topology};
 
 /// The examples of the README are compiled and run.
 #[cfg(all(doctest, feature = "server", feature = "lua"))]

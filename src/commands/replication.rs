@@ -315,6 +315,9 @@ fn learn(cx: &mut Ctx<'_>, name: &[u8], value: &[u8]) -> Result<(), CmdError> {
 }
 
 fn role(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
+    if cx.sys.sentinel.is_some() {
+        return super::sentinel::role(cx);
+    }
     let repl = &cx.sys.repl;
     if let Some(up) = repl.shown_upstream(cx.now) {
         cx.reply.array(5);
@@ -503,6 +506,7 @@ pub(super) fn report(cx: &Ctx<'_>, out: &mut Report) {
     let handing_over = repl.failover.as_ref();
     let state = handing_over.map_or("no-failover", Failover::state);
     out.field("master_failover_state", state);
+    out.field("failover_term", repl.term);
     out.field("master_replid", &repl.id);
     let none = "0".repeat(40);
     let former = repl.former.as_ref();

@@ -266,6 +266,8 @@ fn end(ks: &mut Keyspace, sys: &mut System, flags: ShutdownFlags) -> Result<(), 
     }
     save::give_up(ks, sys);
     let wanted = flags.save || !sys.cfg.save.is_empty() && !flags.nosave;
+    // A sentinel has nothing to save.
+    let wanted = wanted && sys.sentinel.is_none();
     // What is not yet loaded must not take the place of the file.
     if wanted && sys.persist.loading.is_none() {
         save_last(ks, sys, flags)?;

@@ -1,19 +1,29 @@
 //! A server on sockets: its own thread, its own runtime, the engine behind it.
 
 mod accept;
+mod ask;
 mod buffers;
 mod check;
+mod cli;
 mod conn;
 pub mod daemon;
+mod dr;
+mod drill;
+mod ha;
 mod handle;
 mod host;
+mod json;
 mod link;
 mod listen;
 mod log;
 mod outgoing;
 mod runtime;
+mod sentinel;
 mod signal;
 mod summons;
+mod switchboard;
+pub mod topology;
+mod wire;
 
 pub use handle::{Builder, Server, StartError};
 pub use listen::ListenError;

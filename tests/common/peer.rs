@@ -297,6 +297,7 @@ pub fn scratch() -> PathBuf {
 fn package_of(tool: &str) -> Option<&'static str> {
     Some(match tool {
         "redis-server" => "redis-server",
+        "redis-sentinel" => "redis-sentinel",
         "redis-cli" | "redis-check-aof" | "redis-check-rdb" => "redis-tools",
         "python3" => "python3",
         "node" | "npm" => "npm",

@@ -14,7 +14,14 @@ use super::files::Files;
 use super::params::{Config, find, rows};
 use super::row::{Effect, Row};
 use crate::resp::split_line;
+use crate::util::digest::sha256_hex;
 use crate::util::system::reason;
+
+/// What the lines of a sentinel begin with; as an option, what makes it one.
+const SENTINEL: &[u8] = b"sentinel";
+
+/// What lines about users begin with.
+const USER: &[u8] = b"user";
 
 /// How deeply files may include each other.
 const INCLUDE_DEPTH: usize = 16;
@@ -79,6 +86,67 @@ pub struct Loaded {
     pub file: Option<PathBuf>,
     /// What was asked for and will not happen in this version, one sentence each.
     pub warnings: Vec<String>,
+    /// The lines that only a sentinel understands, in order; none: it is not to be one.
+    pub sentinel: Option<Vec<Directive>>,
+}
+
+/// A line that is not a parameter's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Directive {
+    /// Where it stands.
+    pub place: Place,
+    /// The line.
+    pub line: String,
+    /// Its words.
+    pub words: Vec<Vec<u8>>,
+}
+
+impl Directive {
+    /// The line was refused.
+    pub fn refused(&self, why: String) -> LoadError {
+        LoadError::Directive {
+            place: self.place.clone(),
+            line: self.line.clone(),
+            why,
+        }
+    }
+}
+
+/// What is settled before the command line is read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Given {
+    /// It is to be a sentinel, also without `--sentinel`.
+    pub sentinel: bool,
+    /// It is a part of another program: it listens on a free port of this machine, unless it is told otherwise.
+    pub embedded: bool,
+}
+
+/// The port of a sentinel.
+const SENTINEL_PORT: u16 = 26379;
+
+impl Given {
+    /// The same, and what `--sentinel` settles, wherever it stands.
+    fn or_by(self, argv: &[Vec<u8>]) -> Given {
+        let asked = |arg: &Vec<u8>| arg.strip_prefix(b"--") == Some(SENTINEL);
+        Given {
+            sentinel: self.sentinel || argv.iter().any(asked),
+            ..self
+        }
+    }
+
+    /// What holds unless something else is asked for.
+    fn defaults(self) -> Config {
+        let mut config = Config::default();
+        if self.sentinel {
+            config.port = SENTINEL_PORT;
+            // Sentinels reach each other from the first moment.
+            config.protected_mode = false;
+        }
+        if self.embedded {
+            config.port = 0;
+        }
+        config
+    }
 }
 
 /// Where a directive stands.
@@ -150,6 +218,15 @@ impl std::error::Error for LoadError {}
 
 /// Reads the command line (without the name of the program) and everything it refers to.
 pub fn invocation(argv: &[Vec<u8>], files: &dyn Files) -> Result<Invocation, LoadError> {
+    invocation_as(Given::default(), argv, files)
+}
+
+/// The same, when something is settled before.
+pub fn invocation_as(
+    given: Given,
+    argv: &[Vec<u8>],
+    files: &dyn Files,
+) -> Result<Invocation, LoadError> {
     match argv.first().map(Vec::as_slice) {
         Some(b"--help" | b"-h") => return Ok(Invocation::Help),
         Some(b"--version" | b"-v") => return Ok(Invocation::Version),
@@ -164,7 +241,7 @@ pub fn invocation(argv: &[Vec<u8>], files: &dyn Files) -> Result<Invocation, Loa
         (Some((first, options)), _) if first == b"-" => (true, options),
         _ => (false, rest),
     };
-    let mut loader = Loader::new(files);
+    let mut loader = Loader::new(given.or_by(argv), files);
     if let Some(path) = &file {
         loader.file(path, 0)?;
     }
@@ -172,7 +249,7 @@ pub fn invocation(argv: &[Vec<u8>], files: &dyn Files) -> Result<Invocation, Loa
         let text = files.stdin().map_err(|e| unreadable(Path::new("-"), &e))?;
         loader.text(&text, 0, &Place::Stdin)?;
     }
-    if file.is_some() || stdin {
+    if (file.is_some() || stdin) && !given.embedded {
         loader.bind_everywhere();
     }
     loader.text(&option_lines(options), 0, &|_| Place::CommandLine)?;
@@ -183,8 +260,8 @@ pub fn invocation(argv: &[Vec<u8>], files: &dyn Files) -> Result<Invocation, Loa
 
 /// The options as the lines of a configuration file.
 ///
-/// The word after a name is its value even when it begins with `--`; `--save` alone is `save ""`; a name and its
-/// values may also come as one argument, which is then taken as a line.
+/// The word after a name is its value even when it begins with `--`; `--save` alone is `save ""`, and `--sentinel` alone has
+/// no value; a name and its values may also come as one argument, which is then taken as a line.
 fn option_lines(options: &[Vec<u8>]) -> Vec<u8> {
     let mut text = Vec::new();
     let mut value_due = false;
@@ -206,7 +283,7 @@ fn option_lines(options: &[Vec<u8>]) -> Vec<u8> {
             .is_none_or(|next| next.starts_with(b"--"));
         if lone && name.eq_ignore_ascii_case(b"save") {
             text.extend(b"\"\"");
-        } else {
+        } else if !(lone && name == SENTINEL) {
             value_due = true;
         }
     }
@@ -217,14 +294,19 @@ struct Loader<'a> {
     files: &'a dyn Files,
     config: Config,
     seen: Vec<&'static str>,
+    sentinel: Option<Vec<Directive>>,
+    /// The lines that begin with `user`.
+    users: Vec<Directive>,
 }
 
 impl<'a> Loader<'a> {
-    fn new(files: &'a dyn Files) -> Self {
+    fn new(given: Given, files: &'a dyn Files) -> Self {
         Self {
             files,
-            config: Config::default(),
+            config: given.defaults(),
             seen: Vec::new(),
+            sentinel: given.sentinel.then(Vec::new),
+            users: Vec::new(),
         }
     }
 
@@ -248,9 +330,10 @@ impl<'a> Loader<'a> {
             if line.is_empty() || line.starts_with(b"#") {
                 continue;
             }
-            self.line(line, depth).map_err(|fault| match fault {
+            let here = || place(number + 1);
+            self.line(line, depth, &here).map_err(|fault| match fault {
                 LineFault::Here(why) => LoadError::Directive {
-                    place: place(number + 1),
+                    place: here(),
                     line: String::from_utf8_lossy(line).into_owned(),
                     why,
                 },
@@ -260,7 +343,12 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 
-    fn line(&mut self, line: &[u8], depth: usize) -> Result<(), LineFault> {
+    fn line(
+        &mut self,
+        line: &[u8],
+        depth: usize,
+        place: &dyn Fn() -> Place,
+    ) -> Result<(), LineFault> {
         let words = split_line(line).map_err(|_| "Unbalanced quotes in configuration line")?;
         let Some((name, args)) = words.split_first() else {
             return Ok(());
@@ -270,6 +358,19 @@ impl<'a> Loader<'a> {
                 return Err("wrong number of arguments".into());
             };
             return self.include(&path_of(pattern), depth + 1);
+        }
+        let kept = match name.to_ascii_lowercase().as_slice() {
+            SENTINEL => self.sentinel.as_mut(),
+            USER => Some(&mut self.users),
+            _ => None,
+        };
+        if let Some(lines) = kept {
+            lines.push(Directive {
+                place: place(),
+                line: String::from_utf8_lossy(line).into_owned(),
+                words,
+            });
+            return Ok(());
         }
         let Some(row) = find(name) else {
             return Err(unknown(name).into());
@@ -322,6 +423,11 @@ impl<'a> Loader<'a> {
     }
 
     fn finish(mut self, file: Option<PathBuf>) -> Result<Loaded, LoadError> {
+        let password = &self.config.requirepass;
+        let news = |user: &&Directive| !says_nothing_new(&user.words, password);
+        if let Some(user) = self.users.iter().find(news) {
+            return Err(user.refused(unknown(USER)));
+        }
         let dir = PathBuf::from(&self.config.dir);
         self.config.dir = self.absolute_dir().map_err(|e| unreadable(&dir, &e))?;
         let defaults = Config::default();
@@ -342,8 +448,25 @@ impl<'a> Loader<'a> {
             config: self.config,
             file,
             warnings,
+            sentinel: self.sentinel,
         })
     }
+}
+
+/// Whether a line about a user can be left out. Redis writes one into every file that it rewrites: that the default user may
+/// do everything, with the password of `requirepass`.
+fn says_nothing_new(line: &[Vec<u8>], requirepass: &[u8]) -> bool {
+    let [_, name, rules @ ..] = line else {
+        return false;
+    };
+    let password = match requirepass {
+        b"" => b"nopass".to_vec(),
+        _ => [b"#".as_slice(), &sha256_hex(requirepass)].concat(),
+    };
+    let needed: [&[u8]; 5] = [b"on", &password, b"~*", b"&*", b"+@all"];
+    let may = |rule: &Vec<u8>| rule == b"sanitize-payload" || needed.contains(&rule.as_slice());
+    let has = |rule: &&[u8]| rules.iter().any(|r| r == rule);
+    name == b"default" && needed.iter().all(has) && rules.iter().all(may)
 }
 
 /// A line was refused, or a file that it includes.
@@ -656,6 +779,69 @@ mod tests {
         assert!(run(&[], &[]).unwrap().warnings.is_empty());
     }
 
+    fn lines_of_sentinel(argv: &[&str], files: &[(&str, &'static str)]) -> Vec<(Place, String)> {
+        let loaded = run(argv, files).unwrap();
+        let lines = loaded.sentinel.unwrap().into_iter();
+        lines.map(|line| (line.place, line.line)).collect()
+    }
+
+    #[test]
+    fn the_option_makes_a_sentinel_wherever_it_stands() {
+        let files = [("a", "port 7\nsentinel monitor m 127.0.0.1 1 1"), ("b", "")];
+        let line = "sentinel monitor m 127.0.0.1 1 1".to_owned();
+        for argv in [
+            &["a", "--sentinel"][..],
+            &["a", "--sentinel", "--hz", "20"],
+            &["a", "--hz", "20", "--sentinel"],
+        ] {
+            let found = lines_of_sentinel(argv, &files);
+            assert_eq!(found[0], (Place::File(2), line.clone()), "{argv:?}");
+            assert!(found[1..].iter().all(|(_, line)| line == "sentinel"));
+        }
+        let found = lines_of_sentinel(&["b", "--sentinel", "myid", "x"], &files);
+        let line = "sentinel \"myid\" \"x\"".to_owned();
+        assert_eq!(found, [(Place::CommandLine, line)]);
+    }
+
+    #[test]
+    fn a_sentinel_has_a_port_of_its_own_and_no_protected_mode() {
+        let files = [("a", ""), ("b", "port 7\nprotected-mode yes")];
+        let settings = |argv: &[&str]| {
+            let loaded = run(argv, &files).unwrap();
+            (loaded.config.port, loaded.config.protected_mode)
+        };
+        assert_eq!(settings(&["a", "--sentinel"]), (26379, false));
+        assert_eq!(settings(&["b", "--sentinel"]), (7, true));
+        assert_eq!(settings(&["a"]), (6379, true));
+    }
+
+    #[test]
+    fn a_user_is_taken_that_may_do_everything_with_the_password_there_is() {
+        let files = [
+            ("a", "user default on nopass ~* &* +@all"),
+            ("b", "user default on nopass sanitize-payload ~* &* +@all"),
+            (
+                "c",
+                "user default on #2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b ~* &* +@all\nrequirepass secret",
+            ),
+            (
+                "d",
+                "user default on nopass ~* &* +@all\nrequirepass secret",
+            ),
+            ("e", "user default on nopass ~* &* -@all"),
+            ("f", "user default on nopass ~* &* +@all -get"),
+            ("g", "user alice on nopass ~* &* +@all"),
+            ("h", "user"),
+        ];
+        for file in ["a", "b", "c"] {
+            assert!(run(&[file], &files).is_ok(), "{file}");
+        }
+        for file in ["d", "e", "f", "g", "h"] {
+            let error = run(&[file], &files).unwrap_err();
+            assert!(error.contains("at line 1\n>>> 'user"), "{error}");
+        }
+    }
+
     #[test]
     fn save_points_of_a_file_add_up_until_one_is_empty() {
         let files = [
@@ -677,7 +863,7 @@ mod tests {
             let argv: Vec<Vec<u8>> = text.split(|b| *b == b'\t').map(<[u8]>::to_vec).collect();
             let files = Memory::default();
             let _ = invocation(&argv, &files);
-            let _ = Loader::new(&files).text(&text, 0, &Place::File);
+            let _ = Loader::new(Given::default(), &files).text(&text, 0, &Place::File);
         }
     }
 }

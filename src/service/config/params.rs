@@ -166,7 +166,7 @@ params! {
         /// means `* -::*`, as it does to Redis; without a file only this machine can connect.
         "bind" => bind: Vec<String> = "127.0.0.1 -::1", Addresses, multi;
         /// The source address of outgoing connections.
-        "bind-source-addr" => bind_source_addr: String = "", Text, later;
+        "bind-source-addr" => bind_source_addr: String = "", Text;
         /// The TCP port; 0 for none.
         "port" => port: u16 = "6379", Int(0, 65535);
         /// While the default user needs no password, accept clients from this machine only.
@@ -493,6 +493,8 @@ params! {
         "sync-replicas-timeout" => sync_replicas_timeout: u64 = "1000", Int(1, INT);
         /// They acknowledge what is on their disk, not only in their memory.
         "sync-replicas-durable" => sync_replicas_durable: bool = "no", YesNo;
+        /// The latest term that this server knows of: sentinels set it, and whoever speaks for an earlier one is not obeyed any more.
+        "failover-term" => failover_term: u64 = "0", Int(0, i64::MAX), immutable;
         /// Seconds between signs of life.
         "repl-ping-replica-period" => repl_ping_replica_period: u32 = "10", Int(1, INT),
             alias("repl-ping-slave-period");
