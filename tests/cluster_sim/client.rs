@@ -464,7 +464,7 @@ impl World {
         let sure =
             |(kind, status): &&(Kind, Status)| *kind == Kind::Count && *status == Status::Sure;
         let least = 1 + self.ledger[id].writes.values().filter(sure).count() as i64;
-        if self.plan.confirms > 0 && self.stage != Stage::Over && value < least {
+        if self.plan.keeps && self.stage != Stage::Over && value < least {
             self.wrong(format!(
                 "client {id} counts {value}, and was told of {least}"
             ));
@@ -476,7 +476,7 @@ impl World {
         note!(self, "{tag} was taken");
         let account = &mut self.ledger[whose];
         account.seen(&tag);
-        if !account.taken.insert(tag.clone()) && self.plan.confirms > 0 {
+        if !account.taken.insert(tag.clone()) && self.plan.keeps {
             self.wrong(format!("{tag} was taken twice"));
         }
     }

@@ -1,9 +1,10 @@
-//! A node: its disk, its clock, and what runs on it while it is up.
+//! A node, or a sentinel: its disk, its clock, and what runs on it while it is up.
 
 use super::jobs::Job;
 use super::link::Link;
 use super::net::ConnId;
 use super::queue::Alarm;
+use super::sentinel::Lookout;
 use super::serve::Served;
 use super::world::{START, address};
 use crate::common::instance::{DIR, start_by_hand};
@@ -13,7 +14,7 @@ use redkeep::exec::session::Peer;
 use redkeep::exec::{Action, Args, SessionId};
 use redkeep::persist::aof::Writer;
 use redkeep::resp::{Proto, ReplyBuf, Value, parse_reply};
-use redkeep::util::clock::ManualClock;
+use redkeep::util::clock::{Clock, ManualClock};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Whom a node was told to follow last. It is remembered when the node is down, as CONFIG REWRITE has it.
@@ -49,6 +50,10 @@ pub struct Machine {
     /// How often it was started.
     pub starts: u64,
     pub told: Told,
+    /// Until then nothing happens here: it is stopped, or waits for its disk.
+    pub stalled: i64,
+    /// Its disk is slow, for its server.
+    pub slow: bool,
     pub up: Option<Up>,
 }
 
@@ -66,6 +71,8 @@ pub struct Up {
     /// When the engine is looked at next, and whether the log is to be written.
     pub wake: Alarm,
     pub writes: bool,
+    /// What only a sentinel has.
+    pub lookout: Option<Lookout>,
     operator: SessionId,
 }
 
@@ -85,8 +92,16 @@ impl Machine {
             } else {
                 Told::Follow(0)
             },
+            stalled: 0,
+            slow: false,
             up: None,
         }
+    }
+
+    /// Its clock is set.
+    pub fn jump(&mut self, ms: i64) {
+        self.clock.set_ms(self.clock.now_ms() + ms);
+        self.origin = self.clock.now_us() - self.ticked;
     }
 
     /// Time goes on.
@@ -108,7 +123,12 @@ impl Machine {
             all.push(("replicaof", &whom));
         }
         let started = start_by_hand(&self.disk, &all, &self.clock, seed);
-        let (mut engine, writer) = started.unwrap_or_else(|e| panic!("it does not start: {e}"));
+        let (engine, writer) = started.unwrap_or_else(|e| panic!("it does not start: {e}"));
+        self.run(engine, writer, None);
+    }
+
+    /// An engine runs here from now on.
+    pub fn run(&mut self, mut engine: Engine, writer: Option<Writer>, lookout: Option<Lookout>) {
         let mut actions = Vec::new();
         let operator = hold(&mut engine, &mut actions, |engine| {
             engine.connect(Peer {
@@ -126,8 +146,14 @@ impl Machine {
             jobs: Vec::new(),
             wake: Alarm::default(),
             writes: false,
+            lookout,
             operator,
         });
+    }
+
+    /// Whether nothing happens here for now.
+    pub const fn is_stalled(&self, now: i64) -> bool {
+        now < self.stalled
     }
 
     pub const fn is_up(&self) -> bool {
