@@ -26,6 +26,7 @@ pub mod replication;
 pub mod resp;
 #[cfg(feature = "lua")]
 pub mod script;
+pub mod sentinel;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod service;

@@ -35,10 +35,16 @@ mod operator;
 mod plan;
 #[path = "cluster_sim/queue.rs"]
 mod queue;
+#[path = "cluster_sim/seek.rs"]
+mod seek;
+#[path = "cluster_sim/sentinel.rs"]
+mod sentinel;
 #[path = "cluster_sim/serve.rs"]
 mod serve;
 #[path = "cluster_sim/verdict.rs"]
 mod verdict;
+#[path = "cluster_sim/witness.rs"]
+mod witness;
 #[path = "cluster_sim/world.rs"]
 mod world;
 

@@ -39,7 +39,7 @@ use std::sync::OnceLock;
 pub(crate) use client::description;
 
 use crate::exec::{Command, Handler};
-use crate::spec::Registry;
+use crate::spec::{Registry, flag};
 
 /// Every family. A new command is a row in one of these; a new family is a line here.
 const FAMILIES: &[&[Command]] = &[
@@ -104,5 +104,12 @@ const FAMILIES: &[&[Command]] = &[
 /// All commands.
 pub fn registry() -> &'static Registry<Handler> {
     static REGISTRY: OnceLock<Registry<Handler>> = OnceLock::new();
-    REGISTRY.get_or_init(|| Registry::new(FAMILIES))
+    REGISTRY.get_or_init(|| Registry::with(FAMILIES, |flags| !flags.has(flag::ONLY_SENTINEL)))
+}
+
+/// The commands that a sentinel answers.
+pub fn sentinel_registry() -> &'static Registry<Handler> {
+    static REGISTRY: OnceLock<Registry<Handler>> = OnceLock::new();
+    let wanted = flag::SENTINEL.with(flag::ONLY_SENTINEL);
+    REGISTRY.get_or_init(|| Registry::with(FAMILIES, |flags| flags.has(wanted)))
 }

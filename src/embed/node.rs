@@ -43,6 +43,8 @@ pub enum Event {
     Deadline,
     /// There is another leader to follow, or none any more.
     Follow,
+    /// The sentinel has orders.
+    Sentinel,
     /// The server is to stop.
     Shutdown,
     /// A command panicked: the engine answers nobody any more.
@@ -407,6 +409,7 @@ impl Node {
                 }
                 Action::Log { log, last } => self.write_log(log, last),
                 Action::Follow => self.tell(Event::Follow),
+                Action::Sentinel => self.tell(Event::Sentinel),
                 Action::Shutdown => self.tell(Event::Shutdown),
                 Action::Reconfigure(_) => {}
             }

@@ -50,6 +50,7 @@ use smallvec::SmallVec;
 use crate::ds::table::Seed;
 use crate::keyspace::{Garbage, Interest, Keyspace};
 use crate::resp::{Mark, Proto, ReplyBuf};
+use crate::sentinel::{Input, Order, Sentinel};
 use crate::service::config::Settings;
 use crate::service::latency::Latency;
 use crate::service::slowlog::SlowLog;
@@ -70,6 +71,8 @@ pub struct Options {
     pub host: Box<dyn Host>,
     /// Seed of all randomness; `None` takes it from the operating system.
     pub seed: Option<u64>,
+    /// What makes it a sentinel, if it is to be one.
+    pub sentinel: Option<Box<Sentinel>>,
 }
 
 impl Default for Options {
@@ -79,6 +82,7 @@ impl Default for Options {
             clock: Arc::new(SystemClock::new()),
             host: Box::new(Alone),
             seed: None,
+            sentinel: None,
         }
     }
 }
@@ -175,7 +179,10 @@ impl Engine {
         let tracking = Tracking::new(Seed::random(|| rng.next_u64()));
         let unconfirmed = Unconfirmed::new(Seed::random(|| rng.next_u64()));
         let now_us = options.clock.now_us();
-        let registry = commands::registry();
+        let registry = match options.sentinel {
+            Some(_) => commands::sentinel_registry(),
+            None => commands::registry(),
+        };
         let stats = Stats::new(registry.len());
         let mut state = State {
             ks,
@@ -198,6 +205,7 @@ impl Engine {
                 declared: read_declared(),
                 current: None,
                 persist: Default::default(),
+                sentinel: options.sentinel,
                 summons: Default::default(),
                 ending: None,
                 pubsub: Default::default(),
@@ -571,7 +579,11 @@ impl Engine {
     /// anybody is answered who has seen it.
     #[inline]
     pub fn settle(&mut self) -> Option<Ticket> {
-        ticket::settle(self.state())
+        let state = self.state();
+        if state.sys.sentinel.is_some() {
+            exec::sentinel::settle(state);
+        }
+        ticket::settle(state)
     }
 
     /// Moves what waits in a client's outbox to `out`, and the next piece of the stream if it is a replica and there is
@@ -649,6 +661,7 @@ impl Engine {
         unit::expire_waits(state);
         exec::persist::tick(state);
         exec::replication::tick(state);
+        exec::sentinel::tick(&mut state.sys);
         self.run_ready();
         let state = self.state();
         let now = state.sys.now_us / 1000;
@@ -673,6 +686,7 @@ impl Engine {
             exec::persist::next_look(&state.sys),
             state.sys.unconfirmed.gate().next_deadline(),
             exec::replication::next_tick(&state.sys),
+            exec::sentinel::next_tick(&state.sys),
             exec::shutdown::next_heed(&state.sys),
             state
                 .sys
@@ -688,6 +702,22 @@ impl Engine {
         .into_iter()
         .flatten()
         .min()
+    }
+
+    /// What the sentinel wants done, if this is one. To be asked for when [`settle`](Self::settle) has been called: what was
+    /// decided is lasting then.
+    pub fn sentinel_orders(&mut self) -> Vec<Order> {
+        let sentinel = self.state().sys.sentinel.as_mut();
+        sentinel.map_or_else(Vec::new, |sentinel| sentinel.take_orders())
+    }
+
+    /// What has come of what the sentinel wanted done.
+    pub fn sentinel_input(&mut self, input: Input<'_>) {
+        let sys = &mut self.state().sys;
+        let now = sys.now_us / 1000;
+        if let Some(sentinel) = sys.sentinel.as_mut() {
+            sentinel.input(now, input);
+        }
     }
 
     /// Starts or stops collecting the log of effects; see [`take_effects`](Self::take_effects).

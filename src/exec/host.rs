@@ -1,10 +1,12 @@
 //! What only the surroundings of an instance know or can do.
 
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::persist::Disk;
-use crate::service::config::{ApplyError, Change, Config};
+use crate::service::config::{self, ApplyError, Change, Config};
 
 /// The surroundings: a server with sockets, or nothing at all. Calls are made under the engine's lock and must be
 /// short.
@@ -41,6 +43,26 @@ pub trait Host: Send {
     /// The process, if it is this instance's alone.
     fn process(&self) -> Option<u32> {
         None
+    }
+
+    /// Reads a configuration file; none if there is none.
+    ///
+    /// # Errors
+    /// Those of the system.
+    fn read_file(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
+        match std::fs::read(path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Puts a configuration file in the place of the one that is there, lasting when this returns.
+    ///
+    /// # Errors
+    /// Those of the system; then the old one is there as it was.
+    fn replace_file(&self, path: &Path, contents: &[u8]) -> io::Result<()> {
+        config::replace(path, contents)
     }
 
     /// Writes to the log, as DEBUG LOG asks.

@@ -26,6 +26,7 @@ pub mod persist;
 pub mod pubsub;
 pub mod replay;
 pub mod replication;
+pub mod sentinel;
 pub mod session;
 pub mod shutdown;
 pub mod ticket;
@@ -34,6 +35,7 @@ pub mod txn;
 pub mod unconfirmed;
 pub mod unit;
 
+use std::io;
 use std::sync::Arc;
 
 pub use args::{Args, Argv, Cursor};
@@ -219,6 +221,8 @@ pub enum Action {
     },
     /// There is another leader to follow, or none any more.
     Follow,
+    /// The sentinel has orders.
+    Sentinel,
     /// The server must stop.
     Shutdown,
     /// Parameters changed that the outside acts on, by name.
@@ -348,6 +352,8 @@ pub struct System {
     pub persist: persist::Persistence,
     /// Who follows this instance, and whom it follows.
     pub repl: replication::Replication,
+    /// What makes this instance a sentinel, if it is one.
+    pub sentinel: Option<Box<crate::sentinel::Sentinel>>,
     /// Signals that ask for the end.
     pub summons: Arc<shutdown::Summons>,
     /// The instance ends once its replicas have everything.
@@ -475,6 +481,23 @@ pub fn configure(ks: &mut Keyspace, sys: &mut System) {
     persist::log::configure(sys);
     replication::configure(sys);
     unconfirmed::configure(ks, sys);
+    sentinel::configure(sys);
+}
+
+/// Writes the configuration into the file that it came from, every parameter if `all`; does nothing without a file.
+///
+/// # Errors
+/// When the file cannot be read or replaced; then it is as it was.
+pub fn save_config(sys: &System, all: bool) -> io::Result<()> {
+    let Some(path) = sys.cfg.file() else {
+        return Ok(());
+    };
+    let old = sys.host.0.read_file(path)?.unwrap_or_default();
+    let mut text = sys.cfg.rewritten(&old, all);
+    if let Some(sentinel) = &sys.sentinel {
+        text = sentinel.rewritten(&text);
+    }
+    sys.host.0.replace_file(path, &text)
 }
 
 /// Bytes that an instance uses: data, scripts, clients, what they track.

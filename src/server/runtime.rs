@@ -136,6 +136,7 @@ pub(super) fn serve(
     node.on_event(move |event| match event {
         Event::Deadline => poke.notify_one(),
         Event::Follow => linker.poke(),
+        Event::Sentinel => {}
         Event::Shutdown => ender.request(End::Asked),
         Event::Failed => {
             error!("A command panicked: nothing can be relied upon any more");

@@ -160,18 +160,24 @@ impl<H: 'static> Registry<H> {
     ///
     /// Of two rows of one name the first is found by it; the tables' tests make sure there are none.
     pub fn new(families: &[&'static [Row<H>]]) -> Self {
+        Self::with(families, |_| true)
+    }
+
+    /// The same of those rows, subcommands included, whose flags are as wanted.
+    pub fn with(families: &[&'static [Row<H>]], wanted: impl Fn(Flags) -> bool) -> Self {
         let mut reg = Self {
             entries: Vec::new(),
             top: NameTable::new(),
             sub_tables: Vec::new(),
         };
-        for row in families.iter().copied().flatten() {
-            reg.add(row);
+        let rows = families.iter().copied().flatten();
+        for row in rows.filter(|row| wanted(row.flags)) {
+            reg.add(row, &wanted);
         }
         reg
     }
 
-    fn add(&mut self, row: &'static Row<H>) {
+    fn add(&mut self, row: &'static Row<H>, wanted: &impl Fn(Flags) -> bool) {
         let at = self.entries.len();
         let Ok(id) = u16::try_from(at + row.subs.len()).map(|_| at as u16) else {
             return;
@@ -181,7 +187,8 @@ impl<H: 'static> Registry<H> {
         let mut subs = Vec::with_capacity(row.subs.len());
         if !row.subs.is_empty() {
             let mut table = NameTable::new();
-            for (sub, id) in row.subs.iter().zip(id + 1..) {
+            let kept = row.subs.iter().filter(|sub| wanted(sub.flags));
+            for (sub, id) in kept.zip(id + 1..) {
                 table.insert(sub.name.as_bytes(), id);
                 subs.push(Entry::new(sub, id, Some(&entry)));
             }

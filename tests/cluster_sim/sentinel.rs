@@ -101,8 +101,17 @@ struct OnDisk {
     mutation: Option<Mutation>,
 }
 
-impl OnDisk {
-    fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+impl Host for OnDisk {
+    fn read_file(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
+        let mut bytes = Vec::new();
+        match self.disk.open(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened?.read_to_end(&mut bytes)?,
+        };
+        Ok(Some(bytes))
+    }
+
+    fn replace_file(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let before = self.disk.ops() + 1;
         let _ = self
             .written
@@ -119,6 +128,28 @@ impl OnDisk {
             Some(Mutation::NoSync) => Ok(()),
             _ => self.disk.sync_dir(Path::new(DIR)),
         }
+    }
+}
+
+impl Machine {
+    /// Starts a sentinel on what the disk holds.
+    fn start_sentinel(
+        &mut self,
+        now: i64,
+        seed: u64,
+        mutation: Option<Mutation>,
+    ) -> Result<(), String> {
+        self.sync_clock(now);
+        self.starts += 1;
+        let written = Arc::new(AtomicUsize::new(0));
+        let host = OnDisk {
+            disk: self.disk.clone(),
+            written: Arc::clone(&written),
+            mutation,
+        };
+        let file = host.read_file(Path::new(FILE)).map_err(|e| e.to_string())?;
+        let file = file.ok_or("there is no file")?;
+        todo!();
     }
 }
 

@@ -155,6 +155,7 @@ fn unloaded(disk: &SimDisk, options: &[(&str, &str)], clock: &ManualClock, seed:
         host: Box::new(OnDisk(disk.clone())),
         clock: Arc::new(clock.clone()),
         seed: Some(seed),
+        sentinel: None,
     });
     // As servers do: nobody may see the databases empty that are to be loaded.
     engine.state().sys.persist.loading = Some(Loading::default());

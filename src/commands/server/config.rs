@@ -129,7 +129,7 @@ pub(super) fn write_file(cx: &mut Ctx<'_>, all: bool) -> CmdResult {
             "ERR The server is running without a config file",
         ));
     }
-    cx.sys.cfg.rewrite(all).map_err(|e| {
+    exec::save_config(cx.sys, all).map_err(|e| {
         tracing::warn!("CONFIG REWRITE failed: {e}");
         CmdError::new(format!("ERR Rewriting config file: {e}"))
     })?;

@@ -1,7 +1,6 @@
 //! The running configuration: what `CONFIG` reads and changes.
 
 use std::fmt;
-use std::io;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
@@ -107,19 +106,9 @@ impl Settings {
         self.file.as_deref()
     }
 
-    /// Writes the configuration into the file it came from, every parameter if `all`; does nothing without a file.
-    ///
-    /// # Errors
-    /// When the file cannot be read or replaced.
-    pub fn rewrite(&self, all: bool) -> io::Result<()> {
-        let Some(path) = &self.file else {
-            return Ok(());
-        };
-        let old = match std::fs::read(path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
-            read => read?,
-        };
-        super::files::replace(path, &super::rewrite::rewrite(&old, &self.config, all))
+    /// What the file that it came from should hold, given what it holds; every parameter if `all`.
+    pub fn rewritten(&self, old: &[u8], all: bool) -> Vec<u8> {
+        super::rewrite::rewrite(old, &self.config, all)
     }
 
     /// Another leader is followed from now on, or none: as a client or a sentinel has it, and not CONFIG SET.
