@@ -20,6 +20,7 @@ mod monitor;
 mod object;
 mod persist;
 mod pubsub;
+mod redkeep;
 mod replication;
 mod script;
 mod server;
@@ -85,6 +86,7 @@ const FAMILIES: &[&[Command]] = &[
     pubsub::COMMANDS,
     persist::COMMANDS,
     replication::COMMANDS,
+    redkeep::COMMANDS,
     monitor::COMMANDS,
     server::COMMANDS,
     server::config::COMMANDS,

@@ -503,6 +503,7 @@ pub(super) fn report(cx: &Ctx<'_>, out: &mut Report) {
     let handing_over = repl.failover.as_ref();
     let state = handing_over.map_or("no-failover", Failover::state);
     out.field("master_failover_state", state);
+    out.field("failover_term", repl.term);
     out.field("master_replid", &repl.id);
     let none = "0".repeat(40);
     let former = repl.former.as_ref();

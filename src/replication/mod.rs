@@ -1,9 +1,11 @@
 //! What replication is made of, without sockets, threads and clocks, and without the engine.
 
 pub mod gate;
+pub mod history;
 pub mod link;
 pub mod stream;
 
+pub use history::History;
 pub use link::Link;
 pub use stream::Stream;
 

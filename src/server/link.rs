@@ -105,7 +105,7 @@ async fn target(node: &Node) -> Option<Target> {
     if sys.persist.loading.is_some() {
         return None;
     }
-    let up = sys.repl.upstream.as_ref()?;
+    let up = sys.repl.upstream.as_ref().filter(|up| !up.is_nobody())?;
     let target = Target {
         number: up.number,
         host: up.host.clone(),

@@ -359,7 +359,7 @@ pub(super) fn tick(state: &mut State) {
         sys.repl.alone_since = None;
         sys.repl.stream = None;
         // Whoever comes back later has to be sent everything: this history is over.
-        sys.repl.id = sys.rng.hex_id_string();
+        super::rename(sys);
         sys.repl.former = None;
         want_effects(state);
     }

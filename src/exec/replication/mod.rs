@@ -31,7 +31,7 @@ use self::lapses::Lapses;
 use self::replica::Upstream;
 use super::{Action, Effects, SessionId, State, System};
 use crate::keyspace::Keyspace;
-use crate::replication::{Position, Stream};
+use crate::replication::{History, Position, Stream};
 
 /// What an instance knows of replication.
 #[derive(Debug)]
@@ -58,6 +58,8 @@ pub struct Replication {
     upstreams: u64,
     /// A part that is being handed over to a replica.
     pub failover: Option<Failover>,
+    /// The latest term that this instance knows of: it obeys nobody any more who speaks for an earlier one.
+    pub term: u64,
     /// The replicas are to be asked how far they are.
     pub(super) asks: bool,
     /// When a snapshot for those who wait for one is to begin, in unix milliseconds.
@@ -108,6 +110,7 @@ impl Replication {
             change: None,
             upstreams: 0,
             failover: None,
+            term: 0,
             asks: false,
             sync_at: None,
             pinged: 0,
@@ -139,6 +142,11 @@ impl Replication {
             Some(Change::Follow(host, port)) => {
                 let number = self.upstreams + 1;
                 Some(Cow::Owned(Upstream::new(number, host, *port, now)))
+            }
+            Some(Change::Stand) => {
+                let (host, port) = replica::NOBODY;
+                let number = self.upstreams + 1;
+                Some(Cow::Owned(Upstream::new(number, host, port, now)))
             }
             Some(Change::Lead) => None,
             _ => self.upstream.as_ref().map(Cow::Borrowed),
@@ -208,14 +216,26 @@ pub enum Change {
     Follow(String, u16),
     /// To lead (REPLICAOF NO ONE).
     Lead,
+    /// To follow nobody, and not to lead either (REDKEEP FENCE).
+    Stand,
     /// To lead, and to send the stream to this client from this offset on (PSYNC with FAILOVER).
     TakeOver(SessionId, i64),
     /// To stop handing over (FAILOVER ABORT).
     Abort,
 }
 
-/// A client has asked for another part: it is played as soon as its command is over.
+/// A client has asked for another part: it is played as soon as its command is over. Behind it, in a transaction say, the
+/// configuration may be written: that has it already.
 pub fn ask_for(sys: &mut System, change: Change) {
+    match &change {
+        Change::Follow(host, port) => sys.cfg.remember_leader(Some((host.clone(), *port))),
+        Change::Stand => {
+            let (host, port) = replica::NOBODY;
+            sys.cfg.remember_leader(Some((host.to_owned(), port)));
+        }
+        Change::Lead => sys.cfg.remember_leader(None),
+        Change::TakeOver(..) | Change::Abort => {}
+    }
     sys.repl.change = Some(change);
 }
 
@@ -228,6 +248,7 @@ pub(crate) fn change(state: &mut State) {
     match change {
         Change::Follow(host, port) => replica::follow(state, &host, port),
         Change::Lead => replica::lead(state),
+        Change::Stand => replica::stand(state),
         Change::Abort => drop(failover::abort(state, "Failover manually aborted")),
         Change::TakeOver(sid, offset) => {
             tracing::info!(
@@ -246,6 +267,30 @@ pub(crate) fn change(state: &mut State) {
             }
         }
     }
+}
+
+/// The history goes on under another name, or another one begins. Where acknowledged writes are to outlast their leader the
+/// name tells the [order](History).
+fn rename(sys: &mut System) -> String {
+    let System { repl, rng, cfg, .. } = sys;
+    let last = History::of(&repl.id);
+    let is_ordered = cfg.sync_replicas > 0 || repl.term > 0 || last != History::default();
+    let id = match is_ordered {
+        true => last.next(repl.term).name(rng),
+        false => rng.hex_id_string(),
+    };
+    std::mem::replace(&mut repl.id, id)
+}
+
+/// Somebody speaks for a term: whether this instance knows of no later one. From now on it obeys nobody who speaks for an earlier
+/// one.
+pub fn hear_of_term(sys: &mut System, term: u64) -> bool {
+    if term < sys.repl.term {
+        return false;
+    }
+    sys.repl.term = term;
+    sys.cfg.remember_term(term);
+    true
 }
 
 /// Somebody consumes effects, or nobody does any more; whoever reads them next has selected no database.
@@ -295,7 +340,11 @@ pub fn restored(state: &mut State, position: Position) {
         repl.id = id;
         repl.db = db;
     } else {
+        // This instance's own goes on from it.
+        repl.id.clone_from(&id);
         repl.former = Some((id, offset + 1));
+        rename(&mut state.sys);
+        let repl = &state.sys.repl;
         tracing::info!(
             "Setting secondary replication ID to the one of the data set, valid up to offset: {offset}. New replication \
              ID is {}",

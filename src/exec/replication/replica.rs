@@ -38,6 +38,9 @@ pub struct Upstream {
     pub killed: bool,
 }
 
+/// Whom an instance follows that is to follow nobody, and not to lead: a place where nobody is.
+pub const NOBODY: (&str, u16) = ("nobody", 0);
+
 /// What the link to a leader has come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkState {
@@ -91,6 +94,11 @@ impl Upstream {
         }
     }
 
+    /// Whether there is nobody there to be connected to.
+    pub const fn is_nobody(&self) -> bool {
+        self.port == NOBODY.1
+    }
+
     /// Whether the stream comes.
     pub fn is_online(&self) -> bool {
         self.state == LinkState::Online
@@ -106,6 +114,7 @@ pub(crate) fn is_stale(sys: &System) -> bool {
 
 /// An instance begins as a replica, if the configuration has it so.
 pub(crate) fn begin(state: &mut State) {
+    state.sys.repl.term = state.sys.cfg.failover_term;
     if let Some((host, port)) = state.sys.cfg.replicaof.clone() {
         follow(state, &host, port);
     }
@@ -114,6 +123,21 @@ pub(crate) fn begin(state: &mut State) {
 /// This instance is a replica of that one from now on.
 pub fn follow(state: &mut State, host: &str, port: u16) {
     follow_as(state, host, port, false);
+}
+
+/// This instance follows nobody from now on, and does not lead either: what it holds stays as it is until it is told what to
+/// be.
+pub(super) fn stand(state: &mut State) {
+    let stands = state
+        .sys
+        .repl
+        .upstream
+        .as_ref()
+        .is_some_and(Upstream::is_nobody);
+    if !stands {
+        let (host, port) = NOBODY;
+        follow(state, host, port);
+    }
 }
 
 /// As [`follow`], perhaps asking the other one to take over.
@@ -149,7 +173,9 @@ pub(super) fn follow_as(state: &mut State, host: &str, port: u16, takes_over: bo
         unconfirmed::give_up(state);
         want_effects(state);
     }
-    tracing::info!("Connecting to MASTER {host}:{port}");
+    if port != NOBODY.1 {
+        tracing::info!("Connecting to MASTER {host}:{port}");
+    }
     state.sys.actions.push(Action::Follow);
 }
 
@@ -232,9 +258,8 @@ pub(crate) fn lost(sys: &mut System) {
 
 /// The history goes on under another name.
 fn begin_history(sys: &mut System) {
+    let old = super::rename(sys);
     let repl = &mut sys.repl;
-    let id = sys.rng.hex_id_string();
-    let old = std::mem::replace(&mut repl.id, id);
     tracing::info!(
         "Setting secondary replication ID to {old}, valid up to offset: {}. New replication ID is {}",
         repl.offset + 1,

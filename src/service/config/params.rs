@@ -493,6 +493,8 @@ params! {
         "sync-replicas-timeout" => sync_replicas_timeout: u64 = "1000", Int(1, INT);
         /// They acknowledge what is on their disk, not only in their memory.
         "sync-replicas-durable" => sync_replicas_durable: bool = "no", YesNo;
+        /// The latest term that this server knows of: sentinels set it, and whoever speaks for an earlier one is not obeyed any more.
+        "failover-term" => failover_term: u64 = "0", Int(0, i64::MAX), immutable;
         /// Seconds between signs of life.
         "repl-ping-replica-period" => repl_ping_replica_period: u32 = "10", Int(1, INT),
             alias("repl-ping-slave-period");

@@ -116,6 +116,11 @@ impl Settings {
         self.config.replicaof = leader;
     }
 
+    /// A later term was heard of.
+    pub fn remember_term(&mut self, term: u64) {
+        self.config.failover_term = term;
+    }
+
     /// All parameters.
     pub fn config(&self) -> &Config {
         &self.config
