@@ -704,6 +704,15 @@ impl Engine {
         .min()
     }
 
+    /// Has the sentinel begin, if this is one.
+    pub fn sentinel_begin(&mut self) {
+        let sys = &mut self.state().sys;
+        let now = sys.now_us / 1000;
+        if let Some(sentinel) = sys.sentinel.as_mut() {
+            sentinel.begin(now);
+        }
+    }
+
     /// What the sentinel wants done, if this is one. To be asked for when [`settle`](Self::settle) has been called: what was
     /// decided is lasting then.
     pub fn sentinel_orders(&mut self) -> Vec<Order> {

@@ -3,14 +3,20 @@
 use std::fmt;
 
 use super::settings::Naming;
+use crate::util::system;
 
 /// The longest host that is taken, as DNS has it.
 const LONGEST_HOST: usize = 255;
 
-/// Finds the address of a host.
+/// What a sentinel asks the machine that it runs on.
 pub trait Resolve {
     /// The IPv4 or IPv6 address of a host name, as text; none if it has none now.
     fn resolve(&self, host: &str) -> Option<String>;
+
+    /// Whether a script is there and may be run.
+    fn may_run(&self, path: &str) -> bool {
+        system::is_executable(path.as_ref())
+    }
 }
 
 /// Knows no names.

@@ -61,7 +61,9 @@ impl Sentinel {
             true => self.settings.my_id.clone(),
             false => "*".to_owned(),
         };
-        let s_down = instance.s_down;
+        // A failover that an operator wants, or that is to mend another, needs votes as well.
+        let wants =
+            instance.s_down || master.failover.is_going() && self.sync_replicas(id).is_some();
         for other in master.sentinels.clone() {
             let Some(opinion) = self.instances.get_mut(&other).map(|i| &mut i.opinion) else {
                 continue;
@@ -72,7 +74,7 @@ impl Sentinel {
                 opinion.vote = None;
             }
             let connected = self.link(other).is_some_and(|link| !link.disconnected);
-            if !s_down || !connected || !at_once && silent_for < period {
+            if !wants || !connected || !at_once && silent_for < period {
                 continue;
             }
             let words = [

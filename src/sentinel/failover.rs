@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! WaitStart      until this sentinel is elected
+//! Fence          in groups with `sync-replicas`: see `fence`
 //! SelectReplica  the best one is chosen
 //! SendNoOne      it is told to lead
 //! WaitPromotion  until its INFO says that it does: from here on there is a new configuration
@@ -59,7 +60,7 @@ impl Sentinel {
 
     /// Begins a failover if the master is down and none was tried lately: whether it has.
     pub(super) fn start_failover_if_needed(&mut self, id: Id) -> bool {
-        let o_down = self.instances.get(&id).is_some_and(|i| i.o_down);
+        let o_down = self.instances.get(&id).is_some_and(|i| i.o_down) || self.is_stuck(id);
         let now = self.now;
         let Some(master) = self.masters.get_mut(&id).filter(|_| o_down) else {
             return false;
@@ -101,6 +102,11 @@ impl Sentinel {
                 delay_told_for: master.failover.delay_told_for,
             };
         }
+        for member in self.members(id).collect::<Vec<_>>() {
+            if let Some(member) = self.instances.get_mut(&member) {
+                member.terms.told_at = 0;
+            }
+        }
         self.event(Level::Warning, "+new-epoch", Some(id), epoch.to_string());
         self.event_of(Level::Warning, "+try-failover", id, "");
     }
@@ -110,6 +116,7 @@ impl Sentinel {
         let state = self.masters.get(&id).map(|master| master.failover.state);
         match state {
             Some(FailoverState::WaitStart) => self.wait_for_election(id),
+            Some(FailoverState::Fence) => self.fence(id),
             Some(FailoverState::SelectReplica) => self.select_replica(id),
             Some(FailoverState::SendNoOne) => self.tell_to_lead(id),
             Some(FailoverState::WaitPromotion) => self.wait_for_promotion(id),
@@ -126,7 +133,7 @@ impl Sentinel {
         }
     }
 
-    fn abort(&mut self, id: Id, event: &'static str) {
+    pub(super) fn abort(&mut self, id: Id, event: &'static str) {
         self.event_of(Level::Warning, event, id, "");
         let promoted = self.masters.get_mut(&id).and_then(|master| {
             master.failover.forced = false;
@@ -144,7 +151,10 @@ impl Sentinel {
         };
         let (failover, timeout) = (master.failover, master.settings.failover_timeout);
         let leader = self.elected(id, failover.epoch);
-        if !failover.forced && leader.as_deref() != Some(&self.settings.my_id) {
+        // Where a term must have one leader an operator's wish does not do without an election.
+        let elected = leader.as_deref() == Some(&self.settings.my_id);
+        let forced = failover.forced && self.sync_replicas(id).is_none();
+        if !forced && !elected {
             let patience = self.settings.periods.election.min(timeout);
             if self.now - failover.started_at > patience {
                 self.abort(id, "-failover-abort-not-elected");
@@ -155,14 +165,24 @@ impl Sentinel {
         if self.simulated.after_election {
             self.orders.push(Order::Crash);
         }
-        self.set_state(id, FailoverState::SelectReplica);
-        self.event_of(Level::Warning, "+failover-state-select-slave", id, "");
+        let next = self.first_state(id);
+        self.set_state(id, next);
+        let event = match next {
+            FailoverState::Fence => "+failover-state-fence",
+            _ => "+failover-state-select-slave",
+        };
+        self.event_of(Level::Warning, event, id, "");
     }
 
     fn select_replica(&mut self, id: Id) {
         let Some(replica) = self.select(id) else {
             return self.abort(id, "-failover-abort-no-good-slave");
         };
+        self.is_to_lead(id, replica);
+    }
+
+    /// It is known who is to lead.
+    pub(super) fn is_to_lead(&mut self, id: Id, replica: Id) {
         self.event_of(Level::Warning, "+selected-slave", replica, "");
         if let Some(instance) = self.instances.get_mut(&replica) {
             instance.replica.promoted = true;
@@ -231,6 +251,8 @@ impl Sentinel {
             }
             return;
         }
+        // It may say so at once.
+        self.ask(replica, Question::Info, &[b"INFO"]);
         self.event_of(Level::Notice, "+failover-state-wait-promotion", replica, "");
         self.set_state(id, FailoverState::WaitPromotion);
     }
@@ -382,6 +404,10 @@ impl Sentinel {
         let address = |id: Id| Some(self.instances.get(&id)?.address.clone());
         let leads = master.failover.promoted.unwrap_or(id);
         if let (Some(old), Some(new)) = (address(id), address(leads)) {
+            if leads == id {
+                // It leads again.
+                return self.switch(id, &new);
+            }
             let host = new.told(self.settings.naming).to_owned();
             self.tell_switch(id, &old, &host, new.port);
             self.switch(id, &new);
@@ -402,9 +428,26 @@ impl Sentinel {
             None if leader.is_some() => return false,
             None => ("NO", "ONE".to_owned()),
         };
+        let group = self
+            .instances
+            .get(&id)
+            .map_or(id, |instance| instance.master);
+        let term = self.term_of(group).to_string();
+        let ordinary: &[&[u8]] = &[b"SLAVEOF", host.as_bytes(), port.as_bytes()];
+        let in_term: &[&[u8]] = &[
+            b"REDKEEP",
+            b"FOLLOW",
+            term.as_bytes(),
+            host.as_bytes(),
+            port.as_bytes(),
+        ];
+        let follow = match self.sync_replicas(group) {
+            Some(_) => in_term,
+            None => ordinary,
+        };
         let words: [&[&[u8]]; 6] = [
             &[b"MULTI"],
-            &[b"SLAVEOF", host.as_bytes(), port.as_bytes()],
+            follow,
             &[b"CONFIG", b"REWRITE"],
             &[b"CLIENT", b"KILL", b"TYPE", b"normal"],
             &[b"CLIENT", b"KILL", b"TYPE", b"pubsub"],

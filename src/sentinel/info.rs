@@ -2,6 +2,7 @@
 
 use super::instance::{FailoverState, Id, Instance, Kind, Reconfiguration, Role};
 use super::{Level, Sentinel};
+use crate::replication::History;
 use crate::resp::Value;
 use crate::util::num;
 
@@ -21,6 +22,9 @@ struct Told<'a> {
     priority: Option<i64>,
     offset: Option<u64>,
     announced: Option<bool>,
+    term: u64,
+    history: History,
+    sync_replicas: u32,
 }
 
 impl<'a> Told<'a> {
@@ -48,6 +52,11 @@ impl<'a> Told<'a> {
             "slave_priority" => self.priority = int(value),
             "slave_repl_offset" => self.offset = num::parse_u64(value.as_bytes()),
             "replica_announced" => self.announced = int(value).map(|n| n != 0),
+            "master_replid" => self.history = History::of(value),
+            "failover_term" => self.term = num::parse_u64(value.as_bytes()).unwrap_or(0),
+            "sync_replicas" => {
+                self.sync_replicas = int(value).and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
+            }
             _ if is_replica_field(name) => self.replicas.extend(replica(value)),
             _ => {}
         }
@@ -163,16 +172,17 @@ impl Sentinel {
 
     /// What is done about a server that is not what it should be.
     fn act_on_info(&mut self, id: Id) {
-        let Some(instance) = self.instances.get(&id).filter(|i| i.kind == Kind::Replica) else {
+        let Some(instance) = self.instances.get(&id) else {
             return;
         };
+        let is_replica = instance.kind == Kind::Replica;
         match instance.role {
-            Role::Master => self.replica_leads(id),
-            Role::Slave => {
+            Role::Master if is_replica || instance.replica.promoted => self.replica_leads(id),
+            Role::Slave if is_replica => {
                 self.replica_follows(id);
                 self.replica_moves_on(id);
             }
-            Role::Unknown => {}
+            Role::Master | Role::Slave | Role::Unknown => {}
         }
     }
 
@@ -183,7 +193,12 @@ impl Sentinel {
         };
         let promoted = instance.replica.promoted;
         if promoted && group.failover.state == FailoverState::WaitPromotion {
-            return self.replica_was_promoted(id);
+            // It may have led before it was told to.
+            let obeys = instance.terms.term == group.failover.epoch;
+            if obeys || self.sync_replicas(group.id).is_none() {
+                self.replica_was_promoted(id);
+            }
+            return;
         }
         // Others may have made it the leader: a newer configuration comes with their next hellos.
         let wait = 4 * self.settings.periods.publish;
@@ -208,7 +223,9 @@ impl Sentinel {
         };
         let facts = &instance.replica;
         let host = facts.master_host.as_deref().unwrap_or_default();
-        if facts.master_port == leader.address.port && leader.address.is_at(host) {
+        let follows = facts.master_port == leader.address.port && leader.address.is_at(host);
+        // Who obeys a later term than the configuration has would not obey.
+        if follows || instance.terms.term > group.config_epoch {
             return;
         }
         let (now, wait, master) = (self.now, group.settings.failover_timeout, group.id);
@@ -269,6 +286,9 @@ impl Sentinel {
 /// What a server says of itself as a replica is believed only if it says that it is one.
 fn note_facts(instance: &mut Instance, told: &Told<'_>, now: i64) {
     instance.info_at = now;
+    instance.terms.term = told.term;
+    instance.terms.history = told.history;
+    instance.terms.sync_replicas = told.sync_replicas;
     let facts = &mut instance.replica;
     facts.link_down_for = told.link_down_for;
     if told.role != Some(Role::Slave) {

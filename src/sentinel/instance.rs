@@ -1,6 +1,7 @@
 //! What a sentinel knows of the servers and sentinels that it watches.
 
 use super::address::Address;
+use super::fence::TermFacts;
 use super::link::LinkId;
 use super::settings::MasterSettings;
 
@@ -155,6 +156,8 @@ pub struct Instance {
     pub role_since: i64,
     /// What it says of itself as a replica.
     pub replica: ReplicaFacts,
+    /// What it says of its terms.
+    pub terms: TermFacts,
     /// What it says of the master as a sentinel.
     pub opinion: Opinion,
     /// An INFO is on its way.
@@ -210,6 +213,7 @@ impl Instance {
                 reconfiguration: Reconfiguration::None,
                 told_at: 0,
             },
+            terms: TermFacts::default(),
             opinion: Opinion {
                 hello_at: now,
                 ..Opinion::default()
@@ -234,6 +238,8 @@ pub enum FailoverState {
     None,
     /// Until this sentinel is elected.
     WaitStart,
+    /// The servers of a group with `sync-replicas` are to stand still.
+    Fence,
     /// A replica is to be found.
     SelectReplica,
     /// It is to be told to lead.
@@ -252,6 +258,7 @@ impl FailoverState {
         match self {
             FailoverState::None => "none",
             FailoverState::WaitStart => "wait_start",
+            FailoverState::Fence => "fence",
             FailoverState::SelectReplica => "select_slave",
             FailoverState::SendNoOne => "send_slaveof_noone",
             FailoverState::WaitPromotion => "wait_promotion",
@@ -306,6 +313,8 @@ pub struct Master {
     pub sentinels: Vec<Id>,
     /// The failover.
     pub failover: Failover,
+    /// Since when a server of it obeys a later term than the configuration has.
+    pub ahead_since: Option<i64>,
 }
 
 impl Master {
@@ -320,6 +329,7 @@ impl Master {
             replicas: Vec::new(),
             sentinels: Vec::new(),
             failover: Failover::default(),
+            ahead_since: None,
         }
     }
 

@@ -36,9 +36,30 @@ impl Sentinel {
         port: i64,
         quorum: i64,
     ) -> Result<Id, MonitorError> {
-        let quorum = u32::try_from(quorum).ok().filter(|&quorum| quorum > 0);
-        let quorum = quorum.ok_or(MonitorError::Quorum)?;
+        let quorum = quorum_of(quorum)?;
         let address = self.address(host, port)?;
+        self.monitor_at(name, address, quorum)
+    }
+
+    /// The same, as a configuration file has it: the name of a host that cannot be resolved now may be later.
+    pub(super) fn monitor_unresolved(
+        &mut self,
+        name: &str,
+        host: &str,
+        port: i64,
+        quorum: i64,
+    ) -> Result<Id, MonitorError> {
+        let quorum = quorum_of(quorum)?;
+        let address = self.address_or_name(host, port)?;
+        self.monitor_at(name, address, quorum)
+    }
+
+    fn monitor_at(
+        &mut self,
+        name: &str,
+        address: Address,
+        quorum: u32,
+    ) -> Result<Id, MonitorError> {
         if self.find(name).is_some() {
             return Err(MonitorError::Duplicate);
         }
@@ -95,7 +116,7 @@ impl Sentinel {
     }
 
     /// The same, of an instance that may have no address at the moment.
-    fn address_or_name(&self, host: &str, port: i64) -> Result<Address, AddressError> {
+    pub(super) fn address_or_name(&self, host: &str, port: i64) -> Result<Address, AddressError> {
         Address::new(host, port, self.settings.naming, &*self.names, true)
     }
 
@@ -259,6 +280,7 @@ impl Sentinel {
         master.failover.started_at = 0;
         master.failover.forced = false;
         master.failover.promoted = None;
+        master.ahead_since = None;
         members.into_iter().for_each(|member| self.forget(member));
         let now = self.now;
         let Some(instance) = self.instances.get_mut(&id) else {
@@ -272,6 +294,9 @@ impl Sentinel {
         instance.role = Role::Master;
         instance.role_since = now;
         instance.replica.master_host = None;
+        instance.replica.promoted = false;
+        instance.replica.reconfiguration = super::Reconfiguration::None;
+        instance.terms.told_at = 0;
         let link = instance.link;
         self.close_link(link);
         if let Some(link) = self.links.get_mut(&link) {
@@ -321,6 +346,11 @@ impl Sentinel {
             self.changed = true;
         }
     }
+}
+
+fn quorum_of(number: i64) -> Result<u32, MonitorError> {
+    let quorum = u32::try_from(number).ok().filter(|&quorum| quorum > 0);
+    quorum.ok_or(MonitorError::Quorum)
 }
 
 /// A replica goes by its address.

@@ -10,6 +10,7 @@
 //! info       what INFO tells, and what follows from it
 //! hello      how sentinels find each other and spread configurations
 //! election   asking the others, votes, who is to fail over
+//! fence      failing over without losing what was acknowledged
 //! failover   from the election to the new leader
 //! scripts    notification and reconfiguration scripts
 //! ```
@@ -23,6 +24,7 @@ mod address;
 mod config;
 mod election;
 mod failover;
+mod fence;
 mod hello;
 mod info;
 mod instance;
@@ -38,6 +40,7 @@ use std::collections::BTreeMap;
 
 pub use address::{Address, AddressError, NoNames, Resolve};
 pub use failover::ForceError;
+pub use fence::TermFacts;
 pub use hello::CHANNEL;
 pub use instance::{
     Failover, FailoverState, Id, Instance, Kind, Master, Opinion, Reconfiguration, ReplicaFacts,
@@ -233,6 +236,20 @@ impl Sentinel {
             orders: Vec::new(),
             events: Vec::new(),
             changed: false,
+        }
+    }
+
+    /// Begins: others know it by its id from now on, and it tells which masters it watches.
+    pub fn begin(&mut self, now: i64) {
+        self.now = now;
+        if self.settings.my_id.is_empty() {
+            self.settings.my_id = self.rng.hex_id_string();
+            self.changed = true;
+        }
+        let id = format!("Sentinel ID is {}", self.settings.my_id);
+        self.note(Level::Notice, id);
+        for id in self.master_ids() {
+            self.announce(id);
         }
     }
 

@@ -1,6 +1,7 @@
 //! A group of servers that are no more than what they say, and sentinels that watch them, on a clock that is moved by hand.
 
 use super::*;
+use crate::replication::History;
 use crate::resp::{Value, encode_command};
 use std::collections::{BTreeSet, VecDeque};
 
@@ -15,6 +16,9 @@ struct Server {
     priority: i64,
     run_id: String,
     link_up: bool,
+    sync: u32,
+    term: u64,
+    history: History,
 }
 
 /// A connection that a sentinel has made.
@@ -54,6 +58,9 @@ impl World {
                 priority: 100,
                 run_id: format!("{n:0>40}"),
                 link_up: true,
+                sync: 0,
+                term: 0,
+                history: History::default(),
             };
             (7000 + n, server)
         };
@@ -241,6 +248,8 @@ impl World {
                     if words[0] == b"SLAVEOF" {
                         let port = String::from_utf8(words[2].clone()).unwrap();
                         self.servers.get_mut(&to).unwrap().leader = port.parse().ok();
+                    } else if words[0] == b"REDKEEP" {
+                        self.obey_term(to, &words);
                     }
                 }
                 b"*0\r\n".to_vec()
@@ -249,9 +258,36 @@ impl World {
         }
     }
 
+    fn obey_term(&mut self, port: u16, words: &[Vec<u8>]) {
+        let text = |n: usize| String::from_utf8(words[n].clone()).unwrap();
+        let server = self.servers.get_mut(&port).unwrap();
+        let term: u64 = text(2).parse().unwrap();
+        if term < server.term {
+            return;
+        }
+        match &*text(1) {
+            "FENCE" => server.leader = Some(0),
+            _ if text(3) == "NO" && server.leader == Some(0) && term == server.term => {
+                server.leader = None;
+                server.history = server.history.next(term);
+            }
+            _ if text(3) == "NO" => {}
+            _ => server.leader = Some(text(4).parse().unwrap()),
+        }
+        server.term = term;
+    }
+
     fn info(&self, port: u16) -> Vec<u8> {
         let server = &self.servers[&port];
-        let mut text = format!("run_id:{}\r\n", server.run_id);
+        let mut rng = Rng::seed_from_u64(port.into());
+        let history = match server.history == History::default() {
+            true => "0".repeat(40),
+            false => server.history.name(&mut rng),
+        };
+        let mut text = format!(
+            "run_id:{}\r\nmaster_replid:{history}\r\nfailover_term:{}\r\nsync_replicas:{}\r\n",
+            server.run_id, server.term, server.sync
+        );
         match server.leader {
             None => {
                 text += "role:master\r\n";
@@ -522,4 +558,85 @@ fn scripts_are_tried_again_when_they_ask_for_it() {
     let errors = sentinel.take_events();
     assert!(!errors.iter().any(|e| e.name == "-script-error"));
     assert_eq!(sentinel.scripts.iter().len(), 1);
+}
+
+/// Every server of a world waits for one replica.
+fn synchronous(replicas: u16) -> World {
+    let mut world = World::new(replicas, 3);
+    world
+        .servers
+        .values_mut()
+        .for_each(|server| server.sync = 1);
+    world.settle();
+    world
+}
+
+#[test]
+fn whoever_leads_has_what_was_acknowledged() {
+    let mut world = synchronous(2);
+    // It is further, and of an older history: what it has was never acknowledged.
+    let newer = History::default().next(3);
+    world.servers.get_mut(&7001).unwrap().offset = 500;
+    let second = world.servers.get_mut(&7002).unwrap();
+    second.offset = 400;
+    second.history = newer;
+    world.kill(7000);
+    world.run_until(20_000, |world| (0..3).all(|n| world.leader(n) == 7002));
+    world.run(2000);
+    let (first, second) = (&world.servers[&7001], &world.servers[&7002]);
+    assert_eq!((first.leader, second.leader), (Some(7002), None));
+    assert_eq!(second.history, newer.next(second.term));
+    assert_eq!(first.term, second.term);
+    assert_eq!(
+        second.term,
+        world.sentinels[0].masters().next().unwrap().config_epoch
+    );
+    assert!(world.has("+failover-state-fence"));
+}
+
+#[test]
+fn nobody_leads_while_a_replica_may_know_more() {
+    let mut world = synchronous(2);
+    world.kill(7001);
+    world.kill(7000);
+    world.run(30_000);
+    assert!(
+        world.has("+odown") && !world.has("+switch-master"),
+        "{:#?}",
+        world.story()
+    );
+    assert_eq!(world.servers[&7002].leader, Some(0));
+    // Both of them are enough. One of them may be the old leader.
+    world.servers.get_mut(&7001).unwrap().offset = 300;
+    world.servers.get_mut(&7001).unwrap().up = true;
+    world.run_until(60_000, |world| (0..3).all(|n| world.leader(n) == 7001));
+}
+
+#[test]
+fn the_old_leader_leads_again_when_it_has_most() {
+    let mut world = synchronous(2);
+    world.kill(7001);
+    world.kill(7000);
+    world.run(15_000);
+    world.servers.get_mut(&7000).unwrap().offset = 300;
+    world.servers.get_mut(&7000).unwrap().up = true;
+    world.run_until(90_000, |world| {
+        let (old, replica) = (&world.servers[&7000], &world.servers[&7002]);
+        old.leader.is_none() && old.term > 0 && replica.leader == Some(7000)
+    });
+    assert!(!world.has("+switch-master"), "{:#?}", world.story());
+    world.run(10_000);
+    let epoch = world.sentinels[0].masters().next().unwrap().config_epoch;
+    assert_eq!(world.servers[&7000].term, epoch, "{:#?}", world.story());
+}
+
+#[test]
+fn an_operator_gets_another_leader_that_has_everything() {
+    let mut world = synchronous(2);
+    let id = world.sentinels[0].find("mymaster").unwrap().id;
+    world.sentinels[0].set_now(world.now);
+    world.sentinels[0].force_failover(id).unwrap();
+    world.run_until(30_000, |world| (0..3).all(|n| world.leader(n) != 7000));
+    let leader = world.leader(0);
+    world.run_until(30_000, |world| world.servers[&7000].leader == Some(leader));
 }

@@ -1,7 +1,7 @@
 //! Connecting, asking, and who is down.
 
 use super::address::Address;
-use super::instance::{Id, Kind, Role};
+use super::instance::{Id, Instance, Kind, Role};
 use super::link::{self, LinkId, Purpose, Question, SocketId};
 use super::{CHANNEL, Input, Level, Order, Sentinel};
 use crate::resp::Value;
@@ -210,7 +210,8 @@ impl Sentinel {
     /// How often a server is asked for INFO: more often when its replication is on the move.
     fn info_period(&self, id: Id) -> i64 {
         let periods = &self.settings.periods;
-        let Some(instance) = self.instances.get(&id).filter(|i| i.kind == Kind::Replica) else {
+        let moves = |i: &&Instance| i.kind == Kind::Replica || i.replica.promoted;
+        let Some(instance) = self.instances.get(&id).filter(moves) else {
             return periods.info;
         };
         let o_down = self

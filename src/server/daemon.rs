@@ -7,30 +7,39 @@ use std::sync::Arc;
 
 use tracing::{error, info, warn};
 
-use super::handle::{Server, StartError};
+use super::handle::{Server, StartError, Surroundings};
 use super::log;
 use super::runtime::End;
+use super::sentinel;
 use super::summons::Signals;
+use super::wire::Network;
 use crate::embed::jobs::JobError;
 use crate::persist::Files;
 use crate::persist::aof::{DirectoryError, ManifestError};
-use crate::service::config::{Config, Invocation, Loaded, SystemFiles, invocation};
+use crate::sentinel::Sentinel;
+use crate::service::config::{Config, Given, Invocation, Loaded, SystemFiles, invocation_as};
 
 const HELP: &str = "\
 Usage: redkeep [FILE] [--NAME VALUE ...] [-]
+       redkeep FILE --sentinel [--NAME VALUE ...]
        redkeep check-rdb FILE
        redkeep check-aof [--fix | --truncate-to-timestamp SECONDS] FILE
+       redkeep drill [--help]
        redkeep --version
        redkeep --help
 
 FILE is a configuration file; - reads one from standard input; --NAME VALUE sets
 a parameter as a line of such a file would. Later settings replace earlier ones.
+A sentinel keeps in FILE what it has learned and decided.
 
        redkeep                               this machine only, port 6379
        redkeep /etc/redkeep.conf
        redkeep --port 7777 --bind 0.0.0.0 --requirepass secret
        echo 'maxclients 128' | redkeep -
 ";
+
+/// Whoever is called like this is a sentinel.
+const SENTINELS: &[&[u8]] = &[b"redis-sentinel", b"redkeep-sentinel"];
 
 /// Descriptors that are kept for other things than clients.
 #[cfg(unix)]
@@ -45,8 +54,21 @@ pub fn main(argv: &[Vec<u8>]) -> ExitCode {
     if let Some(code) = super::check::main(program, argv) {
         return code;
     }
-    match invocation(argv, &SystemFiles) {
-        Ok(Invocation::Run(loaded)) => run(*loaded),
+    if let Some(code) = super::cli::main(argv) {
+        return code;
+    }
+    let given = Given {
+        sentinel: SENTINELS.iter().any(|name| has_name(program, name)),
+        ..Given::default()
+    };
+    match invocation_as(given, argv, &SystemFiles) {
+        Ok(Invocation::Run(loaded)) => match sentinel::assemble(&loaded) {
+            Ok(sentinel) => run(*loaded, sentinel),
+            Err(error) => {
+                complain(&error.to_string());
+                ExitCode::FAILURE
+            }
+        },
         Ok(Invocation::Help) => say(HELP),
         Ok(Invocation::Version) => say(&format!(
             "Redkeep server v={} sha={}:0 malloc=mimalloc bits={}\n",
@@ -59,6 +81,12 @@ pub fn main(argv: &[Vec<u8>]) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whether a program is called like that; there may be more to its name.
+fn has_name(program: &[u8], name: &[u8]) -> bool {
+    let file = program.rsplit(|b| *b == b'/').next().unwrap_or_default();
+    file.windows(name.len()).any(|part| part == name)
 }
 
 fn say(text: &str) -> ExitCode {
@@ -74,10 +102,20 @@ fn complain(text: &str) {
 }
 
 /// Runs a server until SHUTDOWN or a signal ends it.
-fn run(loaded: Loaded) -> ExitCode {
+fn run(loaded: Loaded, sentinel: Option<Box<Sentinel>>) -> ExitCode {
     let config = loaded.config.clone();
-    if let Err(error) = log::start(config.loglevel, &config.logfile) {
+    let (mode, role) = match sentinel {
+        Some(_) => ("sentinel", 'X'),
+        None => ("standalone", 'M'),
+    };
+    if let Err(error) = log::start(config.loglevel, &config.logfile, role) {
         complain(&format!("Can't open the log file: {error}"));
+        return ExitCode::FAILURE;
+    }
+    if sentinel.is_some()
+        && let Err(why) = sentinel::check_file(loaded.file.as_deref())
+    {
+        warn!("{why}");
         return ExitCode::FAILURE;
     }
     let pid = std::process::id();
@@ -112,7 +150,7 @@ fn run(loaded: Loaded) -> ExitCode {
     {
         warn!("Transparent huge pages are not disabled: {error}");
     }
-    info!("Running mode=standalone, port={}. PID: {pid}", config.port);
+    info!("Running mode={mode}, port={}. PID: {pid}", config.port);
     let signals = match Signals::hear() {
         Ok(signals) => Some(signals),
         Err(error) => {
@@ -121,7 +159,12 @@ fn run(loaded: Loaded) -> ExitCode {
         }
     };
     let port = (config.port != 0).then_some(config.port);
-    let mut server = match Server::open(loaded, port, true, Some(Arc::new(Files))) {
+    let surroundings = Surroundings {
+        owns_process: true,
+        disk: Some(Arc::new(Files)),
+        network: Network::direct(),
+    };
+    let mut server = match Server::open(loaded, sentinel, port, surroundings) {
         Ok(server) => server,
         Err(error) => {
             explain(&error, &config);
@@ -134,8 +177,11 @@ fn run(loaded: Loaded) -> ExitCode {
     {
         error!("Signals are not heeded: {error}");
     }
-    info!("Server initialized");
+    if role == 'M' {
+        info!("Server initialized");
+    }
     match server.load() {
+        Ok(()) if mode == "sentinel" => {}
         Ok(()) => announce(&server, &config),
         // It was told to end while it loaded.
         Err(StartError::Data(JobError::GivenUp)) => {}

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -12,13 +12,17 @@ use tokio::sync::mpsc::unbounded_channel;
 use super::host::{IN_USE, ServerHost};
 use super::listen::{self, ListenError};
 use super::runtime::{self, End, RuntimeId, Serving, Sockets, Stop};
+use super::sentinel;
+use super::wire::Network;
 use crate::embed::jobs::{self, JobError};
 use crate::embed::{Client, Node};
 use crate::engine::{Engine, Options};
 use crate::exec::persist::load::Loading;
-use crate::persist::{Disk, Files};
+use crate::persist::{Disk, Files as FilesOnDisk};
+use crate::sentinel::Sentinel;
 use crate::service::config::{
-    self, Invocation, LoadError, Loaded, OomScoreAdj, Settings, SystemFiles,
+    self, Files, Given, Invocation, LoadError, Loaded, OomScoreAdj, Settings, SystemFiles,
+    WithInput,
 };
 
 /// Why a server did not start.
@@ -38,6 +42,9 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
+    /// A sentinel cannot keep what it decides.
+    #[error("{0}")]
+    Sentinel(String),
     /// The log of all writes is wanted (`appendonly`), and there is no place for it.
     #[error("appendonly needs a directory: set dir")]
     NoDirectory,
@@ -73,6 +80,8 @@ pub struct Builder {
     options: Vec<Vec<u8>>,
     /// Where the data set is kept, if it is.
     disk: Option<Arc<dyn Disk>>,
+    /// What makes it a sentinel, if it is to be one.
+    sentinel: Option<Memory>,
 }
 
 impl Builder {
@@ -93,7 +102,7 @@ impl Builder {
             self.port = value.parse().ok().or(self.port);
         }
         if name.eq_ignore_ascii_case("dir") && self.disk.is_none() {
-            self.disk = Some(Arc::new(Files));
+            self.disk = Some(Arc::new(FilesOnDisk));
         }
         self.options.push(format!("--{name}").into_bytes());
         let several = config::find(name.as_bytes()).is_some_and(|row| row.multi);
@@ -116,23 +125,93 @@ impl Builder {
         self
     }
 
+    /// Makes it a sentinel, with a configuration file that exists and in which it keeps what it learns and decides. What
+    /// is set otherwise here is stronger than the file. It listens where the file says, or else where servers of this kind do.
+    pub fn sentinel(mut self, file: impl Into<PathBuf>) -> Self {
+        self.sentinel = Some(Memory::File(file.into()));
+        self
+    }
+
+    /// The same, with the text of such a file. It remembers nothing when it is started again: not even for whom it voted.
+    pub fn sentinel_in_memory(mut self, text: impl Into<String>) -> Self {
+        self.sentinel = Some(Memory::Text(text.into()));
+        self
+    }
+
     /// Starts the server. It runs on threads of its own, whether or not the caller is asynchronous.
     ///
     /// # Errors
     /// When a parameter is refused, or an address cannot be listened on.
     pub fn start(self) -> Result<Server, StartError> {
-        let port = self.port.unwrap_or(0);
-        // What is to be saved by itself, whoever starts a server has to say.
-        let words = ["--port", &port.to_string(), "--save", ""];
-        let mut argv: Vec<_> = words.map(|word| word.as_bytes().to_vec()).into();
-        argv.extend(self.options);
-        let Invocation::Run(loaded) = config::invocation(&argv, &SystemFiles)? else {
-            return Err(io::Error::from(io::ErrorKind::InvalidInput).into());
+        self.start_on(Network::direct())
+    }
+
+    /// Starts the server; it reaches others in this way.
+    pub(super) fn start_on(self, network: Network) -> Result<Server, StartError> {
+        let loaded = self.loaded()?;
+        let sentinel = sentinel::assemble(&loaded)?;
+        let port = loaded.config.port;
+        let surroundings = Surroundings {
+            disk: self.disk,
+            network,
+            owns_process: false,
         };
-        let mut server = Server::open(*loaded, Some(port), false, self.disk)?;
+        let mut server = Server::open(loaded, sentinel, Some(port), surroundings)?;
         server.load()?;
         Ok(server)
     }
+
+    fn loaded(&self) -> Result<Loaded, StartError> {
+        let given = Given {
+            sentinel: self.sentinel.is_some(),
+            embedded: true,
+        };
+        let mut files: &dyn Files = &SystemFiles;
+        let input;
+        let mut argv = Vec::new();
+        match &self.sentinel {
+            Some(Memory::File(path)) => {
+                let path = SystemFiles.absolute(path);
+                sentinel::check_file(Some(&path)).map_err(StartError::Sentinel)?;
+                argv.push(path.into_os_string().into_encoded_bytes());
+            }
+            Some(Memory::Text(text)) => {
+                input = WithInput(text.clone().into_bytes());
+                files = &input;
+                argv.push(b"-".to_vec());
+            }
+            // What is to be saved by itself, whoever starts a server has to say.
+            None => argv.extend([b"--save".to_vec(), Vec::new()]),
+        }
+        argv.extend_from_slice(&self.options);
+        if let Some(port) = self.port {
+            argv.extend([b"--port".to_vec(), port.to_string().into_bytes()]);
+        }
+        match config::invocation_as(given, &argv, files)? {
+            Invocation::Run(loaded) => Ok(*loaded),
+            Invocation::Help | Invocation::Version => {
+                Err(io::Error::from(io::ErrorKind::InvalidInput).into())
+            }
+        }
+    }
+}
+
+/// Where a sentinel's configuration comes from, and stays.
+#[derive(Debug, Clone)]
+enum Memory {
+    File(PathBuf),
+    Text(String),
+}
+
+/// What a server runs in.
+#[derive(Debug, Default)]
+pub(super) struct Surroundings {
+    /// The process is the server's own.
+    pub(super) owns_process: bool,
+    /// Where the data set is kept, if it is.
+    pub(super) disk: Option<Arc<dyn Disk>>,
+    /// How others are reached.
+    pub(super) network: Network,
 }
 
 /// A running server. Dropping it stops it and closes every connection.
@@ -170,14 +249,21 @@ impl Server {
     }
 
     /// Starts a server with a configuration that is complete. Its clients are told that it is loading until
-    /// [`load`](Self::load) has done that. `port` none is no TCP at all; the process is the server's own if it
-    /// `owns_process`.
+    /// [`load`](Self::load) has done that. `port` none is no TCP at all.
     pub(super) fn open(
         loaded: Loaded,
+        sentinel: Option<Box<Sentinel>>,
         port: Option<u16>,
-        owns_process: bool,
-        disk: Option<Arc<dyn Disk>>,
+        surroundings: Surroundings,
     ) -> Result<Self, StartError> {
+        let Surroundings {
+            owns_process,
+            disk,
+            network,
+        } = surroundings;
+        let is_sentinel = sentinel.is_some();
+        // A sentinel has no data set.
+        let disk = disk.filter(|_| !is_sentinel);
         let Loaded {
             mut config, file, ..
         } = loaded;
@@ -191,7 +277,7 @@ impl Server {
         let (sender, accept) = unbounded_channel();
         let mut host = ServerHost::new(sender, owns_process, disk.clone());
         host.listen_on(tcp)?;
-        if disk.is_none() && config.appendonly {
+        if disk.is_none() && config.appendonly && !is_sentinel {
             return Err(StartError::NoDirectory);
         }
         host.lock_dir(&config).map_err(|source| StartError::Dir {
@@ -212,16 +298,22 @@ impl Server {
                 config.unixsocketperm,
                 config.tcp_backlog,
             )?,
+            network,
+            owns_process,
         };
         let threads = usize::try_from(config.io_threads).unwrap_or(1);
         let mut engine = Engine::new(Options {
             settings: Settings::new(config, file),
             host: Box::new(host),
+            sentinel,
             ..Options::default()
         });
         // Before the first client: nobody may see the databases empty that are to be loaded.
         engine.state().sys.persist.loading = disk.as_ref().map(|_| Loading::default());
         let node = Node::new(engine);
+        if let Ok(mut engine) = node.lock() {
+            engine.sentinel_begin();
+        }
         let mut waiting = disk;
         if let Some(disk) = waiting.take_if(|disk| !jobs::has_data(&node, &**disk).unwrap_or(true))
         {

@@ -8,12 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
-use super::accept::descriptor;
+use super::wire::{Network, Wire, connect};
 use crate::embed::{Held, LockError, Node};
 use crate::engine::follow::{Follower, Parted, Work};
 use crate::exec::replication::replica::{self, LinkState};
@@ -34,14 +33,16 @@ const BUSY_PAUSE: Duration = Duration::from_millis(5);
 /// Follows the leader that an instance has, whenever it has one.
 pub(super) struct Linker {
     node: Node,
+    network: Network,
     changed: Arc<Notify>,
     runs: AtomicBool,
 }
 
 impl Linker {
-    pub(super) fn new(node: &Node) -> Linker {
+    pub(super) fn new(node: &Node, network: Network) -> Linker {
         Linker {
             node: node.clone(),
+            network,
             changed: Arc::default(),
             runs: AtomicBool::new(false),
         }
@@ -60,19 +61,20 @@ impl Linker {
         };
         if is_replica(self.node.lock()) && !self.runs.swap(true, Ordering::AcqRel) {
             let changed = Arc::clone(&self.changed);
+            let network = self.network.clone();
             self.node
-                .spawn("redkeep-link", move |node| run(node, &changed));
+                .spawn("redkeep-link", move |node| run(node, &changed, &network));
         }
     }
 }
 
-fn run(node: &Node, changed: &Notify) {
+fn run(node: &Node, changed: &Notify, network: &Network) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     match runtime {
         Ok(runtime) => {
-            runtime.block_on(follow(node, changed));
+            runtime.block_on(follow(node, changed, network));
             // A name that is still being looked up keeps nobody from ending.
             runtime.shutdown_background();
         }
@@ -81,19 +83,22 @@ fn run(node: &Node, changed: &Notify) {
 }
 
 /// The engine, once no script is in the way. None when the server has stopped.
-async fn lock(node: &Node) -> Option<Held<'_>> {
+pub(super) async fn lock(node: &Node) -> Option<Held<'_>> {
     loop {
         match node.lock() {
             Ok(held) => return Some(held),
             Err(LockError::Stopped) => return None,
-            Err(LockError::Busy) => sleep(BUSY_PAUSE).await,
+            Err(LockError::Busy) => {}
         }
+        sleep(BUSY_PAUSE).await;
     }
 }
 
 /// Whom to follow.
 struct Target {
     number: u64,
+    /// The address to connect from; empty: any.
+    source: String,
     host: String,
     port: u16,
     timeout: Duration,
@@ -108,6 +113,7 @@ async fn target(node: &Node) -> Option<Target> {
     let up = sys.repl.upstream.as_ref().filter(|up| !up.is_nobody())?;
     let target = Target {
         number: up.number,
+        source: sys.cfg.bind_source_addr.clone(),
         host: up.host.clone(),
         port: up.port,
         timeout: Duration::from_secs(u64::from(sys.cfg.repl_timeout)),
@@ -116,7 +122,7 @@ async fn target(node: &Node) -> Option<Target> {
     Some(target)
 }
 
-async fn follow(node: &Node, changed: &Notify) {
+async fn follow(node: &Node, changed: &Notify, network: &Network) {
     let mut last = 0;
     let mut wait = BACK_OFF.0;
     while !node.is_stopped() {
@@ -130,7 +136,7 @@ async fn follow(node: &Node, changed: &Notify) {
             last = target.number;
             wait = BACK_OFF.0;
         }
-        let ended = follow_once(node, changed, &target).await;
+        let ended = follow_once(node, changed, network, &target).await;
         let most = match ended {
             Ended::Superseded => continue,
             Ended::AfterSync => {
@@ -159,10 +165,11 @@ enum Ended {
     Refused,
 }
 
-async fn follow_once(node: &Node, changed: &Notify, target: &Target) -> Ended {
+async fn follow_once(node: &Node, changed: &Notify, network: &Network, target: &Target) -> Ended {
     info!("MASTER <-> REPLICA sync started");
+    let Target { source, host, .. } = target;
     let connected = tokio::select! {
-        connected = connect(target) => connected,
+        connected = connect(network, source, host, target.port, target.timeout) => connected,
         () = superseded(node, changed, target.number) => return Ended::Superseded,
     };
     let stream = match connected {
@@ -207,22 +214,14 @@ async fn follow_once(node: &Node, changed: &Notify, target: &Target) -> Ended {
     }
 }
 
-fn ends(stream: &TcpStream) -> Peer {
+fn ends(stream: &Wire) -> Peer {
     let told = |end: io::Result<SocketAddr>| end.map(|end| end.to_string()).unwrap_or_default();
     Peer {
         addr: told(stream.peer_addr()),
         laddr: told(stream.local_addr()),
-        fd: descriptor(stream),
+        fd: stream.descriptor(),
         ..Peer::default()
     }
-}
-
-async fn connect(target: &Target) -> io::Result<TcpStream> {
-    let address = (target.host.as_str(), target.port);
-    let connected = timeout(target.timeout, TcpStream::connect(address)).await;
-    let stream = connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    stream.set_nodelay(true)?;
-    Ok(stream)
 }
 
 /// Waits until this leader is not the one to follow any more.
@@ -265,7 +264,7 @@ fn gone(follower: &Follower, e: impl fmt::Display) -> Parted {
 async fn serve(
     node: &Node,
     changed: &Notify,
-    mut stream: TcpStream,
+    mut stream: Wire,
     follower: &mut Follower,
     online: &mut bool,
 ) -> Parted {

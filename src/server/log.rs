@@ -29,23 +29,28 @@ type Setter = Box<dyn Fn(LevelFilter) + Send + Sync>;
 /// Changes the level of the log of this process, once there is one.
 static SETTER: OnceLock<Setter> = OnceLock::new();
 
-/// Logs to `file`, or to standard output if that is empty.
-pub(super) fn start(level: LogLevel, file: &str) -> io::Result<()> {
+/// Logs to `file`, or to standard output if that is empty. The role is M, or X for a sentinel.
+pub(super) fn start(level: LogLevel, file: &str, role: char) -> io::Result<()> {
     if file.is_empty() {
-        start_on(io::stdout, level);
+        start_on(io::stdout, level, role);
     } else {
         let file = OpenOptions::new().create(true).append(true).open(file)?;
-        start_on(Mutex::new(file), level);
+        start_on(Mutex::new(file), level, role);
     }
     Ok(())
 }
 
-fn start_on(writer: impl for<'w> MakeWriter<'w> + Send + Sync + 'static, level: LogLevel) {
+fn start_on(
+    writer: impl for<'w> MakeWriter<'w> + Send + Sync + 'static,
+    level: LogLevel,
+    role: char,
+) {
     let (level, handle) = reload::Layer::new(filter(level));
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(writer)
         .event_format(Shape {
             pid: std::process::id(),
+            role,
         });
     tracing_subscriber::registry()
         .with(level)
@@ -77,6 +82,7 @@ const fn filter(level: LogLevel) -> LevelFilter {
 
 struct Shape {
     pid: u32,
+    role: char,
 }
 
 impl<S, N> FormatEvent<S, N> for Shape
@@ -99,7 +105,8 @@ where
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        write!(out, "{}:M {} {mark} ", self.pid, Stamp(now.as_millis()))?;
+        let Shape { pid, role } = self;
+        write!(out, "{pid}:{role} {} {mark} ", Stamp(now.as_millis()))?;
         let mut message = Message(String::new());
         event.record(&mut message);
         writeln!(out, "{}", message.0)

@@ -3,8 +3,10 @@
 mod accept;
 mod buffers;
 mod check;
+mod cli;
 mod conn;
 pub mod daemon;
+mod drill;
 mod handle;
 mod host;
 mod link;
@@ -12,8 +14,11 @@ mod listen;
 mod log;
 mod outgoing;
 mod runtime;
+mod sentinel;
 mod signal;
 mod summons;
+mod switchboard;
+mod wire;
 
 pub use handle::{Builder, Server, StartError};
 pub use listen::ListenError;

@@ -17,6 +17,8 @@ use tracing::{debug, error};
 
 use super::accept;
 use super::link::Linker;
+use super::sentinel::Driver;
+use super::wire::Network;
 use crate::embed::{Event, LockError, Node};
 
 /// How long tasks may take to end once they are told to.
@@ -90,6 +92,10 @@ pub(super) struct Sockets {
         super::listen::unix::SocketFile,
         String,
     )>,
+    /// How others are reached.
+    pub(super) network: Network,
+    /// The process is the server's own.
+    pub(super) owns_process: bool,
 }
 
 /// Identifies a server's runtime, and the threads of it.
@@ -131,12 +137,15 @@ pub(super) fn serve(
     let _context = handle.enter();
     let deadline = Arc::new(Notify::new());
     let (poke, ender) = (Arc::clone(&deadline), Arc::clone(stop));
-    let linker = Arc::new(Linker::new(node));
+    let linker = Arc::new(Linker::new(node, sockets.network.clone()));
     let link = Arc::clone(&linker);
+    let driver = Driver::new(node, sockets.network, sockets.owns_process, stop);
+    let sentinel = Arc::new(driver);
+    let driver = Arc::clone(&sentinel);
     node.on_event(move |event| match event {
         Event::Deadline => poke.notify_one(),
         Event::Follow => linker.poke(),
-        Event::Sentinel => {}
+        Event::Sentinel => driver.poke(),
         Event::Shutdown => ender.request(End::Asked),
         Event::Failed => {
             error!("A command panicked: nothing can be relied upon any more");
@@ -167,6 +176,7 @@ pub(super) fn serve(
         listening,
         closed,
         link,
+        sentinel,
         #[cfg(unix)]
         _socket_file: file,
     })
@@ -180,6 +190,8 @@ pub(super) struct Serving {
     closed: Receiver<()>,
     /// Follows a leader, if there is one.
     link: Arc<Linker>,
+    /// Does what a sentinel wants done, if this is one.
+    sentinel: Arc<Driver>,
     #[cfg(unix)]
     _socket_file: Option<super::listen::unix::SocketFile>,
 }
@@ -192,6 +204,7 @@ pub(super) fn run_to_end(runtime: Runtime, node: &Node, serving: Serving, stop: 
         listening,
         closed,
         link,
+        sentinel,
         ..
     } = serving;
     drop(listening);
@@ -202,6 +215,7 @@ pub(super) fn run_to_end(runtime: Runtime, node: &Node, serving: Serving, stop: 
     node.stop();
     node.no_more_events();
     link.poke();
+    sentinel.end();
     runtime.shutdown_timeout(PATIENCE);
     node.join_jobs();
     node.leave_surroundings();

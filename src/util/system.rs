@@ -1,6 +1,7 @@
 //! What the operating system says.
 
 use std::io;
+use std::path::Path;
 
 /// What it said is wrong, without the number that std appends.
 pub fn reason(error: &io::Error) -> String {
@@ -11,9 +12,34 @@ pub fn reason(error: &io::Error) -> String {
     }
 }
 
+/// Whether a file is there that somebody may run.
+pub fn is_executable(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| found.is_file() && may_be_run(&found))
+}
+
+#[cfg(unix)]
+fn may_be_run(found: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    found.permissions().mode() & 0o111 != 0
+}
+
+#[cfg(not(unix))]
+const fn may_be_run(_: &std::fs::Metadata) -> bool {
+    true
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(unix)]
+    fn scripts_are_files_that_may_be_run() {
+        assert!(is_executable(Path::new("/bin/sh")));
+        assert!(!is_executable(Path::new("/etc/passwd")));
+        assert!(!is_executable(Path::new("/")));
+        assert!(!is_executable(Path::new("/no/such/file")));
+    }
 
     #[test]
     #[cfg(target_os = "linux")]

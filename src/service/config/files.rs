@@ -73,6 +73,32 @@ impl Files for SystemFiles {
     }
 }
 
+/// The file system of the machine, with a text in place of standard input.
+#[derive(Clone, Debug)]
+pub struct WithInput(pub Vec<u8>);
+
+impl Files for WithInput {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        SystemFiles.read(path)
+    }
+
+    fn stdin(&self) -> io::Result<Vec<u8>> {
+        Ok(self.0.clone())
+    }
+
+    fn expand(&self, pattern: &Path) -> Vec<PathBuf> {
+        SystemFiles.expand(pattern)
+    }
+
+    fn directory(&self, path: &Path) -> io::Result<PathBuf> {
+        SystemFiles.directory(path)
+    }
+
+    fn absolute(&self, path: &Path) -> PathBuf {
+        SystemFiles.absolute(path)
+    }
+}
+
 fn is_pattern(text: &[u8]) -> bool {
     text.iter().any(|b| b"*?[".contains(b))
 }

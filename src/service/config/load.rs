@@ -16,6 +16,9 @@ use super::row::{Effect, Row};
 use crate::resp::split_line;
 use crate::util::system::reason;
 
+/// What the lines of a sentinel begin with; as an option, what makes it one.
+const SENTINEL: &[u8] = b"sentinel";
+
 /// How deeply files may include each other.
 const INCLUDE_DEPTH: usize = 16;
 
@@ -79,6 +82,67 @@ pub struct Loaded {
     pub file: Option<PathBuf>,
     /// What was asked for and will not happen in this version, one sentence each.
     pub warnings: Vec<String>,
+    /// The lines that only a sentinel understands, in order; none: it is not to be one.
+    pub sentinel: Option<Vec<SentinelLine>>,
+}
+
+/// A line that begins with `sentinel`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SentinelLine {
+    /// Where it stands.
+    pub place: Place,
+    /// The line.
+    pub line: String,
+    /// Its words.
+    pub words: Vec<Vec<u8>>,
+}
+
+impl SentinelLine {
+    /// The line was refused.
+    pub fn refused(&self, why: String) -> LoadError {
+        LoadError::Directive {
+            place: self.place.clone(),
+            line: self.line.clone(),
+            why,
+        }
+    }
+}
+
+/// What is settled before the command line is read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Given {
+    /// It is to be a sentinel, also without `--sentinel`.
+    pub sentinel: bool,
+    /// It is a part of another program: it listens on a free port of this machine, unless it is told otherwise.
+    pub embedded: bool,
+}
+
+/// The port of a sentinel.
+const SENTINEL_PORT: u16 = 26379;
+
+impl Given {
+    /// The same, and what `--sentinel` settles, wherever it stands.
+    fn or_by(self, argv: &[Vec<u8>]) -> Given {
+        let asked = |arg: &Vec<u8>| arg.strip_prefix(b"--") == Some(SENTINEL);
+        Given {
+            sentinel: self.sentinel || argv.iter().any(asked),
+            ..self
+        }
+    }
+
+    /// What holds unless something else is asked for.
+    fn defaults(self) -> Config {
+        let mut config = Config::default();
+        if self.sentinel {
+            config.port = SENTINEL_PORT;
+            // Sentinels reach each other from the first moment.
+            config.protected_mode = false;
+        }
+        if self.embedded {
+            config.port = 0;
+        }
+        config
+    }
 }
 
 /// Where a directive stands.
@@ -150,6 +214,15 @@ impl std::error::Error for LoadError {}
 
 /// Reads the command line (without the name of the program) and everything it refers to.
 pub fn invocation(argv: &[Vec<u8>], files: &dyn Files) -> Result<Invocation, LoadError> {
+    invocation_as(Given::default(), argv, files)
+}
+
+/// The same, when something is settled before.
+pub fn invocation_as(
+    given: Given,
+    argv: &[Vec<u8>],
+    files: &dyn Files,
+) -> Result<Invocation, LoadError> {
     match argv.first().map(Vec::as_slice) {
         Some(b"--help" | b"-h") => return Ok(Invocation::Help),
         Some(b"--version" | b"-v") => return Ok(Invocation::Version),
@@ -164,7 +237,7 @@ pub fn invocation(argv: &[Vec<u8>], files: &dyn Files) -> Result<Invocation, Loa
         (Some((first, options)), _) if first == b"-" => (true, options),
         _ => (false, rest),
     };
-    let mut loader = Loader::new(files);
+    let mut loader = Loader::new(given.or_by(argv), files);
     if let Some(path) = &file {
         loader.file(path, 0)?;
     }
@@ -172,7 +245,7 @@ pub fn invocation(argv: &[Vec<u8>], files: &dyn Files) -> Result<Invocation, Loa
         let text = files.stdin().map_err(|e| unreadable(Path::new("-"), &e))?;
         loader.text(&text, 0, &Place::Stdin)?;
     }
-    if file.is_some() || stdin {
+    if (file.is_some() || stdin) && !given.embedded {
         loader.bind_everywhere();
     }
     loader.text(&option_lines(options), 0, &|_| Place::CommandLine)?;
@@ -183,8 +256,8 @@ pub fn invocation(argv: &[Vec<u8>], files: &dyn Files) -> Result<Invocation, Loa
 
 /// The options as the lines of a configuration file.
 ///
-/// The word after a name is its value even when it begins with `--`; `--save` alone is `save ""`; a name and its
-/// values may also come as one argument, which is then taken as a line.
+/// The word after a name is its value even when it begins with `--`; `--save` alone is `save ""`, and `--sentinel` alone has
+/// no value; a name and its values may also come as one argument, which is then taken as a line.
 fn option_lines(options: &[Vec<u8>]) -> Vec<u8> {
     let mut text = Vec::new();
     let mut value_due = false;
@@ -206,7 +279,7 @@ fn option_lines(options: &[Vec<u8>]) -> Vec<u8> {
             .is_none_or(|next| next.starts_with(b"--"));
         if lone && name.eq_ignore_ascii_case(b"save") {
             text.extend(b"\"\"");
-        } else {
+        } else if !(lone && name == SENTINEL) {
             value_due = true;
         }
     }
@@ -217,14 +290,16 @@ struct Loader<'a> {
     files: &'a dyn Files,
     config: Config,
     seen: Vec<&'static str>,
+    sentinel: Option<Vec<SentinelLine>>,
 }
 
 impl<'a> Loader<'a> {
-    fn new(files: &'a dyn Files) -> Self {
+    fn new(given: Given, files: &'a dyn Files) -> Self {
         Self {
             files,
-            config: Config::default(),
+            config: given.defaults(),
             seen: Vec::new(),
+            sentinel: given.sentinel.then(Vec::new),
         }
     }
 
@@ -248,9 +323,10 @@ impl<'a> Loader<'a> {
             if line.is_empty() || line.starts_with(b"#") {
                 continue;
             }
-            self.line(line, depth).map_err(|fault| match fault {
+            let here = || place(number + 1);
+            self.line(line, depth, &here).map_err(|fault| match fault {
                 LineFault::Here(why) => LoadError::Directive {
-                    place: place(number + 1),
+                    place: here(),
                     line: String::from_utf8_lossy(line).into_owned(),
                     why,
                 },
@@ -260,7 +336,12 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 
-    fn line(&mut self, line: &[u8], depth: usize) -> Result<(), LineFault> {
+    fn line(
+        &mut self,
+        line: &[u8],
+        depth: usize,
+        place: &dyn Fn() -> Place,
+    ) -> Result<(), LineFault> {
         let words = split_line(line).map_err(|_| "Unbalanced quotes in configuration line")?;
         let Some((name, args)) = words.split_first() else {
             return Ok(());
@@ -270,6 +351,16 @@ impl<'a> Loader<'a> {
                 return Err("wrong number of arguments".into());
             };
             return self.include(&path_of(pattern), depth + 1);
+        }
+        if name.eq_ignore_ascii_case(SENTINEL)
+            && let Some(lines) = &mut self.sentinel
+        {
+            lines.push(SentinelLine {
+                place: place(),
+                line: String::from_utf8_lossy(line).into_owned(),
+                words,
+            });
+            return Ok(());
         }
         let Some(row) = find(name) else {
             return Err(unknown(name).into());
@@ -342,6 +433,7 @@ impl<'a> Loader<'a> {
             config: self.config,
             file,
             warnings,
+            sentinel: self.sentinel,
         })
     }
 }
@@ -677,7 +769,7 @@ mod tests {
             let argv: Vec<Vec<u8>> = text.split(|b| *b == b'\t').map(<[u8]>::to_vec).collect();
             let files = Memory::default();
             let _ = invocation(&argv, &files);
-            let _ = Loader::new(&files).text(&text, 0, &Place::File);
+            let _ = Loader::new(Given::default(), &files).text(&text, 0, &Place::File);
         }
     }
 }

@@ -166,7 +166,7 @@ params! {
         /// means `* -::*`, as it does to Redis; without a file only this machine can connect.
         "bind" => bind: Vec<String> = "127.0.0.1 -::1", Addresses, multi;
         /// The source address of outgoing connections.
-        "bind-source-addr" => bind_source_addr: String = "", Text, later;
+        "bind-source-addr" => bind_source_addr: String = "", Text;
         /// The TCP port; 0 for none.
         "port" => port: u16 = "6379", Int(0, 65535);
         /// While the default user needs no password, accept clients from this machine only.
