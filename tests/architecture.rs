@@ -21,7 +21,8 @@ const RANKS: &[(&str, u32)] = &[
     ("service", 40),
     ("replication", 40),
     ("persist", 40),
-    ("sentinel", 40),
+    // It knows which of two histories is the later one.
+    ("sentinel", 41),
     ("exec", 50),
     ("script", 60),
     ("commands", 61),

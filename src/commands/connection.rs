@@ -235,6 +235,7 @@ fn hello(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
         log_in(cx, user, password)?;
     }
     let proto = hello.proto.unwrap_or(cx.reply.proto());
+    let is_sentinel = cx.sys.sentinel.is_some();
     let Some(session) = cx.session() else {
         return Ok(Flow::Done);
     };
@@ -249,7 +250,8 @@ fn hello(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let id = i64::try_from(session.id).unwrap_or(i64::MAX);
     cx.reply.set_proto(proto);
     let out = &mut *cx.reply;
-    out.map(7);
+    // A sentinel has no part in replication.
+    out.map(if is_sentinel { 6 } else { 7 });
     out.bulk(b"server");
     out.bulk(b"redis");
     out.bulk(b"version");
@@ -259,9 +261,13 @@ fn hello(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     out.bulk(b"id");
     out.int(id);
     out.bulk(b"mode");
-    out.bulk(b"standalone");
-    out.bulk(b"role");
-    out.bulk(b"master");
+    if is_sentinel {
+        out.bulk(b"sentinel");
+    } else {
+        out.bulk(b"standalone");
+        out.bulk(b"role");
+        out.bulk(b"master");
+    }
     out.bulk(b"modules");
     out.array(0);
     Ok(Flow::Done)

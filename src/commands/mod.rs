@@ -23,6 +23,7 @@ mod pubsub;
 mod redkeep;
 mod replication;
 mod script;
+mod sentinel;
 mod server;
 mod set;
 mod several;
@@ -88,6 +89,7 @@ const FAMILIES: &[&[Command]] = &[
     replication::COMMANDS,
     redkeep::COMMANDS,
     monitor::COMMANDS,
+    sentinel::COMMANDS,
     server::COMMANDS,
     server::config::COMMANDS,
     server::debug::COMMANDS,

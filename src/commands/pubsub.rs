@@ -1,5 +1,6 @@
 //! Publish and subscribe.
 
+use super::sentinel;
 use crate::ds::bytes::SmallBytes;
 use crate::exec::notify;
 use crate::exec::pubsub::{self, Kind};
@@ -228,6 +229,9 @@ fn tell(cx: &mut Ctx<'_>, kind: Kind, word: &str, name: Option<&[u8]>) {
 }
 
 fn publish(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    if cx.sys.sentinel.is_some() {
+        return sentinel::publish(cx, args);
+    }
     let got = pubsub::publish(cx.sys, cx.sessions, args.at(1), args.at(2));
     pass_on(cx, args);
     cx.count(got)

@@ -315,6 +315,9 @@ fn learn(cx: &mut Ctx<'_>, name: &[u8], value: &[u8]) -> Result<(), CmdError> {
 }
 
 fn role(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
+    if cx.sys.sentinel.is_some() {
+        return super::sentinel::role(cx);
+    }
     let repl = &cx.sys.repl;
     if let Some(up) = repl.shown_upstream(cx.now) {
         cx.reply.array(5);

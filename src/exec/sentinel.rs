@@ -40,8 +40,7 @@ pub(crate) fn settle(state: &mut State) {
     if changed && let Err(e) = super::save_config(sys, false) {
         warn!("WARNING: Sentinel was not able to save the new configuration on disk!!!: {e}");
         if let Some(sentinel) = &mut sys.sentinel {
-            // It is tried again.
-            sentinel.set_changed();
+            sentinel.write_later();
         }
     }
     for event in events {

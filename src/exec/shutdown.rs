@@ -157,6 +157,13 @@ pub fn shut_down(
         return Ok(Course::Waits);
     }
     tracing::info!("User requested shutdown...");
+    let is_sentinel = sys.sentinel.is_some();
+    // A sentinel has no data.
+    let flags = ShutdownFlags {
+        save: flags.save && !is_sentinel,
+        nosave: flags.nosave || is_sentinel,
+        ..flags
+    };
     let waits = !flags.now && sys.cfg.shutdown_timeout > 0 && sys.running.is_none();
     if waits && sys.repl.leads() && is_behind(sys, sessions) {
         let most = i64::from(sys.cfg.shutdown_timeout) * 1000;
@@ -266,6 +273,8 @@ fn end(ks: &mut Keyspace, sys: &mut System, flags: ShutdownFlags) -> Result<(), 
     }
     save::give_up(ks, sys);
     let wanted = flags.save || !sys.cfg.save.is_empty() && !flags.nosave;
+    // A sentinel has nothing to save.
+    let wanted = wanted && sys.sentinel.is_none();
     // What is not yet loaded must not take the place of the file.
     if wanted && sys.persist.loading.is_none() {
         save_last(ks, sys, flags)?;

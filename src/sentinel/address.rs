@@ -44,7 +44,7 @@ pub struct Address {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// No port has this number.
-    #[error("Invalid port number")]
+    #[error("Invalid port number.")]
     Port,
     /// It is no address, and not a name that has one.
     #[error("Invalid IP address or hostname specified")]

@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 
 use super::instance::{Id, Master};
 use super::masters::MonitorError;
-use super::settings::{MasterSettings, Periods, Settings};
+use super::settings::{LONGEST_PERIOD, MasterSettings, Periods, Settings};
 use super::{AddressError, Sentinel};
 use crate::resp::{quote, split_line};
 
@@ -199,7 +199,7 @@ const OF_MASTERS: &[OfMaster] = &[
     OfMaster {
         name: "parallel-syncs",
         read: Read::Setting(|set, word| {
-            set.parallel_syncs = u32::try_from(int(word)).unwrap_or(0);
+            set.parallel_syncs = int(word).clamp(0, i32::MAX.into()) as u32;
             Ok(())
         }),
         write: |_, master| unless(master.settings.parallel_syncs, 1),
@@ -420,7 +420,10 @@ impl Sentinel {
 
     fn read_monitor(&mut self, name: &str, words: &[Vec<u8>]) -> Result<(), Why> {
         let (host, port) = place(words)?;
-        let quorum = words.get(2).map_or(0, |word| int(word));
+        let quorum = words
+            .get(2)
+            .map_or(0, |word| int(word))
+            .min(i32::MAX.into());
         match self.monitor_unresolved(name, host, port, quorum) {
             Ok(_) => Ok(()),
             Err(MonitorError::Duplicate) => Err("Duplicate master name."),
@@ -650,7 +653,7 @@ fn int(word: &[u8]) -> i64 {
     };
     let magnitude = i64::try_from(leading(digits)).unwrap_or(i64::MAX);
     let value = if negative { -magnitude } else { magnitude };
-    value.clamp(i32::MIN.into(), i32::MAX.into())
+    value.clamp(-LONGEST_PERIOD, LONGEST_PERIOD)
 }
 
 /// An epoch, read as leniently.
@@ -961,7 +964,7 @@ mod tests {
             ("+4", 4),
             ("x", 0),
             ("", 0),
-            ("99999999999999999999", i64::from(i32::MAX)),
+            ("99999999999999999999", LONGEST_PERIOD),
         ] {
             assert_eq!(int(word.as_bytes()), number, "{word}");
         }

@@ -37,7 +37,10 @@ impl Sentinel {
         quorum: i64,
     ) -> Result<Id, MonitorError> {
         let quorum = quorum_of(quorum)?;
-        let address = self.address(host, port)?;
+        let address = self.address(host, port).map_err(|e| {
+            // That there is no such host is told first.
+            self.address(host, 0).err().unwrap_or(e)
+        })?;
         self.monitor_at(name, address, quorum)
     }
 

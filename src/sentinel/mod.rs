@@ -39,6 +39,7 @@ mod watch;
 use std::collections::BTreeMap;
 
 pub use address::{Address, AddressError, NoNames, Resolve};
+pub use election::Answer;
 pub use failover::ForceError;
 pub use fence::TermFacts;
 pub use hello::CHANNEL;
@@ -49,13 +50,16 @@ pub use instance::{
 pub use link::{Link, LinkId, Purpose, Socket, SocketId};
 pub use masters::MonitorError;
 pub use scripts::{Ending, JobId, Script, Scripts};
-pub use settings::{MasterSettings, Naming, Periods, Settings};
+pub use settings::{LONGEST_PERIOD, MasterSettings, Naming, Periods, Settings};
 
 use crate::util::rng::Rng;
 
 /// How often a sentinel looks around: at least and at most so many times a second, never twice after the same time, so that
 /// those that began together do not stay together.
 const LOOKS: (u64, u64) = (10, 20);
+
+/// How long it waits to write a configuration that could not be written.
+const WRITES_AGAIN: i64 = 1000;
 
 /// What a sentinel wants done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -202,6 +206,8 @@ pub struct Sentinel {
     orders: Vec<Order>,
     events: Vec<Event>,
     changed: bool,
+    /// When the configuration is to be written that could not be.
+    writes_at: Option<i64>,
 }
 
 impl std::fmt::Debug for Sentinel {
@@ -236,6 +242,7 @@ impl Sentinel {
             orders: Vec::new(),
             events: Vec::new(),
             changed: false,
+            writes_at: None,
         }
     }
 
@@ -277,6 +284,7 @@ impl Sentinel {
             return;
         }
         self.look_at_clock();
+        self.changed |= self.writes_at.take_if(|at| *at <= now).is_some();
         for master in self.master_ids() {
             self.handle_group(master);
         }
@@ -302,12 +310,15 @@ impl Sentinel {
 
     /// Whether the configuration has changed since this was asked last: then it is to be written.
     pub const fn take_changed(&mut self) -> bool {
+        if self.changed {
+            self.writes_at = None;
+        }
         std::mem::replace(&mut self.changed, false)
     }
 
-    /// The configuration is to be written: it was changed, or could not be.
-    pub const fn set_changed(&mut self) {
-        self.changed = true;
+    /// The configuration could not be written: that is to be tried again, but not with everything that comes meanwhile.
+    pub const fn write_later(&mut self) {
+        self.writes_at = Some(self.now + WRITES_AGAIN);
     }
 
     /// What has happened, in order.
@@ -449,6 +460,24 @@ impl Sentinel {
     /// The same, to change its settings.
     pub fn master_mut(&mut self, id: Id) -> Option<&mut Master> {
         self.masters.get_mut(&id)
+    }
+
+    /// Sets something for a master. That is to be written.
+    pub fn change_settings(&mut self, id: Id, change: impl FnOnce(&mut MasterSettings)) {
+        if let Some(master) = self.masters.get_mut(&id) {
+            change(&mut master.settings);
+            self.changed = true;
+        }
+    }
+
+    /// Tells that something was set for a master.
+    pub fn tell_set(&mut self, id: Id, what: &str) {
+        self.event_of(Level::Warning, "+set", id, &format!(" {what}"));
+    }
+
+    /// Whether a script is there and may be run.
+    pub fn may_run(&self, path: &str) -> bool {
+        self.names.may_run(path)
     }
 
     /// The master that an instance belongs to.

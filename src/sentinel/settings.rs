@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+/// No period is longer, in milliseconds: some of them are added up. It is more than thirty years.
+pub const LONGEST_PERIOD: i64 = 1 << 40;
+
 /// How hosts are named.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Naming {

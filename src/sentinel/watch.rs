@@ -175,12 +175,7 @@ impl Sentinel {
         let (Some(instance), Some(link)) = (self.instances.get(&id), self.link(id)) else {
             return;
         };
-        let sharing = || {
-            self.instances
-                .values()
-                .filter(|i| i.link == instance.link)
-                .count()
-        };
+        let sharing = || self.sharing(instance.link);
         let asked = link.questions.len();
         if link.disconnected || asked >= MOST_QUESTIONS && asked >= MOST_QUESTIONS * sharing() {
             return;
@@ -227,7 +222,13 @@ impl Sentinel {
         }
     }
 
-    fn down_after(&self, id: Id) -> i64 {
+    /// How many instances have this link: as many as masters that a sentinel watches, or one.
+    pub fn sharing(&self, link: LinkId) -> usize {
+        self.instances.values().filter(|i| i.link == link).count()
+    }
+
+    /// After how long without an answer an instance is down: as is set for its master.
+    pub fn down_after(&self, id: Id) -> i64 {
         let group = self.group(id);
         group.map_or(self.settings.periods.default_down_after, |g| {
             g.settings.down_after

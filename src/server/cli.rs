@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::drill;
+use super::{dr, drill};
 
 /// What `redkeep` does beside being a server.
 #[derive(Debug, Parser)]
@@ -21,10 +21,10 @@ struct Cli {
 enum Command {
     /// Run a leader, its replicas and their sentinels in one process
     Ha(Missing),
-    /// Break a leader under load and tell what was lost
+    // It says itself what it is for.
     Drill(Box<drill::Args>),
     /// Look after a standby in another region
-    Dr(Missing),
+    Dr(Box<dr::Args>),
 }
 
 /// The arguments of a command that this version does not have.
@@ -58,7 +58,8 @@ pub(super) fn main(argv: &[Vec<u8>]) -> Option<ExitCode> {
 
 fn run(command: Command) -> ExitCode {
     match command {
-        Command::Ha(args) | Command::Dr(args) => args.run(),
+        Command::Ha(args) => args.run(),
+        Command::Dr(args) => dr::run(&args),
         Command::Drill(args) => drill::run(&args),
     }
 }

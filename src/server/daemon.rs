@@ -16,7 +16,6 @@ use super::wire::Network;
 use crate::embed::jobs::JobError;
 use crate::persist::Files;
 use crate::persist::aof::{DirectoryError, ManifestError};
-use crate::sentinel::Sentinel;
 use crate::service::config::{Config, Given, Invocation, Loaded, SystemFiles, invocation_as};
 
 const HELP: &str = "\
@@ -25,6 +24,7 @@ Usage: redkeep [FILE] [--NAME VALUE ...] [-]
        redkeep check-rdb FILE
        redkeep check-aof [--fix | --truncate-to-timestamp SECONDS] FILE
        redkeep drill [--help]
+       redkeep dr [--help]
        redkeep --version
        redkeep --help
 
@@ -62,13 +62,7 @@ pub fn main(argv: &[Vec<u8>]) -> ExitCode {
         ..Given::default()
     };
     match invocation_as(given, argv, &SystemFiles) {
-        Ok(Invocation::Run(loaded)) => match sentinel::assemble(&loaded) {
-            Ok(sentinel) => run(*loaded, sentinel),
-            Err(error) => {
-                complain(&error.to_string());
-                ExitCode::FAILURE
-            }
-        },
+        Ok(Invocation::Run(loaded)) => run(*loaded),
         Ok(Invocation::Help) => say(HELP),
         Ok(Invocation::Version) => say(&format!(
             "Redkeep server v={} sha={}:0 malloc=mimalloc bits={}\n",
@@ -102,19 +96,18 @@ fn complain(text: &str) {
 }
 
 /// Runs a server until SHUTDOWN or a signal ends it.
-fn run(loaded: Loaded, sentinel: Option<Box<Sentinel>>) -> ExitCode {
+fn run(loaded: Loaded) -> ExitCode {
     let config = loaded.config.clone();
-    let (mode, role) = match sentinel {
-        Some(_) => ("sentinel", 'X'),
-        None => ("standalone", 'M'),
+    let is_sentinel = loaded.sentinel.is_some();
+    let (mode, role, name) = match is_sentinel {
+        true => ("sentinel", 'X', "Sentinel"),
+        false => ("standalone", 'M', "Redkeep"),
     };
     if let Err(error) = log::start(config.loglevel, &config.logfile, role) {
         complain(&format!("Can't open the log file: {error}"));
         return ExitCode::FAILURE;
     }
-    if sentinel.is_some()
-        && let Err(why) = sentinel::check_file(loaded.file.as_deref())
-    {
+    if is_sentinel && let Err(why) = sentinel::check_file(loaded.file.as_deref()) {
         warn!("{why}");
         return ExitCode::FAILURE;
     }
@@ -164,7 +157,7 @@ fn run(loaded: Loaded, sentinel: Option<Box<Sentinel>>) -> ExitCode {
         disk: Some(Arc::new(Files)),
         network: Network::direct(),
     };
-    let mut server = match Server::open(loaded, sentinel, port, surroundings) {
+    let mut server = match Server::open(loaded, port, surroundings) {
         Ok(server) => server,
         Err(error) => {
             explain(&error, &config);
@@ -177,11 +170,11 @@ fn run(loaded: Loaded, sentinel: Option<Box<Sentinel>>) -> ExitCode {
     {
         error!("Signals are not heeded: {error}");
     }
-    if role == 'M' {
+    if !is_sentinel {
         info!("Server initialized");
     }
     match server.load() {
-        Ok(()) if mode == "sentinel" => {}
+        Ok(()) if is_sentinel => {}
         Ok(()) => announce(&server, &config),
         // It was told to end while it loaded.
         Err(StartError::Data(JobError::GivenUp)) => {}
@@ -196,7 +189,7 @@ fn run(loaded: Loaded, sentinel: Option<Box<Sentinel>>) -> ExitCode {
     let end = server.wait();
     server.shutdown();
     drop(pid_file);
-    info!("Redkeep is now ready to exit, bye bye...");
+    info!("{name} is now ready to exit, bye bye...");
     match end {
         End::Asked => ExitCode::SUCCESS,
         End::Failed => ExitCode::FAILURE,
@@ -230,6 +223,8 @@ fn explain(error: &StartError, config: &Config) {
             error!("{error}");
             error!("Terminating server after rdb file reading failure.");
         }
+        // As what is wrong with other lines.
+        StartError::Config(error) => complain(&error.to_string()),
         StartError::Data(JobError::LogFile(what)) => error!("{what}"),
         StartError::Data(JobError::Log(DirectoryError::Manifest(path, wrong))) => {
             let ManifestError { what, line, text } = wrong;

@@ -19,7 +19,6 @@ use crate::embed::{Client, Node};
 use crate::engine::{Engine, Options};
 use crate::exec::persist::load::Loading;
 use crate::persist::{Disk, Files as FilesOnDisk};
-use crate::sentinel::Sentinel;
 use crate::service::config::{
     self, Files, Given, Invocation, LoadError, Loaded, OomScoreAdj, Settings, SystemFiles,
     WithInput,
@@ -149,14 +148,13 @@ impl Builder {
     /// Starts the server; it reaches others in this way.
     pub(super) fn start_on(self, network: Network) -> Result<Server, StartError> {
         let loaded = self.loaded()?;
-        let sentinel = sentinel::assemble(&loaded)?;
         let port = loaded.config.port;
         let surroundings = Surroundings {
             disk: self.disk,
             network,
             owns_process: false,
         };
-        let mut server = Server::open(loaded, sentinel, Some(port), surroundings)?;
+        let mut server = Server::open(loaded, Some(port), surroundings)?;
         server.load()?;
         Ok(server)
     }
@@ -252,7 +250,6 @@ impl Server {
     /// [`load`](Self::load) has done that. `port` none is no TCP at all.
     pub(super) fn open(
         loaded: Loaded,
-        sentinel: Option<Box<Sentinel>>,
         port: Option<u16>,
         surroundings: Surroundings,
     ) -> Result<Self, StartError> {
@@ -261,6 +258,7 @@ impl Server {
             disk,
             network,
         } = surroundings;
+        let sentinel = sentinel::assemble(&loaded)?;
         let is_sentinel = sentinel.is_some();
         // A sentinel has no data set.
         let disk = disk.filter(|_| !is_sentinel);

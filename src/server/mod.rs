@@ -1,14 +1,17 @@
 //! A server on sockets: its own thread, its own runtime, the engine behind it.
 
 mod accept;
+mod ask;
 mod buffers;
 mod check;
 mod cli;
 mod conn;
 pub mod daemon;
+mod dr;
 mod drill;
 mod handle;
 mod host;
+mod json;
 mod link;
 mod listen;
 mod log;

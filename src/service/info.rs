@@ -36,6 +36,18 @@ sections! {
     Latencystats "Latencystats" false,
     Cluster "Cluster" true,
     Keyspace "Keyspace" true,
+    Sentinel "Sentinel" true,
+}
+
+impl Section {
+    /// Whether a sentinel has it, or a server that is none.
+    pub const fn is_of(self, sentinel: bool) -> bool {
+        match self {
+            Section::Server | Section::Clients | Section::Stats | Section::Cpu => true,
+            Section::Sentinel => sentinel,
+            _ => !sentinel,
+        }
+    }
 }
 
 /// Which sections were asked for.
@@ -259,7 +271,7 @@ mod tests {
 
     #[test]
     fn selections_add_up() {
-        assert_eq!(names(&["cpu", "SENTINEL"]), [Section::Cpu]);
+        assert_eq!(names(&["cpu", "MODULE"]), [Section::Cpu]);
         assert_eq!(names(&["nothing"]), []);
         assert_eq!(
             names(&["keyspace", "Server", "server"]),
@@ -269,6 +281,14 @@ mod tests {
         assert_eq!(names(&[]), names(&["default"]));
         assert!(!names(&[]).contains(&Section::Commandstats));
         assert!(names(&["default", "commandstats"]).contains(&Section::Commandstats));
+    }
+
+    #[test]
+    fn sentinels_have_other_sections() {
+        let of = |sentinel| Section::ALL.iter().filter(move |(s, ..)| s.is_of(sentinel));
+        let titles: Vec<&str> = of(true).map(|(_, title, _)| *title).collect();
+        assert_eq!(titles, ["Server", "Clients", "Stats", "CPU", "Sentinel"]);
+        assert_eq!(of(false).count(), Section::ALL.len() - 1);
     }
 
     #[test]

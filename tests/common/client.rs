@@ -34,7 +34,11 @@ pub fn encode<A: AsRef<[u8]>>(args: &[A], out: &mut Vec<u8>) {
 
 impl Client {
     pub fn connect(port: u16) -> io::Result<Client> {
-        let sock = TcpStream::connect(("127.0.0.1", port))?;
+        Client::over(TcpStream::connect(("127.0.0.1", port))?)
+    }
+
+    /// Speaks over a connection that there is.
+    pub fn over(sock: TcpStream) -> io::Result<Client> {
         sock.set_nodelay(true)?;
         Ok(Client {
             sock,

@@ -85,13 +85,22 @@ fn set(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     if !args.len().is_multiple_of(2) {
         return Err(CmdError::SYNTAX);
     }
+    change(cx, &pairs)?;
+    cx.ok()
+}
+
+/// Changes parameters, all of them or none.
+pub(in crate::commands) fn change(
+    cx: &mut Ctx<'_>,
+    pairs: &[(&[u8], &[u8])],
+) -> Result<(), CmdError> {
     let rights = Rights {
         protected: allowed(cx.sys.cfg.enable_protected_configs, cx.sessions.get(cx.sid)),
         loading: cx.sys.persist.loads(),
     };
     let System { cfg, host, .. } = &mut *cx.sys;
     let changes = cfg
-        .set(&pairs, rights, &mut |old, new, changes| {
+        .set(pairs, rights, &mut |old, new, changes| {
             host.0.apply(old, new, changes)
         })
         .map_err(|e| match e {
@@ -99,7 +108,7 @@ fn set(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
             e => CmdError::new(format!("ERR {e}")),
         })?;
     took_effect(cx, &changes);
-    cx.ok()
+    Ok(())
 }
 
 /// What follows from a change inside of the engine; the rest is the surroundings'.

@@ -27,7 +27,8 @@ pub(crate) const COMMANDS: &[Command] = &[Command::new("info", -1, info)
 fn info(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let wanted = Selection::parse(args.from(1).iter().copied());
     let mut out = Report::default();
-    for section in wanted.sections() {
+    let is_sentinel = cx.sys.sentinel.is_some();
+    for section in wanted.sections().filter(|s| s.is_of(is_sentinel)) {
         out.section(section);
         match section {
             Section::Server => server(cx, &mut out),
@@ -55,9 +56,18 @@ fn info(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
             }
             Section::Cluster => out.field("cluster_enabled", 0),
             Section::Keyspace => keyspace(cx, &mut out),
+            Section::Sentinel => {
+                if let Some(sentinel) = &cx.sys.sentinel {
+                    crate::commands::sentinel::report(sentinel, cx.now, &mut out);
+                }
+            }
         }
     }
-    cx.reply.verbatim("txt", out.finish().as_bytes());
+    let text = out.finish();
+    match is_sentinel {
+        true => cx.reply.bulk(text.as_bytes()),
+        false => cx.reply.verbatim("txt", text.as_bytes()),
+    }
     Ok(Flow::Done)
 }
 
@@ -88,7 +98,11 @@ fn server(cx: &Ctx<'_>, out: &mut Report) {
     let uptime = (cx.now - sys.started_ms).max(0) / 1000;
     out.field("redis_version", REDIS_VERSION);
     out.field("redkeep_version", env!("CARGO_PKG_VERSION"));
-    out.field("redis_mode", "standalone");
+    let mode = match sys.sentinel {
+        Some(_) => "sentinel",
+        None => "standalone",
+    };
+    out.field("redis_mode", mode);
     out.field("os", facts.os);
     out.field("arch_bits", usize::BITS);
     out.field("process_id", std::process::id());

@@ -14,10 +14,14 @@ use super::files::Files;
 use super::params::{Config, find, rows};
 use super::row::{Effect, Row};
 use crate::resp::split_line;
+use crate::util::digest::sha256_hex;
 use crate::util::system::reason;
 
 /// What the lines of a sentinel begin with; as an option, what makes it one.
 const SENTINEL: &[u8] = b"sentinel";
+
+/// What lines about users begin with.
+const USER: &[u8] = b"user";
 
 /// How deeply files may include each other.
 const INCLUDE_DEPTH: usize = 16;
@@ -83,12 +87,12 @@ pub struct Loaded {
     /// What was asked for and will not happen in this version, one sentence each.
     pub warnings: Vec<String>,
     /// The lines that only a sentinel understands, in order; none: it is not to be one.
-    pub sentinel: Option<Vec<SentinelLine>>,
+    pub sentinel: Option<Vec<Directive>>,
 }
 
-/// A line that begins with `sentinel`.
+/// A line that is not a parameter's.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SentinelLine {
+pub struct Directive {
     /// Where it stands.
     pub place: Place,
     /// The line.
@@ -97,7 +101,7 @@ pub struct SentinelLine {
     pub words: Vec<Vec<u8>>,
 }
 
-impl SentinelLine {
+impl Directive {
     /// The line was refused.
     pub fn refused(&self, why: String) -> LoadError {
         LoadError::Directive {
@@ -290,7 +294,9 @@ struct Loader<'a> {
     files: &'a dyn Files,
     config: Config,
     seen: Vec<&'static str>,
-    sentinel: Option<Vec<SentinelLine>>,
+    sentinel: Option<Vec<Directive>>,
+    /// The lines that begin with `user`.
+    users: Vec<Directive>,
 }
 
 impl<'a> Loader<'a> {
@@ -300,6 +306,7 @@ impl<'a> Loader<'a> {
             config: given.defaults(),
             seen: Vec::new(),
             sentinel: given.sentinel.then(Vec::new),
+            users: Vec::new(),
         }
     }
 
@@ -352,10 +359,13 @@ impl<'a> Loader<'a> {
             };
             return self.include(&path_of(pattern), depth + 1);
         }
-        if name.eq_ignore_ascii_case(SENTINEL)
-            && let Some(lines) = &mut self.sentinel
-        {
-            lines.push(SentinelLine {
+        let kept = match name.to_ascii_lowercase().as_slice() {
+            SENTINEL => self.sentinel.as_mut(),
+            USER => Some(&mut self.users),
+            _ => None,
+        };
+        if let Some(lines) = kept {
+            lines.push(Directive {
                 place: place(),
                 line: String::from_utf8_lossy(line).into_owned(),
                 words,
@@ -413,6 +423,11 @@ impl<'a> Loader<'a> {
     }
 
     fn finish(mut self, file: Option<PathBuf>) -> Result<Loaded, LoadError> {
+        let password = &self.config.requirepass;
+        let news = |user: &&Directive| !says_nothing_new(&user.words, password);
+        if let Some(user) = self.users.iter().find(news) {
+            return Err(user.refused(unknown(USER)));
+        }
         let dir = PathBuf::from(&self.config.dir);
         self.config.dir = self.absolute_dir().map_err(|e| unreadable(&dir, &e))?;
         let defaults = Config::default();
@@ -436,6 +451,22 @@ impl<'a> Loader<'a> {
             sentinel: self.sentinel,
         })
     }
+}
+
+/// Whether a line about a user can be left out. Redis writes one into every file that it rewrites: that the default user may
+/// do everything, with the password of `requirepass`.
+fn says_nothing_new(line: &[Vec<u8>], requirepass: &[u8]) -> bool {
+    let [_, name, rules @ ..] = line else {
+        return false;
+    };
+    let password = match requirepass {
+        b"" => b"nopass".to_vec(),
+        _ => [b"#".as_slice(), &sha256_hex(requirepass)].concat(),
+    };
+    let needed: [&[u8]; 5] = [b"on", &password, b"~*", b"&*", b"+@all"];
+    let may = |rule: &Vec<u8>| rule == b"sanitize-payload" || needed.contains(&rule.as_slice());
+    let has = |rule: &&[u8]| rules.iter().any(|r| r == rule);
+    name == b"default" && needed.iter().all(has) && rules.iter().all(may)
 }
 
 /// A line was refused, or a file that it includes.
@@ -746,6 +777,69 @@ mod tests {
             ["'acllog-max-len' is accepted, but has no effect in this version."]
         );
         assert!(run(&[], &[]).unwrap().warnings.is_empty());
+    }
+
+    fn lines_of_sentinel(argv: &[&str], files: &[(&str, &'static str)]) -> Vec<(Place, String)> {
+        let loaded = run(argv, files).unwrap();
+        let lines = loaded.sentinel.unwrap().into_iter();
+        lines.map(|line| (line.place, line.line)).collect()
+    }
+
+    #[test]
+    fn the_option_makes_a_sentinel_wherever_it_stands() {
+        let files = [("a", "port 7\nsentinel monitor m 127.0.0.1 1 1"), ("b", "")];
+        let line = "sentinel monitor m 127.0.0.1 1 1".to_owned();
+        for argv in [
+            &["a", "--sentinel"][..],
+            &["a", "--sentinel", "--hz", "20"],
+            &["a", "--hz", "20", "--sentinel"],
+        ] {
+            let found = lines_of_sentinel(argv, &files);
+            assert_eq!(found[0], (Place::File(2), line.clone()), "{argv:?}");
+            assert!(found[1..].iter().all(|(_, line)| line == "sentinel"));
+        }
+        let found = lines_of_sentinel(&["b", "--sentinel", "myid", "x"], &files);
+        let line = "sentinel \"myid\" \"x\"".to_owned();
+        assert_eq!(found, [(Place::CommandLine, line)]);
+    }
+
+    #[test]
+    fn a_sentinel_has_a_port_of_its_own_and_no_protected_mode() {
+        let files = [("a", ""), ("b", "port 7\nprotected-mode yes")];
+        let settings = |argv: &[&str]| {
+            let loaded = run(argv, &files).unwrap();
+            (loaded.config.port, loaded.config.protected_mode)
+        };
+        assert_eq!(settings(&["a", "--sentinel"]), (26379, false));
+        assert_eq!(settings(&["b", "--sentinel"]), (7, true));
+        assert_eq!(settings(&["a"]), (6379, true));
+    }
+
+    #[test]
+    fn a_user_is_taken_that_may_do_everything_with_the_password_there_is() {
+        let files = [
+            ("a", "user default on nopass ~* &* +@all"),
+            ("b", "user default on nopass sanitize-payload ~* &* +@all"),
+            (
+                "c",
+                "user default on #2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b ~* &* +@all\nrequirepass secret",
+            ),
+            (
+                "d",
+                "user default on nopass ~* &* +@all\nrequirepass secret",
+            ),
+            ("e", "user default on nopass ~* &* -@all"),
+            ("f", "user default on nopass ~* &* +@all -get"),
+            ("g", "user alice on nopass ~* &* +@all"),
+            ("h", "user"),
+        ];
+        for file in ["a", "b", "c"] {
+            assert!(run(&[file], &files).is_ok(), "{file}");
+        }
+        for file in ["d", "e", "f", "g", "h"] {
+            let error = run(&[file], &files).unwrap_err();
+            assert!(error.contains("at line 1\n>>> 'user"), "{error}");
+        }
     }
 
     #[test]
