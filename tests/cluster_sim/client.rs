@@ -244,7 +244,8 @@ impl World {
             return;
         }
         note!(self, "client {id} waits no longer");
-        self.clients[id].seek.was_refused();
+        let client = &mut self.clients[id];
+        client.seek.was_refused();
         if let Some((conn, _)) = client.conn {
             self.net.close(self.now, conn, End::Caller, &mut self.queue);
         }

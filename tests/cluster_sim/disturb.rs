@@ -3,7 +3,7 @@
 use super::machine::Told;
 use super::machine::Up;
 use super::net::{ConnId, End};
-use super::world::{Event, Stage, World, note};
+use super::world::{Event, PORT, Stage, World, address, note};
 use crate::common::sim_disk::{Cut, Data, Image, Names, SimDisk};
 use redkeep::util::rng::Rng;
 
@@ -29,6 +29,9 @@ impl World {
             return self.start_sentinel(node);
         }
         let seed = self.rng.next_u64();
+        if self.plan.watch.is_some() {
+            return self.start_by_file(node, seed);
+        }
         let options = self.plan.options(node);
         note!(
             self,
@@ -37,14 +40,31 @@ impl World {
         );
         self.nodes[node].start(self.now, &options, seed);
         self.follow(node);
-        if self.plan.watch.is_none()
-            && self.operator.leader == Some(node)
+        if self.operator.leader == Some(node)
             && self.nodes[node].told == Told::Lead
             && self.stage != Stage::Begin
         {
             let facts = self.facts(node);
             self.operator.restarted(&facts);
         }
+        self.after(node);
+    }
+
+    fn start_by_file(&mut self, node: usize, seed: u64) {
+        if self.nodes[node].starts == 0 {
+            let mut lines = self.plan.options(node);
+            if node > 0 {
+                lines.push(("replicaof".to_owned(), format!("{} {PORT}", address(0))));
+            }
+            let lines = lines.iter().map(|(name, value)| format!("{name} {value}\n"));
+            let text: String = lines.collect();
+            self.nodes[node].put_file(&text);
+        }
+        note!(self, "node {node} starts");
+        if let Err(e) = self.nodes[node].start_by_file(self.now, seed) {
+            return self.wrong(format!("node {node} does not start: {e}"));
+        }
+        self.follow(node);
         self.after(node);
     }
 
@@ -135,8 +155,9 @@ impl World {
 
     /// A node that takes itself for the leader.
     fn someone_who_leads(&mut self) -> usize {
-        let leads = |node: &usize| self.nodes[*node].is_up() && self.nodes[*node].told == Told::Lead;
-        let all: Vec<usize> = (0..self.plan.nodes).filter(leads).collect();
+        let all: Vec<usize> = (0..self.plan.nodes)
+            .filter(|node| self.nodes[*node].leads())
+            .collect();
         match all.len() {
             0 => self.rng.index(self.plan.nodes),
             n => all[self.rng.index(n)],
@@ -349,11 +370,13 @@ impl World {
             }
             Down::Killed => {
                 self.counts.kills += 1;
-                self.nodes[node].disk.image()
+                let done = self.how_much_is_done(node);
+                self.kill(node, done)
             }
             Down::Power => {
                 self.counts.power_cuts += 1;
-                self.cut_power(node, usize::MAX)
+                let done = self.how_much_is_done(node);
+                self.cut_power(node, done)
             }
         };
         self.hang_up(node, down == Down::Power);
@@ -376,13 +399,7 @@ impl World {
     /// A sentinel ends. What it has not said to be written may be on its disk or not.
     fn take_sentinel_down(&mut self, place: usize, down: Down) {
         note!(self, "sentinel {place} goes down: {down:?}");
-        let lookout = self.nodes[place].up.as_ref().unwrap().lookout.as_ref();
-        let writing = lookout.and_then(super::sentinel::Lookout::writing);
-        let tape = self.nodes[place].disk.tape();
-        let done = match writing {
-            Some(before) => before + self.rng.index(tape.ops.len() - before + 1),
-            None => tape.ops.len(),
-        };
+        let done = self.how_much_is_done(place);
         let image = match down {
             Down::Power => {
                 self.counts.power_cuts += 1;
@@ -390,13 +407,7 @@ impl World {
             }
             _ => {
                 self.counts.kills += 1;
-                let mut model = tape.start();
-                tape.ops[..done].iter().for_each(|op| model.step(op));
-                model.image(&Cut {
-                    data: Data::Kept,
-                    names: Names::Kept,
-                    seed: 0,
-                })
+                self.kill(place, done)
             }
         };
         self.witness.ends(place);
@@ -433,6 +444,28 @@ impl World {
             while writer.step() {}
         }
         self.nodes[node].disk.image()
+    }
+
+    /// Of what a machine has done to its disk. It may be about to write its file, and says nothing before it has.
+    fn how_much_is_done(&mut self, node: usize) -> usize {
+        let (least, most) = self.nodes[node].done();
+        least + self.rng.index(most - least + 1)
+    }
+
+    /// What is left of a process that is killed after so many operations of the disk.
+    fn kill(&self, node: usize, done: usize) -> Image {
+        let disk = &self.nodes[node].disk;
+        if done == disk.ops() {
+            return disk.image();
+        }
+        let tape = disk.tape();
+        let mut model = tape.start();
+        tape.ops.iter().take(done).for_each(|op| model.step(op));
+        model.image(&Cut {
+            data: Data::Kept,
+            names: Names::Kept,
+            seed: 0,
+        })
     }
 
     /// What is left when the power goes after so many operations of the disk.

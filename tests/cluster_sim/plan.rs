@@ -16,8 +16,8 @@ pub struct Watch {
     pub parallel_syncs: usize,
     /// Each says where it is, and does not leave that to the others.
     pub announces: bool,
-    /// Microseconds that a file takes to be on a disk, at most.
-    pub slowness: u64,
+    /// Microseconds that a configuration file takes to be on a disk, at most.
+    slowness: u64,
     /// Clocks jump, and machines stand still.
     pub odd_clocks: bool,
 }
@@ -62,6 +62,12 @@ pub struct Plan {
     pub thinks: u64,
     pub timeout: u64,
     pub manners: Manners,
+}
+
+impl Watch {
+    pub const fn slowness(&self) -> u64 {
+        self.slowness
+    }
 }
 
 impl Plan {
@@ -167,7 +173,7 @@ impl Plan {
             }),
             confirms,
             wanted: if rng.chance(0.7) { confirms } else { 0 },
-            keeps: confirms > 0,
+            keeps: confirms > 0 && (confirms == nodes - 1 || std::env::var("ALLK").is_ok()),
             durable,
             logs: (0..nodes).map(|_| log(rng)).collect(),
             chains: false,
@@ -239,6 +245,11 @@ impl Plan {
         if self.wanted > 0 {
             all.push(("min-replicas-to-write", self.wanted.to_string()));
             all.push(("min-replicas-max-lag", "3".into()));
+        }
+        if self.watch.is_some() {
+            all.push(("dir", "/".into()));
+            all.push(("save", "\"\"".into()));
+            all.push(("enable-debug-command", "yes".into()));
         }
         let owned = all
             .into_iter()

@@ -1,40 +1,25 @@
 //! A sentinel on a machine of its own: its file, its connections, and what is heard of it.
 
-use super::machine::Machine;
+use super::host::{Mutation, OnDisk, configuration};
+use super::machine::{Machine, join};
 use super::net::{Caller, ConnId, End, Piece, Place};
-use super::plan::{Plan, Watch};
+use super::plan::Watch;
 use super::witness::Hello;
 use super::world::{PORT, World, address, node_at, note};
-use crate::common::instance::DIR;
-use crate::common::sim_disk::SimDisk;
-use redkeep::engine::Engine;
-use redkeep::exec::{Host, SessionId};
-use redkeep::persist::Disk;
+use redkeep::engine::{Engine, Options};
+use redkeep::exec::{Args, SessionId};
 use redkeep::resp::{Proto, ReplyBuf, Value, parse_reply};
-use redkeep::sentinel::{Input, Order, SocketId};
+use redkeep::sentinel::{self, Input, NoNames, Order, Sentinel, SocketId};
+use redkeep::util::clock::Clock;
+use redkeep::util::rng::Rng;
 use std::collections::BTreeMap;
-use std::io;
-use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Every sentinel listens on it.
 pub const SENTINEL_PORT: u16 = 26379;
 
 /// What the leader is called.
 pub const NAME: &str = "mymaster";
-
-/// Where a sentinel keeps what it knows.
-const FILE: &str = "/sentinel.conf";
-
-/// What is done to a sentinel so that it fails, to see that this is noticed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mutation {
-    /// Its file is not synced before it is said to be written.
-    NoSync,
-    /// It does not remember whom it has voted for, nor in which epoch.
-    ForgetsVotes,
-}
 
 /// What only a machine with a sentinel has.
 pub struct Lookout {
@@ -44,25 +29,12 @@ pub struct Lookout {
     orders: Vec<Order>,
     /// Hears everything that the sentinel publishes.
     listener: SessionId,
-    /// How many operations there were on the disk before the file was written that is not yet known to be safe.
-    writing: Option<usize>,
-    written: Arc<AtomicUsize>,
 }
 
 impl Lookout {
     /// Connections that the sentinel has made.
     pub fn conns(&self) -> impl Iterator<Item = ConnId> + '_ {
         self.sockets.values().copied()
-    }
-
-    /// How far the disk was when a file began to be written that may be lost.
-    pub const fn writing(&self) -> Option<usize> {
-        self.writing
-    }
-
-    /// It is.
-    pub const fn is_written(&mut self) {
-        self.writing = None;
     }
 
     fn socket_of(&self, conn: ConnId) -> Option<u64> {
@@ -94,42 +66,8 @@ fn first_file(watch: &Watch, place: Place) -> String {
     text
 }
 
-/// What a sentinel's file is to a simulated disk.
-struct OnDisk {
-    disk: SimDisk,
-    written: Arc<AtomicUsize>,
-    mutation: Option<Mutation>,
-}
-
-impl Host for OnDisk {
-    fn read_file(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
-        let mut bytes = Vec::new();
-        match self.disk.open(path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            opened => opened?.read_to_end(&mut bytes)?,
-        };
-        Ok(Some(bytes))
-    }
-
-    fn replace_file(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let before = self.disk.ops() + 1;
-        let _ = self
-            .written
-            .compare_exchange(0, before, Ordering::SeqCst, Ordering::SeqCst);
-        let temporary = path.with_extension("tmp");
-        let mut file = self.disk.create(&temporary)?;
-        file.write_all(bytes)?;
-        if self.mutation != Some(Mutation::NoSync) {
-            file.sync()?;
-        }
-        drop(file);
-        self.disk.rename(&temporary, path)?;
-        match self.mutation {
-            Some(Mutation::NoSync) => Ok(()),
-            _ => self.disk.sync_dir(Path::new(DIR)),
-        }
-    }
-}
+/// What a sentinel forgets that has forgotten its votes.
+const VOTES: [&str; 2] = ["sentinel current-epoch", "sentinel leader-epoch"];
 
 impl Machine {
     /// Starts a sentinel on what the disk holds.
@@ -141,15 +79,36 @@ impl Machine {
     ) -> Result<(), String> {
         self.sync_clock(now);
         self.starts += 1;
-        let written = Arc::new(AtomicUsize::new(0));
-        let host = OnDisk {
-            disk: self.disk.clone(),
-            written: Arc::clone(&written),
-            mutation,
+        let (loaded, settings) = configuration(&self.disk, true)?;
+        let own = sentinel::Settings::new(String::new(), loaded.config.port);
+        let rng = Rng::seed_from_u64(!seed);
+        let mut sentinel = Sentinel::new(own, Box::new(NoNames), rng, self.clock.now_ms());
+        let mut lines = loaded.sentinel.unwrap_or_default();
+        if mutation == Some(Mutation::ForgetsVotes) {
+            lines.retain(|line| !VOTES.iter().any(|vote| line.line.starts_with(vote)));
+        }
+        let words: Vec<_> = lines.into_iter().map(|line| line.words).collect();
+        sentinel.load(&words).map_err(|(_, why)| why)?;
+        sentinel.begin(self.clock.now_ms());
+        let (host, file) = OnDisk::new(&self.disk, mutation);
+        let mut engine = Engine::new(Options {
+            settings,
+            clock: Arc::new(self.clock.clone()),
+            host: Box::new(host),
+            seed: Some(seed),
+            sentinel: Some(Box::new(sentinel)),
+        });
+        engine.refresh_time();
+        let listener = join(&mut engine);
+        let mut reply = ReplyBuf::new(Proto::Resp2);
+        engine.execute(listener, Args::new(&[b"PSUBSCRIBE", b"*"]), &mut reply);
+        let lookout = Lookout {
+            sockets: BTreeMap::new(),
+            orders: Vec::new(),
+            listener,
         };
-        let file = host.read_file(Path::new(FILE)).map_err(|e| e.to_string())?;
-        let file = file.ok_or("there is no file")?;
-        todo!();
+        self.run(engine, None, Some(file), Some(lookout));
+        Ok(())
     }
 }
 
@@ -158,46 +117,25 @@ impl World {
     pub fn start_sentinel(&mut self, place: Place) {
         let seed = self.rng.next_u64();
         let mutation = self.mutation;
+        note!(self, "sentinel {place} starts");
         let machine = &mut self.nodes[place];
         if machine.starts == 0 {
             let watch = self.plan.watch.as_ref().unwrap();
-            let mut image = machine.disk.image();
-            image.add_file(FILE, first_file(watch, place).as_bytes());
-            machine.disk = SimDisk::from_image(&image);
+            machine.put_file(&first_file(watch, place));
         }
-        note!(self, "sentinel {place} starts");
-        let machine = &mut self.nodes[place];
         if let Err(e) = machine.start_sentinel(self.now, seed, mutation) {
             return self.wrong(format!("sentinel {place} does not start: {e}"));
         }
         self.after(place);
     }
 
-    /// A sentinel has done something. Whether it may go on, and need not wait for its disk.
-    pub fn sentinel_goes_on(&mut self, place: Place) -> bool {
-        let Some(up) = self.nodes[place].up.as_mut() else {
-            return false;
-        };
-        let Some(lookout) = up.lookout.as_mut() else {
-            return true;
-        };
-        lookout.orders.extend(up.engine.sentinel_orders());
-        let written = lookout.written.swap(0, Ordering::SeqCst);
-        if written == 0 {
-            return true;
+    /// What a sentinel wants done waits until that is carried out.
+    pub fn take_orders(&mut self, place: Place) {
+        if let Some(up) = self.nodes[place].up.as_mut()
+            && let Some(lookout) = up.lookout.as_mut()
+        {
+            lookout.orders.extend(up.engine.sentinel_orders());
         }
-        let slowness = self.plan.watch.as_ref().map_or(0, |watch| watch.slowness);
-        let took = match self.rng.below(4) {
-            0 => self.rng.below(slowness + 1),
-            _ => self.rng.below(slowness / 50 + 1),
-        };
-        if took == 0 {
-            return true;
-        }
-        lookout.writing = Some(written - 1);
-        self.counts.slow_files += 1;
-        self.stall(place, took as i64);
-        false
     }
 
     /// Carries out what a sentinel has ordered.

@@ -1,8 +1,7 @@
 //! What a node does for those who are connected to it: clients and replicas alike.
 
-use super::machine::Told;
-use super::net::{Caller, ConnId, End, Piece};
-use super::world::{PORT, World, address, node_at, note};
+use super::net::{ConnId, End, Piece};
+use super::world::{PORT, World, address, note};
 use redkeep::engine::Outcome;
 use redkeep::exec::output::Unsent;
 use redkeep::exec::session::Peer;
@@ -173,7 +172,6 @@ impl World {
                 break;
             }
             let goes_on = self.run_batch(node, conn);
-            self.note_told(node, conn);
             self.after(node);
             if !goes_on {
                 break;
@@ -246,25 +244,6 @@ impl World {
             self.witness.voted(node, &whom, epoch);
             self.judge_sentinels();
         }
-    }
-
-    /// A node may have been told by a sentinel whom to follow, and writes that to its file.
-    fn note_told(&mut self, node: usize, conn: ConnId) {
-        let caller = self.net.get(conn).map(|conn| conn.caller);
-        if self.plan.is_sentinel(node) || !matches!(caller, Some(Caller::Sentinel { .. })) {
-            return;
-        }
-        let Some(up) = self.nodes[node].up.as_mut() else {
-            return;
-        };
-        let upstream = up.engine.state().sys.repl.upstream.as_ref();
-        self.nodes[node].told = match upstream {
-            None => Told::Lead,
-            Some(upstream) => match node_at(&upstream.host) {
-                Some(leader) => Told::Follow(leader),
-                None => panic!("node {node} is to follow {}", upstream.host),
-            },
-        };
     }
 
     /// Sends what there is, as far as there is room; and ends what is to end.

@@ -42,13 +42,14 @@ impl World {
     /// Looks whether all agree.
     pub fn look(&mut self) {
         if self.now - self.quiet_since > PATIENCE {
-            return self.wrong(format!("they do not find together: {}", self.describe_all()));
+            let all = self.describe_all();
+            return self.wrong(format!("they do not find together:\n{all}"));
+        }
+        if self.stage == Stage::Begin && self.agreed().is_some() {
+            return self.begin();
         }
         self.queue.add(self.now + 300_000, Event::Look);
         if self.stage == Stage::Begin {
-            if self.agreed().is_some() {
-                self.begin();
-            }
             return;
         }
         let Some(leader) = self.agreed() else {
@@ -76,13 +77,11 @@ impl World {
 
     fn describe_all(&mut self) -> String {
         let mut all = String::new();
-        for node in (0..self.nodes.len()).filter(|node| !self.nodes[*node].is_up()) {
-            all += &format!("{node} is down\n");
-        }
-        for node in (0..self.nodes.len()).filter(|node| self.nodes[*node].is_up()) {
-            all += &match self.plan.is_sentinel(node) {
-                true => format!("{node}: {:?}\n", self.view(node)),
-                false => format!("{node}: {:?}\n", self.facts(node)),
+        for node in 0..self.nodes.len() {
+            all += &match self.nodes[node].is_up() {
+                false => format!("{node} is down\n"),
+                true if self.plan.is_sentinel(node) => format!("{node}: {:?}\n", self.view(node)),
+                true => format!("{node}: {:?}\n", self.facts(node)),
             };
         }
         all
@@ -125,7 +124,7 @@ impl World {
             let facts = self.facts(node);
             let follows = match self.plan.watch {
                 None => matches!(self.nodes[node].told, Told::Follow(_)),
-                Some(_) => self.nodes[node].told == Told::Follow(leader),
+                Some(_) => node_at(facts.text("master_host")) == Some(leader),
             };
             if !follows || !facts.is_linked() || facts.id() != first.id() || facts.offset() != first.offset() {
                 return None;

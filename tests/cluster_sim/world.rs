@@ -8,7 +8,7 @@ use super::net::{Caller, ConnId, End, Net, Place};
 use super::operator::Operator;
 use super::plan::Plan;
 use super::queue::{Due, Queue};
-use super::sentinel::Mutation;
+use super::host::Mutation;
 use super::witness::Witness;
 use redkeep::engine::Engine;
 use redkeep::exec::Action;
@@ -230,8 +230,13 @@ impl World {
     /// Runs to the end. Gives what was wrong.
     pub fn run(&mut self) -> Vec<String> {
         note!(self, "{:?}", self.plan.clone());
-        for node in 0..self.nodes.len() {
+        for node in 0..self.plan.nodes {
             self.start(node);
+        }
+        for place in self.plan.nodes..self.nodes.len() {
+            // When replicas have found their leader.
+            let at = 1_000_000 + self.rng.below(1_000_000) as i64;
+            self.queue.add(at, Event::Start { node: place });
         }
         self.fill();
         match self.plan.watch {
@@ -369,12 +374,7 @@ impl World {
 
     /// A machine goes on.
     fn go_on(&mut self, node: usize) {
-        let Some(up) = self.nodes[node].up.as_mut() else {
-            return;
-        };
-        if let Some(lookout) = &mut up.lookout {
-            lookout.is_written();
-        }
+        self.nodes[node].is_written();
         self.after(node);
         let served = self.nodes[node].up.as_ref().map(|up| up.served.keys());
         let conns: Vec<ConnId> = served.into_iter().flatten().copied().collect();
@@ -422,7 +422,8 @@ impl World {
             engine.settle();
             up.actions.extend(engine.take_actions());
             drop(engine.take_garbage());
-            if !self.sentinel_goes_on(node) {
+            self.take_orders(node);
+            if !self.has_written(node) {
                 return;
             }
             self.carry_out(node);
