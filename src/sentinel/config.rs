@@ -199,7 +199,7 @@ const OF_MASTERS: &[OfMaster] = &[
     OfMaster {
         name: "parallel-syncs",
         read: Read::Setting(|set, word| {
-            set.parallel_syncs = int(word).clamp(0, i32::MAX.into()) as u32;
+            set.parallel_syncs = int(word).max(0) as u32;
             Ok(())
         }),
         write: |_, master| unless(master.settings.parallel_syncs, 1),
@@ -420,10 +420,7 @@ impl Sentinel {
 
     fn read_monitor(&mut self, name: &str, words: &[Vec<u8>]) -> Result<(), Why> {
         let (host, port) = place(words)?;
-        let quorum = words
-            .get(2)
-            .map_or(0, |word| int(word))
-            .min(i32::MAX.into());
+        let quorum = words.get(2).map_or(0, |word| int(word));
         match self.monitor_unresolved(name, host, port, quorum) {
             Ok(_) => Ok(()),
             Err(MonitorError::Duplicate) => Err("Duplicate master name."),
