@@ -427,9 +427,14 @@ impl<'a> Promotion<'a> {
         }
     }
 
-    /// How many replicas of the region follow, or will.
+    /// How many replicas of the region follow, or will. Those of a leader may be of other regions, where this region's
+    /// sentinels are not let in.
     fn own_replicas(&self) -> usize {
-        self.survey.standing.online().max(self.args.replica.len())
+        let named = self.args.replica.len();
+        match self.survey.standing.leads() {
+            true => named,
+            false => self.survey.standing.online().max(named),
+        }
     }
 
     /// Gives replicas a moment to come back, before sentinels look for them.
