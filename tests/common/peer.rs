@@ -25,11 +25,15 @@ fn spawn(program: &Path, port: u16, dir: &Path, args: &[String]) -> Child {
         .append(true)
         .open(dir.join("log"))
         .expect("a log file");
+    // A configuration file comes first.
+    let is_file = |arg: &&String| !arg.starts_with("--");
+    let file = args.first().filter(is_file);
     Command::new(program)
+        .args(file)
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
         .args(["--save", "", "--dir"])
         .arg(dir)
-        .args(args)
+        .args(args.get(file.iter().len()..).unwrap_or_default())
         .stdin(Stdio::null())
         .stdout(log.try_clone().expect("a second handle"))
         .stderr(log)
@@ -47,6 +51,20 @@ impl Server {
     pub fn redis(args: &[&str]) -> Option<Server> {
         let path = tool("redis-server")?;
         Some(Server::start(&path, args))
+    }
+
+    /// A real redis-server as a sentinel, with this file.
+    pub fn redis_sentinel(file: &Path) -> Option<Server> {
+        let path = tool("redis-server")?;
+        Some(Server::start(
+            &path,
+            &[&file.display().to_string(), "--sentinel"],
+        ))
+    }
+
+    /// The binary under test as a sentinel, with this file.
+    pub fn redkeep_sentinel(file: &Path) -> Server {
+        Server::redkeep(&[&file.display().to_string(), "--sentinel"])
     }
 
     /// Any program that takes the options of redis-server.
