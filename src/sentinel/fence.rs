@@ -107,11 +107,11 @@ impl Sentinel {
             .is_some_and(|since| now - since > patience)
     }
 
-    /// The epoch that orders to the servers of a group are given for.
+    /// The epoch that orders to the servers of a group are given for. Nobody speaks for one in which another may be elected.
     pub(super) fn term_of(&self, id: Id) -> u64 {
         self.masters
             .get(&id)
-            .map_or(0, |master| match master.failover.is_going() {
+            .map_or(0, |master| match master.failover.is_carried_out() {
                 true => master.failover.epoch,
                 false => master.config_epoch,
             })

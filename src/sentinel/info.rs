@@ -170,7 +170,8 @@ impl Sentinel {
         self.event_of(Level::Verbose, name, id, &text);
     }
 
-    /// What is done about a server that is not what it should be.
+    /// What is done about a server that is not what it should be. While a failover is carried out that says what it should be:
+    /// Redis has replicas follow the old leader again if that comes back meanwhile.
     fn act_on_info(&mut self, id: Id) {
         let Some(instance) = self.instances.get(&id) else {
             return;
@@ -204,6 +205,7 @@ impl Sentinel {
         let wait = 4 * self.settings.periods.publish;
         let (now, master) = (self.now, group.id);
         if !promoted
+            && !group.failover.is_carried_out()
             && self.looks_sane(master)
             && instance.was_up_for(now, wait)
             && now - instance.role_since > wait
@@ -225,7 +227,8 @@ impl Sentinel {
         let host = facts.master_host.as_deref().unwrap_or_default();
         let follows = facts.master_port == leader.address.port && leader.address.is_at(host);
         // Who obeys a later term than the configuration has would not obey.
-        if follows || instance.terms.term > group.config_epoch {
+        let would_not = instance.terms.term > group.config_epoch;
+        if follows || would_not || group.failover.is_carried_out() {
             return;
         }
         let (now, wait, master) = (self.now, group.settings.failover_timeout, group.id);

@@ -165,6 +165,32 @@ impl Ask {
     /// Sends a command and waits for the answer; an error that comes as one is an error here.
     pub(super) fn call<A: AsRef<[u8]>>(&mut self, words: &[A]) -> Result<Value, AskError> {
         self.send(words)?;
+        self.answer()
+    }
+
+    /// Sends commands at once, so that all of them take one way there and back, and waits for their answers.
+    pub(super) fn call_all<A: AsRef<[u8]>>(
+        &mut self,
+        commands: &[&[A]],
+    ) -> Result<Vec<Value>, AskError> {
+        let mut bytes = Vec::new();
+        for words in commands {
+            encode_command(&mut bytes, words);
+        }
+        self.socket.write_all(&bytes)?;
+        let (mut answers, mut refused) = (Vec::with_capacity(commands.len()), None);
+        for _ in commands {
+            match self.answer() {
+                Ok(answer) => answers.push(answer),
+                // The others are answered all the same.
+                Err(error @ AskError::Refused(_)) => refused = refused.or(Some(error)),
+                Err(error) => return Err(error),
+            }
+        }
+        refused.map_or(Ok(answers), Err)
+    }
+
+    fn answer(&mut self) -> Result<Value, AskError> {
         match self.next(Instant::now() + self.timeout)? {
             Some(Value::Error(text)) => {
                 Err(AskError::Refused(String::from_utf8_lossy(&text).into()))
@@ -208,12 +234,12 @@ impl Ask {
 
     /// INFO's fields, of these sections.
     pub(super) fn info(&mut self, sections: &[&str]) -> Result<Info, AskError> {
-        // Redis 6 takes one section at a time, so no two are asked for at once.
+        // Redis 6 takes one section at a time.
+        let commands: Vec<_> = sections.iter().map(|section| ["INFO", section]).collect();
+        let commands: Vec<&[&str]> = commands.iter().map(|words| &words[..]).collect();
         let mut info = Info::default();
-        for section in sections {
-            let answer = self.call(&["INFO", section])?;
-            let text = text(&answer).ok_or_else(|| AskError::Unexpected("INFO".into()))?;
-            info.add(&text);
+        for answer in self.call_all(&commands)? {
+            info.add(&text(&answer).ok_or_else(|| AskError::Unexpected("INFO".into()))?);
         }
         Ok(info)
     }
@@ -245,7 +271,7 @@ impl Info {
         info
     }
 
-    fn add(&mut self, text: &str) {
+    pub(super) fn add(&mut self, text: &str) {
         let fields = text
             .lines()
             .filter(|line| !line.starts_with('#'))

@@ -34,6 +34,7 @@ pub enum Line {
 pub struct Spaces {
     names: [String; 2],
     net: u32,
+    tag: String,
     kind: Kind,
 }
 
@@ -157,6 +158,7 @@ impl Spaces {
         let mut spaces = Spaces {
             names: [format!("rkdr{tag}a"), format!("rkdr{tag}b")],
             net: (std::process::id() * 8 + n) % 16_000,
+            tag: tag.clone(),
             kind: Kind::Netem,
         };
         // What there is of it goes with it if any of this fails.
@@ -164,7 +166,7 @@ impl Spaces {
             let name = spaces.names[region as usize].clone();
             ip(&format!("netns add {name}"))?;
             ip(&format!("-n {name} link set lo up"))?;
-            let (here, there) = (format!("rkc{tag}{region:?}"), format!("rkd{tag}{region:?}"));
+            let (here, there) = (spaces.device(region), format!("rkd{tag}{region:?}"));
             ip(&format!("link add {here} type veth peer name {there}"))?;
             ip(&format!("link set {there} netns {name}"))?;
             let (inside, gateway) = (spaces.inside(region), spaces.gateway(region));
@@ -185,6 +187,11 @@ impl Spaces {
     fn address(&self, region: Region, host: u32) -> String {
         let n = self.net * 8 + region as u32 * 4 + host;
         format!("198.{}.{}.{}", 18 + (n >> 16), n >> 8 & 255, n & 255)
+    }
+
+    /// The test's end of what leads into a region.
+    fn device(&self, region: Region) -> String {
+        format!("rkc{}{region:?}", self.tag)
     }
 
     /// Where the test reaches a region, and where it stands itself.
@@ -280,8 +287,10 @@ impl Drop for Spaces {
             let _ = relay.kill();
             let _ = relay.wait();
         }
-        for name in &self.names {
-            let _ = ip(&format!("netns del {name}"));
+        for region in [A, B] {
+            let _ = ip(&format!("netns del {}", self.names[region as usize]));
+            // A namespace is there for as long as anybody waits for an answer in it.
+            let _ = ip(&format!("link del {}", self.device(region)));
         }
     }
 }

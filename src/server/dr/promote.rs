@@ -1,10 +1,12 @@
 //! `redkeep dr promote`: a standby becomes the leader, with what its region needs to go on.
 //!
-//! The order of things: whoever might act in between is made to forget the leader first; then the standby leads; then the
-//! region's sentinels are told, since clients ask them; then replicas; at the end all of it is looked at.
+//! The order of things: whoever might act in between is made to forget the leader first; then the standby leads; then replicas
+//! are put behind it, and the region's sentinels are told, whom clients ask; at the end all of it is looked at. Sentinels come
+//! after replicas, because they look for replicas when they are told, and then not again for ten seconds: if the new leader
+//! failed within these, they would know nobody to put in its place.
 
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::args::{Promote, Side};
 use super::chain::{Chain, Hop};
@@ -22,6 +24,9 @@ const SAMPLE: Duration = Duration::from_millis(300);
 
 /// For how much longer clients with writes wait than it takes the standby to catch up: until it leads.
 const MARGIN: Duration = Duration::from_secs(20);
+
+/// For how long sentinels are not told because replicas are not there yet.
+const MOMENT: Duration = Duration::from_secs(3);
 
 /// What a server gets that its region's sentinels may choose.
 const PRIORITY: &str = "100";
@@ -242,7 +247,6 @@ impl<'a> Promotion<'a> {
             .order(standby, &["CONFIG", "SET", "replica-priority", PRIORITY]);
         // When it comes back from a failure, it follows one of its own region.
         region::set_credentials(standby, &self.here, self.journal);
-        self.tell_sentinels();
         let mut replicas: Vec<_> = self
             .args
             .replica
@@ -253,6 +257,8 @@ impl<'a> Promotion<'a> {
         for replica in &mut replicas {
             replica.follow(&known_as, &self.here, self.journal);
         }
+        self.await_followers();
+        self.tell_sentinels();
         region::rewrite(&mut self.standby, &self.survey.standing, self.journal);
         self.verify(&mut replicas);
         true
@@ -388,6 +394,24 @@ impl<'a> Promotion<'a> {
         }
     }
 
+    /// How many replicas of the region follow, or will.
+    fn own_replicas(&self) -> usize {
+        self.survey.standing.online().max(self.args.replica.len())
+    }
+
+    /// Gives replicas a moment to come back, before sentinels look for them.
+    fn await_followers(&mut self) {
+        let until = Instant::now() + MOMENT;
+        let wanted = self.own_replicas();
+        let there = |standby: &mut Peer| {
+            let standing = standby.ask().and_then(Standing::ask);
+            standing.is_ok_and(|s| s.online() >= wanted)
+        };
+        while !self.journal.is_dry() && Instant::now() < until && !there(&mut self.standby) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Lets the region's sentinels watch the new leader.
     fn tell_sentinels(&mut self) {
         let Some(name) = self.args.master.as_deref() else {
@@ -426,9 +450,10 @@ impl<'a> Promotion<'a> {
         if let Some(leader) = &mut self.leader {
             region::follows(leader, &known_as, self.journal);
         }
+        let replicas = self.own_replicas();
         if let Some(name) = self.args.master.as_deref() {
             for guard in self.survey.guards.iter_mut().filter(|g| g.error.is_none()) {
-                guard.verify(name, &known_as, self.journal);
+                guard.verify(name, &known_as, replicas, self.journal);
             }
         }
         if self.journal.is_dry() || self.args.sentinel.is_empty() {
@@ -448,8 +473,7 @@ impl<'a> Promotion<'a> {
 
     /// Those who followed the standby find it again by themselves.
     fn verify_followers(&mut self) {
-        let were = self.survey.standing.followers.iter();
-        let were = were.filter(|f| f.state == "online").count();
+        let were = self.survey.standing.online();
         if were == 0 {
             return;
         }
@@ -461,11 +485,7 @@ impl<'a> Promotion<'a> {
                 .ask()
                 .and_then(Standing::ask)
                 .map_err(|e| e.to_string())?;
-            let now = standing
-                .followers
-                .iter()
-                .filter(|f| f.state == "online")
-                .count();
+            let now = standing.online();
             match now >= were {
                 true => Ok(()),
                 false => Err(format!("it is followed by {now}")),

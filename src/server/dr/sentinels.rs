@@ -134,8 +134,14 @@ impl Guard {
         }
     }
 
-    /// Waits until it names the leader, and could make another one with those that it has found.
-    pub(super) fn verify(&mut self, name: &str, leader: &Address, journal: &mut Journal) {
+    /// Waits until it names the leader, could make another one with those that it has found, and has found so many replicas.
+    pub(super) fn verify(
+        &mut self,
+        name: &str,
+        leader: &Address,
+        replicas: usize,
+        journal: &mut Journal,
+    ) {
         let address = self.peer.address.clone();
         let question = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", name];
         let by_hand = self.peer.by_hand(&question);
@@ -167,6 +173,18 @@ impl Guard {
                     .map_err(|e| e.to_string())
             },
         );
+        let question = ["SENTINEL", "REPLICAS", name];
+        let by_hand = self.peer.by_hand(&question);
+        let what = format!("has found {replicas} replicas");
+        journal.expect(&address, &what, &by_hand, PATIENCE, || {
+            let answer = self.peer.call(&question).map_err(|e| e.to_string())?;
+            let all = answer.as_array().unwrap_or_default();
+            let is_well = |one: &&Value| Info::of_pairs(one).get("flags") == Some("slave");
+            match all.iter().filter(is_well).count() {
+                n if n >= replicas => Ok(()),
+                n => Err(format!("it has found {n}")),
+            }
+        });
     }
 }
 

@@ -84,10 +84,21 @@ impl Standing {
     /// Asks a server.
     pub(super) fn ask(ask: &mut Ask) -> Result<Self, AskError> {
         let started = Instant::now();
-        let role = ask.call(&["ROLE"])?;
+        let answers = ask.call_all(&[
+            &["ROLE"][..],
+            &["INFO", "server"],
+            &["INFO", "replication"],
+            &["INFO", "stats"],
+        ])?;
         let round_trip = started.elapsed();
-        let info = ask.info(&["server", "replication", "stats"])?;
-        Self::read(&role, &info, round_trip).ok_or_else(|| AskError::Unexpected("ROLE".into()))
+        let mut info = Info::default();
+        for section in answers.iter().skip(1).filter_map(text) {
+            info.add(&section);
+        }
+        let standing = answers
+            .first()
+            .and_then(|role| Self::read(role, &info, round_trip));
+        standing.ok_or_else(|| AskError::Unexpected("ROLE".into()))
     }
 
     /// Reads what a server has answered.
@@ -154,6 +165,12 @@ impl Standing {
 
     pub(super) const fn leads(&self) -> bool {
         matches!(self.role, Role::Leader)
+    }
+
+    /// How many follow it and have their copy.
+    pub(super) fn online(&self) -> usize {
+        let online = |f: &&Follower| f.state == "online";
+        self.followers.iter().filter(online).count()
     }
 
     /// Whether a replica has never got a whole copy, or is getting one.
