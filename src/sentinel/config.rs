@@ -61,11 +61,11 @@ enum Read {
     /// It names a script.
     Script(fn(&mut MasterSettings) -> &mut String, Why),
     /// It tells what was known when it was written. How many words follow the name.
-    Known(
-        &'static [usize],
-        fn(&mut Sentinel, Id, &[Vec<u8>]) -> Result<(), Why>,
-    ),
+    Known(&'static [usize], Remember),
 }
+
+/// Takes the words that follow the name of a master.
+type Remember = fn(&mut Sentinel, Id, &[Vec<u8>]) -> Result<(), Why>;
 
 const FIRST: &[Own] = &[
     Own {

@@ -3,7 +3,7 @@
 use super::Kind::{self, Redis, Redkeep};
 use super::cast::is_redis_there;
 use super::node::Node;
-use super::pair::{OTHER, STRANGER};
+use super::pair::{OTHER, STRANGER, normal_conf};
 use super::process::{Part, Port, Process};
 use super::words;
 use std::time::{Duration, Instant};
@@ -188,8 +188,7 @@ fn all_is_written_alike(one: Kind) {
     for lines in right() {
         let [ours, theirs] = [one, Redis].map(|kind| {
             let mut lines = rewritten(kind, &lines);
-            lines.retain(|line| !line.is_empty());
-            lines.sort();
+            normal_conf(&mut lines);
             lines
         });
         for (side, lines, others) in [("more", &ours, &theirs), ("missing", &theirs, &ours)] {

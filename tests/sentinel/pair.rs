@@ -28,7 +28,7 @@ const VOLATILE: &[&str] = &[
     "slave-repl-offset",
 ];
 
-/// A sentinel over a leader and a replica, which are real ones.
+/// A sentinel over a leader and a replica.
 pub struct World {
     pub leader: Node,
     pub replica: Node,
@@ -40,15 +40,15 @@ pub struct World {
 
 impl World {
     /// Starts all of it, and waits until the sentinel knows everything.
-    pub fn raise(kind: Kind, lines: &[&str]) -> World {
+    pub fn raise(kind: Kind, servers: Kind, lines: &[&str]) -> World {
         let quiet = |line: &str| line.to_owned();
         let server: Vec<String> = ["save \"\"", "repl-diskless-sync-delay 0"]
             .map(quiet)
             .to_vec();
-        let mut leader = Node::launch(Kind::Redis, Part::Server, Port::take(), &server);
+        let mut leader = Node::launch(servers, Part::Server, Port::take(), &server);
         let port = leader.port;
         let server = [server, vec![format!("replicaof 127.0.0.1 {port}")]].concat();
-        let mut replica = Node::launch(Kind::Redis, Part::Server, Port::take(), &server);
+        let mut replica = Node::launch(servers, Part::Server, Port::take(), &server);
         leader.is_ready();
         replica.is_ready();
         let mut text = vec![
@@ -114,6 +114,12 @@ impl World {
         if (is(0, "SENTINEL") && listed.iter().any(|list| is(1, list))) || is(1, "LIST") {
             sort(&mut reply);
         }
+        if is(0, "COMMAND") && is(1, "LIST") {
+            reply = without_our_own(&reply);
+        }
+        if is(0, "INFO") {
+            reply = with_leaders_in_order(&reply);
+        }
         if is(1, "INFO-CACHE") {
             reply = without_values(&reply);
         }
@@ -122,7 +128,8 @@ impl World {
 
     fn normal(&self, reply: &Reply) -> Reply {
         let text = |bytes: &Vec<u8>| match std::str::from_utf8(bytes) {
-            Ok(text) => self.named(text).into_bytes(),
+            // Who does not exist is connected for as long as it takes to find out.
+            Ok(text) => self.named(text).replace(",disconnected", "").into_bytes(),
             Err(_) => bytes.clone(),
         };
         let all = |items: &[Reply]| {
@@ -169,16 +176,60 @@ impl World {
     pub fn conf(&self) -> Vec<String> {
         let lines = self.sentinel.conf();
         let mut lines: Vec<String> = lines.iter().map(|line| self.named(line)).collect();
-        lines.retain(|line| !line.is_empty());
-        lines.sort();
+        normal_conf(&mut lines);
         lines
     }
+}
+
+/// Lines of a configuration as they can be compared: without those that only a real one writes, of what is the same when they
+/// are left out, and as it would be written where there is a choice.
+pub fn normal_conf(lines: &mut Vec<String>) {
+    let left_out = [
+        "latency-tracking-info-percentiles ",
+        "user default ",
+        "sentinel announce-ip \"\"",
+        "sentinel known-slave ",
+    ];
+    lines.retain(|line| !line.is_empty() && !left_out.iter().any(|start| line.starts_with(start)));
+    for line in lines.iter_mut() {
+        if line.starts_with("dir ") {
+            *line = line.replace('"', "");
+        } else if line.starts_with("sentinel rename-command ") {
+            *line = line.to_lowercase();
+        }
+    }
+    lines.sort();
 }
 
 fn sort(reply: &mut Reply) {
     if let Reply::Array(items) | Reply::Set(items) = reply {
         items.sort();
     }
+}
+
+/// A real sentinel tells of its leaders in the order of their hashes.
+fn with_leaders_in_order(told: &Reply) -> Reply {
+    let Reply::Bulk(_) = told else {
+        return told.clone();
+    };
+    let text = told.text();
+    let is_leader = |line: &&str| line.starts_with("master") && line.contains(":name=");
+    let (leaders, mut lines): (Vec<&str>, Vec<&str>) = text.lines().partition(is_leader);
+    let mut leaders: Vec<&str> = leaders
+        .iter()
+        .filter_map(|line| Some(line.split_once(':')?.1))
+        .collect();
+    leaders.sort_unstable();
+    lines.extend(leaders);
+    Reply::bulk(lines.join("\r\n"))
+}
+
+/// The names of commands that both have: without Valkey's, without what is newer, and without users.
+fn without_our_own(reply: &Reply) -> Reply {
+    let ours = ["primar", "client|setinfo", "acl"];
+    let is_ours = |name: &Reply| ours.iter().any(|part| name.text().contains(part));
+    let both = reply.items().iter().filter(|name| !is_ours(name));
+    Reply::Array(both.cloned().collect())
 }
 
 /// Of what servers have told only the names.

@@ -150,10 +150,9 @@ impl Existing {
     async fn freeze(&self, leader: &Addr, outage: Duration) -> Result<String, Unable> {
         let seconds = outage.as_secs_f64().to_string();
         let mut conn = self.open(leader, &self.login).await?;
-        match conn.call(&["DEBUG", "SLEEP", &seconds], REFUSAL).await {
-            Err(Trouble::Timeout) => return Ok(format!("DEBUG SLEEP {seconds} at {leader}")),
-            // It does not sleep, or not for that long.
-            Ok(_) | Err(_) => {}
+        let slept = conn.call(&["DEBUG", "SLEEP", &seconds], REFUSAL).await;
+        if slept == Err(Trouble::Timeout) {
+            return Ok(format!("DEBUG SLEEP {seconds} at {leader}"));
         }
         let ms = outage.as_millis().to_string();
         let mut conn = self.open(leader, &self.login).await?;

@@ -22,6 +22,8 @@ function connect(options = {}) {
     ...options,
   });
   redis.on("error", () => {});
+  // ioredis gives up for good when it is told of another leader just while it looks for one.
+  redis.on("end", () => redis.connect().catch(() => {}));
   return redis;
 }
 
