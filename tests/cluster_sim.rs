@@ -52,8 +52,8 @@ mod witness;
 #[path = "cluster_sim/world.rs"]
 mod world;
 
-use plan::Plan;
 use host::Mutation;
+use plan::Plan;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;

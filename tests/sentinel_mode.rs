@@ -337,9 +337,11 @@ fn a_program_that_is_called_like_one_is_a_sentinel() {
     }
 }
 
-/// A sentinel that elects itself soon, for there is no leader, and crashes then.
+/// A sentinel that elects itself again and again, for there is no leader, and crashes then.
 const CRASHES: [&str; 2] = [
-    "sentinel monitor m 127.0.0.1 1 1\nsentinel down-after-milliseconds m 1\n",
+    "sentinel monitor m 127.0.0.1 1 1\n\
+     sentinel down-after-milliseconds m 1\n\
+     sentinel failover-timeout m 100\n",
     "SENTINEL SIMULATE-FAILURE crash-after-election",
 ];
 

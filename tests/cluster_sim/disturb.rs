@@ -56,7 +56,9 @@ impl World {
             if node > 0 {
                 lines.push(("replicaof".to_owned(), format!("{} {PORT}", address(0))));
             }
-            let lines = lines.iter().map(|(name, value)| format!("{name} {value}\n"));
+            let lines = lines
+                .iter()
+                .map(|(name, value)| format!("{name} {value}\n"));
             let text: String = lines.collect();
             self.nodes[node].put_file(&text);
         }
@@ -217,8 +219,17 @@ impl World {
         self.nodes[node].slow ^= true;
     }
 
-    /// A sentinel is asked to replace the leader though nothing is wrong with it.
+    /// A sentinel is asked to replace the leader though nothing is wrong with it. Without `sync-replicas` that is done without
+    /// an election, as in Redis, and whoever asks had better know that no other failover goes on in the same epoch.
     fn ask_for_a_failover(&mut self) {
+        let places = 0..self.nodes.len();
+        let all_reach = |one: usize| places.clone().all(|other| self.net.reaches(one, other));
+        let all_well = self.nodes.iter().all(|machine| machine.is_up())
+            && places.clone().all(all_reach)
+            && !self.witness.is_somebody_trying();
+        if self.plan.confirms == 0 && !all_well {
+            return;
+        }
         let place = self.plan.nodes + self.rng.index(self.plan.sentinels());
         self.do_on(place, &["SENTINEL", "FAILOVER", super::sentinel::NAME]);
     }
@@ -491,7 +502,10 @@ impl World {
         let called = up.served.keys().map(|conn| (*conn, End::Called));
         let link = up.link.as_ref().and_then(|link| link.conn());
         let lookout = up.lookout.iter().flat_map(|lookout| lookout.conns());
-        let calls = link.into_iter().chain(lookout).map(|conn| (conn, End::Caller));
+        let calls = link
+            .into_iter()
+            .chain(lookout)
+            .map(|conn| (conn, End::Caller));
         let all: Vec<(ConnId, End)> = called.chain(calls).collect();
         for (conn, end) in all {
             if silently || self.rng.chance(0.3) {

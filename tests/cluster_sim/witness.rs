@@ -71,6 +71,11 @@ impl Witness {
         std::mem::take(&mut self.wrong)
     }
 
+    /// Whether there is a failover.
+    pub fn is_somebody_trying(&self) -> bool {
+        self.sentinels.values().any(|known| known.tries.is_some())
+    }
+
     fn known(&mut self, place: Place) -> &mut Known {
         self.sentinels.entry(place).or_default()
     }
@@ -148,7 +153,10 @@ impl Witness {
         };
         let before = *self.promoted.entry(epoch).or_insert((place, node));
         if before != (place, node) {
-            let text = format!("two are told to lead in epoch {epoch}: {before:?}, {:?}", (place, node));
+            let text = format!(
+                "two are told to lead in epoch {epoch}: {before:?}, {:?}",
+                (place, node)
+            );
             self.wrong.push(text);
         }
     }
@@ -159,7 +167,8 @@ impl Witness {
         let (epoch, config) = (known.epoch, known.config);
         (known.epoch, known.config) = (epoch.max(hello.epoch), config.max(hello.since));
         if hello.epoch < epoch || hello.since < config {
-            let text = format!("sentinel {place} goes back from epochs {epoch} and {config}: {hello:?}");
+            let text =
+                format!("sentinel {place} goes back from epochs {epoch} and {config}: {hello:?}");
             self.wrong.push(text);
         }
         self.holds(place, hello.since, &hello.leader);
@@ -167,7 +176,10 @@ impl Witness {
 
     /// A sentinel takes this for the leader, since an epoch.
     pub fn holds(&mut self, place: Place, since: u64, leader: &str) {
-        let known = self.leaders.entry(since).or_insert_with(|| leader.to_owned());
+        let known = self
+            .leaders
+            .entry(since)
+            .or_insert_with(|| leader.to_owned());
         if known != leader {
             let text = format!("{known} and, to sentinel {place}, {leader} lead in epoch {since}");
             self.wrong.push(text);
@@ -193,7 +205,11 @@ mod tests {
 
     fn hello(epoch: u64, leader: &str, since: u64) -> Hello {
         let leader = leader.to_owned();
-        Hello { epoch, leader, since }
+        Hello {
+            epoch,
+            leader,
+            since,
+        }
     }
 
     /// What is said of these events, by sentinels 3 and 4.
@@ -209,7 +225,10 @@ mod tests {
     fn a_hello_is_read() {
         let text = "10.0.0.4,26379,0123,7,mymaster,10.0.0.2,6379,5";
         assert_eq!(Hello::parse(text), Some(hello(7, "10.0.0.2:6379", 5)));
-        assert_eq!(Hello::parse("10.0.0.4,26379,0123,7,other,10.0.0.2,6379,5"), None);
+        assert_eq!(
+            Hello::parse("10.0.0.4,26379,0123,7,other,10.0.0.2,6379,5"),
+            None
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A run: everything there is, and what happens next.
 
 use super::client::Client;
+use super::host::Mutation;
 use super::journal::Journal;
 use super::ledger::Account;
 use super::machine::Machine;
@@ -8,7 +9,6 @@ use super::net::{Caller, ConnId, End, Net, Place};
 use super::operator::Operator;
 use super::plan::Plan;
 use super::queue::{Due, Queue};
-use super::host::Mutation;
 use super::witness::Witness;
 use redkeep::engine::Engine;
 use redkeep::exec::Action;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::ground::Scenario;
-use super::wire::Addr;
+use crate::server::ask::Address;
 
 const ABOUT: &str = "\
 Break a leader under load and tell what was lost
@@ -75,7 +75,7 @@ pub(in crate::server) struct Args {
 
     /// Sentinels of existing servers, which will be broken
     #[arg(long, value_name = "HOST:PORT", num_args = 1.., help_heading = THERE)]
-    pub(super) sentinel: Vec<Addr>,
+    pub(super) sentinel: Vec<Address>,
     /// The name of the leader among the sentinels
     #[arg(long, value_name = "NAME", default_value = "mymaster", help_heading = THERE)]
     pub(super) master: String,

@@ -9,8 +9,9 @@ use tokio::time::{sleep, timeout};
 use super::ledger::{Clock, Moment};
 use super::pulse::Pulse;
 use super::reach::{Reach, Side};
-use super::wire::{Addr, Codes, Conn, Login, Trouble, text};
+use super::wire::{Codes, Conn, Trouble, text};
 use crate::resp::Value;
+use crate::server::ask::{Address, Credentials};
 
 /// How long a client waits before it looks for the leader again.
 const BACK_OFF: Duration = Duration::from_millis(50);
@@ -21,10 +22,10 @@ const MOST_CODES: usize = 64;
 /// What clients know of the servers, and have in common.
 #[derive(Debug)]
 pub(super) struct Place {
-    pub(super) sentinels: Vec<Addr>,
+    pub(super) sentinels: Vec<Address>,
     pub(super) master: String,
-    pub(super) login: Login,
-    pub(super) sentinel_login: Login,
+    pub(super) login: Credentials,
+    pub(super) sentinel_login: Credentials,
     /// How long an answer may take.
     pub(super) patience: Duration,
     pub(super) reach: Reach,
@@ -35,7 +36,7 @@ pub(super) struct Place {
 
 impl Place {
     /// The leader by the word of one sentinel.
-    pub(super) async fn leader_of(&self, sentinel: &Addr) -> Result<Addr, Trouble> {
+    pub(super) async fn leader_of(&self, sentinel: &Address) -> Result<Address, Trouble> {
         let mut conn = Conn::open(sentinel, &self.sentinel_login, self.patience).await?;
         let words = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", &self.master];
         let answer = conn.call(&words, self.patience).await?;
@@ -44,14 +45,14 @@ impl Place {
                 let host = text(host).ok_or(Trouble::Garbage)?.to_owned();
                 let port = text(port).and_then(|p| p.parse().ok());
                 let port = port.ok_or(Trouble::Garbage)?;
-                Ok(Addr { host, port })
+                Ok(Address { host, port })
             }
             _ => Err(Trouble::NoLeader),
         }
     }
 
     /// A connection to a server, whatever it is.
-    pub(super) async fn connect(&self, server: &Addr) -> Result<Conn, Trouble> {
+    pub(super) async fn connect(&self, server: &Address) -> Result<Conn, Trouble> {
         Conn::open(server, &self.login, self.patience).await
     }
 }
@@ -105,7 +106,7 @@ fn count(codes: &mut Codes, trouble: &Trouble) {
 /// The servers that a client got answers from, without the past.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Streak {
-    pub(super) server: Addr,
+    pub(super) server: Address,
     /// Since when there was no other.
     pub(super) since: Moment,
 }
@@ -191,7 +192,7 @@ impl Session {
         }
     }
 
-    fn note(&mut self, server: &Addr) {
+    fn note(&mut self, server: &Address) {
         if self.streak.as_ref().is_none_or(|s| s.server != *server) {
             self.streak = Some(Streak {
                 server: server.clone(),
@@ -235,7 +236,7 @@ impl Session {
     }
 
     /// The first sentinel that answers is believed; another one is asked first the next time.
-    async fn ask(&mut self) -> Result<Addr, Trouble> {
+    async fn ask(&mut self) -> Result<Address, Trouble> {
         let sentinels = &self.place.sentinels;
         let mut last = Trouble::NoLeader;
         for _ in 0..sentinels.len() {

@@ -8,7 +8,8 @@ use tokio::time::sleep;
 
 use super::follow::Place;
 use super::ledger::Moment;
-use super::wire::{Addr, Conn, Trouble, text};
+use super::wire::{Conn, Trouble, text};
+use crate::server::ask::Address;
 
 /// How long it waits before it subscribes again.
 const BACK_OFF: Duration = Duration::from_millis(200);
@@ -20,7 +21,7 @@ const MOST: usize = 10_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Told {
     pub(super) at: Moment,
-    pub(super) sentinel: Addr,
+    pub(super) sentinel: Address,
     /// The channel, which is the name of the event.
     pub(super) event: String,
     pub(super) payload: String,
@@ -30,7 +31,7 @@ pub(super) struct Told {
 pub(super) type Events = Arc<Mutex<Vec<Told>>>;
 
 /// Listens to one sentinel until it is aborted.
-pub(super) async fn listen(sentinel: Addr, place: Arc<Place>, events: Events) {
+pub(super) async fn listen(sentinel: Address, place: Arc<Place>, events: Events) {
     loop {
         // Whatever went wrong, it is tried again.
         let _ = subscribed(&sentinel, &place, &events).await;
@@ -38,7 +39,7 @@ pub(super) async fn listen(sentinel: Addr, place: Arc<Place>, events: Events) {
     }
 }
 
-async fn subscribed(sentinel: &Addr, place: &Place, events: &Events) -> Result<(), Trouble> {
+async fn subscribed(sentinel: &Address, place: &Place, events: &Events) -> Result<(), Trouble> {
     let mut conn = Conn::open(sentinel, &place.sentinel_login, place.patience).await?;
     conn.call(&["PSUBSCRIBE", "*"], place.patience).await?;
     loop {
