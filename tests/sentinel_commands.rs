@@ -579,6 +579,18 @@ fn a_password_keeps_strangers_out() {
 }
 
 #[test]
+fn info_has_the_sections_of_a_sentinel() {
+    let mut watch = Watch::new("sentinel monitor m 127.0.0.1 1 2");
+    for asked in ["INFO", "INFO default", "INFO all", "INFO everything memory"] {
+        let info = text(&watch.ask(asked));
+        let titles: Vec<&str> = info.lines().filter(|l| l.starts_with('#')).collect();
+        let wanted = ["# Server", "# Clients", "# Stats", "# CPU", "# Sentinel"];
+        assert_eq!(titles, wanted, "{asked}");
+        assert!(info.contains("\r\nredis_mode:sentinel\r\n"), "{info}");
+    }
+}
+
+#[test]
 fn nonsense_is_refused_or_ignored() {
     let mut watch = Watch::new("sentinel monitor m 127.0.0.1 1 2");
     for line in [
@@ -606,6 +618,7 @@ fn nonsense_is_refused_or_ignored() {
         "127.0.0.1,1,x,-1,m,127.0.0.1,1,1",
         "127.0.0.1,1,x,1,none,127.0.0.1,1,1",
         "127.0.0.1,1,x,1,m,127.0.0.1,1,99999999999999999999",
+        "127.0.0.1,1,x,9223372036854775808,m,127.0.0.1,1,1",
         "\\xff,1,x,1,m,127.0.0.1,1,1",
     ] {
         let reply = watch.say(&format!("PUBLISH __sentinel__:hello \"{hello}\""));
@@ -615,4 +628,18 @@ fn nonsense_is_refused_or_ignored() {
     assert!(watch.disk.text().starts_with(&format!(
         "sentinel myid {ID}\nsentinel monitor m 127.0.0.1 1 2\n"
     )));
+}
+
+#[test]
+fn the_last_epoch_ends_failovers_and_nothing_else() {
+    let mut watch = informed();
+    let last = i64::MAX;
+    let hello = format!("127.0.0.1,9,x,{last},m,127.0.0.1,1,0");
+    watch.say(&format!("PUBLISH __sentinel__:hello {hello}"));
+    watch.ok("SENTINEL FAILOVER m");
+    watch.pass(100);
+    let epoch = format!("sentinel current-epoch {last}\n");
+    assert!(watch.disk.text().contains(&epoch), "{}", watch.disk.text());
+    watch.pass(100);
+    assert_eq!(watch.say("PING"), "PONG");
 }

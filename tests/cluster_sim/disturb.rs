@@ -219,8 +219,17 @@ impl World {
         self.nodes[node].slow ^= true;
     }
 
-    /// A sentinel is asked to replace the leader though nothing is wrong with it.
+    /// A sentinel is asked to replace the leader though nothing is wrong with it. Without `sync-replicas` that is done without
+    /// an election, as in Redis, and whoever asks had better know that no other failover goes on in the same epoch.
     fn ask_for_a_failover(&mut self) {
+        let places = 0..self.nodes.len();
+        let all_reach = |one: usize| places.clone().all(|other| self.net.reaches(one, other));
+        let all_well = self.nodes.iter().all(|machine| machine.is_up())
+            && places.clone().all(all_reach)
+            && !self.witness.is_somebody_trying();
+        if self.plan.confirms == 0 && !all_well {
+            return;
+        }
         let place = self.plan.nodes + self.rng.index(self.plan.sentinels());
         self.do_on(place, &["SENTINEL", "FAILOVER", super::sentinel::NAME]);
     }

@@ -71,6 +71,11 @@ impl Witness {
         std::mem::take(&mut self.wrong)
     }
 
+    /// Whether there is a failover.
+    pub fn is_somebody_trying(&self) -> bool {
+        self.sentinels.values().any(|known| known.tries.is_some())
+    }
+
     fn known(&mut self, place: Place) -> &mut Known {
         self.sentinels.entry(place).or_default()
     }
