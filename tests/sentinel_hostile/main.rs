@@ -14,8 +14,11 @@
 mod actor;
 #[path = "../common/mod.rs"]
 mod common;
+mod disk;
+mod file;
 mod hello;
 mod info;
+mod scripts;
 mod wire;
 
 use actor::Actor;
@@ -168,13 +171,17 @@ impl Victim {
 
     /// It still serves, and nothing in it has gone to pieces.
     fn is_well(&mut self) {
-        assert!(self.server.alive(), "{}", self.server.log());
-        assert_eq!(self.c.run("PING").text(), "PONG");
+        self.is_alive();
         assert!(
             !self.server.log().contains("panicked"),
             "{}",
             self.server.log()
         );
+    }
+
+    fn is_alive(&mut self) {
+        assert!(self.server.alive(), "{}", self.server.log());
+        assert_eq!(self.c.run("PING").text(), "PONG");
     }
 
     /// The log says this.
