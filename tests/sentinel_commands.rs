@@ -579,6 +579,18 @@ fn a_password_keeps_strangers_out() {
 }
 
 #[test]
+fn info_has_the_sections_of_a_sentinel() {
+    let mut watch = Watch::new("sentinel monitor m 127.0.0.1 1 2");
+    for asked in ["INFO", "INFO default", "INFO all", "INFO everything memory"] {
+        let info = text(&watch.ask(asked));
+        let titles: Vec<&str> = info.lines().filter(|l| l.starts_with('#')).collect();
+        let wanted = ["# Server", "# Clients", "# Stats", "# CPU", "# Sentinel"];
+        assert_eq!(titles, wanted, "{asked}");
+        assert!(info.contains("\r\nredis_mode:sentinel\r\n"), "{info}");
+    }
+}
+
+#[test]
 fn nonsense_is_refused_or_ignored() {
     let mut watch = Watch::new("sentinel monitor m 127.0.0.1 1 2");
     for line in [

@@ -122,7 +122,7 @@ fn it_finds_everybody_fails_over_and_remembers_that() {
     let lines = format!(
         "sentinel monitor m 127.0.0.1 {old} 2\n\
          sentinel down-after-milliseconds m 1500\n\
-         sentinel failover-timeout m 10000"
+         sentinel failover-timeout m 2000"
     );
     let mut sentinels = [Sentinel::start(&lines), Sentinel::start(&lines)];
     for (one, other) in [(0, 1), (1, 0)] {

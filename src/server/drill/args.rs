@@ -59,6 +59,10 @@ pub(in crate::server) struct Args {
     /// How long a client waits for a connection or an answer
     #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(10..=60_000))]
     timeout: u64,
+    /// Clients go to another leader as soon as a sentinel tells of it (+switch-master), as some libraries do; otherwise
+    /// they go on with the one they have until it fails them
+    #[arg(long)]
+    listen: bool,
     /// Report for machines: one line of JSON
     #[arg(long)]
     pub(super) json: bool,
@@ -113,6 +117,7 @@ pub(super) struct Plan {
     pub(super) before: Duration,
     pub(super) outage: Duration,
     pub(super) clients: u32,
+    pub(super) listen: bool,
     pub(super) pace: Duration,
     pub(super) patience: Duration,
 }
@@ -135,6 +140,7 @@ impl Args {
             before,
             outage,
             clients: self.clients,
+            listen: self.listen,
             pace: Duration::from_millis(self.pace),
             patience: self.patience(),
         })

@@ -1,6 +1,7 @@
 //! The course of a drill: clients begin, something breaks, it is healed, clients end, and the books are opened.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -102,6 +103,8 @@ impl<'a> Course<'a> {
             reach: Reach::new(),
             clock: Clock::start(),
             pulse: Mutex::new(Pulse::default()),
+            listens: plan.listen,
+            switches: AtomicU64::new(0),
         });
         Self {
             plan,

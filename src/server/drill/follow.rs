@@ -1,6 +1,7 @@
 //! A client that goes to whom the sentinels name, and goes to look again when that is not the leader any more.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -15,6 +16,10 @@ use crate::server::ask::{Address, Credentials};
 
 /// How long a client waits before it looks for the leader again.
 const BACK_OFF: Duration = Duration::from_millis(50);
+
+/// What a server says of a write that it has done and nobody has confirmed, and of one that it has not done.
+const UNCONFIRMED: &str = "NOREPLICAS ";
+const REFUSED: &str = "NOREPLICAS Not enough good replicas";
 
 /// Kinds of errors that are told apart.
 const MOST_CODES: usize = 64;
@@ -32,6 +37,10 @@ pub(super) struct Place {
     pub(super) clock: Clock,
     /// When something was written through the leader that the sentinels name.
     pub(super) pulse: Mutex<Pulse>,
+    /// Whether clients hear of it when the sentinels make another the leader.
+    pub(super) listens: bool,
+    /// How often any sentinel has told of that.
+    pub(super) switches: AtomicU64,
 }
 
 impl Place {
@@ -119,6 +128,8 @@ pub(super) struct Session {
     conn: Option<Conn>,
     /// The sentinel that is asked next.
     next: usize,
+    /// The changes of the leader that it has heard of.
+    heard: u64,
     pub(super) calls: Calls,
     pub(super) streak: Option<Streak>,
 }
@@ -130,6 +141,7 @@ impl Session {
             side,
             conn: None,
             next: number,
+            heard: 0,
             calls: Calls::default(),
             streak: None,
         }
@@ -156,6 +168,7 @@ impl Session {
         words: &[A],
         blocks: Duration,
     ) -> Result<Value, Failed> {
+        self.listen();
         let mut conn = match self.conn.take() {
             Some(conn) => conn,
             None => self.search().await?,
@@ -184,10 +197,24 @@ impl Session {
                 }
                 let in_doubt = match &trouble {
                     Trouble::Timeout | Trouble::Closed | Trouble::Garbage => true,
-                    Trouble::Reply(_) => trouble.code() == "NOREPLICAS",
+                    Trouble::Reply(text) => {
+                        text.starts_with(UNCONFIRMED) && !text.starts_with(REFUSED)
+                    }
                     Trouble::Refused | Trouble::NoLeader => false,
                 };
                 Err(Failed { trouble, in_doubt })
+            }
+        }
+    }
+
+    /// Leaves a leader that is none any more, if clients are told and this one can hear it.
+    fn listen(&mut self) {
+        let place = &self.place;
+        let is_cut_off = self.side == Side::Leader && place.reach.isolated().is_some();
+        if place.listens && !is_cut_off {
+            let told = place.switches.load(Ordering::Relaxed);
+            if std::mem::replace(&mut self.heard, told) != told {
+                self.conn = None;
             }
         }
     }

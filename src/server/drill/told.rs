@@ -1,6 +1,7 @@
 //! What the sentinels tell: everybody who subscribes hears of it, and so does the drill.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -50,8 +51,14 @@ async fn subscribed(sentinel: &Address, place: &Place, events: &Events) -> Resul
         let (Some(event), Some(payload)) = (text(event), text(payload)) else {
             continue;
         };
+        if !concerns(payload, &place.master) {
+            continue;
+        }
+        if event == "+switch-master" {
+            place.switches.fetch_add(1, Ordering::Relaxed);
+        }
         let mut events = events.lock();
-        if events.len() < MOST && concerns(payload, &place.master) {
+        if events.len() < MOST {
             events.push(Told {
                 at: place.clock.now(),
                 sentinel: sentinel.clone(),
