@@ -148,7 +148,7 @@ class Fortress:
             "save": "", "appendonly": "no", "repl-diskless-sync-delay": 0,
         }
         if self.sync:
-            options |= {"sync-replicas": 1, "sync-replicas-timeout": 500}
+            options |= {"sync-replicas": 1, "sync-replicas-timeout": 500, "min-replicas-to-write": 1}
         command = [*self.server, *(str(word) for name, value in options.items() for word in (f"--{name}", value))]
         if follows:
             command += ["--replicaof", f"{follows} {self.outer[follows]}"]

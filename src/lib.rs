@@ -38,6 +38,8 @@ pub use embed::Client;
 pub use resp::Value;
 #[cfg(feature = "server")]
 pub use server::Server;
+#[cfg(feature = "server")]
+pub use server::topology::{self, Topology};
 
 /// The examples of the README are compiled and run.
 #[cfg(all(doctest, feature = "server", feature = "lua"))]

@@ -4,6 +4,7 @@ use tracing::{debug, info, warn};
 
 use super::{Action, State, System, pubsub};
 use crate::sentinel::{Event, Level, Sentinel};
+use crate::util::system::reason;
 
 /// What follows from the configuration.
 pub(super) fn configure(sys: &mut System) {
@@ -37,11 +38,8 @@ pub(crate) fn settle(state: &mut State) {
     let changed = sentinel.take_changed();
     let events = sentinel.take_events();
     let has_orders = sentinel.has_orders();
-    if changed && let Err(e) = super::save_config(sys, false) {
-        warn!("WARNING: Sentinel was not able to save the new configuration on disk!!!: {e}");
-        if let Some(sentinel) = &mut sys.sentinel {
-            sentinel.write_later();
-        }
+    if changed {
+        save(sys);
     }
     for event in events {
         tell(&event);
@@ -51,6 +49,18 @@ pub(crate) fn settle(state: &mut State) {
     }
     if has_orders {
         sys.actions.push(Action::Sentinel);
+    }
+}
+
+/// Writes the configuration, now or else later.
+fn save(sys: &mut System) {
+    let Err(e) = super::save_config(sys, false) else {
+        return info!("Sentinel new configuration saved on disk");
+    };
+    let why = reason(&e);
+    warn!("WARNING: Sentinel was not able to save the new configuration on disk!!!: {why}");
+    if let Some(sentinel) = &mut sys.sentinel {
+        sentinel.write_later();
     }
 }
 

@@ -157,13 +157,6 @@ pub fn shut_down(
         return Ok(Course::Waits);
     }
     tracing::info!("User requested shutdown...");
-    let is_sentinel = sys.sentinel.is_some();
-    // A sentinel has no data.
-    let flags = ShutdownFlags {
-        save: flags.save && !is_sentinel,
-        nosave: flags.nosave || is_sentinel,
-        ..flags
-    };
     let waits = !flags.now && sys.cfg.shutdown_timeout > 0 && sys.running.is_none();
     if waits && sys.repl.leads() && is_behind(sys, sessions) {
         let most = i64::from(sys.cfg.shutdown_timeout) * 1000;

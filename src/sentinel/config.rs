@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use super::election::LAST_EPOCH;
 use super::instance::{Id, Master};
 use super::masters::MonitorError;
 use super::settings::{LONGEST_PERIOD, MasterSettings, Periods, Settings};
@@ -61,11 +62,11 @@ enum Read {
     /// It names a script.
     Script(fn(&mut MasterSettings) -> &mut String, Why),
     /// It tells what was known when it was written. How many words follow the name.
-    Known(
-        &'static [usize],
-        fn(&mut Sentinel, Id, &[Vec<u8>]) -> Result<(), Why>,
-    ),
+    Known(&'static [usize], Remember),
 }
+
+/// Takes the words that follow the name of a master.
+type Remember = fn(&mut Sentinel, Id, &[Vec<u8>]) -> Result<(), Why>;
 
 const FIRST: &[Own] = &[
     Own {
@@ -199,7 +200,7 @@ const OF_MASTERS: &[OfMaster] = &[
     OfMaster {
         name: "parallel-syncs",
         read: Read::Setting(|set, word| {
-            set.parallel_syncs = int(word).clamp(0, i32::MAX.into()) as u32;
+            set.parallel_syncs = int(word).max(0) as u32;
             Ok(())
         }),
         write: |_, master| unless(master.settings.parallel_syncs, 1),
@@ -420,10 +421,7 @@ impl Sentinel {
 
     fn read_monitor(&mut self, name: &str, words: &[Vec<u8>]) -> Result<(), Why> {
         let (host, port) = place(words)?;
-        let quorum = words
-            .get(2)
-            .map_or(0, |word| int(word))
-            .min(i32::MAX.into());
+        let quorum = words.get(2).map_or(0, |word| int(word));
         match self.monitor_unresolved(name, host, port, quorum) {
             Ok(_) => Ok(()),
             Err(MonitorError::Duplicate) => Err("Duplicate master name."),
@@ -658,7 +656,7 @@ fn int(word: &[u8]) -> i64 {
 
 /// An epoch, read as leniently.
 fn epoch(word: &[u8]) -> u64 {
-    leading(word.trim_ascii_start())
+    leading(word.trim_ascii_start()).min(LAST_EPOCH)
 }
 
 /// The number that a text begins with.
@@ -968,6 +966,6 @@ mod tests {
         ] {
             assert_eq!(int(word.as_bytes()), number, "{word}");
         }
-        assert_eq!(epoch(b"18446744073709551616"), u64::MAX);
+        assert_eq!(epoch(b"18446744073709551616"), LAST_EPOCH);
     }
 }

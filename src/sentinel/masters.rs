@@ -307,6 +307,9 @@ impl Sentinel {
             link.pinged_at = 0;
             link.available_at = now;
             link.answered_at = now;
+            // Redis waits with this address because it has just tried another one, so that with a short
+            // `down-after-milliseconds` a new leader is down before it was asked for the first time.
+            link.tried_at = 0;
         }
     }
 

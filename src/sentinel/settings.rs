@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-/// No period is longer, in milliseconds: some of them are added up. It is more than thirty years.
-pub const LONGEST_PERIOD: i64 = 1 << 40;
+/// No period is longer, in milliseconds: Redis could not read it back from its file, and some are added up.
+pub const LONGEST_PERIOD: i64 = i32::MAX as i64;
 
 /// How hosts are named.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

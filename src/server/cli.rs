@@ -2,12 +2,11 @@
 //! program ends.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
-use super::{dr, drill};
+use super::{dr, drill, ha};
 
 /// What `redkeep` does beside being a server.
 #[derive(Debug, Parser)]
@@ -19,24 +18,11 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run a leader, its replicas and their sentinels in one process
-    Ha(Missing),
+    Ha(ha::Args),
     // It says itself what it is for.
     Drill(Box<drill::Args>),
     /// Look after a standby in another region
     Dr(Box<dr::Args>),
-}
-
-/// The arguments of a command that this version does not have.
-#[derive(Debug, Args)]
-struct Missing {}
-
-impl Missing {
-    fn run(&self) -> ExitCode {
-        // There is nowhere else to complain to.
-        let _ = writeln!(io::stderr(), "This version does not have that command.");
-        ExitCode::from(2)
-    }
 }
 
 /// The first word of a command line that is for one of these.
@@ -58,7 +44,7 @@ pub(super) fn main(argv: &[Vec<u8>]) -> Option<ExitCode> {
 
 fn run(command: Command) -> ExitCode {
     match command {
-        Command::Ha(args) => args.run(),
+        Command::Ha(args) => ha::run(&args),
         Command::Dr(args) => dr::run(&args),
         Command::Drill(args) => drill::run(&args),
     }

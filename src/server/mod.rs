@@ -9,6 +9,7 @@ mod conn;
 pub mod daemon;
 mod dr;
 mod drill;
+mod ha;
 mod handle;
 mod host;
 mod json;
@@ -21,6 +22,7 @@ mod sentinel;
 mod signal;
 mod summons;
 mod switchboard;
+pub mod topology;
 mod wire;
 
 pub use handle::{Builder, Server, StartError};

@@ -49,12 +49,13 @@ const CRASHED: i32 = 99;
 
 /// Carries out what a sentinel wants done.
 pub(super) struct Driver {
-    surroundings: Arc<Surroundings>,
+    means: Arc<Means>,
     node: Node,
     runs: AtomicBool,
 }
 
-struct Surroundings {
+/// What orders are carried out with.
+struct Means {
     network: Network,
     /// The process is the sentinel's own.
     owns_process: bool,
@@ -66,7 +67,7 @@ struct Surroundings {
 impl Driver {
     pub(super) fn new(node: &Node, network: Network, owns_process: bool, stop: &Arc<Stop>) -> Self {
         Driver {
-            surroundings: Arc::new(Surroundings {
+            means: Arc::new(Means {
                 network,
                 owns_process,
                 stop: Arc::clone(stop),
@@ -79,21 +80,21 @@ impl Driver {
 
     /// There are orders.
     pub(super) fn poke(&self) {
-        self.surroundings.news.notify_one();
+        self.means.news.notify_one();
         if !self.runs.swap(true, Ordering::AcqRel) {
-            let surroundings = Arc::clone(&self.surroundings);
+            let means = Arc::clone(&self.means);
             self.node
-                .spawn("redkeep-sentinel", move |node| run(node, surroundings));
+                .spawn("redkeep-sentinel", move |node| run(node, means));
         }
     }
 
     /// The server stops.
     pub(super) fn end(&self) {
-        self.surroundings.news.notify_one();
+        self.means.news.notify_one();
     }
 }
 
-fn run(node: &Node, surroundings: Arc<Surroundings>) {
+fn run(node: &Node, means: Arc<Means>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -101,7 +102,7 @@ fn run(node: &Node, surroundings: Arc<Surroundings>) {
         Ok(runtime) => {
             let hands = Hands {
                 node: node.clone(),
-                surroundings,
+                means,
                 sockets: HashMap::new(),
                 talks: JoinSet::new(),
                 scripts: BTreeMap::new(),
@@ -125,7 +126,7 @@ async fn tell(node: &Node, input: Input<'_>) {
 /// Whoever carries out orders.
 struct Hands {
     node: Node,
-    surroundings: Arc<Surroundings>,
+    means: Arc<Means>,
     sockets: HashMap<SocketId, Talk>,
     talks: JoinSet<SocketId>,
     /// What kills each.
@@ -141,13 +142,13 @@ struct Talk {
 
 impl Hands {
     async fn work(mut self) {
-        let surroundings = Arc::clone(&self.surroundings);
+        let means = Arc::clone(&self.means);
         while let Some(orders) = self.orders().await {
             for order in orders {
                 self.carry_out(order).await;
             }
             tokio::select! {
-                () = surroundings.news.notified() => {}
+                () = means.news.notified() => {}
                 Some(Ok(socket)) = self.talks.join_next() => {
                     self.sockets.remove(&socket);
                 }
@@ -197,7 +198,7 @@ impl Hands {
         let unsent = Arc::new(Unsent::default());
         let task = self.talks.spawn(talk(
             self.node.clone(),
-            Arc::clone(&self.surroundings),
+            Arc::clone(&self.means),
             socket,
             Peer { source, host, port },
             Arc::clone(&unsent),
@@ -225,11 +226,11 @@ impl Hands {
     /// Ends as a crash would. Whoever merely contains a sentinel goes on.
     fn crash(&self) {
         warn!("Sentinel CRASH because of SENTINEL simulate-failure");
-        if self.surroundings.owns_process {
+        if self.means.owns_process {
             process::exit(CRASHED);
         }
         self.node.stop();
-        self.surroundings.stop.request(End::Asked);
+        self.means.stop.request(End::Asked);
     }
 }
 
@@ -270,12 +271,12 @@ struct Peer {
 /// Connects and moves bytes, until the connection is lost.
 async fn talk(
     node: Node,
-    surroundings: Arc<Surroundings>,
+    means: Arc<Means>,
     socket: SocketId,
     peer: Peer,
     unsent: Arc<Unsent>,
 ) -> SocketId {
-    let why = exchange(&node, &surroundings.network, socket, &peer, &unsent).await;
+    let why = exchange(&node, &means.network, socket, &peer, &unsent).await;
     tell(&node, Input::Lost { socket, why }).await;
     socket
 }
@@ -319,5 +320,25 @@ async fn exchange(
             }
             () = unsent.more.notified(), if !out.has_remaining() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_to_be_sent_has_an_end_and_leaves_in_order() {
+        let unsent = Unsent::default();
+        let piece = [7; 1 << 20];
+        assert!((0..4).all(|_| unsent.add(&piece)));
+        assert!(!unsent.add(b"x"));
+        assert_eq!(unsent.take().len(), WRITE);
+        assert!(unsent.add(b"x"));
+        let mut last = Bytes::new();
+        while let Some(bytes) = Some(unsent.take()).filter(|bytes| !bytes.is_empty()) {
+            last = bytes;
+        }
+        assert_eq!(last.last(), Some(&b'x'));
     }
 }

@@ -14,6 +14,15 @@ use crate::exec::shutdown::{self, Signal, Summons};
 /// How long a signal waits for a script that is busy.
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// A signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Heard {
+    Terminate,
+    Interrupt,
+    /// The terminal is gone.
+    HangUp,
+}
+
 /// Signals that were heard and are still to be heeded.
 #[derive(Debug)]
 pub(super) struct Signals {
@@ -23,7 +32,7 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// From here on SIGTERM and SIGINT do not end the process at once, and a terminal that hangs up does not at all.
+    /// From here on SIGTERM, SIGINT and SIGHUP do not end the process by themselves.
     #[cfg(unix)]
     pub(super) fn hear() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
@@ -53,30 +62,36 @@ impl Signals {
             // It has ended already.
             Err(_) => return Ok(()),
         };
-        let called = move |signal| take(signal, &node, &stop, &summons);
+        let called = move |heard| match heard {
+            Heard::Terminate => take(Signal::Terminate, &node, &stop, &summons),
+            Heard::Interrupt => take(Signal::Interrupt, &node, &stop, &summons),
+            Heard::HangUp => {}
+        };
         let thread = std::thread::Builder::new().name("redkeep-signals".into());
-        thread.spawn(move || self.listen(called)).map(drop)
+        thread.spawn(move || self.each(called)).map(drop)
     }
 
+    /// Calls for each signal, for as long as the process lives.
     #[cfg(unix)]
-    fn listen(self, called: impl Fn(Signal)) {
+    pub(super) fn each(self, called: impl Fn(Heard)) {
         let [mut terminate, mut interrupt, mut hang_up] = self.streams;
         self.runtime.block_on(async {
             loop {
                 tokio::select! {
-                    _ = terminate.recv() => called(Signal::Terminate),
-                    _ = interrupt.recv() => called(Signal::Interrupt),
-                    _ = hang_up.recv() => {}
+                    _ = terminate.recv() => called(Heard::Terminate),
+                    _ = interrupt.recv() => called(Heard::Interrupt),
+                    _ = hang_up.recv() => called(Heard::HangUp)
                 }
             }
         });
     }
 
+    /// Calls for each signal, for as long as the process lives.
     #[cfg(not(unix))]
-    fn listen(self, called: impl Fn(Signal)) {
+    pub(super) fn each(self, called: impl Fn(Heard)) {
         self.runtime.block_on(async {
             while tokio::signal::ctrl_c().await.is_ok() {
-                called(Signal::Interrupt);
+                called(Heard::Interrupt);
             }
         });
     }

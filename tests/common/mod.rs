@@ -13,6 +13,7 @@
 
 pub mod client;
 pub mod contents;
+pub mod fleet;
 pub mod follower;
 pub mod history;
 pub mod instance;

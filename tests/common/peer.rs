@@ -16,20 +16,43 @@ pub struct Server {
     pub dir: tempfile::TempDir,
     name: String,
     program: PathBuf,
-    args: Vec<String>,
+    args: Args,
 }
 
-fn spawn(program: &Path, port: u16, dir: &Path, args: &[String]) -> Child {
+/// How a server is told what it shall be.
+#[derive(Clone)]
+enum Args {
+    /// By options.
+    Options(Vec<String>),
+    /// By the file `sentinel.conf` in its directory, which has these lines at first, and belongs to it from then on.
+    Sentinel(String),
+}
+
+impl Args {
+    fn options(&mut self) -> &mut Vec<String> {
+        match self {
+            Args::Options(options) => options,
+            Args::Sentinel(_) => panic!("a sentinel has a file"),
+        }
+    }
+}
+
+fn spawn(program: &Path, port: u16, dir: &Path, args: &Args) -> Child {
     let log = fs::OpenOptions::new()
         .create(true)
         .append(true)
         .open(dir.join("log"))
         .expect("a log file");
-    Command::new(program)
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
-        .args(["--save", "", "--dir"])
-        .arg(dir)
-        .args(args)
+    let mut command = Command::new(program);
+    match args {
+        Args::Options(options) => command
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+            .args(["--save", "", "--dir"])
+            .arg(dir)
+            .args(options),
+        Args::Sentinel(_) => command.arg(dir.join("sentinel.conf")).arg("--sentinel"),
+    };
+    command
         .stdin(Stdio::null())
         .stdout(log.try_clone().expect("a second handle"))
         .stderr(log)
@@ -51,21 +74,35 @@ impl Server {
 
     /// Any program that takes the options of redis-server.
     pub fn start(program: &Path, args: &[&str]) -> Server {
+        let options = args.iter().map(|&a| a.to_owned());
+        Server::launch(program, &Args::Options(options.collect()))
+    }
+
+    /// Any program that takes a `sentinel.conf` and `--sentinel`; the port and the directory are added to the lines.
+    pub fn sentinel(program: &Path, lines: &str) -> Server {
+        Server::launch(program, &Args::Sentinel(lines.to_owned()))
+    }
+
+    fn launch(program: &Path, args: &Args) -> Server {
         let name = program
             .file_name()
             .map_or_else(String::new, |n| n.to_string_lossy().into_owned());
         for _ in 0..5 {
             let port = free_port();
             let dir = tempfile::tempdir().expect("a temporary directory");
-            let args: Vec<String> = args.iter().map(|&a| a.to_owned()).collect();
-            let child = spawn(program, port, dir.path(), &args);
+            if let Args::Sentinel(lines) = args {
+                let at = dir.path().display();
+                let conf = format!("port {port}\nbind 127.0.0.1\ndir \"{at}\"\n{lines}");
+                fs::write(dir.path().join("sentinel.conf"), conf).expect("a file");
+            }
+            let child = spawn(program, port, dir.path(), args);
             let mut server = Server {
                 child,
                 port,
                 dir,
                 name: name.clone(),
                 program: program.to_owned(),
-                args,
+                args: args.clone(),
             };
             if server.answers() {
                 return server;
@@ -78,8 +115,13 @@ impl Server {
     /// Starts the program again in its directory, on another port; it must have ended or been killed. Returns whether it
     /// answers.
     pub fn start_again(&mut self) -> bool {
-        self.kill();
         self.port = free_port();
+        self.revive()
+    }
+
+    /// As [`start_again`](Self::start_again), on the same port.
+    pub fn revive(&mut self) -> bool {
+        self.kill();
         self.child = spawn(&self.program, self.port, self.dir.path(), &self.args);
         self.answers()
     }
@@ -103,12 +145,13 @@ impl Server {
 
     /// From the next start on it has this option as well, in place of what it had of that.
     pub fn set_option(&mut self, name: &str, value: &str) {
-        self.args.extend([name.to_owned(), value.to_owned()]);
+        self.add_options(&[name, value]);
     }
 
     /// From the next start on it has these options as well.
     pub fn add_options(&mut self, options: &[&str]) {
-        self.args.extend(options.iter().map(|&o| o.to_owned()));
+        let more = options.iter().map(|&o| o.to_owned());
+        self.args.options().extend(more);
     }
 
     /// Sends a signal.
@@ -254,6 +297,7 @@ pub fn scratch() -> PathBuf {
 fn package_of(tool: &str) -> Option<&'static str> {
     Some(match tool {
         "redis-server" => "redis-server",
+        "redis-sentinel" => "redis-sentinel",
         "redis-cli" | "redis-check-aof" | "redis-check-rdb" => "redis-tools",
         "python3" => "python3",
         "node" | "npm" => "npm",

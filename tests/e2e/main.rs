@@ -11,6 +11,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod follow;
 mod locks;
 mod programs;
 mod readme;

@@ -89,6 +89,7 @@ fn master(sentinel: &Sentinel, name: &[u8]) -> Result<Id, CmdError> {
 fn saved(cx: &mut Ctx<'_>) -> CmdResult {
     let written = exec::save_config(cx.sys, false);
     let sentinel = sentinel(cx.sys)?;
+    sentinel.take_changed();
     if let Err(e) = written {
         tracing::warn!(
             "WARNING: Sentinel was not able to save the new configuration on disk!!!: {e}"
@@ -97,7 +98,6 @@ fn saved(cx: &mut Ctx<'_>) -> CmdResult {
         let text = "ERR Failed to save config file. Check server logs.";
         return Err(CmdError::fixed(text));
     }
-    sentinel.take_changed();
     cx.ok()
 }
 

@@ -29,7 +29,7 @@ enum Write {
     Credential(fn(&mut MasterSettings) -> &mut Vec<u8>),
 }
 
-/// Options that count something are kept below what Redis reads back from its file.
+/// The most of something that is counted, for the same reason.
 const MOST: i64 = i32::MAX as i64;
 
 const SETTINGS: &[Setting] = &[

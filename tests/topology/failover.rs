@@ -1,0 +1,148 @@
+//! Leaders that are lost, and what the sentinels make of it.
+
+use super::*;
+use redkeep::topology::{Role, State};
+
+/// Three servers and three sentinels which are quick to act.
+fn fortress() -> Topology {
+    let builder = Topology::builder().replicas(2).sentinels(3);
+    let quick = builder
+        .down_after(Duration::from_millis(400))
+        .failover_timeout(Duration::from_secs(3));
+    hurried(quick.start().unwrap())
+}
+
+/// The sentinels ask and tell more often than they would.
+fn hurried(topology: Topology) -> Topology {
+    for sentinel in topology.sentinels() {
+        let mut client = client(sentinel);
+        let quick = "SENTINEL DEBUG info-period 500 publish-period 200 ask-period 200";
+        assert_eq!(ask(&mut client, quick), "OK");
+    }
+    topology
+}
+
+/// Writes what the next leader must have.
+fn prepare(topology: &Topology) -> Node {
+    let leader = topology.leader().unwrap();
+    let mut writer = client(leader);
+    writer.run("SET before 1");
+    assert_eq!(ask(&mut writer, "WAIT 2 0"), "2");
+    leader
+}
+
+/// Somebody else leads, with what was there before, and takes writes.
+fn follow(topology: &Topology, old: Node) -> Node {
+    let next = topology.wait_for_leader_other_than(old, PATIENCE).unwrap();
+    assert_eq!(topology.role(next).unwrap(), Role::Leader);
+    let mut writer = client(next);
+    assert_eq!(ask(&mut writer, "GET before"), "1");
+    assert_eq!(ask(&mut writer, "SET after 2"), "OK");
+    next
+}
+
+/// The old leader is back as a replica of the new one, and all agree.
+fn reunite(topology: &Topology, old: Node, next: Node) {
+    topology.wait_until_settled(PATIENCE).unwrap();
+    assert_eq!(topology.leader().unwrap(), next);
+    assert_eq!(topology.role(old).unwrap(), Role::Replica);
+    sees(old, "after", "2");
+}
+
+#[test]
+fn a_leader_that_is_killed_is_replaced_and_comes_back_as_a_replica() {
+    let topology = fortress();
+    let old = prepare(&topology);
+    topology.kill(old).unwrap();
+    let next = follow(&topology, old);
+    topology.restart(old).unwrap();
+    reunite(&topology, old, next);
+}
+
+#[test]
+fn a_leader_that_is_frozen_is_replaced_and_finds_out_when_it_goes_on() {
+    let topology = fortress();
+    let old = prepare(&topology);
+    topology.freeze(old).unwrap();
+    let next = follow(&topology, old);
+    assert_eq!(topology.state(old).unwrap(), State::Frozen);
+    topology.thaw(old).unwrap();
+    reunite(&topology, old, next);
+}
+
+#[test]
+fn a_leader_that_is_cut_off_serves_its_clients_until_it_hears_of_the_new_one() {
+    let topology = fortress();
+    let old = prepare(&topology);
+    let mut stranded = client(old);
+    topology.partition([old], topology.others([old])).unwrap();
+    let next = follow(&topology, old);
+    // As in life, this is lost.
+    assert_eq!(ask(&mut stranded, "SET before 3"), "OK");
+    assert_eq!(ask(&mut stranded, "SET stranded 4"), "OK");
+    assert_eq!(topology.role(old).unwrap(), Role::Leader);
+    topology.heal();
+    reunite(&topology, old, next);
+    let mut reader = client(old);
+    assert_eq!(ask(&mut reader, "GET before"), "1");
+    assert_eq!(ask(&mut reader, "GET stranded"), "NullBulk");
+}
+
+#[test]
+fn few_sentinels_replace_nobody() {
+    let topology = fortress();
+    let leader = prepare(&topology);
+    let sentinels = topology.sentinels();
+    // One of them sees the leader, and the others see each other only.
+    let apart = &sentinels[..1];
+    let mut aside = topology.servers();
+    aside.extend(apart);
+    topology.partition(aside, sentinels[1..].to_vec()).unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(topology.leader().unwrap(), leader);
+    topology.heal();
+    topology.wait_until_settled(PATIENCE).unwrap();
+    assert_eq!(topology.leader().unwrap(), leader);
+}
+
+#[test]
+fn a_sentinel_that_was_killed_knows_when_it_is_back_what_it_knew() {
+    let topology = fortress();
+    let old = prepare(&topology);
+    let away = topology.sentinels()[0];
+    topology.kill(old).unwrap();
+    let next = follow(&topology, old);
+    until("it does not hear of the new leader", || {
+        let file = topology.dir().join(away.to_string()).join("sentinel.conf");
+        let text = std::fs::read_to_string(file).unwrap();
+        text.contains(&format!("mymaster 127.0.0.1 {} 2", next.port()))
+    });
+    topology.kill(away).unwrap();
+    topology.restart(away).unwrap();
+    topology.restart(old).unwrap();
+    reunite(&topology, old, next);
+}
+
+#[test]
+fn a_topology_in_a_directory_goes_on_with_the_leader_that_it_had() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = || {
+        let builder = Topology::builder().dir(dir.path());
+        let quick = builder.down_after(Duration::from_millis(400));
+        hurried(quick.start().unwrap())
+    };
+    let topology = start();
+    let old = prepare(&topology);
+    topology.kill(old).unwrap();
+    let next = follow(&topology, old);
+    topology.restart(old).unwrap();
+    reunite(&topology, old, next);
+    let nodes = topology.nodes();
+    topology.shutdown();
+    let topology = start();
+    assert_eq!(topology.nodes(), nodes);
+    assert_eq!(topology.leader().unwrap(), next);
+    let mut reader = client(next);
+    assert_eq!(ask(&mut reader, "GET before"), "1");
+    assert_eq!(ask(&mut reader, "GET after"), "2");
+}
