@@ -1,8 +1,10 @@
-//! Clusters in virtual time: leaders and replicas, clients and an operator on a network that delays, loses and divides, on
-//! disks that forget. When nothing goes wrong any more all nodes have the same contents, and nothing is missing of what was
-//! acknowledged to have been confirmed by replicas, whoever was promoted meanwhile.
+//! Clusters in virtual time: leaders and replicas, clients and an operator, or sentinels in place of it, on a network that
+//! delays, loses and divides, on disks that forget, by clocks that jump. When nothing goes wrong any more all nodes have the same
+//! contents, and nothing is missing of what was acknowledged to have been confirmed by replicas, whoever was promoted
+//! meanwhile. Sentinels agree on who leads, and have never made two leaders in one epoch.
 //!
-//! A run is a seed: `REDKEEP_SIM_SEED=n` runs one and shows what happens in it, `REDKEEP_SIM_SEEDS=n` runs so many.
+//! A run is a seed: `REDKEEP_SIM_SEED=n` runs one and shows what happens in it, `REDKEEP_SIM_SEEDS=n` runs so many, beginning
+//! with `REDKEEP_SIM_FIRST=n`. To be given with the name of the test.
 #![allow(
     unreachable_pub,
     clippy::unwrap_used,
@@ -17,6 +19,8 @@ mod client;
 mod common;
 #[path = "cluster_sim/disturb.rs"]
 mod disturb;
+#[path = "cluster_sim/host.rs"]
+mod host;
 #[path = "cluster_sim/jobs.rs"]
 mod jobs;
 #[path = "cluster_sim/journal.rs"]
@@ -35,13 +39,20 @@ mod operator;
 mod plan;
 #[path = "cluster_sim/queue.rs"]
 mod queue;
+#[path = "cluster_sim/seek.rs"]
+mod seek;
+#[path = "cluster_sim/sentinel.rs"]
+mod sentinel;
 #[path = "cluster_sim/serve.rs"]
 mod serve;
 #[path = "cluster_sim/verdict.rs"]
 mod verdict;
+#[path = "cluster_sim/witness.rs"]
+mod witness;
 #[path = "cluster_sim/world.rs"]
 mod world;
 
+use host::Mutation;
 use plan::Plan;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -60,8 +71,31 @@ struct Run {
     counts: Counts,
 }
 
-fn run(seed: u64, keeps_journal: bool) -> Run {
-    let mut world = World::new(Plan::new(seed), keeps_journal);
+/// A kind of runs.
+#[derive(Clone, Copy)]
+struct Manner {
+    /// The test.
+    test: &'static str,
+    plan: fn(u64) -> Plan,
+    /// How many seeds there are, where nothing else is said.
+    seeds: u64,
+}
+
+const OPERATED: Manner = Manner {
+    test: "clusters_agree_and_keep_what_they_have_confirmed",
+    plan: Plan::operated,
+    seeds: 2000,
+};
+
+const WATCHED: Manner = Manner {
+    test: "sentinels_agree_on_one_leader_who_has_what_was_confirmed",
+    plan: Plan::watched,
+    seeds: 5000,
+};
+
+fn run(plan: Plan, mutation: Option<Mutation>, keeps_journal: bool) -> Run {
+    let mut world = World::new(plan, keeps_journal);
+    world.mutation = mutation;
     let ran = catch_unwind(AssertUnwindSafe(|| world.run()));
     let wrong = ran.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
@@ -92,7 +126,7 @@ fn number(name: &str) -> Option<u64> {
 const FAILURES: usize = 10;
 
 /// Runs seeds on all processors. Gives what there was, and those that failed with what was wrong.
-fn run_all(first: u64, seeds: u64) -> (Counts, BTreeMap<u64, String>) {
+fn run_all(manner: Manner, first: u64, seeds: u64) -> (Counts, BTreeMap<u64, String>) {
     let next = AtomicU64::new(first);
     let all = Mutex::new((Counts::default(), BTreeMap::new()));
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
@@ -104,7 +138,7 @@ fn run_all(first: u64, seeds: u64) -> (Counts, BTreeMap<u64, String>) {
                     if seed >= first + seeds {
                         return;
                     }
-                    let run = run(seed, false);
+                    let run = run((manner.plan)(seed), None, false);
                     let mut all = all.lock().unwrap();
                     all.0.add(&run.counts);
                     if let Some(what) = run.wrong.into_iter().next() {
@@ -120,8 +154,9 @@ fn run_all(first: u64, seeds: u64) -> (Counts, BTreeMap<u64, String>) {
     all.into_inner().unwrap()
 }
 
-fn show(seed: u64, lines: usize) -> ! {
-    let run = tracing::subscriber::with_default(journal::Tap, || run(seed, true));
+fn show(manner: Manner, seed: u64, lines: usize) -> ! {
+    let plan = (manner.plan)(seed);
+    let run = tracing::subscriber::with_default(journal::Tap, || run(plan, None, true));
     let from = run.journal.len().saturating_sub(lines);
     for line in &run.journal[from..] {
         println!("{line}");
@@ -134,22 +169,42 @@ fn show(seed: u64, lines: usize) -> ! {
     std::process::exit(0);
 }
 
-#[test]
-fn clusters_agree_and_keep_what_they_have_confirmed() {
+/// Runs the seeds of a test. None may fail.
+fn try_all(manner: Manner) -> (u64, Counts) {
     if let Some(seed) = number("REDKEEP_SIM_SEED") {
-        show(seed, usize::MAX);
+        show(manner, seed, usize::MAX);
     }
-    let seeds = number("REDKEEP_SIM_SEEDS").unwrap_or(2000);
+    let seeds = number("REDKEEP_SIM_SEEDS").unwrap_or(manner.seeds);
     let first = number("REDKEEP_SIM_FIRST").unwrap_or(0);
     let began = Instant::now();
-    let (counts, failed) = run_all(first, seeds);
+    let (counts, failed) = run_all(manner, first, seeds);
     println!("{seeds} seeds in {:?}: {counts:#?}", began.elapsed());
     for (seed, what) in &failed {
         let what: String = what.chars().take(500).collect();
         println!("seed {seed} has failed: {what}");
     }
     if let Some(seed) = failed.keys().next() {
-        println!("this is the end of seed {seed}; all of it is shown by REDKEEP_SIM_SEED={seed}");
-        show(*seed, 300);
+        println!(
+            "this is the end of seed {seed}; all of it is shown by \
+             REDKEEP_SIM_SEED={seed} cargo test --test cluster_sim {} -- --nocapture",
+            manner.test
+        );
+        show(manner, *seed, 300);
     }
+    (seeds, counts)
+}
+
+#[test]
+fn clusters_agree_and_keep_what_they_have_confirmed() {
+    try_all(OPERATED);
+}
+
+#[test]
+fn sentinels_agree_on_one_leader_who_has_what_was_confirmed() {
+    let (seeds, counts) = try_all(WATCHED);
+    let slow = counts.slow_elections;
+    assert!(
+        slow * 100 <= seeds,
+        "in {slow} of {seeds} seeds an election took more than two rounds"
+    );
 }

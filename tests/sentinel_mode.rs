@@ -79,6 +79,15 @@ impl Sentinel {
         }
     }
 
+    fn client(&self) -> Client {
+        let mut client = None;
+        until("it does not listen", || {
+            client = Client::connect(self.port).ok();
+            client.is_some()
+        });
+        client.unwrap()
+    }
+
     /// Sends SIGTERM: the exit code.
     fn end(&mut self) -> Option<i32> {
         let pid = self.child.id().to_string();
@@ -113,7 +122,7 @@ fn it_finds_everybody_fails_over_and_remembers_that() {
     let lines = format!(
         "sentinel monitor m 127.0.0.1 {old} 2\n\
          sentinel down-after-milliseconds m 1500\n\
-         sentinel failover-timeout m 10000"
+         sentinel failover-timeout m 2000"
     );
     let mut sentinels = [Sentinel::start(&lines), Sentinel::start(&lines)];
     for (one, other) in [(0, 1), (1, 0)] {
@@ -158,12 +167,7 @@ fn it_finds_everybody_fails_over_and_remembers_that() {
     sentinel.start_again();
     sentinel.says(&format!("Sentinel ID is {}", id.unwrap()));
     sentinel.says(&format!("+monitor master m 127.0.0.1 {new} quorum 2"));
-    let mut client = loop {
-        match Client::connect(sentinel.port) {
-            Ok(client) => break client,
-            Err(_) => std::thread::sleep(Duration::from_millis(5)),
-        }
-    };
+    let mut client = sentinel.client();
     // The connection ends without a reply.
     let _ = client.call(&["SHUTDOWN"]);
     assert_eq!(sentinel.wait(), Some(0));
@@ -333,6 +337,37 @@ fn a_program_that_is_called_like_one_is_a_sentinel() {
     }
 }
 
+/// A sentinel that elects itself again and again, for there is no leader, and crashes then.
+const CRASHES: [&str; 2] = [
+    "sentinel monitor m 127.0.0.1 1 1\n\
+     sentinel down-after-milliseconds m 1\n\
+     sentinel failover-timeout m 100\n",
+    "SENTINEL SIMULATE-FAILURE crash-after-election",
+];
+
+#[test]
+fn a_crash_that_was_asked_for_ends_the_program() {
+    let [lines, command] = CRASHES;
+    let mut sentinel = Sentinel::start(lines);
+    sentinel.says("+monitor");
+    let mut client = sentinel.client();
+    // It may come before the reply.
+    let _ = client.call(&common::argv(command));
+    assert_eq!(sentinel.wait(), Some(99));
+    sentinel.says("Sentinel CRASH because of SENTINEL simulate-failure");
+}
+
+#[test]
+fn a_crash_that_was_asked_for_leaves_another_program_alone() {
+    let [lines, command] = CRASHES;
+    let builder = redkeep::Server::builder().sentinel_in_memory(lines);
+    let sentinel = builder.start().unwrap();
+    let mut client = sentinel.client().unwrap();
+    let _ = client.call(command.split(' '));
+    until("it goes on", || client.call(["PING"]).is_err());
+    until("it listens", || Client::connect(sentinel.port()).is_err());
+}
+
 #[test]
 fn another_program_may_contain_a_sentinel() {
     let dir = tempfile::tempdir().unwrap();
@@ -364,9 +399,10 @@ fn another_program_may_contain_a_sentinel() {
     });
 
     let builder = redkeep::Server::builder().sentinel_in_memory(lines);
+    let builder = builder.config("bind-source-addr", "127.0.0.2");
     let sentinel = builder.start().unwrap();
-    until("it does not connect", || {
-        clients().contains("name=sentinel-")
-    });
+    let from_there =
+        |client: &str| client.contains(" addr=127.0.0.2:") && client.contains("name=sentinel-");
+    until("it does not connect", || clients().lines().any(from_there));
     sentinel.shutdown();
 }

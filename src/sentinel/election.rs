@@ -10,6 +10,9 @@ use crate::resp::Value;
 /// How long after a vote for another this sentinel waits at most before it goes by that.
 const DESYNC: u64 = 1000;
 
+/// There is no later epoch: sentinels could not tell each other of it.
+pub(super) const LAST_EPOCH: u64 = i64::MAX as u64;
+
 /// What this sentinel answers to another that asks whether a master is down.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
@@ -56,11 +59,13 @@ impl Sentinel {
         let (now, period) = (self.now, self.settings.periods.ask);
         let address = &instance.address;
         let host = address.told(self.settings.naming).to_owned();
-        let (port, epoch) = (address.port.to_string(), self.epoch.to_string());
-        let candidate = match master.failover.is_going() {
-            true => self.settings.my_id.clone(),
-            false => "*".to_owned(),
+        let port = address.port.to_string();
+        // Redis asks for votes in the epoch that it knows by now. They count for nothing that was begun in an earlier one.
+        let (candidate, epoch) = match master.failover.is_going() {
+            true => (self.settings.my_id.clone(), master.failover.epoch),
+            false => ("*".to_owned(), self.epoch),
         };
+        let epoch = epoch.to_string();
         // A failover that an operator wants, or that is to mend another, needs votes as well.
         let wants =
             instance.s_down || master.failover.is_going() && self.sync_replicas(id).is_some();
@@ -150,7 +155,7 @@ impl Sentinel {
             .filter_map(|id| self.instances.get(id));
         let mut votes: BTreeMap<String, usize> = BTreeMap::new();
         for vote in others.filter_map(|other| other.opinion.vote.as_ref()) {
-            if vote.epoch == self.epoch {
+            if vote.epoch == epoch {
                 *votes.entry(vote.leader.clone()).or_default() += 1;
             }
         }

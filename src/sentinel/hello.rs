@@ -5,6 +5,7 @@
 //! ip,port,run id,current epoch,name of the master,its ip,its port,its configuration epoch
 //! ```
 
+use super::election::LAST_EPOCH;
 use super::instance::{FailoverState, Id};
 use super::link::Question;
 use super::{Address, Level, Sentinel};
@@ -48,7 +49,8 @@ impl<'a> Hello<'a> {
             return None;
         };
         let number = |text: &str| num::parse_i64(text.as_bytes());
-        let epoch_of = |text: &str| num::parse_u64(text.as_bytes());
+        let epoch_of =
+            |text: &str| num::parse_u64(text.as_bytes()).filter(|epoch| *epoch <= LAST_EPOCH);
         let is_id = !run_id.is_empty() && run_id.len() <= LONGEST_ID;
         let is_id = is_id && run_id.bytes().all(|b| b.is_ascii_graphic());
         is_id.then_some(Hello {
@@ -251,26 +253,33 @@ impl Sentinel {
 
     /// Who has a newer configuration of a master is believed.
     fn note_configuration(&mut self, id: Id, from: Id, hello: &Hello<'_>) {
+        let Ok(to) = self.address(hello.master_ip, hello.master_port) else {
+            return;
+        };
+        let promoted = self.current_address(id).cloned();
         let Some(master) = self.masters.get_mut(&id) else {
             return;
         };
         if master.config_epoch >= hello.config_epoch {
             return;
         }
-        let Ok(to) = self.address(hello.master_ip, hello.master_port) else {
+        master.config_epoch = hello.config_epoch;
+        self.changed = true;
+        // A failover that is older is over. Redis goes on with it where the leader is the one that was to be replaced: who
+        // was promoted for that leads in the same epoch then, to those that hear of it first.
+        let failover = master.failover;
+        let is_over = failover.is_going() && failover.epoch <= hello.config_epoch;
+        let is_elsewhere = |address: &Address| {
+            i64::from(address.port) != hello.master_port || !address.is_at(hello.master_ip)
+        };
+        let known = self.instances.get(&id).map(|instance| &instance.address);
+        let Some(known) = known.into_iter().chain(&promoted).find(|a| is_elsewhere(a)) else {
+            if is_over {
+                self.switch(id, &to);
+            }
             return;
         };
-        if let Some(master) = self.masters.get_mut(&id) {
-            master.config_epoch = hello.config_epoch;
-            self.changed = true;
-        }
-        let Some(instance) = self.instances.get(&id) else {
-            return;
-        };
-        let old = instance.address.clone();
-        if i64::from(old.port) == hello.master_port && old.is_at(hello.master_ip) {
-            return;
-        }
+        let old = known.clone();
         self.event_of(Level::Warning, "+config-update-from", from, "");
         self.tell_switch(id, &old, hello.master_ip, to.port);
         self.switch(id, &to);

@@ -25,6 +25,7 @@ struct Told<'a> {
     term: u64,
     history: History,
     sync_replicas: u32,
+    deserted: bool,
 }
 
 impl<'a> Told<'a> {
@@ -53,6 +54,7 @@ impl<'a> Told<'a> {
             "slave_repl_offset" => self.offset = num::parse_u64(value.as_bytes()),
             "replica_announced" => self.announced = int(value).map(|n| n != 0),
             "master_replid" => self.history = History::of(value),
+            "master_forgot" => self.deserted = value == "1",
             "failover_term" => self.term = num::parse_u64(value.as_bytes()).unwrap_or(0),
             "sync_replicas" => {
                 self.sync_replicas = int(value).and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
@@ -170,7 +172,8 @@ impl Sentinel {
         self.event_of(Level::Verbose, name, id, &text);
     }
 
-    /// What is done about a server that is not what it should be.
+    /// What is done about a server that is not what it should be. While a failover is carried out that says what it should be:
+    /// Redis has replicas follow the old leader again if that comes back meanwhile.
     fn act_on_info(&mut self, id: Id) {
         let Some(instance) = self.instances.get(&id) else {
             return;
@@ -204,6 +207,7 @@ impl Sentinel {
         let wait = 4 * self.settings.periods.publish;
         let (now, master) = (self.now, group.id);
         if !promoted
+            && !group.failover.is_carried_out()
             && self.looks_sane(master)
             && instance.was_up_for(now, wait)
             && now - instance.role_since > wait
@@ -225,7 +229,8 @@ impl Sentinel {
         let host = facts.master_host.as_deref().unwrap_or_default();
         let follows = facts.master_port == leader.address.port && leader.address.is_at(host);
         // Who obeys a later term than the configuration has would not obey.
-        if follows || instance.terms.term > group.config_epoch {
+        let would_not = instance.terms.term > group.config_epoch;
+        if follows || would_not || group.failover.is_carried_out() {
             return;
         }
         let (now, wait, master) = (self.now, group.settings.failover_timeout, group.id);
@@ -289,6 +294,7 @@ fn note_facts(instance: &mut Instance, told: &Told<'_>, now: i64) {
     instance.terms.term = told.term;
     instance.terms.history = told.history;
     instance.terms.sync_replicas = told.sync_replicas;
+    instance.terms.deserted = told.deserted;
     let facts = &mut instance.replica;
     facts.link_down_for = told.link_down_for;
     if told.role != Some(Role::Slave) {

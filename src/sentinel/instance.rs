@@ -292,6 +292,11 @@ impl Failover {
     pub fn is_going(&self) -> bool {
         self.state != FailoverState::None
     }
+
+    /// Whether this sentinel was elected for it, and has not ended it.
+    pub fn is_carried_out(&self) -> bool {
+        self.state > FailoverState::WaitStart
+    }
 }
 
 /// A master, beside what is known of it as an instance.

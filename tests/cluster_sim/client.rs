@@ -5,6 +5,8 @@
 
 use super::ledger::{Kind, Status, far_deadline, tag};
 use super::net::{Caller, ConnId, End, Piece};
+use super::seek::Seek;
+use super::sentinel::NAME;
 use super::world::{Event, Stage, World, note};
 use crate::common::history;
 use redkeep::resp::{Value, parse_reply};
@@ -24,9 +26,11 @@ const PATIENCE: i64 = 4_000_000;
 pub struct Client {
     pub site: usize,
     db: usize,
-    rng: Rng,
-    /// The connection, and the node at its other end.
-    conn: Option<(ConnId, usize)>,
+    pub rng: Rng,
+    /// The connection, and the machine at its other end.
+    pub conn: Option<(ConnId, usize)>,
+    /// What it knows of sentinels.
+    pub seek: Seek,
     received: Vec<u8>,
     /// What was asked and not answered, oldest first.
     asked: Vec<Asked>,
@@ -36,8 +40,8 @@ pub struct Client {
     /// Tells apart the waits for answers.
     rounds: u64,
     pub stopped: bool,
-    /// It has written to a replica.
-    is_elsewhere: bool,
+    /// It is connected to a replica, or has heard that another node leads.
+    pub is_elsewhere: bool,
 }
 
 /// Something asked, with the number of its answers.
@@ -50,6 +54,10 @@ struct Asked {
 enum What {
     /// The database is selected.
     Select,
+    /// Who leads, of a sentinel.
+    Where,
+    /// Whether this node does.
+    Role,
     Write(u64),
     /// An element of a client's queue is taken, perhaps after a wait.
     Take(usize),
@@ -66,6 +74,7 @@ impl Client {
         Client {
             site,
             db: database(id),
+            seek: Seek::new(&mut Rng::seed_from_u64(!seed)),
             rng: Rng::seed_from_u64(seed),
             conn: None,
             received: Vec::new(),
@@ -94,7 +103,7 @@ impl Client {
 }
 
 /// A command as it is sent.
-fn encode_command(out: &mut Vec<u8>, words: &[String]) {
+pub fn encode_command(out: &mut Vec<u8>, words: &[String]) {
     out.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
     for word in words {
         out.extend_from_slice(format!("${}\r\n{word}\r\n", word.len()).as_bytes());
@@ -102,7 +111,7 @@ fn encode_command(out: &mut Vec<u8>, words: &[String]) {
 }
 
 /// The words of a command without spaces in them.
-fn words(line: &str) -> Vec<String> {
+pub fn words(line: &str) -> Vec<String> {
     line.split(' ').map(str::to_owned).collect()
 }
 
@@ -166,7 +175,7 @@ impl World {
         match client.conn {
             Some((conn, node)) => {
                 // Now and then it looks whether somebody else leads by now.
-                let leader = self.operator.leader;
+                let leader = self.operator.leader.filter(|_| self.plan.watch.is_none());
                 let elsewhere = leader.is_some_and(|leader| leader != node);
                 let leaves = match std::mem::take(&mut client.is_elsewhere) {
                     true => 0.7,
@@ -192,8 +201,10 @@ impl World {
 
     fn client_calls(&mut self, id: usize) {
         let nodes = self.plan.nodes;
+        let sentinels = self.plan.sentinels();
         let client = &mut self.clients[id];
         let node = match self.operator.leader {
+            _ if sentinels > 0 => client.whom_to_call(nodes, sentinels),
             _ if client.rng.chance(0.1) => client.rng.index(nodes),
             Some(leader) if client.rng.chance(0.7) => leader,
             _ => client.site,
@@ -202,13 +213,20 @@ impl World {
         client.answers.clear();
         let (site, caller) = (client.site, Caller::Client(id));
         let conn = self.net.call(self.now, caller, site, node, &mut self.queue);
+        let is_sentinel = self.plan.is_sentinel(node);
         let client = &mut self.clients[id];
         client.conn = Some((conn, node));
-        client.asked.push(Asked {
-            what: What::Select,
-            answers: 1,
-        });
+        client.is_elsewhere = false;
+        let checks_role = sentinels > 0 && client.seek.checks_role;
+        for what in match is_sentinel {
+            true => vec![What::Where],
+            false if checks_role => vec![What::Select, What::Role],
+            false => vec![What::Select],
+        } {
+            client.asked.push(Asked { what, answers: 1 });
+        }
         self.client_waits(id);
+        self.client_listens(id);
     }
 
     /// The client waits for answers, but not for ever.
@@ -226,6 +244,8 @@ impl World {
             return;
         }
         note!(self, "client {id} waits no longer");
+        let client = &mut self.clients[id];
+        client.seek.was_refused();
         if let Some((conn, _)) = client.conn {
             self.net.close(self.now, conn, End::Caller, &mut self.queue);
         }
@@ -327,6 +347,9 @@ impl World {
 
     /// Something has come for a client.
     pub fn client_gets(&mut self, id: usize, conn: ConnId, piece: Piece) {
+        if self.clients[id].seek.listens_on(conn) {
+            return self.client_hears(id, conn, piece);
+        }
         let client = &mut self.clients[id];
         if client.conn.is_none_or(|(mine, _)| mine != conn) {
             return;
@@ -334,11 +357,19 @@ impl World {
         match piece {
             Piece::Open => {
                 let mut out = Vec::new();
-                encode_command(&mut out, &words(&format!("SELECT {}", client.db)));
+                for asked in &client.asked {
+                    let line = match asked.what {
+                        What::Where => format!("SENTINEL GET-MASTER-ADDR-BY-NAME {NAME}"),
+                        What::Role => "ROLE".to_owned(),
+                        _ => format!("SELECT {}", client.db),
+                    };
+                    encode_command(&mut out, &words(&line));
+                }
                 self.net
                     .send(self.now, conn, End::Caller, &out, &mut self.queue);
             }
             Piece::End => {
+                client.seek.was_refused();
                 self.net.vanish(conn, End::Caller);
                 self.client_loses(id);
             }
@@ -389,6 +420,12 @@ impl World {
         }
         match what {
             What::Select => {}
+            What::Where => self.client_is_told(id, last),
+            What::Role => {
+                let leads = last.as_array().and_then(|role| role.first());
+                let leads = leads.is_some_and(|role| role.as_bytes() == Some(b"master"));
+                self.clients[id].is_elsewhere |= !leads;
+            }
             What::Anything(commands) => {
                 for (command, answer) in commands.iter().zip(answers) {
                     note!(self, "client {id}: {} {answer}", command.join(" "));
@@ -464,7 +501,7 @@ impl World {
         let sure =
             |(kind, status): &&(Kind, Status)| *kind == Kind::Count && *status == Status::Sure;
         let least = 1 + self.ledger[id].writes.values().filter(sure).count() as i64;
-        if self.plan.confirms > 0 && self.stage != Stage::Over && value < least {
+        if self.plan.keeps && self.stage != Stage::Over && value < least {
             self.wrong(format!(
                 "client {id} counts {value}, and was told of {least}"
             ));
@@ -476,7 +513,7 @@ impl World {
         note!(self, "{tag} was taken");
         let account = &mut self.ledger[whose];
         account.seen(&tag);
-        if !account.taken.insert(tag.clone()) && self.plan.confirms > 0 {
+        if !account.taken.insert(tag.clone()) && self.plan.keeps {
             self.wrong(format!("{tag} was taken twice"));
         }
     }

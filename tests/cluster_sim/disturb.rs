@@ -3,8 +3,8 @@
 use super::machine::Told;
 use super::machine::Up;
 use super::net::{ConnId, End};
-use super::world::{Event, Stage, World, note};
-use crate::common::sim_disk::{Cut, Data, Names, SimDisk};
+use super::world::{Event, PORT, Stage, World, address, note};
+use crate::common::sim_disk::{Cut, Data, Image, Names, SimDisk};
 use redkeep::util::rng::Rng;
 
 /// How a node goes down.
@@ -24,7 +24,14 @@ impl World {
         if self.nodes[node].is_up() {
             return;
         }
+        self.nodes[node].stalled = 0;
+        if self.plan.is_sentinel(node) {
+            return self.start_sentinel(node);
+        }
         let seed = self.rng.next_u64();
+        if self.plan.watch.is_some() {
+            return self.start_by_file(node, seed);
+        }
         let options = self.plan.options(node);
         note!(
             self,
@@ -40,6 +47,26 @@ impl World {
             let facts = self.facts(node);
             self.operator.restarted(&facts);
         }
+        self.after(node);
+    }
+
+    fn start_by_file(&mut self, node: usize, seed: u64) {
+        if self.nodes[node].starts == 0 {
+            let mut lines = self.plan.options(node);
+            if node > 0 {
+                lines.push(("replicaof".to_owned(), format!("{} {PORT}", address(0))));
+            }
+            let lines = lines
+                .iter()
+                .map(|(name, value)| format!("{name} {value}\n"));
+            let text: String = lines.collect();
+            self.nodes[node].put_file(&text);
+        }
+        note!(self, "node {node} starts");
+        if let Err(e) = self.nodes[node].start_by_file(self.now, seed) {
+            return self.wrong(format!("node {node} does not start: {e}"));
+        }
+        self.follow(node);
         self.after(node);
     }
 
@@ -72,6 +99,10 @@ impl World {
         }
         let pause = self.rng.below(self.plan.peace as u64) as i64;
         self.queue.add(self.now + pause, Event::Disturb);
+        if let Some(watch) = &self.plan.watch {
+            let odd_clocks = watch.odd_clocks;
+            return self.disturb_watched(odd_clocks);
+        }
         match self.rng.below(20) {
             0..3 => self.partition(),
             3..6 => {
@@ -80,7 +111,10 @@ impl World {
             }
             6..9 => self.cut_links(),
             9 => self.kill_links(),
-            10..14 => self.take_down(),
+            10..14 => {
+                let node = self.rng.index(self.plan.nodes);
+                self.take_down(node);
+            }
             14 => self.ask_for_a_save(),
             15 => self.configure(),
             16 if self.plan.hands_over => self.hand_over(),
@@ -90,8 +124,118 @@ impl World {
         }
     }
 
+    /// Where there are sentinels.
+    fn disturb_watched(&mut self, odd_clocks: bool) {
+        match self.rng.below(30) {
+            0..4 => self.partition(),
+            4 | 5 => self.isolate_leader(),
+            6 => self.divide_two(),
+            7..12 => {
+                note!(self, "all ways are open");
+                self.net.unblock_all(self.now, &mut self.queue);
+            }
+            12 | 13 => self.cut_links(),
+            14 => self.kill_links(),
+            15..19 => {
+                let place = self.rng.index(self.nodes.len());
+                self.take_down(place);
+            }
+            19 | 20 => {
+                let leader = self.someone_who_leads();
+                self.take_down(leader);
+            }
+            21 if odd_clocks => self.set_a_clock(),
+            22 if odd_clocks => self.freeze(),
+            23 => self.slow_a_disk(),
+            24 => self.slow_down(),
+            25 if self.plan.hands_over => self.ask_for_a_failover(),
+            26 => self.ask_for_a_save(),
+            27 => self.configure(),
+            _ => self.cut_clients(),
+        }
+    }
+
+    /// A node that takes itself for the leader.
+    fn someone_who_leads(&mut self) -> usize {
+        let all: Vec<usize> = (0..self.plan.nodes)
+            .filter(|node| self.nodes[*node].leads())
+            .collect();
+        match all.len() {
+            0 => self.rng.index(self.plan.nodes),
+            n => all[self.rng.index(n)],
+        }
+    }
+
+    /// Nothing passes from one place to another, and perhaps back.
+    fn divide_two(&mut self) {
+        let places = self.nodes.len();
+        let (from, to) = (self.rng.index(places), self.rng.index(places));
+        note!(self, "nothing passes from {from} to {to}");
+        self.net.block(from, to);
+        if self.rng.chance(0.5) {
+            self.net.block(to, from);
+        }
+    }
+
+    /// The leader is cut off from sentinels, and perhaps from its replicas; not from clients of its site.
+    fn isolate_leader(&mut self) {
+        let leader = self.someone_who_leads();
+        let whom = [0, self.plan.nodes][self.rng.index(2)]..self.nodes.len();
+        note!(self, "node {leader} is cut off from {whom:?}");
+        self.counts.partitions += 1;
+        for place in whom {
+            self.net.block(leader, place);
+            self.net.block(place, leader);
+        }
+    }
+
+    fn set_a_clock(&mut self) {
+        let place = self.rng.index(self.nodes.len());
+        let most = [500, 5_000, 60_000][self.rng.index(3)];
+        let ms = self.rng.below(2 * most) as i64 - most as i64;
+        if self.nodes[place].is_stalled(self.now) {
+            return;
+        }
+        note!(self, "the clock of {place} is set by {ms} ms");
+        self.counts.jumps += 1;
+        self.nodes[place].sync_clock(self.now);
+        self.nodes[place].jump(ms);
+        self.after(place);
+    }
+
+    /// A machine stands still.
+    fn freeze(&mut self) {
+        let place = self.rng.index(self.nodes.len());
+        let micros = self.rng.below(8_000_000) as i64;
+        if self.nodes[place].is_up() {
+            note!(self, "{place} stands still for {} ms", micros / 1000);
+            self.counts.freezes += 1;
+            self.stall(place, micros);
+        }
+    }
+
+    fn slow_a_disk(&mut self) {
+        let node = self.rng.index(self.plan.nodes);
+        self.nodes[node].slow ^= true;
+    }
+
+    /// A sentinel is asked to replace the leader though nothing is wrong with it. Without `sync-replicas` that is done without
+    /// an election, as in Redis, and whoever asks had better know that no other failover goes on in the same epoch.
+    fn ask_for_a_failover(&mut self) {
+        let places = 0..self.nodes.len();
+        let all_reach = |one: usize| places.clone().all(|other| self.net.reaches(one, other));
+        let all_well = self.nodes.iter().all(|machine| machine.is_up())
+            && places.clone().all(all_reach)
+            && !self.witness.is_somebody_trying();
+        if self.plan.confirms == 0 && !all_well {
+            return;
+        }
+        let place = self.plan.nodes + self.rng.index(self.plan.sentinels());
+        self.do_on(place, &["SENTINEL", "FAILOVER", super::sentinel::NAME]);
+    }
+
     fn partition(&mut self) {
-        let places = self.plan.nodes + 1;
+        let places = self.nodes.len() + 1;
         self.counts.partitions += 1;
         let group: Vec<bool> = match self.rng.below(3) {
             0 => {
@@ -187,6 +331,9 @@ impl World {
     }
 
     fn do_on(&mut self, node: usize, words: &[&str]) {
+        if self.nodes[node].is_stalled(self.now) {
+            return;
+        }
         self.nodes[node].sync_clock(self.now);
         if let Some(up) = self.nodes[node].up.as_mut() {
             let reply = up.call(words);
@@ -196,25 +343,30 @@ impl World {
     }
 
     /// A node goes down, and comes up again later.
-    fn take_down(&mut self) {
-        let node = self.rng.index(self.plan.nodes);
+    fn take_down(&mut self, node: usize) {
         if !self.nodes[node].is_up() {
             return;
         }
-        let down = match self.rng.below(3) {
+        let mut down = match self.rng.below(3) {
             0 => Down::Clean,
             1 => Down::Killed,
             _ => Down::Power,
         };
+        if self.plan.is_sentinel(node) {
+            return self.take_sentinel_down(node, down);
+        }
         // After a full synchronization the log begins anew. Whoever is made to end before it has a base forgets, too.
         let begins = |up: &mut Up| {
             let logging = up.engine.state().sys.persist.logging.as_ref();
             logging.is_some_and(|logging| logging.starting)
         };
         let begins = self.nodes[node].up.as_mut().is_some_and(begins);
+        if self.nodes[node].is_stalled(self.now) && down == Down::Clean {
+            down = Down::Killed;
+        }
         let forgets = (down != Down::Clean || begins) && !self.plan.durable;
-        if forgets && self.plan.confirms > 0 {
-            if !self.operator.can_lose(node) {
+        if forgets && self.plan.keeps {
+            if self.plan.watch.is_some() || !self.operator.can_lose(node) {
                 return;
             }
             self.operator.distrust(node);
@@ -229,20 +381,49 @@ impl World {
             }
             Down::Killed => {
                 self.counts.kills += 1;
-                self.nodes[node].disk.image()
+                let done = self.how_much_is_done(node);
+                self.kill(node, done)
             }
             Down::Power => {
                 self.counts.power_cuts += 1;
-                self.cut_power(node)
+                let done = self.how_much_is_done(node);
+                self.cut_power(node, done)
             }
         };
         self.hang_up(node, down == Down::Power);
+        self.leave(node, image);
+        if self.plan.watch.is_none() {
+            self.remember_what_it_was_told(node, down);
+        }
+    }
+
+    /// Nothing runs on a machine any more. It is started again later, on what its disk holds.
+    fn leave(&mut self, node: usize, image: Image) {
         let machine = &mut self.nodes[node];
         machine.up = None;
+        machine.stalled = 0;
         machine.disk = SimDisk::from_image(&image);
-        self.remember_what_it_was_told(node, down);
         let away = 50_000 + self.rng.below(8_000_000) as i64;
         self.queue.add(self.now + away, Event::Start { node });
+    }
+
+    /// A sentinel ends. What it has not said to be written may be on its disk or not.
+    fn take_sentinel_down(&mut self, place: usize, down: Down) {
+        note!(self, "sentinel {place} goes down: {down:?}");
+        let done = self.how_much_is_done(place);
+        let image = match down {
+            Down::Power => {
+                self.counts.power_cuts += 1;
+                self.cut_power(place, done)
+            }
+            _ => {
+                self.counts.kills += 1;
+                self.kill(place, done)
+            }
+        };
+        self.witness.ends(place);
+        self.hang_up(place, down == Down::Power);
+        self.leave(place, image);
     }
 
     /// A leader that comes back may not know what has happened meanwhile. Only one that has gone down in order, seen by the
@@ -263,7 +444,7 @@ impl World {
         }
     }
 
-    fn shut_down(&mut self, node: usize) -> crate::common::sim_disk::Image {
+    fn shut_down(&mut self, node: usize) -> Image {
         let logs = self.plan.logs[node].is_some();
         let how = if logs { "NOSAVE" } else { "SAVE" };
         let up = self.nodes[node].up.as_mut().unwrap();
@@ -276,13 +457,36 @@ impl World {
         self.nodes[node].disk.image()
     }
 
-    fn cut_power(&mut self, node: usize) -> crate::common::sim_disk::Image {
+    /// Of what a machine has done to its disk. It may be about to write its file, and says nothing before it has.
+    fn how_much_is_done(&mut self, node: usize) -> usize {
+        let (least, most) = self.nodes[node].done();
+        least + self.rng.index(most - least + 1)
+    }
+
+    /// What is left of a process that is killed after so many operations of the disk.
+    fn kill(&self, node: usize, done: usize) -> Image {
+        let disk = &self.nodes[node].disk;
+        if done == disk.ops() {
+            return disk.image();
+        }
+        let tape = disk.tape();
+        let mut model = tape.start();
+        tape.ops.iter().take(done).for_each(|op| model.step(op));
+        model.image(&Cut {
+            data: Data::Kept,
+            names: Names::Kept,
+            seed: 0,
+        })
+    }
+
+    /// What is left when the power goes after so many operations of the disk.
+    fn cut_power(&mut self, node: usize, done: usize) -> Image {
         let tape = self.nodes[node].disk.tape();
         let rng: &mut Rng = &mut self.rng;
         let data = [Data::Lost, Data::Kept, Data::Torn, Data::Torn, Data::Pages];
         let data = data[rng.index(data.len())];
         let mut model = tape.start();
-        tape.ops.iter().for_each(|op| model.step(op));
+        tape.ops.iter().take(done).for_each(|op| model.step(op));
         let names = match rng.below(3) {
             0 => Names::Lost,
             1 => Names::Kept,
@@ -297,7 +501,11 @@ impl World {
         let up = self.nodes[node].up.as_mut().unwrap();
         let called = up.served.keys().map(|conn| (*conn, End::Called));
         let link = up.link.as_ref().and_then(|link| link.conn());
-        let calls = link.map(|conn| (conn, End::Caller));
+        let lookout = up.lookout.iter().flat_map(|lookout| lookout.conns());
+        let calls = link
+            .into_iter()
+            .chain(lookout)
+            .map(|conn| (conn, End::Caller));
         let all: Vec<(ConnId, End)> = called.chain(calls).collect();
         for (conn, end) in all {
             if silently || self.rng.chance(0.3) {

@@ -1,22 +1,25 @@
-//! A node: its disk, its clock, and what runs on it while it is up.
+//! A node, or a sentinel: its disk, its clock, and what runs on it while it is up.
 
+use super::host::{ConfigFile, OnDisk, configuration};
 use super::jobs::Job;
 use super::link::Link;
 use super::net::ConnId;
 use super::queue::Alarm;
+use super::sentinel::Lookout;
 use super::serve::Served;
 use super::world::{START, address};
-use crate::common::instance::{DIR, start_by_hand};
+use crate::common::instance::{DIR, load_engine_by_hand, start_by_hand};
 use crate::common::sim_disk::SimDisk;
-use redkeep::engine::Engine;
+use redkeep::engine::{Engine, Options};
 use redkeep::exec::session::Peer;
 use redkeep::exec::{Action, Args, SessionId};
 use redkeep::persist::aof::Writer;
 use redkeep::resp::{Proto, ReplyBuf, Value, parse_reply};
-use redkeep::util::clock::ManualClock;
+use redkeep::util::clock::{Clock, ManualClock};
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
-/// Whom a node was told to follow last. It is remembered when the node is down, as CONFIG REWRITE has it.
+/// Whom a node was told by the operator to follow last. It is remembered when the node is down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Told {
     Lead,
@@ -49,6 +52,10 @@ pub struct Machine {
     /// How often it was started.
     pub starts: u64,
     pub told: Told,
+    /// Until then nothing happens here: it is stopped, or waits for its disk.
+    pub stalled: i64,
+    /// Its disk is slow, for its server.
+    pub slow: bool,
     pub up: Option<Up>,
 }
 
@@ -66,6 +73,10 @@ pub struct Up {
     /// When the engine is looked at next, and whether the log is to be written.
     pub wake: Alarm,
     pub writes: bool,
+    /// Its configuration, where that is in a file.
+    pub file: Option<ConfigFile>,
+    /// What only a sentinel has.
+    pub lookout: Option<Lookout>,
     operator: SessionId,
 }
 
@@ -85,8 +96,16 @@ impl Machine {
             } else {
                 Told::Follow(0)
             },
+            stalled: 0,
+            slow: false,
             up: None,
         }
+    }
+
+    /// Its clock is set.
+    pub fn jump(&mut self, ms: i64) {
+        self.clock.set_ms(self.clock.now_ms() + ms);
+        self.origin = self.clock.now_us() - self.ticked;
     }
 
     /// Time goes on.
@@ -108,14 +127,38 @@ impl Machine {
             all.push(("replicaof", &whom));
         }
         let started = start_by_hand(&self.disk, &all, &self.clock, seed);
-        let (mut engine, writer) = started.unwrap_or_else(|e| panic!("it does not start: {e}"));
-        let mut actions = Vec::new();
-        let operator = hold(&mut engine, &mut actions, |engine| {
-            engine.connect(Peer {
-                trusted: true,
-                ..Peer::default()
-            })
+        let (engine, writer) = started.unwrap_or_else(|e| panic!("it does not start: {e}"));
+        self.run(engine, writer, None, None);
+    }
+
+    /// Starts as its file has it, on what else the disk holds.
+    pub fn start_by_file(&mut self, now: i64, seed: u64) -> Result<(), String> {
+        self.sync_clock(now);
+        self.starts += 1;
+        let (_, settings) = configuration(&self.disk, false)?;
+        let (host, file) = OnDisk::new(&self.disk, None);
+        let engine = Engine::new(Options {
+            settings,
+            clock: Arc::new(self.clock.clone()),
+            host: Box::new(host),
+            seed: Some(seed),
+            sentinel: None,
         });
+        let (engine, writer) = load_engine_by_hand(engine, &self.disk)?;
+        self.run(engine, writer, Some(file), None);
+        Ok(())
+    }
+
+    /// An engine runs here from now on.
+    pub fn run(
+        &mut self,
+        mut engine: Engine,
+        writer: Option<Writer>,
+        file: Option<ConfigFile>,
+        lookout: Option<Lookout>,
+    ) {
+        let mut actions = Vec::new();
+        let operator = hold(&mut engine, &mut actions, join);
         self.up = Some(Up {
             writers: writer.into_iter().collect(),
             engine,
@@ -126,12 +169,25 @@ impl Machine {
             jobs: Vec::new(),
             wake: Alarm::default(),
             writes: false,
+            file,
+            lookout,
             operator,
         });
     }
 
+    /// Whether nothing happens here for now.
+    pub const fn is_stalled(&self, now: i64) -> bool {
+        now < self.stalled
+    }
+
     pub const fn is_up(&self) -> bool {
         self.up.is_some()
+    }
+
+    /// Whether it takes itself for the leader.
+    pub fn leads(&mut self) -> bool {
+        let up = self.up.as_mut();
+        up.is_some_and(|up| up.engine.state().sys.repl.upstream.is_none())
     }
 }
 
@@ -141,11 +197,24 @@ impl Up {
         hold(&mut self.engine, &mut self.actions, work)
     }
 
+    /// Who runs commands past the network. Sentinels have all clients killed.
+    fn operator(&mut self) -> SessionId {
+        let was = self.operator;
+        let session = self.engine.state().sessions.get(was);
+        if session.is_none_or(|session| session.cut_off || session.closing) {
+            self.operator = self.hold(|engine| {
+                engine.disconnect(was);
+                join(engine)
+            });
+        }
+        self.operator
+    }
+
     /// Runs a command past the network. What it leads to is among the actions.
     pub fn call(&mut self, words: &[&str]) -> Value {
         let argv: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
         let mut reply = ReplyBuf::new(Proto::Resp2);
-        let operator = self.operator;
+        let operator = self.operator();
         self.hold(|engine| engine.execute(operator, Args::new(&argv), &mut reply));
         let (value, _) = parse_reply(reply.as_slice())
             .unwrap()
@@ -163,6 +232,14 @@ impl Up {
             .map(|(name, value)| (name.to_owned(), value.to_owned()));
         Facts(fields.collect())
     }
+}
+
+/// Somebody connects whom nobody keeps out.
+pub fn join(engine: &mut Engine) -> SessionId {
+    engine.connect(Peer {
+        trusted: true,
+        ..Peer::default()
+    })
 }
 
 /// Does something with an engine, and notes what that leads to.

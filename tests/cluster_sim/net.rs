@@ -10,7 +10,7 @@ use super::world::Event;
 use redkeep::util::rng::Rng;
 use std::collections::{BTreeMap, VecDeque};
 
-/// Where something is: the number of a node, or the place of the operator behind them.
+/// Where something is: the number of a node, or of a sentinel behind them; the last place is the operator's.
 pub type Place = usize;
 
 /// The number of a connection; never used twice.
@@ -41,6 +41,8 @@ pub enum Caller {
     Client(usize),
     /// The link of a replica, and the number of the leader that it follows.
     Link { node: usize, upstream: u64 },
+    /// A sentinel, by its place, and what it calls the connection.
+    Sentinel { place: Place, socket: u64 },
 }
 
 /// What travels.
@@ -330,7 +332,8 @@ impl Net {
 }
 
 impl Conn {
+    /// Whether nodes and sentinels have made it, and no client.
     pub fn is_link(&self) -> bool {
-        matches!(self.caller, Caller::Link { .. })
+        !matches!(self.caller, Caller::Client(_))
     }
 }

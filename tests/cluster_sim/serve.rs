@@ -1,13 +1,13 @@
 //! What a node does for those who are connected to it: clients and replicas alike.
 
 use super::net::{ConnId, End, Piece};
-use super::world::{World, address, note};
+use super::world::{PORT, World, address, note};
 use redkeep::engine::Outcome;
 use redkeep::exec::output::Unsent;
 use redkeep::exec::session::Peer;
 use redkeep::exec::ticket::Ticket;
 use redkeep::exec::{Args, SessionId};
-use redkeep::resp::{ArgVec, Batch, Decoder, Limits, Proto, ReplyBuf};
+use redkeep::resp::{ArgVec, Batch, Decoder, Limits, Proto, ReplyBuf, Value, parse_reply};
 use redkeep::util::waiting::{Confirmed, Reached};
 use std::sync::Arc;
 
@@ -125,7 +125,7 @@ impl World {
         let unsent = up.engine.state().sessions.unsent().connection();
         let peer = Peer {
             addr: format!("{}:{}", address(place), 10_000 + conn % 50_000),
-            laddr: format!("{}:{}", address(node), super::world::PORT),
+            laddr: format!("{}:{PORT}", address(node)),
             fd: 8,
             local: true,
             unsent: unsent.clone(),
@@ -163,11 +163,12 @@ impl World {
     /// Runs what has come in.
     fn serve(&mut self, node: usize, conn: ConnId) {
         loop {
+            let stalled = self.nodes[node].is_stalled(self.now);
             let Some(served) = self.served(node, conn) else {
                 return;
             };
             let idle = served.phase == Phase::Open && served.is_free();
-            if !idle || served.input.is_empty() {
+            if stalled || !idle || served.input.is_empty() {
                 break;
             }
             let goes_on = self.run_batch(node, conn);
@@ -203,9 +204,14 @@ impl World {
         let mut reply = ReplyBuf::new(Proto::Resp2);
         let mut used = batch.consumed();
         let mut ended = None;
+        let mut votes = Vec::new();
         for i in 0..batch.len() {
             let argv: ArgVec<'_> = batch.argv(i, &served.input);
+            let before = reply.len();
             let outcome = engine.execute(served.sid, Args::new(&argv), &mut reply);
+            if asks_for_vote(&argv) {
+                votes.push(reply.as_slice()[before..].to_vec());
+            }
             if outcome != Outcome::Done {
                 used = batch.end(i);
                 ended = Some(outcome);
@@ -220,11 +226,31 @@ impl World {
             served.decoder = Decoder::new();
             served.enter(outcome);
         }
-        served.phase == Phase::Open
+        let goes_on = served.phase == Phase::Open;
+        for vote in votes {
+            self.note_vote(node, &vote);
+        }
+        goes_on
+    }
+
+    /// A sentinel tells whom it has voted for.
+    fn note_vote(&mut self, node: usize, reply: &[u8]) {
+        if let Ok(Some((Value::Array(parts), _))) = parse_reply(reply)
+            && let [_, Value::Bulk(whom), Value::Int(epoch)] = &parts[..]
+            && whom != b"*"
+        {
+            let whom = String::from_utf8_lossy(whom);
+            let epoch = u64::try_from(*epoch).unwrap();
+            self.witness.voted(node, &whom, epoch);
+            self.judge_sentinels();
+        }
     }
 
     /// Sends what there is, as far as there is room; and ends what is to end.
     pub fn flush(&mut self, node: usize, conn: ConnId) {
+        if self.nodes[node].is_stalled(self.now) {
+            return;
+        }
         loop {
             let room = self.net.room(conn, End::Called);
             let Some(up) = self.nodes[node].up.as_mut() else {
@@ -308,6 +334,12 @@ impl World {
             self.flush(node, conn);
         }
     }
+}
+
+/// Whether a sentinel asks another one for its vote.
+fn asks_for_vote(argv: &[&[u8]]) -> bool {
+    argv.get(1)
+        .is_some_and(|word| word.eq_ignore_ascii_case(b"is-master-down-by-addr"))
 }
 
 /// For the journal: what is told of a connection.

@@ -1,8 +1,8 @@
 //! The end of a run: nothing goes wrong any more, and all must agree.
 
 use super::ledger::Found;
-use super::machine::{Facts, Told};
-use super::world::{Event, Stage, World, note};
+use super::machine::{Machine, Told};
+use super::world::{Event, Stage, World, node_at, note};
 use crate::common::instance::{contents, text};
 use redkeep::engine::Engine;
 use redkeep::resp::Value;
@@ -20,6 +20,9 @@ impl World {
         note!(self, "all is well from now on");
         self.stage = Stage::Healed;
         self.net.manners = self.plan.manners;
+        for machine in &mut self.nodes {
+            machine.slow = false;
+        }
         self.net.unblock_all(self.now, &mut self.queue);
         let more = 500_000 + self.rng.below(2_000_000) as i64;
         self.queue.add(self.now + more, Event::Quiet);
@@ -39,19 +42,30 @@ impl World {
     /// Looks whether all agree.
     pub fn look(&mut self) {
         if self.now - self.quiet_since > PATIENCE {
-            let all: Vec<Option<Facts>> = (0..self.plan.nodes)
-                .map(|node| self.nodes[node].is_up().then(|| self.facts(node)))
-                .collect();
-            return self.wrong(format!("they do not find together: {all:#?}"));
+            let all = self.describe_all();
+            return self.wrong(format!("they do not find together:\n{all}"));
         }
-        self.queue.add(self.now + 300_000, Event::Look);
+        if self.stage == Stage::Begin && self.agreed().is_some() {
+            return self.begin();
+        }
+        // Sentinels take their time. Leaders say something to their replicas every second.
+        let soon = self.stage == Stage::Begin || self.plan.watch.is_none();
+        let pause = match soon {
+            true => 300_000,
+            false => 600_000 + self.rng.below(500_000) as i64,
+        };
+        self.queue.add(self.now + pause, Event::Look);
+        if self.stage == Stage::Begin {
+            return;
+        }
         let Some(leader) = self.agreed() else {
             return;
         };
         if !self.clocks_agree {
             // What is over for one is over for all.
             self.clocks_agree = true;
-            let origin = self.nodes.iter().map(|node| node.origin).max().unwrap();
+            let nodes = self.nodes.iter().take(self.plan.nodes);
+            let origin = nodes.map(|node| node.origin).max().unwrap();
             for node in 0..self.plan.nodes {
                 self.nodes[node].sync_clock(self.now);
                 let machine = &mut self.nodes[node];
@@ -67,13 +81,42 @@ impl World {
         self.stage = Stage::Over;
     }
 
-    /// Who leads, if all the others have everything that it has.
-    fn agreed(&mut self) -> Option<usize> {
-        let leader = self.operator.leader?;
-        let idle = self.clients.iter().all(super::client::Client::is_idle);
-        if !idle || self.operator.is_busy() || self.nodes.iter().any(|node| !node.is_up()) {
+    fn describe_all(&mut self) -> String {
+        let mut all = String::new();
+        for node in 0..self.nodes.len() {
+            all += &match self.nodes[node].is_up() {
+                false => format!("{node} is down\n"),
+                true if self.plan.is_sentinel(node) => format!("{node}: {:?}\n", self.view(node)),
+                true => format!("{node}: {:?}\n", self.facts(node)),
+            };
+        }
+        all
+    }
+
+    /// Whom those who decide on that take for the leader.
+    fn decided(&mut self) -> Option<usize> {
+        if self.plan.watch.is_none() {
+            return self.operator.leader.filter(|_| !self.operator.is_busy());
+        }
+        let first = self.view(self.plan.nodes);
+        let knows_all = first.replicas as usize + 1 == self.plan.nodes
+            && first.others as usize + 1 == self.plan.sentinels();
+        let agree = (self.plan.nodes..self.nodes.len()).all(|place| self.view(place) == first);
+        if !knows_all || !agree || first.flags != "master" {
             return None;
         }
+        node_at(first.leader.split(':').next()?)
+    }
+
+    /// Who leads, if all the others have everything that it has.
+    fn agreed(&mut self) -> Option<usize> {
+        let idle = self.clients.iter().all(super::client::Client::is_idle);
+        let now = self.now;
+        let acts = |node: &Machine| node.is_up() && !node.is_stalled(now);
+        if !idle || !self.nodes.iter().all(acts) {
+            return None;
+        }
+        let leader = self.decided()?;
         // Whatever is due is done.
         self.nodes[leader].sync_clock(self.now);
         let up = self.nodes[leader].up.as_mut().unwrap();
@@ -85,8 +128,15 @@ impl World {
         }
         for node in (0..self.plan.nodes).filter(|node| *node != leader) {
             let facts = self.facts(node);
-            let follows = matches!(self.nodes[node].told, Told::Follow(_)) && facts.is_linked();
-            if !follows || facts.id() != first.id() || facts.offset() != first.offset() {
+            let follows = match self.plan.watch {
+                None => matches!(self.nodes[node].told, Told::Follow(_)),
+                Some(_) => node_at(facts.text("master_host")) == Some(leader),
+            };
+            if !follows
+                || !facts.is_linked()
+                || facts.id() != first.id()
+                || facts.offset() != first.offset()
+            {
                 return None;
             }
         }
@@ -147,13 +197,18 @@ impl World {
     }
 
     fn contents(&mut self, node: usize) -> String {
+        // What replicas hold is looked at closely where there are no sentinels.
+        let is_brief = self.plan.watch.is_some() && self.plan.seed % 8 != 0;
         let up = self.nodes[node].up.as_mut().unwrap();
+        if is_brief {
+            return up.call(&["DEBUG", "DIGEST"]).to_string();
+        }
         contents(DATABASES, |words| up.call(words))
     }
 
     /// Whatever was acknowledged is there.
     fn settle_accounts(&mut self, leader: usize) {
-        let keeps = self.plan.confirms > 0;
+        let keeps = self.plan.keeps;
         for client in 0..self.plan.clients {
             let found = self.find(leader, client);
             for what in self.ledger[client].check(&found, keeps) {

@@ -1,6 +1,7 @@
 //! A run: everything there is, and what happens next.
 
 use super::client::Client;
+use super::host::Mutation;
 use super::journal::Journal;
 use super::ledger::Account;
 use super::machine::Machine;
@@ -8,6 +9,7 @@ use super::net::{Caller, ConnId, End, Net, Place};
 use super::operator::Operator;
 use super::plan::Plan;
 use super::queue::{Due, Queue};
+use super::witness::Witness;
 use redkeep::engine::Engine;
 use redkeep::exec::Action;
 use redkeep::util::rng::Rng;
@@ -56,6 +58,8 @@ pub enum Event {
     Job { node: usize, starts: u64 },
     /// A node writes its log.
     Write { node: usize, starts: u64 },
+    /// A machine has its file on its disk, or goes on after it was stopped.
+    GoOn { node: usize, starts: u64 },
     /// A client goes on.
     Client(usize),
     /// A client has waited for long enough.
@@ -106,6 +110,17 @@ pub struct Counts {
     pub deaths: u64,
     pub chained: u64,
     pub joined_together: u64,
+    /// Files of sentinels that took their time.
+    pub slow_files: u64,
+    /// Machines that stood still, and clocks that were set.
+    pub freezes: u64,
+    pub jumps: u64,
+    /// Leaders that were replaced, by the number of rounds that it took.
+    pub rounds: BTreeMap<usize, u64>,
+    /// Runs in which it took more than two rounds.
+    pub slow_elections: u64,
+    /// What sentinels have published.
+    pub heard: BTreeMap<String, u64>,
     pub errors: BTreeMap<String, u64>,
 }
 
@@ -133,8 +148,18 @@ impl Counts {
             (&mut self.deaths, other.deaths),
             (&mut self.chained, other.chained),
             (&mut self.joined_together, other.joined_together),
+            (&mut self.slow_files, other.slow_files),
+            (&mut self.freezes, other.freezes),
+            (&mut self.jumps, other.jumps),
+            (&mut self.slow_elections, other.slow_elections),
         ] {
             *mine += its;
+        }
+        for (rounds, n) in &other.rounds {
+            *self.rounds.entry(*rounds).or_default() += n;
+        }
+        for (event, n) in &other.heard {
+            *self.heard.entry(event.clone()).or_default() += n;
         }
         for (code, n) in &other.errors {
             *self.errors.entry(code.clone()).or_default() += n;
@@ -153,7 +178,11 @@ pub struct World {
     pub nodes: Vec<Machine>,
     pub clients: Vec<Client>,
     pub ledger: Vec<Account>,
+    /// There is one only where no sentinels are.
     pub operator: Operator,
+    /// Knows what sentinels do.
+    pub witness: Witness,
+    pub mutation: Option<Mutation>,
     pub counts: Counts,
     pub stage: Stage,
     /// Since when clients have ended.
@@ -166,9 +195,10 @@ pub struct World {
 impl World {
     pub fn new(plan: Plan, keeps_journal: bool) -> World {
         let mut rng = Rng::seed_from_u64(plan.seed);
+        let machines = plan.machines();
         // The operator has a place of its own.
-        let net = Net::new(plan.nodes + 1, plan.manners, rng.next_u64());
-        let nodes = (0..plan.nodes).map(|node| Machine::new(node, plan.skews[node]));
+        let net = Net::new(machines + 1, plan.manners, rng.next_u64());
+        let nodes = (0..machines).map(|node| Machine::new(node, plan.skews[node]));
         let client = |id| Client::new(id, id % plan.nodes, plan.seed * 1000 + id as u64);
         World {
             now: 0,
@@ -177,6 +207,8 @@ impl World {
             clients: (0..plan.clients).map(client).collect(),
             ledger: vec![Account::default(); plan.clients],
             operator: Operator::new(&plan),
+            witness: Witness::default(),
+            mutation: None,
             rng,
             plan,
             journal: Journal::new(keeps_journal),
@@ -201,8 +233,16 @@ impl World {
         for node in 0..self.plan.nodes {
             self.start(node);
         }
+        for place in self.plan.nodes..self.nodes.len() {
+            // When replicas have found their leader.
+            let at = 1_000_000 + self.rng.below(1_000_000) as i64;
+            self.queue.add(at, Event::Start { node: place });
+        }
         self.fill();
-        self.queue.add(0, Event::Operator);
+        match self.plan.watch {
+            None => self.queue.add(0, Event::Operator),
+            Some(_) => self.queue.add(0, Event::Look),
+        }
         while self.stage != Stage::Over && self.wrong.is_empty() {
             let (at, event) = self.queue.pop().unwrap();
             self.now = self.now.max(at);
@@ -220,23 +260,51 @@ impl World {
         self.nodes[node].starts == starts && self.nodes[node].is_up()
     }
 
-    fn happen(&mut self, event: Event) {
-        let now = self.now;
-        let touched = match event {
+    /// Whether whom it happens to has been started again since it was planned.
+    fn is_outdated(&self, event: Event) -> bool {
+        match event {
             Event::Wake { node, starts }
             | Event::Work { node, starts }
             | Event::Job { node, starts }
-            | Event::Write { node, starts } => {
-                if !self.is_current(node, starts) {
-                    return;
+            | Event::Write { node, starts }
+            | Event::GoOn { node, starts } => !self.is_current(node, starts),
+            _ => false,
+        }
+    }
+
+    /// The machine that it happens to, if it happens to one.
+    fn machine_of(&self, event: Event) -> Option<usize> {
+        match event {
+            Event::Wake { node, .. }
+            | Event::Work { node, .. }
+            | Event::Job { node, .. }
+            | Event::Write { node, .. }
+            | Event::GoOn { node, .. }
+            | Event::Serve { node, .. }
+            | Event::Call { node, .. } => Some(node),
+            Event::Arrive { conn, from } => {
+                let conn = self.net.get(conn)?;
+                match (from, conn.caller) {
+                    (End::Called, Caller::Client(_)) => None,
+                    _ => Some(conn.places[from.other() as usize]),
                 }
-                Some(node)
             }
-            Event::Serve { node, .. } | Event::Call { node, .. } => Some(node),
             _ => None,
-        };
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        let now = self.now;
+        if self.is_outdated(event) {
+            return;
+        }
+        let touched = self.machine_of(event);
         if let Some(node) = touched {
-            self.nodes[node].sync_clock(now);
+            let machine = &mut self.nodes[node];
+            if machine.is_up() && machine.is_stalled(now) {
+                return self.queue.add(machine.stalled, event);
+            }
+            machine.sync_clock(now);
         }
         self.happen_now(event);
         if self.journal.is_kept() {
@@ -260,6 +328,7 @@ impl World {
             } => self.link_calls(node, number, calls),
             Event::Job { node, .. } => self.job_turn(node),
             Event::Write { node, .. } => self.write_turn(node),
+            Event::GoOn { node, .. } => self.go_on(node),
             Event::Client(id) => self.client_turn(id),
             Event::Patience { client, round } => self.client_gives_up(client, round),
             Event::Operator => self.operator_turn(),
@@ -286,15 +355,31 @@ impl World {
             return;
         };
         match (from, caller) {
-            (End::Caller, _) => {
-                self.nodes[places[1]].sync_clock(self.now);
-                self.node_gets(places[1], conn, piece);
-            }
+            (End::Caller, _) => self.node_gets(places[1], conn, piece),
             (End::Called, Caller::Client(id)) => self.client_gets(id, conn, piece),
-            (End::Called, Caller::Link { node, .. }) => {
-                self.nodes[node].sync_clock(self.now);
-                self.link_gets(node, conn, piece);
+            (End::Called, Caller::Link { node, .. }) => self.link_gets(node, conn, piece),
+            (End::Called, Caller::Sentinel { place, .. }) => {
+                self.sentinel_gets(place, conn, piece);
             }
+        }
+    }
+
+    /// Nothing happens on a machine for a while.
+    pub fn stall(&mut self, node: usize, micros: i64) {
+        let machine = &mut self.nodes[node];
+        machine.stalled = machine.stalled.max(self.now + micros);
+        let (at, starts) = (machine.stalled, machine.starts);
+        self.queue.add(at, Event::GoOn { node, starts });
+    }
+
+    /// A machine goes on.
+    fn go_on(&mut self, node: usize) {
+        self.nodes[node].is_written();
+        self.after(node);
+        let served = self.nodes[node].up.as_ref().map(|up| up.served.keys());
+        let conns: Vec<ConnId> = served.into_iter().flatten().copied().collect();
+        for conn in conns {
+            self.serve_on(node, conn);
         }
     }
 
@@ -327,6 +412,9 @@ impl World {
 
     fn act(&mut self, node: usize, was_written: bool) {
         loop {
+            if self.nodes[node].is_stalled(self.now) {
+                return;
+            }
             let Some(up) = self.nodes[node].up.as_mut() else {
                 return;
             };
@@ -334,6 +422,15 @@ impl World {
             engine.settle();
             up.actions.extend(engine.take_actions());
             drop(engine.take_garbage());
+            self.take_orders(node);
+            if !self.has_written(node) {
+                return;
+            }
+            self.carry_out(node);
+            let Some(up) = self.nodes[node].up.as_mut() else {
+                return;
+            };
+            let engine = &mut up.engine;
             let actions = std::mem::take(&mut up.actions);
             if actions.is_empty() {
                 let deadline = engine.next_deadline();
@@ -351,7 +448,7 @@ impl World {
                     Action::Save { id, start } => self.begin_job(node, id, start),
                     Action::Log { log, .. } => self.begin_log(node, &log),
                     Action::Follow => self.follow(node),
-                    Action::Sentinel | Action::Shutdown | Action::Reconfigure(_) => {}
+                    Action::Shutdown | Action::Reconfigure(_) | Action::Sentinel => {}
                 }
             }
         }
@@ -369,6 +466,7 @@ impl World {
         up.writes = true;
         // Nobody waits for a log that is synced when it pleases.
         let most = match self.plan.logs[node] {
+            Some("always") if self.nodes[node].slow => [10_000, 300_000, 2_000_000],
             Some("always") => [100, 1000, 8000],
             _ => [5000, 50_000, 500_000],
         };
@@ -395,6 +493,11 @@ impl World {
         for node in 0..self.plan.nodes {
             self.collect_counts_of(node);
         }
+        for rounds in &self.witness.rounds {
+            *self.counts.rounds.entry(*rounds).or_default() += 1;
+        }
+        let slow = self.witness.rounds.iter().any(|rounds| *rounds > 2);
+        self.counts.slow_elections += u64::from(slow);
     }
 
     /// What an instance has counted, before it ends.

@@ -133,7 +133,18 @@ pub fn start_by_hand(
     clock: &ManualClock,
     seed: u64,
 ) -> Result<(Engine, Option<Writer>), String> {
-    let node = unloaded(disk, options, clock, seed);
+    load_by_hand(unloaded(disk, options, clock, seed), disk)
+}
+
+/// The same, of an engine that has its configuration.
+pub fn load_engine_by_hand(
+    engine: Engine,
+    disk: &SimDisk,
+) -> Result<(Engine, Option<Writer>), String> {
+    load_by_hand(to_be_loaded(engine), disk)
+}
+
+fn load_by_hand(node: Node, disk: &SimDisk) -> Result<(Engine, Option<Writer>), String> {
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
     let writer = jobs::load_data_by_hand(&node, &disk).map_err(|e| e.to_string())?;
     Ok((node.into_engine().unwrap(), writer))
@@ -150,13 +161,16 @@ fn unloaded(disk: &SimDisk, options: &[(&str, &str)], clock: &ManualClock, seed:
     let Ok(Invocation::Run(loaded)) = invocation(&argv, &SystemFiles) else {
         panic!("the parameters are right");
     };
-    let mut engine = Engine::new(Options {
+    to_be_loaded(Engine::new(Options {
         settings: Settings::new(loaded.config, None),
         host: Box::new(OnDisk(disk.clone())),
         clock: Arc::new(clock.clone()),
         seed: Some(seed),
         sentinel: None,
-    });
+    }))
+}
+
+fn to_be_loaded(mut engine: Engine) -> Node {
     // As servers do: nobody may see the databases empty that are to be loaded.
     engine.state().sys.persist.loading = Some(Loading::default());
     Node::new(engine)

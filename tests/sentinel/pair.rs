@@ -117,6 +117,9 @@ impl World {
         if is(0, "COMMAND") && is(1, "LIST") {
             reply = without_our_own(&reply);
         }
+        if is(0, "INFO") {
+            reply = with_leaders_in_order(&reply);
+        }
         if is(1, "INFO-CACHE") {
             reply = without_values(&reply);
         }
@@ -202,6 +205,23 @@ fn sort(reply: &mut Reply) {
     if let Reply::Array(items) | Reply::Set(items) = reply {
         items.sort();
     }
+}
+
+/// A real sentinel tells of its leaders in the order of their hashes.
+fn with_leaders_in_order(told: &Reply) -> Reply {
+    let Reply::Bulk(_) = told else {
+        return told.clone();
+    };
+    let text = told.text();
+    let is_leader = |line: &&str| line.starts_with("master") && line.contains(":name=");
+    let (leaders, mut lines): (Vec<&str>, Vec<&str>) = text.lines().partition(is_leader);
+    let mut leaders: Vec<&str> = leaders
+        .iter()
+        .filter_map(|line| Some(line.split_once(':')?.1))
+        .collect();
+    leaders.sort_unstable();
+    lines.extend(leaders);
+    Reply::bulk(lines.join("\r\n"))
 }
 
 /// The names of commands that both have: without Valkey's, without what is newer, and without users.
