@@ -56,7 +56,9 @@ impl World {
             if node > 0 {
                 lines.push(("replicaof".to_owned(), format!("{} {PORT}", address(0))));
             }
-            let lines = lines.iter().map(|(name, value)| format!("{name} {value}\n"));
+            let lines = lines
+                .iter()
+                .map(|(name, value)| format!("{name} {value}\n"));
             let text: String = lines.collect();
             self.nodes[node].put_file(&text);
         }
@@ -500,7 +502,10 @@ impl World {
         let called = up.served.keys().map(|conn| (*conn, End::Called));
         let link = up.link.as_ref().and_then(|link| link.conn());
         let lookout = up.lookout.iter().flat_map(|lookout| lookout.conns());
-        let calls = link.into_iter().chain(lookout).map(|conn| (conn, End::Caller));
+        let calls = link
+            .into_iter()
+            .chain(lookout)
+            .map(|conn| (conn, End::Caller));
         let all: Vec<(ConnId, End)> = called.chain(calls).collect();
         for (conn, end) in all {
             if silently || self.rng.chance(0.3) {

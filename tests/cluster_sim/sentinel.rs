@@ -39,7 +39,9 @@ impl Lookout {
 
     fn socket_of(&self, conn: ConnId) -> Option<u64> {
         let mut sockets = self.sockets.iter();
-        sockets.find(|(_, id)| **id == conn).map(|(socket, _)| *socket)
+        sockets
+            .find(|(_, id)| **id == conn)
+            .map(|(socket, _)| *socket)
     }
 }
 

@@ -132,7 +132,11 @@ impl World {
                 None => matches!(self.nodes[node].told, Told::Follow(_)),
                 Some(_) => node_at(facts.text("master_host")) == Some(leader),
             };
-            if !follows || !facts.is_linked() || facts.id() != first.id() || facts.offset() != first.offset() {
+            if !follows
+                || !facts.is_linked()
+                || facts.id() != first.id()
+                || facts.offset() != first.offset()
+            {
                 return None;
             }
         }
