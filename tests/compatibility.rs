@@ -3,8 +3,8 @@
 
 use redkeep::commands;
 use redkeep::exec::Entry;
-use redkeep::spec::Group;
 use redkeep::spec::syntax::Syntax;
+use redkeep::spec::{Group, flag};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
@@ -116,6 +116,9 @@ fn generate() -> String {
         if !here.is_empty() {
             writeln!(out, "\n### {title}\n").unwrap();
         }
+        if *group == Group::Sentinel {
+            out.push_str("Only an instance that is a sentinel has these.\n\n");
+        }
         for e in here {
             writeln!(out, "- `{}`: {}", usage(e), e.row.summary).unwrap();
         }
@@ -129,7 +132,10 @@ fn generate() -> String {
 
 /// Everything that can be called.
 fn entries() -> impl Iterator<Item = &'static Entry> {
-    commands::registry().iter().filter(|e| e.row.run.is_some())
+    let only = |e: &&Entry| e.row.flags.has(flag::ONLY_SENTINEL);
+    let of_sentinels = commands::sentinel_registry().iter().filter(only);
+    let all = commands::registry().iter().chain(of_sentinels);
+    all.filter(|e| e.row.run.is_some())
 }
 
 fn usage(e: &Entry) -> String {
@@ -145,7 +151,11 @@ fn missing() -> BTreeMap<&'static str, Vec<String>> {
         let fields: Vec<&str> = line.split('\t').collect();
         let (name, group) = (fields[0], fields[3]);
         let container = name.split('|').next().unwrap();
-        let has = |name: &str| commands::registry().by_full_name(name.as_bytes()).is_some();
+        let registries = [commands::registry(), commands::sentinel_registry()];
+        let has = |name: &str| {
+            let mut all = registries.iter();
+            all.any(|registry| registry.by_full_name(name.as_bytes()).is_some())
+        };
         // Of a container that is missing as a whole its name is enough.
         if !has(name) && (name == container || has(container)) {
             let name = name.replace('|', " ").to_ascii_uppercase();

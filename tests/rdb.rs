@@ -261,6 +261,8 @@ fn writes_are_refused_while_saving_fails() {
     c.run("BGSAVE");
     wait_for(&mut c, "rdb_last_bgsave_status:err");
     assert!(c.run("SET a 2").text().starts_with("MISCONF"));
+    // So sentinels come to know of it.
+    assert!(c.run("PING").text().starts_with("MISCONF"));
     assert!(c.run("SAVE").is_error());
     assert_eq!(c.run("GET a").text(), "1");
     let mut eval = |code: &str| c.call(&["EVAL", code, "1", "a"]).unwrap().text();

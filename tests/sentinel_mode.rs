@@ -122,7 +122,7 @@ fn it_finds_everybody_fails_over_and_remembers_that() {
     let lines = format!(
         "sentinel monitor m 127.0.0.1 {old} 2\n\
          sentinel down-after-milliseconds m 1500\n\
-         sentinel failover-timeout m 10000"
+         sentinel failover-timeout m 2000"
     );
     let mut sentinels = [Sentinel::start(&lines), Sentinel::start(&lines)];
     for (one, other) in [(0, 1), (1, 0)] {
@@ -337,9 +337,11 @@ fn a_program_that_is_called_like_one_is_a_sentinel() {
     }
 }
 
-/// A sentinel that elects itself soon, for there is no leader, and crashes then.
+/// A sentinel that elects itself again and again, for there is no leader, and crashes then.
 const CRASHES: [&str; 2] = [
-    "sentinel monitor m 127.0.0.1 1 1\nsentinel down-after-milliseconds m 1\n",
+    "sentinel monitor m 127.0.0.1 1 1\n\
+     sentinel down-after-milliseconds m 1\n\
+     sentinel failover-timeout m 100\n",
     "SENTINEL SIMULATE-FAILURE crash-after-election",
 ];
 

@@ -11,9 +11,10 @@ use redkeep::engine::{Engine, Options, Outcome};
 use redkeep::exec::session::Peer;
 use redkeep::exec::{Args, Entry};
 use redkeep::resp::{Proto, ReplyBuf};
+use redkeep::sentinel::{NoNames, Sentinel};
 use redkeep::spec::keys::{Begin, Find, KeySpec};
 use redkeep::spec::syntax::{Arg, Choices, Kind, Syntax};
-use redkeep::spec::{Categories, KeyFlags};
+use redkeep::spec::{Categories, KeyFlags, flag};
 use redkeep::util::rng::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,8 +37,14 @@ const ARITY_BY_HAND: &[&str] = &[
     "geosearchstore",
 ];
 
+/// All commands, those that only sentinels have included.
 fn entries() -> impl Iterator<Item = &'static Entry> {
-    commands::registry().iter()
+    commands::registry().iter().chain(of_sentinels())
+}
+
+fn of_sentinels() -> impl Iterator<Item = &'static Entry> {
+    let all = commands::sentinel_registry().iter();
+    all.filter(|e| e.row.flags.has(flag::ONLY_SENTINEL))
 }
 
 fn words(e: &Entry) -> Vec<&str> {
@@ -112,7 +119,7 @@ fn texts_are_written() {
 fn rows_agree_with_the_published_facts() {
     let mut faults = Vec::new();
     for fact in facts() {
-        let Some(e) = commands::registry().by_full_name(fact.name.as_bytes()) else {
+        let Some(e) = entries().find(|e| *e.name == fact.name) else {
             continue;
         };
         for (column, wanted) in &fact.columns {
@@ -337,7 +344,7 @@ const NOT_CALLED: &[&str] = &[
 ];
 
 /// Calls that Redis itself refuses though its published arguments allow them: RESTORE takes IDLETIME or FREQ, XADD and
-/// XTRIM a LIMIT only with `~`, ZRANGE no LIMIT by rank and no WITHSCORES by member.
+/// XTRIM a LIMIT only with `~`, ZRANGE no LIMIT by rank and no WITHSCORES by member, SENTINEL SIMULATE-FAILURE something.
 const REFUSED: &[&str] = &[
     "restore",
     "restore-asking",
@@ -345,6 +352,7 @@ const REFUSED: &[&str] = &[
     "xtrim",
     "zrange",
     "zrangestore",
+    "sentinel|simulate-failure",
 ];
 
 /// What a valid call is never answered with.
@@ -358,10 +366,30 @@ const COMPLAINTS: &[&str] = &[
 
 #[test]
 fn generated_calls_are_valid() {
+    calls_are_valid(commands::registry().iter(), || None);
+}
+
+#[test]
+fn generated_calls_of_sentinels_are_valid() {
+    calls_are_valid(of_sentinels(), || {
+        let settings = redkeep::sentinel::Settings::new("1".repeat(40), 26379);
+        let (names, rng) = (Box::new(NoNames), Rng::seed_from_u64(1));
+        Some(Box::new(Sentinel::new(settings, names, rng, 1)))
+    });
+}
+
+fn calls_are_valid(
+    entries: impl Iterator<Item = &'static Entry>,
+    sentinel: impl Fn() -> Option<Box<Sentinel>>,
+) {
     let mut faults = BTreeMap::new();
+    let entries: Vec<_> = entries
+        .filter(|e| !e.is_container() && !NOT_CALLED.contains(&&*e.name))
+        .collect();
     for seed in 0..40 {
         let mut engine = Engine::new(Options {
             seed: Some(seed),
+            sentinel: sentinel(),
             ..Options::default()
         });
         let mut sid = engine.connect(Peer::default());
@@ -369,7 +397,7 @@ fn generated_calls_are_valid() {
             rng: Rng::seed_from_u64(seed),
             keys: 0,
         };
-        for e in entries().filter(|e| !e.is_container() && !NOT_CALLED.contains(&&*e.name)) {
+        for &e in &entries {
             let args = call(e, &mut values);
             let argv: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
             let mut reply = ReplyBuf::new(Proto::Resp2);
@@ -401,9 +429,15 @@ const UNRECORDED: &[&str] = &[
 #[test]
 fn every_command_is_in_a_transcript() {
     let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/transcripts");
+    let of_sentinels = format!("{dir}/sentinel");
     let mut called = BTreeSet::new();
-    for file in std::fs::read_dir(dir).unwrap() {
-        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+    let files = std::fs::read_dir(dir).unwrap();
+    let files = files.chain(std::fs::read_dir(of_sentinels).unwrap());
+    for path in files
+        .map(|file| file.unwrap().path())
+        .filter(|p| p.is_file())
+    {
+        let text = std::fs::read_to_string(path).unwrap();
         for line in text.lines() {
             let Some((_, call)) = line.split_once("> ") else {
                 continue;

@@ -5,6 +5,7 @@
 //! ```text
 //! # a comment
 //! ! server --proto-max-bulk-len 2mb      (before the first section: how to start the server)
+//! ! sentinel monitor m 127.0.0.1 1 2     (in `sentinel/`: a line of its configuration)
 //! == what the section shows              (may end in marks: {direct} {since 7.2})
 //! c1> SET k "a value"                    a command of client c1 and its reply
 //! +OK
@@ -41,6 +42,8 @@ mod common;
 mod events;
 #[path = "transcripts/replica.rs"]
 mod replica;
+#[path = "transcripts/sentinel.rs"]
+mod sentinel;
 
 use common::client::Got;
 use common::node::Node;
@@ -263,6 +266,8 @@ struct File {
     path: PathBuf,
     lines: Vec<String>,
     server: Vec<String>,
+    /// Lines of the configuration of a sentinel.
+    sentinel: Vec<String>,
     sections: Vec<Section>,
 }
 
@@ -342,6 +347,7 @@ impl File {
             path: path.to_owned(),
             lines: text.lines().map(str::to_owned).collect(),
             server: Vec::new(),
+            sentinel: Vec::new(),
             sections: Vec::new(),
         };
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
@@ -356,6 +362,12 @@ impl File {
             }
             if let Some(args) = line.strip_prefix("! server ") {
                 file.server = args.split(' ').map(str::to_owned).collect();
+                continue;
+            }
+            if let Some(line) = line.strip_prefix("! ")
+                && line.starts_with("sentinel ")
+            {
+                file.sentinel.push(line.to_owned());
                 continue;
             }
             if is_pause(&line) {
@@ -575,7 +587,11 @@ fn balanced(text: &str) -> bool {
 
 /// Runs every file of the corpus, two at a time, and fails with all of their reports.
 fn run_corpus(old: bool, run: impl Fn(&File) -> String + Sync) {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts");
+    run_corpus_of("tests/transcripts", old, run);
+}
+
+fn run_corpus_of(dir: &str, old: bool, run: impl Fn(&File) -> String + Sync) {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join(dir);
     let only = std::env::var("TRANSCRIPT").ok();
     let mut paths: Vec<_> = fs::read_dir(dir)
         .unwrap()
@@ -695,8 +711,7 @@ fn with_times(arg: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Plays one section and reports what differs. With `fixes` it takes the replies for granted and notes them instead.
-fn replay(server: &Server, section: &Section, way: Way, mut fixes: Option<&mut Fixes>) -> String {
-    let mut report = String::new();
+fn replay(server: &Server, section: &Section, way: Way, fixes: Option<&mut Fixes>) -> String {
     let mut admin = server.client();
     for line in RESET {
         admin.run(line);
@@ -706,6 +721,17 @@ fn replay(server: &Server, section: &Section, way: Way, mut fixes: Option<&mut F
             admin.run(&format!("CONFIG SET {limit}"));
         }
     }
+    replay_new(server, section, way, fixes)
+}
+
+/// The same with a server that is as good as new.
+fn replay_new(
+    server: &Server,
+    section: &Section,
+    way: Way,
+    mut fixes: Option<&mut Fixes>,
+) -> String {
+    let mut report = String::new();
     let mut stage = Stage {
         server,
         clients: BTreeMap::new(),

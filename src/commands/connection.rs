@@ -46,7 +46,7 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::new("ping", -1, ping)
         .since("1.0.0")
         .group(Group::Connection)
-        .flags(&[flag::SUBSCRIBER, flag::FAST, flag::SENTINEL])
+        .flags(&[flag::SUBSCRIBER, flag::FAST, flag::SENTINEL, flag::HEALTH])
         .syntax("[message]")
         .summary("Answer, with the argument if there is one.")
         .complexity("O(1)")

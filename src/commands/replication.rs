@@ -574,6 +574,9 @@ fn report_upstream(cx: &Ctx<'_>, up: &Upstream, out: &mut Report) {
     if let Some(down) = up.down_since.filter(|_| !up.is_online()) {
         out.field("master_link_down_since_seconds", since(down));
     }
+    if up.forgot {
+        out.field("master_forgot", 1);
+    }
     out.field("slave_priority", sys.cfg.replica_priority);
     out.field("slave_read_only", u8::from(sys.cfg.replica_read_only));
     out.field("replica_announced", u8::from(sys.cfg.replica_announced));

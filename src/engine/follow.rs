@@ -73,6 +73,16 @@ fn refused(why: impl Into<String>) -> Parted {
     }
 }
 
+/// What a leader offers is not taken if it has lost what is here.
+fn part_with_forgetful(engine: &mut Engine, of: Option<&(String, u64)>) -> Result<(), Parted> {
+    match of {
+        Some((id, _)) if replica::is_forgetful(&mut engine.state().sys, id) => Err(refused(
+            "it has lost acknowledged writes that are here (sync-replicas): its data set is not taken",
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// What clients may see while a data set comes in; none if nothing changes for them. `is_same` if it is of the history that
 /// this instance belongs to.
 fn shows(how: &str, is_same: bool, is_empty: bool) -> Option<Shows> {
@@ -342,11 +352,13 @@ impl Follower {
             }
             Stage::Continued => self.go_online(engine),
             Stage::Whole(of) => {
+                part_with_forgetful(engine, of.as_ref())?;
                 self.adopt(engine, of)?;
                 self.go_online(engine);
             }
             stage @ (Stage::Greeting | Stage::Payload { .. }) => {
                 if let Stage::Payload { of, read } = &stage {
+                    part_with_forgetful(engine, of.as_ref())?;
                     self.report(engine, of.as_ref(), *read, now);
                 }
                 self.stage = stage;

@@ -405,7 +405,7 @@ fn refused_for_persistence(state: &State, row: &Entry) -> Result<(), CmdError> {
     if incoming.is_some_and(|incoming| incoming.refuses(row)) {
         return Err(CmdError::LOADING);
     }
-    if flags.has(flag::WRITE) || flags.has(flag::DENYOOM) {
+    if flags.has(flag::WRITE.with(flag::DENYOOM).with(flag::HEALTH)) {
         persist::refuses_writes(&state.sys).map_or(Ok(()), Err)?;
     }
     Ok(())

@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use super::election::LAST_EPOCH;
 use super::instance::{Id, Master};
 use super::masters::MonitorError;
 use super::settings::{LONGEST_PERIOD, MasterSettings, Periods, Settings};
@@ -61,11 +62,11 @@ enum Read {
     /// It names a script.
     Script(fn(&mut MasterSettings) -> &mut String, Why),
     /// It tells what was known when it was written. How many words follow the name.
-    Known(
-        &'static [usize],
-        fn(&mut Sentinel, Id, &[Vec<u8>]) -> Result<(), Why>,
-    ),
+    Known(&'static [usize], Remember),
 }
+
+/// Takes the words that follow the name of a master.
+type Remember = fn(&mut Sentinel, Id, &[Vec<u8>]) -> Result<(), Why>;
 
 const FIRST: &[Own] = &[
     Own {
@@ -655,7 +656,7 @@ fn int(word: &[u8]) -> i64 {
 
 /// An epoch, read as leniently.
 fn epoch(word: &[u8]) -> u64 {
-    leading(word.trim_ascii_start())
+    leading(word.trim_ascii_start()).min(LAST_EPOCH)
 }
 
 /// The number that a text begins with.
@@ -965,6 +966,6 @@ mod tests {
         ] {
             assert_eq!(int(word.as_bytes()), number, "{word}");
         }
-        assert_eq!(epoch(b"18446744073709551616"), u64::MAX);
+        assert_eq!(epoch(b"18446744073709551616"), LAST_EPOCH);
     }
 }

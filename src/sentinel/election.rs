@@ -10,6 +10,9 @@ use crate::resp::Value;
 /// How long after a vote for another this sentinel waits at most before it goes by that.
 const DESYNC: u64 = 1000;
 
+/// There is no later epoch: sentinels could not tell each other of it.
+pub(super) const LAST_EPOCH: u64 = i64::MAX as u64;
+
 /// What this sentinel answers to another that asks whether a master is down.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {

@@ -10,6 +10,7 @@
 //! UpdateConfig   it takes the place of the old one, which is a replica of it from now on
 //! ```
 
+use super::election::LAST_EPOCH;
 use super::instance::{Failover, FailoverState, Id, Instance, Reconfiguration};
 use super::link::Question;
 use super::{Address, Level, Order, Sentinel};
@@ -87,7 +88,8 @@ impl Sentinel {
     }
 
     fn start_failover(&mut self, id: Id) {
-        self.epoch += 1;
+        // Whoever says that it is the last one brings failovers to an end, and nothing else.
+        self.epoch = (self.epoch + 1).min(LAST_EPOCH);
         self.changed = true;
         let later = i64::try_from(self.rng.below(DESYNC)).unwrap_or(0);
         let (now, epoch) = (self.now, self.epoch);

@@ -36,6 +36,8 @@ pub struct TermFacts {
     pub history: History,
     /// So many replicas must have a write before it is acknowledged.
     pub sync_replicas: u32,
+    /// It says that its leader has lost what was acknowledged.
+    pub deserted: bool,
     /// When it was told last that it is to be fenced.
     pub told_at: i64,
 }
@@ -80,7 +82,7 @@ impl Sentinel {
     }
 
     /// Whether a server obeys a later term than the configuration has, and has for long: a failover was given up, or nobody
-    /// knows how it ended. Then there is to be another.
+    /// knows how it ended. Or the leader was started again and has lost what its replicas have. Then there is to be another.
     pub(super) fn is_stuck(&mut self, id: Id) -> bool {
         let now = self.now;
         let Some(master) = self
@@ -92,7 +94,8 @@ impl Sentinel {
         };
         let ahead = self.members(id).any(|member| {
             let member = self.instances.get(&member);
-            member.is_some_and(|member| member.terms.term > master.config_epoch)
+            let ahead = |terms: &TermFacts| terms.term > master.config_epoch || terms.deserted;
+            member.is_some_and(|member| ahead(&member.terms))
         });
         let patience = master.settings.failover_timeout;
         let Some(master) = self.masters.get_mut(&id) else {

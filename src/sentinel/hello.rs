@@ -5,6 +5,7 @@
 //! ip,port,run id,current epoch,name of the master,its ip,its port,its configuration epoch
 //! ```
 
+use super::election::LAST_EPOCH;
 use super::instance::{FailoverState, Id};
 use super::link::Question;
 use super::{Address, Level, Sentinel};
@@ -48,7 +49,8 @@ impl<'a> Hello<'a> {
             return None;
         };
         let number = |text: &str| num::parse_i64(text.as_bytes());
-        let epoch_of = |text: &str| num::parse_u64(text.as_bytes());
+        let epoch_of =
+            |text: &str| num::parse_u64(text.as_bytes()).filter(|epoch| *epoch <= LAST_EPOCH);
         let is_id = !run_id.is_empty() && run_id.len() <= LONGEST_ID;
         let is_id = is_id && run_id.bytes().all(|b| b.is_ascii_graphic());
         is_id.then_some(Hello {

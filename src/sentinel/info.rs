@@ -25,6 +25,7 @@ struct Told<'a> {
     term: u64,
     history: History,
     sync_replicas: u32,
+    deserted: bool,
 }
 
 impl<'a> Told<'a> {
@@ -53,6 +54,7 @@ impl<'a> Told<'a> {
             "slave_repl_offset" => self.offset = num::parse_u64(value.as_bytes()),
             "replica_announced" => self.announced = int(value).map(|n| n != 0),
             "master_replid" => self.history = History::of(value),
+            "master_forgot" => self.deserted = value == "1",
             "failover_term" => self.term = num::parse_u64(value.as_bytes()).unwrap_or(0),
             "sync_replicas" => {
                 self.sync_replicas = int(value).and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
@@ -292,6 +294,7 @@ fn note_facts(instance: &mut Instance, told: &Told<'_>, now: i64) {
     instance.terms.term = told.term;
     instance.terms.history = told.history;
     instance.terms.sync_replicas = told.sync_replicas;
+    instance.terms.deserted = told.deserted;
     let facts = &mut instance.replica;
     facts.link_down_for = told.link_down_for;
     if told.role != Some(Role::Slave) {

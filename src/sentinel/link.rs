@@ -49,6 +49,8 @@ pub struct Socket {
     pub since: i64,
     /// The address that it has on this side, once it is there.
     pub local_ip: Option<String>,
+    /// Replies that are still to come to what was said when it was made.
+    pub greetings: usize,
     /// What has come and is not whole.
     buffer: Vec<u8>,
 }
@@ -70,6 +72,7 @@ impl Socket {
             id,
             since: now,
             local_ip: None,
+            greetings: 0,
             buffer: Vec::new(),
         }
     }

@@ -107,9 +107,14 @@ impl Sentinel {
         ]));
         questions += 1;
         self.orders.push(Order::Send { socket, bytes });
-        if is_commands && let Some(link) = self.link_mut(id) {
+        let Some(link) = self.link_mut(id) else {
+            return;
+        };
+        if is_commands {
             let unasked = std::iter::repeat_n((Question::Any, None), questions);
             link.questions.extend(unasked);
+        } else if let Some(hello) = &mut link.hello {
+            hello.greetings = questions;
         }
     }
 
@@ -314,6 +319,14 @@ impl Sentinel {
         };
         if purpose == Purpose::Hello {
             state.hello_heard_at = now;
+            let greeting = state.hello.as_mut().filter(|hello| hello.greetings > 0);
+            if let Some(hello) = greeting {
+                hello.greetings -= 1;
+            } else if reply.is_error() {
+                // There is nothing to be heard: the password is wrong, say.
+                self.close(link, purpose);
+                return;
+            }
             if let Some([kind, channel, payload]) = reply.as_array()
                 && kind.as_bytes() == Some(b"message")
                 && channel.as_bytes() == Some(CHANNEL.as_bytes())

@@ -14,6 +14,8 @@ pub(super) enum Json {
     List(Vec<Json>),
     /// In the order in which it was written.
     Object(Vec<(&'static str, Json)>),
+    /// An object with names that come from elsewhere.
+    Named(Vec<(String, Json)>),
 }
 
 impl Json {
@@ -91,18 +93,24 @@ impl fmt::Display for Json {
                 }
                 f.write_char(']')
             }
-            Self::Object(fields) => {
-                f.write_char('{')?;
-                for (n, (name, value)) in fields.iter().enumerate() {
-                    f.write_str(if n > 0 { "," } else { "" })?;
-                    write_text(f, name)?;
-                    f.write_char(':')?;
-                    value.fmt(f)?;
-                }
-                f.write_char('}')
-            }
+            Self::Object(fields) => write_fields(f, fields.iter().map(|(n, v)| (*n, v))),
+            Self::Named(fields) => write_fields(f, fields.iter().map(|(n, v)| (n.as_str(), v))),
         }
     }
+}
+
+fn write_fields<'a>(
+    f: &mut fmt::Formatter<'_>,
+    fields: impl Iterator<Item = (&'a str, &'a Json)>,
+) -> fmt::Result {
+    f.write_char('{')?;
+    for (n, (name, value)) in fields.enumerate() {
+        f.write_str(if n > 0 { "," } else { "" })?;
+        write_text(f, name)?;
+        f.write_char(':')?;
+        write!(f, "{value}")?;
+    }
+    f.write_char('}')
 }
 
 fn write_text(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
@@ -138,6 +146,7 @@ mod tests {
             ("none", Json::from(None::<bool>)),
             ("some", Json::from(Some(true))),
             ("empty", Json::texts([""; 0])),
+            ("codes", Json::Named(vec![("a\"".to_owned(), 1u64.into())])),
         ]);
         let read: serde_json::Value = serde_json::from_str(&json.to_string()).unwrap();
         assert_eq!(
@@ -145,6 +154,7 @@ mod tests {
             serde_json::json!({
                 "text": "a \"b\" \\ \u{1} ä\r\n\t", "numbers": [1.5, null, 7],
                 "none": null, "some": true, "empty": [],
+                "codes": { "a\"": 1 },
             })
         );
     }

@@ -47,6 +47,7 @@ pub mod flag {
         24 TXN "txn" "Runs at once inside MULTI instead of being queued (not listed).";
         25 ENDS_TXN "ends_txn" "Runs what MULTI queued: refusing it drops that (not listed).";
         26 SUBSCRIBER "subscriber" "Allowed to a RESP2 client that is subscribed to something (not listed).";
+        27 HEALTH "health" "Refused as writes are while these cannot be saved: whoever asks hears that something is wrong (not listed).";
     }
 
     /// Flags that COMMAND INFO keeps to itself.
@@ -58,7 +59,8 @@ pub mod flag {
             | TOUCHES_ARBITRARY_KEYS.0
             | TXN.0
             | ENDS_TXN.0
-            | SUBSCRIBER.0,
+            | SUBSCRIBER.0
+            | HEALTH.0,
     );
 
     impl Flags {

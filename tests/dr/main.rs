@@ -25,25 +25,45 @@ use std::time::{Duration, Instant};
 use Maker::{Redis, Redkeep};
 use Region::{A, B};
 
-/// Plays scenarios `fn(servers: Maker, sentinels: Maker)` with those of either make.
-macro_rules! makes {
-    ($($name:ident)*) => { $(
-        mod $name {
-            use super::*;
-            #[test]
-            fn redkeep_watched_by_redis() {
-                super::$name(Redkeep, Redis);
-            }
-            #[test]
-            #[ignore = "checks the scenario itself"]
-            fn redis_watched_by_redis() {
-                super::$name(Redis, Redis);
-            }
+/// What is played, with servers and sentinels of either make.
+type Scenario = fn(Maker, Maker);
+
+const SCENARIOS: [Scenario; 4] = [
+    the_region_is_lost,
+    the_line_is_cut,
+    places_are_changed,
+    a_promotion_that_fails_is_undone,
+];
+
+/// Plays scenarios side by side, for mostly they wait.
+fn play(scenarios: &[Scenario], servers: Maker, sentinels: Maker) {
+    std::thread::scope(|scope| {
+        for scenario in scenarios {
+            scope.spawn(move || scenario(servers, sentinels));
         }
-    )* };
+    });
 }
 
-makes! { the_region_is_lost the_line_is_cut places_are_changed a_promotion_that_fails_is_undone }
+#[test]
+fn redkeep_watched_by_redkeep() {
+    play(&SCENARIOS, Redkeep, Redkeep);
+}
+
+#[test]
+fn redkeep_watched_by_redis() {
+    play(&SCENARIOS[..2], Redkeep, Redis);
+}
+
+#[test]
+fn redis_watched_by_redkeep() {
+    play(&SCENARIOS[..2], Redis, Redkeep);
+}
+
+#[test]
+#[ignore = "checks the scenarios themselves"]
+fn redis_watched_by_redis() {
+    play(&SCENARIOS, Redis, Redis);
+}
 
 /// The passwords of the two regions.
 const TWO: [&str; 2] = ["alpha", "beta"];
@@ -143,6 +163,12 @@ impl World {
             .unwrap();
         eprintln!("{:?} for dr {}", started.elapsed(), words.join(" "));
         let text = String::from_utf8(out.stdout).unwrap();
+        if std::env::var_os("DR_STEPS").is_some() {
+            let json: Value = serde_json::from_str(&text).unwrap_or_default();
+            for step in json["steps"].as_array().into_iter().flatten() {
+                eprintln!("      {} {} {}", step["ms"], step["address"], step["step"]);
+            }
+        }
         Run {
             code: out.status.code().unwrap(),
             json: serde_json::from_str(&text).unwrap_or_default(),

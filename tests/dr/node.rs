@@ -61,6 +61,7 @@ impl Node {
             format!("requirepass {password}"),
             format!("masterauth {password}"),
             "save \"\"".into(),
+            "repl-diskless-sync-delay 0".into(),
         ];
         let mut node = Node::new(
             line,

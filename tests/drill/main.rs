@@ -14,6 +14,7 @@
 mod common;
 mod existing;
 mod fortress;
+mod raised;
 mod usage;
 
 use serde_json::Value as Json;

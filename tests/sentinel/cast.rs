@@ -3,11 +3,10 @@
 use super::Kind::{self, Redis, Redkeep};
 use super::common::peer::tool;
 use std::fmt;
-use std::panic::AssertUnwindSafe;
 use std::sync::{Condvar, Mutex, PoisonError};
 
 /// How many topologies there are at a time, each of some six processes.
-const SIDE_BY_SIDE: usize = 16;
+const SIDE_BY_SIDE: usize = 32;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cast {
@@ -46,11 +45,14 @@ impl Cast {
                 servers: n,
             })
         };
-        let asked = |name, value| std::env::var(name).is_ok_and(|wanted| wanted != value);
+        let is_wanted = |name, value| {
+            let wanted = std::env::var(name).unwrap_or_else(|_| "all".to_owned());
+            wanted == "all" || wanted == value
+        };
         let all = SENTINELS.into_iter().flat_map(with);
         all.filter(move |cast| {
             let [sentinels, servers] = cast.name;
-            !asked("SENTINELS", sentinels) && !asked("SERVERS", servers)
+            is_wanted("SENTINELS", sentinels) && is_wanted("SERVERS", servers)
         })
     }
 
@@ -77,6 +79,15 @@ pub fn with_ours() -> Vec<Cast> {
         .collect()
 }
 
+/// Those of them with sentinels of ours over servers of both kinds; of ours alone where there are no others.
+pub fn over_both() -> Vec<Cast> {
+    let mut casts = with_ours();
+    if std::env::var("SERVERS").is_err() && casts.len() > 1 {
+        casts.retain(|cast| cast.sentinels != [Redis; 3] && cast.name[1] == "mixed");
+    }
+    casts
+}
+
 /// The cast that checks a scenario.
 pub fn of_redis() -> Vec<Cast> {
     let is_redis_there = is_redis_there();
@@ -90,19 +101,26 @@ pub fn is_redis_there() -> bool {
     tool("redis-server").is_some() && tool("redis-sentinel").is_some()
 }
 
-/// Plays a scenario with all casts, each on a thread of its own; fails when all have ended and one of them has not come
+/// Name, casts and what they play.
+type Scenario = (&'static str, Vec<Cast>, fn(Cast));
+
+/// Plays scenarios with all their casts, each on a thread of its own; fails when all have ended and one of them has not come
 /// through.
-pub fn side_by_side(casts: Vec<Cast>, scenario: impl Fn(Cast) + Sync) {
+pub fn side_by_side(scenarios: &[Scenario]) {
+    let wanted = std::env::var("SCENARIO").ok();
     let failed: Vec<String> = std::thread::scope(|scope| {
-        let play = |cast: Cast| {
+        let play = |name: &str, cast: Cast, scenario: fn(Cast)| {
             let _room = Room::take();
-            let played = std::panic::catch_unwind(AssertUnwindSafe(|| scenario(cast)));
-            played.is_err().then(|| cast.to_string())
+            let played = std::panic::catch_unwind(|| scenario(cast));
+            played.is_err().then(|| format!("SCENARIO={name} {cast}"))
         };
-        let threads: Vec<_> = casts
-            .into_iter()
-            .map(|cast| scope.spawn(move || play(cast)))
-            .collect();
+        let mut threads = Vec::new();
+        for (name, casts, scenario) in scenarios {
+            if wanted.as_ref().is_none_or(|wanted| wanted == name) {
+                let starts = |&cast| scope.spawn(move || play(name, cast, *scenario));
+                threads.extend(casts.iter().map(starts));
+            }
+        }
         let ends = threads.into_iter().map(|thread| thread.join().unwrap());
         ends.flatten().collect()
     });

@@ -5,7 +5,7 @@ use super::common::Reply;
 use super::topology::{Plan, Topology};
 use super::until;
 
-casts! { all_find_all }
+play! { by all: all_find_all; by quorums:  }
 
 fn all_find_all(cast: Cast) {
     let mut all = Topology::raise(cast, Plan::default());

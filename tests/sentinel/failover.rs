@@ -5,7 +5,7 @@ use super::topology::{Plan, Topology};
 use super::{PATIENCE, until};
 use std::time::{Duration, Instant};
 
-casts! { the_leader_is_killed_and_returns the_leader_is_frozen_and_thaws the_roles_change_by_hand }
+play! { by all: the_leader_is_killed_and_returns the_leader_is_frozen_and_thaws the_roles_change_by_hand; by quorums:  }
 
 fn the_leader_is_killed_and_returns(cast: Cast) {
     let mut all = Topology::raise(cast, Plan::default());

@@ -1,7 +1,8 @@
 //! Sentinels as they are seen from outside: quorums of our own, of real ones and of both, over servers of either kind.
 //!
-//! Each scenario is played by all casts, side by side: they mostly wait. With real sentinels over real servers it checks
-//! nothing but itself: `cargo test --test sentinel -- --ignored`. `SENTINELS=2+1 SERVERS=mixed` leaves one cast of all.
+//! Each scenario is played by several casts, and all scenarios of a file side by side: they mostly wait. With real sentinels
+//! over real servers it checks nothing but itself: `cargo test --test sentinel -- --ignored`. What fails says how it is played
+//! alone: `SCENARIO=settings_change SENTINELS=2+1 SERVERS=mixed cargo test --test sentinel`.
 #![allow(
     unreachable_pub,
     dead_code,
@@ -12,22 +13,31 @@
     reason = "a test may stop at the first surprise"
 )]
 
-/// Plays scenarios `fn(cast: Cast)` with all casts.
-macro_rules! casts {
-    ($($name:ident)*) => { $(
+/// Plays scenarios `fn(cast: Cast)`: some with all casts; and those of what sentinels do, whoever serves, over servers of
+/// both kinds. With `SERVERS=all` these have all of them too.
+macro_rules! play {
+    (by all: $($all:ident)*; by quorums: $($quorums:ident)*) => {
+        #[test]
+        fn side_by_side() {
+            use super::cast::{over_both, side_by_side, with_ours};
+            side_by_side(&[
+                $((stringify!($all), with_ours(), $all),)*
+                $((stringify!($quorums), over_both(), $quorums),)*
+            ]);
+        }
+        $(play! { alone: $all })*
+        $(play! { alone: $quorums })*
+    };
+    (alone: $name:ident) => {
         mod $name {
-            use super::super::cast;
-            #[test]
-            fn every_cast() {
-                cast::side_by_side(cast::with_ours(), super::$name);
-            }
             #[test]
             #[ignore = "checks the scenario itself"]
             fn redis_alone() {
-                cast::side_by_side(cast::of_redis(), super::$name);
+                use super::super::cast::{of_redis, side_by_side};
+                side_by_side(&[(stringify!($name), of_redis(), super::$name)]);
             }
         }
-    )* };
+    };
 }
 
 mod addresses;
@@ -88,7 +98,7 @@ fn until_nothing(mut complaints: impl FnMut() -> Vec<String>) {
             "it has not come to that:\n{}",
             left.join("\n")
         );
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 

@@ -99,6 +99,14 @@ impl Node {
         self.call(&argv(line))
     }
 
+    /// Runs two commands that come at once.
+    pub fn both(&mut self, first: &str, second: &str) -> [Reply; 2] {
+        let mut c = self.client().unwrap();
+        let (replies, end) = c.pipeline(&[first, second].map(argv));
+        end.unwrap();
+        replies.try_into().unwrap()
+    }
+
     /// Runs a command that must not fail.
     pub fn does(&mut self, line: &str) -> Reply {
         let reply = self.run(line);

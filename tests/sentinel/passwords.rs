@@ -5,7 +5,7 @@ use super::common::Client;
 use super::topology::{Plan, Topology};
 use super::{until, words};
 
-casts! { servers_ask_for_a_password sentinels_ask_for_a_password }
+play! { by all: servers_ask_for_a_password; by quorums: sentinels_ask_for_a_password }
 
 fn servers_ask_for_a_password(cast: Cast) {
     let plan = Plan {

@@ -6,7 +6,7 @@ use super::topology::{Plan, Topology};
 use super::{until, words};
 use std::time::Duration;
 
-casts! { without_a_quorum_it_is_not_down without_a_majority_nobody_is_elected }
+play! { by all: ; by quorums: without_a_quorum_it_is_not_down without_a_majority_nobody_is_elected }
 
 fn without_a_quorum_it_is_not_down(cast: Cast) {
     let plan = Plan {

@@ -4,7 +4,7 @@ use super::cast::Cast;
 use super::topology::{Plan, Topology};
 use super::{until, words};
 
-casts! { it_loads_for_too_long }
+play! { by all: it_loads_for_too_long; by quorums:  }
 
 fn it_loads_for_too_long(cast: Cast) {
     let mut plan = Plan {

@@ -5,7 +5,7 @@ use super::cast::Cast;
 use super::topology::{Plan, Topology};
 use super::until;
 
-casts! { commands_have_other_names }
+play! { by all: commands_have_other_names; by quorums:  }
 
 /// What sentinels say and replicas do not; without SUBSCRIBE, of which a real sentinel knows by its name only what comes then.
 const RENAMED: &[&str] = &["CONFIG", "SLAVEOF", "CLIENT", "PUBLISH", "INFO", "SCRIPT"];

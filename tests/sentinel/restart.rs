@@ -6,7 +6,7 @@ use super::node::Node;
 use super::topology::{Plan, Topology};
 use super::{until, words};
 
-casts! { it_returns_as_it_was it_ends_when_it_is_elected it_was_stopped_for_too_long }
+play! { by all: ; by quorums: it_returns_as_it_was it_ends_when_it_is_elected it_was_stopped_for_too_long }
 
 /// What a sentinel must not lose.
 fn memory(sentinel: &mut Node) -> Vec<String> {

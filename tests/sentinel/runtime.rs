@@ -7,7 +7,7 @@ use super::process::{Part, Port};
 use super::topology::{Plan, Topology};
 use super::{until, words};
 
-casts! { leaders_come_and_go settings_change replicas_are_forgotten several_leaders_share_links busy_leaders_are_freed }
+play! { by all: busy_leaders_are_freed; by quorums: leaders_come_and_go settings_change replicas_are_forgotten several_leaders_share_links }
 
 fn has(sentinel: &Node, start: &str) -> bool {
     sentinel.conf().iter().any(|line| line.starts_with(start))
@@ -62,13 +62,11 @@ fn leaders_come_and_go(cast: Cast) {
             .text()
             .starts_with("ERR Duplicate master name.")
     );
-    assert!(has(
-        sentinel,
-        &format!("sentinel monitor m 127.0.0.1 {first} 2")
-    ));
     assert_eq!(sentinel.field("down-after-milliseconds"), "30000");
     sentinel.does("SENTINEL SET m down-after-milliseconds 1000 failover-timeout 4000");
     all.settles(leader);
+    let line = format!("sentinel monitor m 127.0.0.1 {port} 2");
+    assert!(has(&all.sentinels[0], &line));
     assert_eq!(all.sentinels[0].field("config-epoch"), epoch);
     // And it counts: the two others alone do not.
     all.sentinels[1].does("SENTINEL SET m quorum 3");
@@ -155,9 +153,12 @@ fn replicas_are_forgotten(cast: Cast) {
         assert_eq!(sentinel.run("SENTINEL RESET n*"), Reply::Int(0));
         assert_eq!(sentinel.field("num-slaves"), "2");
         ear.clear();
-        assert_eq!(sentinel.run("SENTINEL RESET [m]*"), Reply::Int(1));
-        assert_eq!(sentinel.field("num-slaves"), "0");
-        assert_eq!(sentinel.field("num-other-sentinels"), "0");
+        // Before it hears of anybody again.
+        let [reset, told] = sentinel.both("SENTINEL RESET [m]*", "SENTINEL MASTER m");
+        assert_eq!(reset, Reply::Int(1));
+        for name in ["num-slaves", "num-other-sentinels"] {
+            assert_eq!(told.field(name), Some(&Reply::bulk("0")), "{name}");
+        }
         assert_eq!(
             ear.on("+reset-master"),
             [format!("master m 127.0.0.1 {leader}")]

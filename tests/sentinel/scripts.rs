@@ -7,7 +7,7 @@ use super::{until, words};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-casts! { they_are_told_what_happens they_fail_and_are_tried_again }
+play! { by all: ; by quorums: they_are_told_what_happens they_fail_and_are_tried_again }
 
 /// A shell script in a directory.
 fn script(dir: &Path, name: &str, text: &str) -> PathBuf {
@@ -180,8 +180,11 @@ fn they_fail_and_are_tried_again(cast: Cast) {
     ));
     until("it runs", || {
         told = sentinel.does("SENTINEL PENDING-SCRIPTS");
-        let flags = told.items().first().and_then(|one| one.field("flags"));
-        flags.is_some_and(|flags| flags.text() == "running")
+        let one = told.items().first();
+        one.is_some_and(|one| {
+            let has = |name, value| one.field(name) == Some(&Reply::bulk(value));
+            has("flags", "running") && !has("pid", "0")
+        })
     });
     let one = &told.items()[0];
     assert!(one.field("run-time").is_some());

@@ -5,7 +5,7 @@ use super::common::Reply;
 use super::topology::{Plan, Topology};
 use super::{until, words};
 
-casts! { who_has_priority_zero_never_leads the_lowest_priority_leads the_most_advanced_leads }
+play! { by all: who_has_priority_zero_never_leads the_most_advanced_leads; by quorums: the_lowest_priority_leads }
 
 fn who_has_priority_zero_never_leads(cast: Cast) {
     let mut plan = Plan::default();

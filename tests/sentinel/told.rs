@@ -5,7 +5,7 @@ use super::ear::Event;
 use super::topology::{Plan, Topology};
 use super::{until, words};
 
-casts! { who_dies_is_replaced who_is_well_is_replaced }
+play! { by all: who_dies_is_replaced who_is_well_is_replaced; by quorums:  }
 
 /// The second server is to lead, and the first sentinel, which needs nobody else to see what is down.
 fn raise(cast: Cast) -> Topology {

@@ -17,7 +17,7 @@ pub(super) const PIECE: usize = 256 * 1024;
 pub(super) fn begin_history(sys: &mut System) {
     if !sys.repl.is_replica() {
         // What happened before nobody can be sent: whoever has it does not belong to this history.
-        super::rename(sys);
+        super::rename(sys, 0);
         sys.repl.former = None;
     }
     sys.repl.stream = Some(new_stream(sys));

@@ -359,7 +359,7 @@ pub(super) fn tick(state: &mut State) {
         sys.repl.alone_since = None;
         sys.repl.stream = None;
         // Whoever comes back later has to be sent everything: this history is over.
-        super::rename(sys);
+        super::rename(sys, 0);
         sys.repl.former = None;
         want_effects(state);
     }

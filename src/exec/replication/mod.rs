@@ -270,13 +270,14 @@ pub(crate) fn change(state: &mut State) {
 }
 
 /// The history goes on under another name, or another one begins. Where acknowledged writes are to outlast their leader the
-/// name tells the [order](History).
-fn rename(sys: &mut System) -> String {
+/// name tells the [order](History). Only whoever is made the leader begins a new `term`: who has merely been started again may have
+/// lost what belongs to that.
+fn rename(sys: &mut System, term: u64) -> String {
     let System { repl, rng, cfg, .. } = sys;
-    let last = History::of(&repl.id);
-    let is_ordered = cfg.sync_replicas > 0 || repl.term > 0 || last != History::default();
+    let next = History::of(&repl.id).next(term);
+    let is_ordered = cfg.sync_replicas > 0 || next.term > 0 || next.part > 1;
     let id = match is_ordered {
-        true => last.next(repl.term).name(rng),
+        true => next.name(rng),
         false => rng.hex_id_string(),
     };
     std::mem::replace(&mut repl.id, id)
@@ -343,7 +344,7 @@ pub fn restored(state: &mut State, position: Position) {
         // This instance's own goes on from it.
         repl.id.clone_from(&id);
         repl.former = Some((id, offset + 1));
-        rename(&mut state.sys);
+        rename(&mut state.sys, 0);
         let repl = &state.sys.repl;
         tracing::info!(
             "Setting secondary replication ID to the one of the data set, valid up to offset: {offset}. New replication \

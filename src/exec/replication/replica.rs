@@ -8,7 +8,7 @@ use crate::exec::block::{self, TimeoutReply, Unblock};
 use crate::exec::persist::log;
 use crate::exec::{Action, Args, Entry, SessionId, Sessions, State, System, unconfirmed};
 use crate::keyspace::Keyspace;
-use crate::replication::Position;
+use crate::replication::{History, Position};
 use crate::spec::flag;
 
 /// Whom a replica follows.
@@ -36,6 +36,10 @@ pub struct Upstream {
     pub session: Option<SessionId>,
     /// A client wants the link to be made anew.
     pub killed: bool,
+    /// The stream has come before: what is here is what that leader had.
+    pub was_online: bool,
+    /// It has less than that by now, and offers that in its place.
+    pub forgot: bool,
 }
 
 /// Whom an instance follows that is to follow nobody, and not to lead: a place where nobody is.
@@ -91,6 +95,8 @@ impl Upstream {
             unapplied: 0,
             session: None,
             killed: false,
+            was_online: false,
+            forgot: false,
         }
     }
 
@@ -258,7 +264,7 @@ pub(crate) fn lost(sys: &mut System) {
 
 /// The history goes on under another name.
 fn begin_history(sys: &mut System) {
-    let old = super::rename(sys);
+    let old = super::rename(sys, sys.repl.term);
     let repl = &mut sys.repl;
     tracing::info!(
         "Setting secondary replication ID to {old}, valid up to offset: {}. New replication ID is {}",
@@ -281,6 +287,21 @@ pub(crate) fn goes_on(state: &mut State, id: Option<String>) {
     feed::keep_stream(state);
 }
 
+/// Whether a leader that was followed all the time offers a data set of a history that is no later than the one that is here:
+/// it was started again and has lost what it had. Where acknowledged writes are to outlast their leader (`sync-replicas`) nobody takes
+/// that, unless an operator says so (REPLICAOF NO ONE, and then whom to follow).
+pub(crate) fn is_forgetful(sys: &mut System, id: &str) -> bool {
+    let minds = sys.cfg.sync_replicas > 0;
+    let System { repl, .. } = sys;
+    let (own, theirs) = (History::of(&repl.id), History::of(id));
+    let is_less = *repl.id != *id && theirs <= own;
+    let Some(up) = &mut repl.upstream else {
+        return false;
+    };
+    up.forgot = minds && up.was_online && is_less;
+    up.forgot
+}
+
 /// The data set of the leader was put in place of this one's, as it is at this position.
 pub(crate) fn adopted(state: &mut State, position: Position) {
     leader::part_with_all(state);
@@ -299,7 +320,11 @@ pub(crate) fn set_state(sys: &mut System, state: LinkState) {
     let now = sys.now_us / 1000;
     if let Some(up) = &mut sys.repl.upstream {
         match (up.is_online(), state) {
-            (_, LinkState::Online) => up.down_since = None,
+            (_, LinkState::Online) => {
+                up.down_since = None;
+                up.was_online = true;
+                up.forgot = false;
+            }
             (true, _) => up.down_since = Some(now),
             _ => {}
         }

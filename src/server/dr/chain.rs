@@ -109,7 +109,9 @@ impl Chain {
         let mut circle = false;
         while hops.len() < LONGEST {
             let above = hops.last().and_then(Hop::standing);
-            let Some(next) = above.and_then(Standing::upstream) else {
+            // A server that is fenced follows nobody, at port 0.
+            let upstream = above.and_then(Standing::upstream);
+            let Some(next) = upstream.filter(|up| up.address.port != 0) else {
                 break;
             };
             let hop = Hop::look(next.address.clone(), access, Side::Upstream);

@@ -73,21 +73,28 @@ struct Step {
     what: String,
     outcome: Outcome,
     by_hand: Option<String>,
+    /// Since the step before.
+    took: Duration,
 }
 
 /// What was done.
 #[derive(Debug)]
 pub(super) struct Journal {
     steps: Vec<Step>,
+    last: Instant,
     /// Nothing is done, only told.
     dry: bool,
     quiet: bool,
 }
 
 impl Journal {
-    pub(super) const fn new(dry: bool, quiet: bool) -> Self {
-        let steps = Vec::new();
-        Self { steps, dry, quiet }
+    pub(super) fn new(dry: bool, quiet: bool) -> Self {
+        Self {
+            steps: Vec::new(),
+            last: Instant::now(),
+            dry,
+            quiet,
+        }
     }
 
     /// Gives a command; whether it was carried out.
@@ -144,7 +151,9 @@ impl Journal {
             what,
             outcome,
             by_hand,
+            took: self.last.elapsed(),
         };
+        self.last += step.took;
         if !self.quiet {
             say(&step.line());
         }
@@ -197,6 +206,12 @@ impl Step {
             ("step", self.what.as_str().into()),
             ("outcome", outcome.into()),
             ("error", why.into()),
+            (
+                "ms",
+                u64::try_from(self.took.as_millis())
+                    .unwrap_or(u64::MAX)
+                    .into(),
+            ),
             ("by_hand", self.by_hand.as_deref().into()),
         ])
     }

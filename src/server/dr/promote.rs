@@ -16,7 +16,7 @@ use super::region::{self, Replica, Stranger};
 use super::sentinels::Guard;
 use super::server::Standing;
 use super::{complain, say, status};
-use crate::server::ask::{Address, Credentials};
+use crate::server::ask::{Address, Credentials, Info};
 use crate::server::json::Json;
 
 /// Over which the rate of writes is measured: in an emergency nobody waits for more.
@@ -43,6 +43,8 @@ struct Survey {
     known_as: Address,
     guards: Vec<Guard>,
     strangers: Vec<Stranger>,
+    /// How many replicas it must have to take writes.
+    min_replicas: usize,
 }
 
 /// Looks, asks, promotes; the status says whether all of it went well.
@@ -132,7 +134,11 @@ impl Survey {
                 strangers.extend(new);
             }
         }
+        let open = args.access.open(&args.server, Side::Here);
+        let mut standby = Peer::new(args.server.clone(), open);
+        let min_replicas = parameter(&mut standby, "min-replicas-to-write");
         Ok(Self {
+            min_replicas: min_replicas.and_then(|n| n.parse().ok()).unwrap_or(0),
             chain,
             standing,
             known_as,
@@ -154,6 +160,13 @@ impl Survey {
             found.refusals.push(format!(
                 "Others would be told that it is at {}, which is this machine to each of them: say --as.",
                 self.known_as
+            ));
+        }
+        let replicas = self.standing.online().max(args.replica.len());
+        if replicas < self.min_replicas {
+            found.warnings.push(format!(
+                "It will refuse writes: min-replicas-to-write is {}, and {replicas} replicas follow it.",
+                self.min_replicas
             ));
         }
         if self.standing.leads() {
@@ -217,6 +230,8 @@ struct Promotion<'a> {
     /// As whom servers of this region are spoken to, and those of the other one.
     here: Credentials,
     there: Credentials,
+    /// What the leader had for [`PING`].
+    ping: Option<String>,
 }
 
 impl<'a> Promotion<'a> {
@@ -231,6 +246,7 @@ impl<'a> Promotion<'a> {
             leader: leader.map(|address| peer(&address, Side::Upstream)),
             here: args.access.who(&args.server, Side::Here),
             there: there.unwrap_or_default(),
+            ping: None,
             args,
             survey,
             journal,
@@ -245,6 +261,10 @@ impl<'a> Promotion<'a> {
         let standby = &mut self.standby;
         self.journal
             .order(standby, &["CONFIG", "SET", "replica-priority", PRIORITY]);
+        if parameter(standby, "replica-announced").as_deref() == Some("no") {
+            let announced = ["CONFIG", "SET", "replica-announced", "yes"];
+            self.journal.order(standby, &announced);
+        }
         // When it comes back from a failure, it follows one of its own region.
         region::set_credentials(standby, &self.here, self.journal);
         let mut replicas: Vec<_> = self
@@ -259,6 +279,7 @@ impl<'a> Promotion<'a> {
         }
         self.await_followers();
         self.tell_sentinels();
+        self.settle_leader();
         region::rewrite(&mut self.standby, &self.survey.standing, self.journal);
         self.verify(&mut replicas);
         true
@@ -269,9 +290,12 @@ impl<'a> Promotion<'a> {
         if !self.send_others_away() {
             return false;
         }
-        let ping = self.leader.as_mut().map(interval_of_pings);
-        if self.leader.is_some() && !self.catch_up() {
-            self.undo(ping.flatten());
+        self.ping = self
+            .leader
+            .as_mut()
+            .and_then(|leader| parameter(leader, PING));
+        if !self.catch_up() {
+            self.undo();
             return false;
         }
         let promoted = self
@@ -289,8 +313,8 @@ impl<'a> Promotion<'a> {
                 })
             };
         match promoted {
-            true => self.turn_leader(ping.flatten()),
-            false => self.undo(ping.flatten()),
+            true => self.turn_leader(),
+            false => self.undo(),
         }
         promoted
     }
@@ -313,7 +337,7 @@ impl<'a> Promotion<'a> {
             gone &= guard.error.is_some() || guard.forget(self.journal);
         }
         if !gone && !self.args.force {
-            self.undo(None);
+            self.undo();
             return false;
         }
         true
@@ -360,7 +384,7 @@ impl<'a> Promotion<'a> {
     }
 
     /// Makes the leader of before follow the standby, and lets its clients hear of it.
-    fn turn_leader(&mut self, ping: Option<String>) {
+    fn turn_leader(&mut self) {
         let Some(leader) = &mut self.leader else {
             return;
         };
@@ -368,9 +392,17 @@ impl<'a> Promotion<'a> {
         let port = to.port.to_string();
         region::set_credentials(leader, &self.here, self.journal);
         self.journal.order(leader, &["REPLICAOF", &to.host, &port]);
-        self.journal
-            .order(leader, &["CONFIG", "SET", "replica-priority", "0"]);
-        restore(leader, ping, self.journal);
+        self.journal.order(leader, &["CLIENT", "UNPAUSE"]);
+    }
+
+    /// What the leader of before needs for the time to come, when nobody waits any more.
+    fn settle_leader(&mut self) {
+        let Some(leader) = &mut self.leader else {
+            return;
+        };
+        let priority = ["CONFIG", "SET", "replica-priority", "0"];
+        self.journal.order(leader, &priority);
+        restore(leader, self.ping.take(), self.journal);
         let standing = self.survey.chain.leader().and_then(Hop::standing);
         if let Some(standing) = standing {
             region::rewrite(leader, standing, self.journal);
@@ -378,9 +410,10 @@ impl<'a> Promotion<'a> {
     }
 
     /// Lets everything be as it was.
-    fn undo(&mut self, ping: Option<String>) {
+    fn undo(&mut self) {
         if let Some(leader) = &mut self.leader {
-            restore(leader, ping, self.journal);
+            self.journal.order(leader, &["CLIENT", "UNPAUSE"]);
+            restore(leader, self.ping.take(), self.journal);
         }
         let strangers = self
             .survey
@@ -394,9 +427,14 @@ impl<'a> Promotion<'a> {
         }
     }
 
-    /// How many replicas of the region follow, or will.
+    /// How many replicas of the region follow, or will. Those of a leader may be of other regions, where this region's
+    /// sentinels are not let in.
     fn own_replicas(&self) -> usize {
-        self.survey.standing.online().max(self.args.replica.len())
+        let named = self.args.replica.len();
+        match self.survey.standing.leads() {
+            true => named,
+            false => self.survey.standing.online().max(named),
+        }
     }
 
     /// Gives replicas a moment to come back, before sentinels look for them.
@@ -494,17 +532,15 @@ impl<'a> Promotion<'a> {
     }
 }
 
-/// How often a leader writes signs of life into the stream.
-fn interval_of_pings(leader: &mut Peer) -> Option<String> {
-    let answer = leader.call(&["CONFIG", "GET", PING]).ok()?;
-    let fields = crate::server::ask::Info::of_pairs(&answer);
-    fields.get(PING).map(str::to_owned)
+/// The value of a parameter.
+fn parameter(server: &mut Peer, name: &str) -> Option<String> {
+    let answer = server.call(&["CONFIG", "GET", name]).ok()?;
+    Info::of_pairs(&answer).get(name).map(str::to_owned)
 }
 
-/// Lets a leader's clients go on, and its signs of life.
+/// Lets a leader give signs of life as before.
 fn restore(leader: &mut Peer, ping: Option<String>, journal: &mut Journal) {
     if let Some(ping) = ping {
         journal.order(leader, &["CONFIG", "SET", PING, &ping]);
     }
-    journal.order(leader, &["CLIENT", "UNPAUSE"]);
 }

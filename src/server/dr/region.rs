@@ -29,10 +29,9 @@ pub(super) fn strangers(
     guards: &[Guard],
     access: &Access,
 ) -> Vec<Stranger> {
-    let all = Watcher::all(server, side, access).unwrap_or_default();
-    let of_others = |w: &Watcher| !guards.iter().any(|guard| guard.is(w));
-    all.into_iter()
-        .filter(of_others)
+    let others = Watcher::others(server, side, guards, access).unwrap_or_default();
+    others
+        .into_iter()
         .map(|watcher| Stranger {
             guard: watcher
                 .hello

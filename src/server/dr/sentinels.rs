@@ -240,16 +240,18 @@ impl Watched {
 }
 
 impl Watcher {
-    /// Who watches a server: sentinels name their connections. Where there are any, listens until each has said hello, or
-    /// had the time to.
-    pub(super) fn all(
+    /// Who watches a server beside those who are known: sentinels name their connections. Where there are any, listens until
+    /// each has said hello, or had the time to.
+    pub(super) fn others(
         address: &Address,
         side: Side,
+        known: &[Guard],
         access: &Access,
     ) -> Result<Vec<Self>, AskError> {
         let mut ask = access.open(address, side)?;
         let list = ask.call(&["CLIENT", "LIST"])?;
         let mut watchers = connected(&text(&list).unwrap_or_default());
+        watchers.retain(|w| !known.iter().any(|guard| guard.is(w)));
         if watchers.is_empty() {
             return Ok(watchers);
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::ground::Scenario;
-use super::wire::Addr;
+use crate::server::ask::Address;
 
 const ABOUT: &str = "\
 Break a leader under load and tell what was lost
@@ -59,6 +59,10 @@ pub(in crate::server) struct Args {
     /// How long a client waits for a connection or an answer
     #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(10..=60_000))]
     timeout: u64,
+    /// Clients go to another leader as soon as a sentinel tells of it (+switch-master), as some libraries do; otherwise
+    /// they go on with the one they have until it fails them
+    #[arg(long)]
+    listen: bool,
     /// Report for machines: one line of JSON
     #[arg(long)]
     pub(super) json: bool,
@@ -75,7 +79,7 @@ pub(in crate::server) struct Args {
 
     /// Sentinels of existing servers, which will be broken
     #[arg(long, value_name = "HOST:PORT", num_args = 1.., help_heading = THERE)]
-    pub(super) sentinel: Vec<Addr>,
+    pub(super) sentinel: Vec<Address>,
     /// The name of the leader among the sentinels
     #[arg(long, value_name = "NAME", default_value = "mymaster", help_heading = THERE)]
     pub(super) master: String,
@@ -113,6 +117,7 @@ pub(super) struct Plan {
     pub(super) before: Duration,
     pub(super) outage: Duration,
     pub(super) clients: u32,
+    pub(super) listen: bool,
     pub(super) pace: Duration,
     pub(super) patience: Duration,
 }
@@ -135,6 +140,7 @@ impl Args {
             before,
             outage,
             clients: self.clients,
+            listen: self.listen,
             pace: Duration::from_millis(self.pace),
             patience: self.patience(),
         })

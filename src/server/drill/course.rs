@@ -1,6 +1,7 @@
 //! The course of a drill: clients begin, something breaks, it is healed, clients end, and the books are opened.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -18,9 +19,9 @@ use super::pulse::{Pause, Pulse};
 use super::reach::Reach;
 use super::scene::{self, Scene};
 use super::timeline::{self, Mark};
-use super::watch::{Events, listen};
-use super::wire::Addr;
+use super::told::{Events, listen};
 use super::work::{self, Crew, Job, Names, Worked};
+use crate::server::ask::Address;
 
 /// How often the books are tried to be read, if the leader fails meanwhile.
 const ATTEMPTS: usize = 3;
@@ -35,7 +36,7 @@ pub(super) struct Outcome {
     pub(super) scene: Scene,
     pub(super) sentinels: usize,
     /// The leader in the end.
-    pub(super) leader: Addr,
+    pub(super) leader: Address,
     pub(super) findings: Findings,
     pub(super) calls: Calls,
     /// When nobody could write.
@@ -56,9 +57,10 @@ pub(super) fn hold(
     plan: Plan,
     ground: &mut dyn Ground,
     runtime: &Runtime,
+    interrupted: watch::Receiver<bool>,
     say: Say<'_>,
 ) -> Result<Outcome, Unable> {
-    let mut course = Course::new(plan, ground, runtime);
+    let mut course = Course::new(plan, ground, runtime, interrupted);
     let outcome = course.run(ground, say);
     if outcome.is_err()
         && let Err(error) = ground.heal()
@@ -85,7 +87,12 @@ struct Course<'a> {
 }
 
 impl<'a> Course<'a> {
-    fn new(plan: Plan, ground: &dyn Ground, runtime: &'a Runtime) -> Self {
+    fn new(
+        plan: Plan,
+        ground: &dyn Ground,
+        runtime: &'a Runtime,
+        interrupted: watch::Receiver<bool>,
+    ) -> Self {
         let (login, sentinel_login) = ground.logins();
         let place = Arc::new(Place {
             sentinels: ground.sentinels(),
@@ -96,10 +103,9 @@ impl<'a> Course<'a> {
             reach: Reach::new(),
             clock: Clock::start(),
             pulse: Mutex::new(Pulse::default()),
+            listens: plan.listen,
+            switches: AtomicU64::new(0),
         });
-        let (interrupt, interrupted) = watch::channel(false);
-        let mut others = JoinSet::new();
-        others.spawn_on(hear_signals(interrupt), runtime.handle());
         Self {
             plan,
             runtime,
@@ -112,7 +118,7 @@ impl<'a> Course<'a> {
             interrupted,
             events: Events::default(),
             clients: JoinSet::new(),
-            others,
+            others: JoinSet::new(),
             marks: Vec::new(),
             has_written: false,
         }
@@ -249,7 +255,7 @@ impl<'a> Course<'a> {
     }
 
     /// What the leader has, once all agree who that is and what was left in the stream is worked off.
-    fn open_books(&self) -> Result<(Addr, super::judge::Found, Ledger), Unable> {
+    fn open_books(&self) -> Result<(Address, super::judge::Found, Ledger), Unable> {
         let mut drained = Ledger::default();
         let mut why = String::new();
         for _ in 0..ATTEMPTS {
@@ -316,7 +322,7 @@ impl<'a> Course<'a> {
 }
 
 /// When the last client had come to the leader that all have now; none if they never parted.
-fn reunion(streaks: &[Streak], leader: &Addr, fault: Moment) -> Option<Mark> {
+fn reunion(streaks: &[Streak], leader: &Address, fault: Moment) -> Option<Mark> {
     let astray = streaks.iter().filter(|s| s.server != *leader).count();
     let last = streaks.iter().map(|streak| streak.since).max()?;
     (astray == 0 && last > fault).then(|| {
@@ -325,35 +331,14 @@ fn reunion(streaks: &[Streak], leader: &Addr, fault: Moment) -> Option<Mark> {
     })
 }
 
-/// Says so when somebody wants the program to end.
-async fn hear_signals(interrupt: watch::Sender<bool>) {
-    #[cfg(unix)]
-    let terminated = async {
-        use tokio::signal::unix::{SignalKind, signal};
-        match signal(SignalKind::terminate()) {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(_) => std::future::pending().await,
-        }
-    };
-    #[cfg(not(unix))]
-    let terminated = std::future::pending::<()>();
-    tokio::select! {
-        Ok(()) = tokio::signal::ctrl_c() => {}
-        () = terminated => {}
-    }
-    interrupt.send_replace(true);
-    // As long as there is a sender, receivers wait for it.
-    interrupt.closed().await;
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn clients_are_together_when_the_last_one_has_come() {
-        let [a, b]: [Addr; 2] = ["h:1", "h:2"].map(|a| a.parse().unwrap());
-        let streak = |server: &Addr, since| Streak {
+        let [a, b]: [Address; 2] = ["h:1", "h:2"].map(|a| a.parse().unwrap());
+        let streak = |server: &Address, since| Streak {
             server: server.clone(),
             since: Moment::from_millis(since),
         };

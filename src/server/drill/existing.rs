@@ -3,11 +3,9 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use tokio::runtime::Handle;
-
 use super::ground::{Ground, Scenario, Unable};
-use super::wire::{Addr, Conn, Login, Trouble, text};
 use crate::resp::Value;
+use crate::server::ask::{Address, Ask, AskError, Credentials, Info};
 
 /// How long a server that is to end may take to do so.
 const ENDING: Duration = Duration::from_secs(10);
@@ -18,20 +16,19 @@ const REFUSAL: Duration = Duration::from_millis(200);
 /// Servers that are there already.
 #[derive(Debug)]
 pub(super) struct Existing {
-    pub(super) runtime: Handle,
-    pub(super) sentinels: Vec<Addr>,
+    pub(super) sentinels: Vec<Address>,
     pub(super) master: String,
-    pub(super) login: Login,
-    pub(super) sentinel_login: Login,
+    pub(super) login: Credentials,
+    pub(super) sentinel_login: Credentials,
     pub(super) patience: Duration,
     pub(super) fault_command: Option<String>,
     pub(super) heal_command: Option<String>,
     /// What the commands are told, once there was a fault.
-    pub(super) broken: Option<(Scenario, Addr)>,
+    pub(super) broken: Option<(Scenario, Address)>,
 }
 
 impl Ground for Existing {
-    fn sentinels(&self) -> Vec<Addr> {
+    fn sentinels(&self) -> Vec<Address> {
         self.sentinels.clone()
     }
 
@@ -39,7 +36,7 @@ impl Ground for Existing {
         self.master.clone()
     }
 
-    fn logins(&self) -> (Login, Login) {
+    fn logins(&self) -> (Credentials, Credentials) {
         (self.login.clone(), self.sentinel_login.clone())
     }
 
@@ -50,7 +47,7 @@ impl Ground for Existing {
     fn fault(
         &mut self,
         scenario: Scenario,
-        leader: &Addr,
+        leader: &Address,
         outage: Duration,
     ) -> Result<String, Unable> {
         self.broken = Some((scenario, leader.clone()));
@@ -58,9 +55,7 @@ impl Ground for Existing {
             self.shell(command)?;
             return Ok(format!("ran: {command}"));
         }
-        let done = self
-            .runtime
-            .block_on(self.over_the_wire(scenario, leader, outage));
+        let done = self.over_the_wire(scenario, leader, outage);
         if done.is_err() {
             self.broken = None;
         }
@@ -100,25 +95,25 @@ impl Existing {
         }
     }
 
-    async fn over_the_wire(
+    fn over_the_wire(
         &self,
         scenario: Scenario,
-        leader: &Addr,
+        leader: &Address,
         outage: Duration,
     ) -> Result<String, Unable> {
         match scenario {
-            Scenario::KillLeader => self.shut_down(leader, &self.login).await,
-            Scenario::FreezeLeader => self.freeze(leader, outage).await,
-            Scenario::Restart => self.restart(leader).await,
+            Scenario::KillLeader => self.shut_down(leader, &self.login),
+            Scenario::FreezeLeader => self.freeze(leader, outage),
+            Scenario::Restart => self.restart(leader),
             Scenario::KillReplica => {
-                let replica = self.replica().await?;
-                self.shut_down(&replica, &self.login).await
+                let replica = self.replica()?;
+                self.shut_down(&replica, &self.login)
             }
             Scenario::KillSentinel => match self.sentinels.last() {
-                Some(sentinel) => self.shut_down(sentinel, &self.sentinel_login).await,
+                Some(sentinel) => self.shut_down(sentinel, &self.sentinel_login),
                 None => Err(Unable::because("there is no sentinel")),
             },
-            Scenario::PlannedFailover => self.fail_over().await,
+            Scenario::PlannedFailover => self.fail_over(),
             Scenario::PartitionLeader | Scenario::LoseRegion => Err(Unable(format!(
                 "{} needs a --fault-command, and a --heal-command to undo it",
                 scenario.name()
@@ -126,119 +121,80 @@ impl Existing {
         }
     }
 
-    async fn open(&self, server: &Addr, login: &Login) -> Result<Conn, Unable> {
-        let conn = Conn::open(server, login, self.patience).await;
-        conn.map_err(|trouble| Unable(format!("{server}: {trouble}")))
+    fn open(&self, server: &Address, login: &Credentials, wait: Duration) -> Result<Ask, Unable> {
+        Ask::open(server, login, wait).map_err(|error| Unable(format!("{server}: {error}")))
     }
 
     /// Ends a server at once. The answer to that is that the connection ends.
-    async fn shut_down(&self, server: &Addr, login: &Login) -> Result<String, Unable> {
-        let mut last = Trouble::Timeout;
+    fn shut_down(&self, server: &Address, login: &Credentials) -> Result<String, Unable> {
+        let mut last = String::new();
         // NOW is of Redis 7.0; older ones do not wait anyway.
         for words in [&["SHUTDOWN", "NOSAVE", "NOW"][..], &["SHUTDOWN", "NOSAVE"]] {
-            let mut conn = self.open(server, login).await?;
-            match conn.call(words, ENDING).await {
-                Err(Trouble::Closed) => return Ok(format!("{} at {server}", words.join(" "))),
-                Err(trouble) => last = trouble,
-                Ok(answer) => last = Trouble::Reply(answer.to_string()),
+            match self.open(server, login, ENDING)?.call(words) {
+                Err(AskError::Unreachable(_)) => {
+                    return Ok(format!("{} at {server}", words.join(" ")));
+                }
+                Err(error) => last = error.to_string(),
+                Ok(answer) => last = answer.to_string(),
             }
         }
         Err(Unable(format!("{server} does not shut down: {last}")))
     }
 
     /// A server that sleeps answers nobody; one that pauses its clients answers no client, and that includes sentinels.
-    async fn freeze(&self, leader: &Addr, outage: Duration) -> Result<String, Unable> {
+    fn freeze(&self, leader: &Address, outage: Duration) -> Result<String, Unable> {
         let seconds = outage.as_secs_f64().to_string();
-        let mut conn = self.open(leader, &self.login).await?;
-        match conn.call(&["DEBUG", "SLEEP", &seconds], REFUSAL).await {
-            Err(Trouble::Timeout) => return Ok(format!("DEBUG SLEEP {seconds} at {leader}")),
-            // It does not sleep, or not for that long.
-            Ok(_) | Err(_) => {}
+        let mut ask = self.open(leader, &self.login, REFUSAL)?;
+        if let Err(AskError::Silent(_)) = ask.call(&["DEBUG", "SLEEP", &seconds]) {
+            return Ok(format!("DEBUG SLEEP {seconds} at {leader}"));
         }
         let ms = outage.as_millis().to_string();
-        let mut conn = self.open(leader, &self.login).await?;
-        match conn
-            .call(&["CLIENT", "PAUSE", &ms, "ALL"], self.patience)
-            .await
-        {
+        let mut ask = self.open(leader, &self.login, self.patience)?;
+        match ask.call(&["CLIENT", "PAUSE", &ms, "ALL"]) {
             Ok(_) => Ok(format!("CLIENT PAUSE {ms} ALL at {leader}")),
-            Err(trouble) => Err(Unable(format!("{leader} does not pause: {trouble}"))),
+            Err(error) => Err(Unable(format!("{leader} does not pause: {error}"))),
         }
     }
 
-    async fn restart(&self, leader: &Addr) -> Result<String, Unable> {
-        let mut conn = self.open(leader, &self.login).await?;
-        match conn.call(&["DEBUG", "RESTART"], ENDING).await {
-            Err(Trouble::Closed) => Ok(format!("DEBUG RESTART at {leader}")),
-            Err(trouble) => Err(Unable(format!(
-                "{leader} does not restart by DEBUG RESTART, give a --fault-command: {trouble}"
+    fn restart(&self, leader: &Address) -> Result<String, Unable> {
+        let mut ask = self.open(leader, &self.login, ENDING)?;
+        match ask.call(&["DEBUG", "RESTART"]) {
+            Err(AskError::Unreachable(_)) => Ok(format!("DEBUG RESTART at {leader}")),
+            Err(error) => Err(Unable(format!(
+                "{leader} does not restart by DEBUG RESTART, give a --fault-command: {error}"
             ))),
             Ok(_) => Err(Unable(format!("{leader} does not restart"))),
         }
     }
 
     /// Asks one sentinel after the other.
-    async fn ask(&self, words: &[&str]) -> Result<(Addr, Value), Unable> {
+    fn ask(&self, words: &[&str]) -> Result<(&Address, Value), Unable> {
         let mut last = Unable::because("there is no sentinel");
         for sentinel in &self.sentinels {
-            let answer = match self.open(sentinel, &self.sentinel_login).await {
-                Ok(mut conn) => conn.call(words, self.patience).await,
-                Err(unable) => {
-                    last = unable;
-                    continue;
-                }
-            };
-            match answer {
-                Ok(answer) => return Ok((sentinel.clone(), answer)),
-                Err(trouble) => last = Unable(format!("{sentinel}: {trouble}")),
+            let asked = Ask::open(sentinel, &self.sentinel_login, self.patience);
+            match asked.and_then(|mut ask| ask.call(words)) {
+                Ok(answer) => return Ok((sentinel, answer)),
+                Err(error) => last = Unable(format!("{sentinel}: {error}")),
             }
         }
         Err(last)
     }
 
-    async fn fail_over(&self) -> Result<String, Unable> {
+    fn fail_over(&self) -> Result<String, Unable> {
         let words = ["SENTINEL", "FAILOVER", &self.master];
-        let (sentinel, _) = self.ask(&words).await?;
+        let (sentinel, _) = self.ask(&words)?;
         Ok(format!("{} at {sentinel}", words.join(" ")))
     }
 
     /// A replica that the sentinels take for alive.
-    async fn replica(&self) -> Result<Addr, Unable> {
-        let (_, replicas) = self.ask(&["SENTINEL", "REPLICAS", &self.master]).await?;
+    fn replica(&self) -> Result<Address, Unable> {
+        let (_, replicas) = self.ask(&["SENTINEL", "REPLICAS", &self.master])?;
+        let replicas = replicas.as_array().unwrap_or_default();
         replicas
-            .as_array()
-            .unwrap_or_default()
             .iter()
-            .find(|replica| field(replica, "flags") == Some("slave"))
-            .and_then(|replica| {
-                Some(Addr {
-                    host: field(replica, "ip")?.to_owned(),
-                    port: field(replica, "port")?.parse().ok()?,
-                })
-            })
+            .map(Info::of_pairs)
+            .find(|replica| replica.get("flags") == Some("slave"))
+            .and_then(|replica| Some(Address::new(replica.get("ip")?, replica.number("port")?)))
             .ok_or_else(|| Unable::because("no replica is up"))
-    }
-}
-
-/// A field of a flat list of names and values.
-fn field<'a>(list: &'a Value, name: &str) -> Option<&'a str> {
-    let pairs = list.as_array()?.chunks_exact(2);
-    pairs
-        .filter_map(|pair| Some((text(pair.first()?)?, text(pair.last()?)?)))
-        .find_map(|(key, value)| (key == name).then_some(value))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn fields_are_found_by_name() {
-        let words = ["ip", "a", "port", "1", "odd"].map(|w| Value::Bulk(w.into()));
-        let list = Value::Array(words.into());
-        assert_eq!(field(&list, "port"), Some("1"));
-        assert_eq!(field(&list, "odd"), None);
-        assert_eq!(field(&list, "a"), None);
-        assert_eq!(field(&Value::Null, "a"), None);
     }
 }

@@ -1,6 +1,7 @@
 //! A client that goes to whom the sentinels name, and goes to look again when that is not the leader any more.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -9,11 +10,16 @@ use tokio::time::{sleep, timeout};
 use super::ledger::{Clock, Moment};
 use super::pulse::Pulse;
 use super::reach::{Reach, Side};
-use super::wire::{Addr, Codes, Conn, Login, Trouble, text};
+use super::wire::{Codes, Conn, Trouble, text};
 use crate::resp::Value;
+use crate::server::ask::{Address, Credentials};
 
 /// How long a client waits before it looks for the leader again.
 const BACK_OFF: Duration = Duration::from_millis(50);
+
+/// What a server says of a write that it has done and nobody has confirmed, and of one that it has not done.
+const UNCONFIRMED: &str = "NOREPLICAS ";
+const REFUSED: &str = "NOREPLICAS Not enough good replicas";
 
 /// Kinds of errors that are told apart.
 const MOST_CODES: usize = 64;
@@ -21,21 +27,25 @@ const MOST_CODES: usize = 64;
 /// What clients know of the servers, and have in common.
 #[derive(Debug)]
 pub(super) struct Place {
-    pub(super) sentinels: Vec<Addr>,
+    pub(super) sentinels: Vec<Address>,
     pub(super) master: String,
-    pub(super) login: Login,
-    pub(super) sentinel_login: Login,
+    pub(super) login: Credentials,
+    pub(super) sentinel_login: Credentials,
     /// How long an answer may take.
     pub(super) patience: Duration,
     pub(super) reach: Reach,
     pub(super) clock: Clock,
     /// When something was written through the leader that the sentinels name.
     pub(super) pulse: Mutex<Pulse>,
+    /// Whether clients hear of it when the sentinels make another the leader.
+    pub(super) listens: bool,
+    /// How often any sentinel has told of that.
+    pub(super) switches: AtomicU64,
 }
 
 impl Place {
     /// The leader by the word of one sentinel.
-    pub(super) async fn leader_of(&self, sentinel: &Addr) -> Result<Addr, Trouble> {
+    pub(super) async fn leader_of(&self, sentinel: &Address) -> Result<Address, Trouble> {
         let mut conn = Conn::open(sentinel, &self.sentinel_login, self.patience).await?;
         let words = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", &self.master];
         let answer = conn.call(&words, self.patience).await?;
@@ -44,14 +54,14 @@ impl Place {
                 let host = text(host).ok_or(Trouble::Garbage)?.to_owned();
                 let port = text(port).and_then(|p| p.parse().ok());
                 let port = port.ok_or(Trouble::Garbage)?;
-                Ok(Addr { host, port })
+                Ok(Address { host, port })
             }
             _ => Err(Trouble::NoLeader),
         }
     }
 
     /// A connection to a server, whatever it is.
-    pub(super) async fn connect(&self, server: &Addr) -> Result<Conn, Trouble> {
+    pub(super) async fn connect(&self, server: &Address) -> Result<Conn, Trouble> {
         Conn::open(server, &self.login, self.patience).await
     }
 }
@@ -105,7 +115,7 @@ fn count(codes: &mut Codes, trouble: &Trouble) {
 /// The servers that a client got answers from, without the past.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Streak {
-    pub(super) server: Addr,
+    pub(super) server: Address,
     /// Since when there was no other.
     pub(super) since: Moment,
 }
@@ -118,6 +128,8 @@ pub(super) struct Session {
     conn: Option<Conn>,
     /// The sentinel that is asked next.
     next: usize,
+    /// The changes of the leader that it has heard of.
+    heard: u64,
     pub(super) calls: Calls,
     pub(super) streak: Option<Streak>,
 }
@@ -129,6 +141,7 @@ impl Session {
             side,
             conn: None,
             next: number,
+            heard: 0,
             calls: Calls::default(),
             streak: None,
         }
@@ -155,6 +168,7 @@ impl Session {
         words: &[A],
         blocks: Duration,
     ) -> Result<Value, Failed> {
+        self.listen();
         let mut conn = match self.conn.take() {
             Some(conn) => conn,
             None => self.search().await?,
@@ -183,7 +197,9 @@ impl Session {
                 }
                 let in_doubt = match &trouble {
                     Trouble::Timeout | Trouble::Closed | Trouble::Garbage => true,
-                    Trouble::Reply(_) => trouble.code() == "NOREPLICAS",
+                    Trouble::Reply(text) => {
+                        text.starts_with(UNCONFIRMED) && !text.starts_with(REFUSED)
+                    }
                     Trouble::Refused | Trouble::NoLeader => false,
                 };
                 Err(Failed { trouble, in_doubt })
@@ -191,7 +207,19 @@ impl Session {
         }
     }
 
-    fn note(&mut self, server: &Addr) {
+    /// Leaves a leader that is none any more, if clients are told and this one can hear it.
+    fn listen(&mut self) {
+        let place = &self.place;
+        let is_cut_off = self.side == Side::Leader && place.reach.isolated().is_some();
+        if place.listens && !is_cut_off {
+            let told = place.switches.load(Ordering::Relaxed);
+            if std::mem::replace(&mut self.heard, told) != told {
+                self.conn = None;
+            }
+        }
+    }
+
+    fn note(&mut self, server: &Address) {
         if self.streak.as_ref().is_none_or(|s| s.server != *server) {
             self.streak = Some(Streak {
                 server: server.clone(),
@@ -235,7 +263,7 @@ impl Session {
     }
 
     /// The first sentinel that answers is believed; another one is asked first the next time.
-    async fn ask(&mut self) -> Result<Addr, Trouble> {
+    async fn ask(&mut self) -> Result<Address, Trouble> {
         let sentinels = &self.place.sentinels;
         let mut last = Trouble::NoLeader;
         for _ in 0..sentinels.len() {

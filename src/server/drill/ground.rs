@@ -1,8 +1,7 @@
 //! The servers that a drill is held on, and what it can do to them.
 
+use crate::server::ask::{Address, Credentials};
 use std::time::Duration;
-
-use super::wire::{Addr, Login};
 
 /// What is done to the servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -47,16 +46,16 @@ impl Unable {
 /// Leader, replicas and sentinels. The calls may block.
 pub(super) trait Ground {
     /// The sentinels that clients are told of.
-    fn sentinels(&self) -> Vec<Addr>;
+    fn sentinels(&self) -> Vec<Address>;
 
     /// The name of the leader among the sentinels.
     fn master(&self) -> String;
 
     /// How to log in at the servers, and at the sentinels.
-    fn logins(&self) -> (Login, Login);
+    fn logins(&self) -> (Credentials, Credentials);
 
     /// What a server is called.
-    fn name(&self, server: &Addr) -> String {
+    fn name(&self, server: &Address) -> String {
         server.to_string()
     }
 
@@ -70,7 +69,7 @@ pub(super) trait Ground {
     fn fault(
         &mut self,
         scenario: Scenario,
-        leader: &Addr,
+        leader: &Address,
         outage: Duration,
     ) -> Result<String, Unable>;
 

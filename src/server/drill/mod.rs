@@ -2,7 +2,7 @@
 //!
 //! Clients (`locks`, `stream`) go to the leader that the sentinels name (`follow`, `wire`) and note what was acknowledged
 //! (`ledger`). Meanwhile the servers (`ground`) are broken and healed (`course`), and listeners note what the sentinels
-//! tell (`watch`). In the end the notes are compared with what the leader has (`scene`, `judge`), and that is told
+//! tell (`told`). In the end the notes are compared with what the leader has (`scene`, `judge`), and that is told
 //! (`timeline`, `report`). docs/HA.md says what each figure means.
 
 mod args;
@@ -10,29 +10,33 @@ mod course;
 mod existing;
 mod follow;
 mod ground;
-mod json;
 mod judge;
 mod ledger;
 mod locks;
 mod pulse;
+mod raised;
 mod reach;
 mod report;
 mod scene;
 mod stream;
 mod timeline;
-mod watch;
+mod told;
 mod wire;
 mod work;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Builder;
+use tokio::sync::watch;
 
+use super::ask::Credentials;
+use super::summons::Signals;
 pub(super) use args::Args;
 use existing::Existing;
 use ground::{Ground, Unable};
-use wire::Login;
+use raised::{Raised, Wishes};
 
 /// Something acknowledged was lost, or a lock was held by two at once.
 const LOSS: u8 = 1;
@@ -62,8 +66,10 @@ fn drill(args: &Args) -> Result<bool, Unable> {
         .enable_all()
         .build();
     let runtime = runtime.map_err(|error| Unable(format!("There are no threads: {error}")))?;
-    let mut ground = ground(args, &runtime)?;
-    let outcome = course::hold(plan, ground.as_mut(), &runtime, &say)?;
+    // Before there is anything that would be left behind.
+    let interrupted = heed()?;
+    let mut ground = ground(args)?;
+    let outcome = course::hold(plan, ground.as_mut(), &runtime, interrupted, &say)?;
     let report = if args.json {
         format!("{}\n", report::json(&outcome))
     } else {
@@ -76,11 +82,14 @@ fn drill(args: &Args) -> Result<bool, Unable> {
 }
 
 /// The servers that are broken.
-fn ground(args: &Args, runtime: &Runtime) -> Result<Box<dyn Ground>, Unable> {
+fn ground(args: &Args) -> Result<Box<dyn Ground>, Unable> {
     if args.sentinel.is_empty() {
-        return Err(Unable::because(
-            "This version raises no servers of its own: give it --sentinel.",
-        ));
+        return Ok(Box::new(Raised::new(Wishes {
+            replicas: args.replicas,
+            sentinels: args.sentinels,
+            down_after: Duration::from_millis(args.down_after),
+            sync: args.sync,
+        })?));
     }
     if !args.yes {
         let sentinels: Vec<_> = args.sentinel.iter().map(ToString::to_string).collect();
@@ -92,14 +101,13 @@ fn ground(args: &Args, runtime: &Runtime) -> Result<Box<dyn Ground>, Unable> {
         )));
     }
     Ok(Box::new(Existing {
-        runtime: runtime.handle().clone(),
         sentinels: args.sentinel.clone(),
         master: args.master.clone(),
-        login: Login {
+        login: Credentials {
             user: args.user.clone(),
             password: args.password.clone(),
         },
-        sentinel_login: Login {
+        sentinel_login: Credentials {
             user: None,
             password: args.sentinel_password.clone(),
         },
@@ -108,6 +116,23 @@ fn ground(args: &Args, runtime: &Runtime) -> Result<Box<dyn Ground>, Unable> {
         heal_command: args.heal_command.clone(),
         broken: None,
     }))
+}
+
+/// Becomes true when somebody wants the program to end. Nothing else ends it then: what was broken is to be healed.
+fn heed() -> Result<watch::Receiver<bool>, Unable> {
+    let (interrupt, interrupted) = watch::channel(false);
+    let heard = Signals::hear().and_then(|signals| {
+        let thread = std::thread::Builder::new().name("redkeep-signals".into());
+        thread.spawn(move || {
+            signals.each(move |_| {
+                interrupt.send_replace(true);
+            });
+        })
+    });
+    match heard {
+        Ok(_) => Ok(interrupted),
+        Err(error) => Err(Unable(format!("Signals are not heard: {error}"))),
+    }
 }
 
 /// Tells people how far it is, beside the report.

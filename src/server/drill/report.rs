@@ -4,10 +4,10 @@ use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
 use super::course::Outcome;
-use super::json::Json;
 use super::ledger::Moment;
 use super::timeline::Mark;
 use super::wire::Codes;
+use crate::server::json::Json;
 
 /// A table for people.
 pub(super) struct Table<'a>(pub(super) &'a Outcome);
@@ -144,52 +144,36 @@ fn verdict(outcome: &Outcome) -> String {
 pub(super) fn json(outcome: &Outcome) -> Json {
     let (plan, scene, found) = (&outcome.plan, &outcome.scene, &outcome.findings);
     let pause = outcome.pause;
-    Json::map([
-        ("scenario", Json::text(plan.scenario.name())),
-        ("sync", Json::Bool(plan.sync)),
-        ("server", Json::text(&scene.server)),
+    Json::Object(vec![
+        ("scenario", plan.scenario.name().into()),
+        ("sync", plan.sync.into()),
+        ("server", scene.server.as_str().into()),
         ("seconds", plan.span.as_secs().into()),
         ("clients", u64::from(plan.clients).into()),
         ("replicas", (scene.replicas as u64).into()),
         ("sentinels", (outcome.sentinels as u64).into()),
-        ("leader_before", Json::text(scene.leader.to_string())),
-        ("leader_after", Json::text(outcome.leader.to_string())),
-        ("kept", Json::Bool(!found.is_loss())),
+        ("leader_before", scene.leader.to_string().into()),
+        ("leader_after", outcome.leader.to_string().into()),
+        ("kept", (!found.is_loss()).into()),
         (
             "without_leader_ms",
-            pause.map_or(Json::Null, |pause| ms(pause.len())),
+            pause.map(|pause| ms(pause.len())).into(),
         ),
         (
             "leader_came_back",
-            Json::Bool(pause.is_some_and(|pause| pause.ended)),
+            pause.is_some_and(|pause| pause.ended).into(),
         ),
         ("calls", calls(outcome)),
         ("writes", writes(outcome)),
-        (
-            "locks",
-            Json::map([
-                ("taken", found.acknowledged.locks.into()),
-                ("held_by_two", found.overlaps.count.into()),
-                ("longest_overlap_ms", ms(found.overlaps.longest)),
-                ("gone_while_held", found.lost.locks.into()),
-            ]),
-        ),
-        (
-            "messages",
-            Json::map([
-                ("acknowledged", found.messages.acknowledged.into()),
-                ("delivered", found.messages.delivered.into()),
-                ("lost", found.messages.lost.into()),
-                ("delivered_twice", found.messages.twice.into()),
-            ]),
-        ),
+        ("locks", locks(outcome)),
+        ("messages", messages(outcome)),
         ("timeline", timeline(&outcome.timeline, outcome.fault)),
     ])
 }
 
 fn calls(outcome: &Outcome) -> Json {
     let calls = &outcome.calls;
-    Json::map([
+    Json::Object(vec![
         ("made", calls.made.into()),
         ("failed", calls.errors.values().sum::<u64>().into()),
         ("errors", codes(&calls.errors)),
@@ -197,9 +181,14 @@ fn calls(outcome: &Outcome) -> Json {
     ])
 }
 
+fn codes(codes: &Codes) -> Json {
+    let codes = codes.iter().map(|(code, n)| (code.clone(), Json::from(*n)));
+    Json::Named(codes.collect())
+}
+
 fn writes(outcome: &Outcome) -> Json {
     let (told, lost) = (outcome.findings.acknowledged, outcome.findings.lost);
-    Json::map([
+    Json::Object(vec![
         ("acknowledged", told.total().into()),
         ("lost", lost.total().into()),
         ("in_doubt", outcome.findings.in_doubt.into()),
@@ -210,30 +199,42 @@ fn writes(outcome: &Outcome) -> Json {
     ])
 }
 
-fn codes(codes: &Codes) -> Json {
-    Json::Map(
-        codes
-            .iter()
-            .map(|(code, n)| (code.clone(), Json::Int(*n)))
-            .collect(),
-    )
+fn locks(outcome: &Outcome) -> Json {
+    let found = &outcome.findings;
+    Json::Object(vec![
+        ("taken", found.acknowledged.locks.into()),
+        ("held_by_two", found.overlaps.count.into()),
+        ("longest_overlap_ms", ms(found.overlaps.longest).into()),
+        ("gone_while_held", found.lost.locks.into()),
+    ])
+}
+
+fn messages(outcome: &Outcome) -> Json {
+    let messages = outcome.findings.messages;
+    Json::Object(vec![
+        ("acknowledged", messages.acknowledged.into()),
+        ("delivered", messages.delivered.into()),
+        ("lost", messages.lost.into()),
+        ("delivered_twice", messages.twice.into()),
+    ])
 }
 
 fn timeline(marks: &[Mark], fault: Moment) -> Json {
-    Json::List(
-        marks
-            .iter()
-            .map(|mark| {
-                Json::map([
-                    ("ms", Json::Number(mark.ms_since(fault))),
-                    ("event", Json::text(mark.event)),
-                    ("what", Json::text(&mark.what)),
-                ])
-            })
-            .collect(),
-    )
+    let mark = |mark: &Mark| {
+        Json::Object(vec![
+            ("ms", rounded(mark.ms_since(fault)).into()),
+            ("event", mark.event.into()),
+            ("what", mark.what.as_str().into()),
+        ])
+    };
+    marks.iter().map(mark).collect()
 }
 
-fn ms(time: Duration) -> Json {
-    Json::Number(time.as_secs_f64() * 1000.0)
+fn ms(time: Duration) -> f64 {
+    rounded(time.as_secs_f64() * 1000.0)
+}
+
+/// To microseconds: the clocks are not better than that.
+fn rounded(ms: f64) -> f64 {
+    (ms * 1000.0).round() / 1000.0
 }

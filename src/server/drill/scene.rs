@@ -9,9 +9,10 @@ use super::ground::Unable;
 use super::judge::Found;
 use super::ledger::Record;
 use super::stream::{self, GROUP};
-use super::wire::{Addr, Conn, Trouble, text};
+use super::wire::{Conn, Trouble, text};
 use super::work::{Crew, Names, Role};
 use crate::resp::Value;
+use crate::server::ask::{Address, Info};
 use crate::util::num::{parse_i64, parse_u64};
 
 /// How long servers may take to agree on a leader and to have a replica, before a drill.
@@ -31,7 +32,7 @@ const PAGE: &str = "1000";
 pub(super) struct Scene {
     /// What they are, and of which version.
     pub(super) server: String,
-    pub(super) leader: Addr,
+    pub(super) leader: Address,
     pub(super) replicas: usize,
 }
 
@@ -71,7 +72,7 @@ pub(super) async fn prepare(place: &Place, sync: bool, names: &Names) -> Result<
 }
 
 /// The replicas that a leader has, as soon as there is one.
-async fn replicas(place: &Place, conn: &mut Conn) -> Result<Vec<Addr>, Trouble> {
+async fn replicas(place: &Place, conn: &mut Conn) -> Result<Vec<Address>, Trouble> {
     let until = place.clock.now() + READY;
     loop {
         let role = call(place, conn, &["ROLE"]).await?;
@@ -98,9 +99,9 @@ async fn call<A: AsRef<[u8]>>(
 }
 
 /// A replica in the reply to ROLE.
-fn address(replica: &Value) -> Option<Addr> {
+fn address(replica: &Value) -> Option<Address> {
     match replica.as_array()? {
-        [host, port, ..] => Some(Addr {
+        [host, port, ..] => Some(Address {
             host: text(host)?.to_owned(),
             port: text(port)?.parse().ok()?,
         }),
@@ -108,11 +109,9 @@ fn address(replica: &Value) -> Option<Addr> {
     }
 }
 
-fn server_name(info: &str) -> String {
-    let field = |name: &str| {
-        info.lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-    };
+fn server_name(text: &str) -> String {
+    let mut info = Info::default();
+    info.add(text);
     let known = [
         ("Redkeep", "redkeep_version"),
         ("Valkey", "valkey_version"),
@@ -120,7 +119,7 @@ fn server_name(info: &str) -> String {
     ];
     known
         .iter()
-        .find_map(|(name, version)| Some(format!("{name} {}", field(version)?)))
+        .find_map(|(name, version)| Some(format!("{name} {}", info.get(version)?)))
         .unwrap_or_else(|| "an unknown server".to_owned())
 }
 
@@ -139,7 +138,7 @@ async fn check_quorum(place: &Place) -> Result<(), Unable> {
     Err(Unable(format!("The sentinels have no quorum: {last}")))
 }
 
-async fn is_sync(place: &Place, conn: &mut Conn, server: &Addr) -> Result<(), Unable> {
+async fn is_sync(place: &Place, conn: &mut Conn, server: &Address) -> Result<(), Unable> {
     let answer = call(place, conn, &["CONFIG", "GET", "sync-replicas"]).await;
     let value = answer.as_ref().ok().and_then(Value::as_array);
     match value.and_then(|words| text(words.get(1)?)) {
@@ -151,7 +150,7 @@ async fn is_sync(place: &Place, conn: &mut Conn, server: &Addr) -> Result<(), Un
 }
 
 /// The leader that most of the sentinels name, and all of those that answer, and that leads and can be written to.
-pub(super) async fn agreed(place: &Place, within: Duration) -> Result<Addr, Unable> {
+pub(super) async fn agreed(place: &Place, within: Duration) -> Result<Address, Unable> {
     let until = place.clock.now() + within;
     loop {
         let why = match try_agree(place).await {
@@ -166,7 +165,7 @@ pub(super) async fn agreed(place: &Place, within: Duration) -> Result<Addr, Unab
     }
 }
 
-async fn try_agree(place: &Place) -> Result<Addr, String> {
+async fn try_agree(place: &Place) -> Result<Address, String> {
     let mut named = Vec::new();
     for sentinel in &place.sentinels {
         match place.leader_of(sentinel).await {
@@ -197,7 +196,7 @@ async fn try_agree(place: &Place) -> Result<Addr, String> {
 /// What the leader has of all that was written.
 pub(super) async fn take_stock(
     place: &Place,
-    leader: &Addr,
+    leader: &Address,
     names: &Names,
     crew: Crew,
 ) -> Result<Found, Trouble> {
@@ -269,7 +268,7 @@ async fn read_records(
 /// Takes away what the drill has written.
 pub(super) async fn clean_up(
     place: &Place,
-    leader: &Addr,
+    leader: &Address,
     names: &Names,
     crew: Crew,
 ) -> Result<(), Trouble> {

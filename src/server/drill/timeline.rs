@@ -2,7 +2,7 @@
 
 use super::ledger::Moment;
 use super::pulse::Pause;
-use super::watch::Told;
+use super::told::Told;
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]

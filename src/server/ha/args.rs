@@ -40,6 +40,8 @@ impl Args {
     pub(super) fn builder(&self) -> Builder {
         let mut builder = Topology::builder()
             .sync(self.sync)
+            // DEBUG SLEEP shows what a leader does to others that does not answer.
+            .config("enable-debug-command", "local")
             .down_after(Duration::from_millis(self.down_after));
         if let Some(replicas) = self.replicas {
             builder = builder.replicas(replicas);

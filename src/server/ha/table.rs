@@ -72,10 +72,12 @@ redis-rs, with its feature `sentinel`:
   let mut sentinel = SentinelClient::build(vec![{urls}], \"{name}\".into(), None, SentinelServerType::Master)?;
   redis::cmd(\"SET\").arg(\"key\").arg(\"value\").exec(&mut sentinel.get_connection()?)?;
 
-Have another server lead:
+Have another server lead; or the leader not answer for a while:
 
   redis-cli -p {first} sentinel failover {name}
-"
+  redis-cli -p {leader} debug sleep 5
+",
+            leader = self.leader.port()
         )
     }
 }

@@ -54,8 +54,7 @@ impl Link {
             Way::Blocking => ProtocolVersion::RESP2,
             Way::Asynchronous => ProtocolVersion::RESP3,
         };
-        let builder =
-            SentinelClientBuilder::new(sentinels.iter().map(at), NAME, kind).unwrap();
+        let builder = SentinelClientBuilder::new(sentinels.iter().map(at), NAME, kind).unwrap();
         let builder = builder.set_client_to_redis_protocol(protocol);
         let client = builder
             .set_client_to_sentinel_protocol(protocol)

@@ -1,6 +1,7 @@
 //! What the sentinels tell: everybody who subscribes hears of it, and so does the drill.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -8,7 +9,8 @@ use tokio::time::sleep;
 
 use super::follow::Place;
 use super::ledger::Moment;
-use super::wire::{Addr, Conn, Trouble, text};
+use super::wire::{Conn, Trouble, text};
+use crate::server::ask::Address;
 
 /// How long it waits before it subscribes again.
 const BACK_OFF: Duration = Duration::from_millis(200);
@@ -20,7 +22,7 @@ const MOST: usize = 10_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Told {
     pub(super) at: Moment,
-    pub(super) sentinel: Addr,
+    pub(super) sentinel: Address,
     /// The channel, which is the name of the event.
     pub(super) event: String,
     pub(super) payload: String,
@@ -30,7 +32,7 @@ pub(super) struct Told {
 pub(super) type Events = Arc<Mutex<Vec<Told>>>;
 
 /// Listens to one sentinel until it is aborted.
-pub(super) async fn listen(sentinel: Addr, place: Arc<Place>, events: Events) {
+pub(super) async fn listen(sentinel: Address, place: Arc<Place>, events: Events) {
     loop {
         // Whatever went wrong, it is tried again.
         let _ = subscribed(&sentinel, &place, &events).await;
@@ -38,7 +40,7 @@ pub(super) async fn listen(sentinel: Addr, place: Arc<Place>, events: Events) {
     }
 }
 
-async fn subscribed(sentinel: &Addr, place: &Place, events: &Events) -> Result<(), Trouble> {
+async fn subscribed(sentinel: &Address, place: &Place, events: &Events) -> Result<(), Trouble> {
     let mut conn = Conn::open(sentinel, &place.sentinel_login, place.patience).await?;
     conn.call(&["PSUBSCRIBE", "*"], place.patience).await?;
     loop {
@@ -49,8 +51,14 @@ async fn subscribed(sentinel: &Addr, place: &Place, events: &Events) -> Result<(
         let (Some(event), Some(payload)) = (text(event), text(payload)) else {
             continue;
         };
+        if !concerns(payload, &place.master) {
+            continue;
+        }
+        if event == "+switch-master" {
+            place.switches.fetch_add(1, Ordering::Relaxed);
+        }
         let mut events = events.lock();
-        if events.len() < MOST && concerns(payload, &place.master) {
+        if events.len() < MOST {
             events.push(Told {
                 at: place.clock.now(),
                 sentinel: sentinel.clone(),
