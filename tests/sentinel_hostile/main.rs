@@ -177,11 +177,6 @@ impl Victim {
         );
     }
 
-    /// The log says this.
-    fn says(&self, what: &str) {
-        eventually(what, || self.server.log().contains(what).then_some(()));
-    }
-
     /// It is started again, and knows what its file says.
     fn starts_again(&mut self) {
         assert!(self.server.revive(), "{}", self.server.log());
