@@ -5,6 +5,7 @@
     dead_code,
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::print_stdout,
     reason = "a test may stop at the first surprise"
 )]
 

@@ -23,6 +23,7 @@ mod signal;
 mod summons;
 mod switchboard;
 pub mod topology;
+mod transit;
 mod wire;
 
 pub use handle::{Builder, Server, StartError};

@@ -100,7 +100,7 @@ impl Switchboard {
         self.each(left, right, |condition| condition.delay = delay);
     }
 
-    /// From now on everything passes, and at once.
+    /// From now on everything passes again.
     pub(super) fn heal(&self) {
         for line in self.lines.iter().flatten() {
             line.change(|condition| condition.parted = false);

@@ -11,10 +11,14 @@ use std::time::Duration;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::accept::descriptor;
 use super::switchboard::{Line, Switchboard};
+use super::transit::Transit;
+
+/// Bytes taken at once where they are on their way for a while.
+const READ: usize = 16 * 1024;
 
 /// How a server reaches others.
 #[derive(Debug, Clone, Default)]
@@ -50,6 +54,8 @@ pub(super) async fn connect(
     let connecting = async {
         if let Some(line) = &line {
             Arc::clone(line).healed().await;
+            // There and back again.
+            sleep(2 * line.condition().delay).await;
         }
         dial(source, host, port).await
     };
@@ -60,6 +66,8 @@ pub(super) async fn connect(
         stream,
         reading: Passage::default(),
         writing: Passage::default(),
+        incoming: Transit::default(),
+        outgoing: Transit::default(),
         line,
     })
 }
@@ -93,12 +101,15 @@ async fn dial_from(source: SocketAddr, address: SocketAddr) -> io::Result<TcpStr
 }
 
 /// A TCP connection that a server has made. Where it goes over a line that is cut, neither reads nor writes get anywhere,
-/// and it ends without a word to the other end before that is healed.
+/// and it ends without a word to the other end before that is healed. Where it goes over a line that takes its time, what
+/// was written is sent when it has taken that; whoever reads has that done.
 #[derive(Debug)]
 pub(super) struct Wire {
     stream: TcpStream,
     reading: Passage,
     writing: Passage,
+    incoming: Transit,
+    outgoing: Transit,
     line: Option<Arc<Line>>,
 }
 
@@ -114,6 +125,53 @@ impl Wire {
     /// The descriptor, as clients are told of it.
     pub(super) fn descriptor(&self) -> i64 {
         descriptor(&self.stream)
+    }
+
+    /// How long bytes are on their way, if they are at all.
+    fn delay(&self) -> Option<Duration> {
+        let delay = self.line.as_ref()?.condition().delay;
+        // What was sent before must not be overtaken.
+        let waits = !(self.incoming.is_empty() && self.outgoing.is_empty());
+        (waits || !delay.is_zero()).then_some(delay)
+    }
+
+    /// Sends what has come to its end. Ready when nothing is left that could be sent without waiting.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(bytes) = ready!(self.outgoing.poll_first(cx)) {
+            let sent = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
+            self.outgoing.take(sent);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes what the other end has sent, and gives what has taken its time.
+    fn poll_receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+        delay: Duration,
+    ) -> Poll<io::Result<()>> {
+        let mut bytes = [0; READ];
+        while !self.incoming.ended && !self.incoming.is_full() {
+            let mut read = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut self.stream).poll_read(cx, &mut read) {
+                Poll::Pending => break,
+                Poll::Ready(Err(e)) => return Poll::Ready(Err(e)),
+                Poll::Ready(Ok(())) if read.filled().is_empty() => self.incoming.ended = true,
+                Poll::Ready(Ok(())) => self.incoming.add(read.filled(), delay),
+            }
+        }
+        let ended = self.incoming.ended;
+        match ready!(self.incoming.poll_first(cx)) {
+            Some(bytes) => {
+                let n = bytes.len().min(into.remaining());
+                into.put_slice(bytes.get(..n).unwrap_or_default());
+                self.incoming.take(n);
+                Poll::Ready(Ok(()))
+            }
+            None if ended => Poll::Ready(Ok(())),
+            None => Poll::Pending,
+        }
     }
 }
 
@@ -133,7 +191,13 @@ impl AsyncRead for Wire {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         ready!(this.reading.poll(this.line.as_ref(), cx));
-        Pin::new(&mut this.stream).poll_read(cx, buf)
+        let Some(delay) = this.delay() else {
+            return Pin::new(&mut this.stream).poll_read(cx, buf);
+        };
+        if let Poll::Ready(Err(e)) = this.poll_send(cx) {
+            return Poll::Ready(Err(e));
+        }
+        this.poll_receive(cx, buf, delay)
     }
 }
 
@@ -145,7 +209,15 @@ impl AsyncWrite for Wire {
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         ready!(this.writing.poll(this.line.as_ref(), cx));
-        Pin::new(&mut this.stream).poll_write(cx, bytes)
+        let Some(delay) = this.delay() else {
+            return Pin::new(&mut this.stream).poll_write(cx, bytes);
+        };
+        let sent = this.poll_send(cx)?;
+        if this.outgoing.is_full() {
+            ready!(sent);
+        }
+        this.outgoing.add(bytes, delay);
+        Poll::Ready(Ok(bytes.len()))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

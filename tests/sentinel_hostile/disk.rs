@@ -18,7 +18,9 @@ fn set(victim: &mut Victim, value: u64) {
 }
 
 fn is_in_file(victim: &Victim, value: u64) -> bool {
-    victim.file().contains(&format!("sentinel failover-timeout {NAME} {value}"))
+    victim
+        .file()
+        .contains(&format!("sentinel failover-timeout {NAME} {value}"))
 }
 
 #[test]
@@ -29,7 +31,10 @@ fn a_directory_that_goes_away_and_comes_back() {
         let dir = victim.server.dir.path().to_owned();
         let away = dir.with_extension("away");
         fs::rename(&dir, &away).unwrap();
-        let asked = victim.c.run(&format!("SENTINEL SET {NAME} failover-timeout 1002")).text();
+        let asked = victim
+            .c
+            .run(&format!("SENTINEL SET {NAME} failover-timeout 1002"))
+            .text();
         let asked = asked.split(':').next().unwrap().to_owned();
         victim.is_alive();
         // Somebody else is at work there meanwhile.
@@ -52,7 +57,9 @@ fn something_else_in_the_place_of_the_file() {
         fs::rename(&conf, &aside).unwrap();
         fs::create_dir(&conf).unwrap();
         fs::write(conf.join("x"), "x").unwrap();
-        victim.c.run(&format!("SENTINEL SET {NAME} failover-timeout 1002"));
+        victim
+            .c
+            .run(&format!("SENTINEL SET {NAME} failover-timeout 1002"));
         victim.says(NOT_SAVED);
         victim.is_well();
         fs::remove_dir_all(&conf).unwrap();
@@ -77,7 +84,10 @@ fn what_was_acknowledged_is_in_the_file_when_the_process_is_killed() {
                 s.spawn(|| {
                     for value in (round + 1) * 100_000.. {
                         let set = format!("SENTINEL SET {NAME} failover-timeout {value}");
-                        if !c.call(&common::argv(&set)).is_ok_and(|reply| reply.text() == "OK") {
+                        if !c
+                            .call(&common::argv(&set))
+                            .is_ok_and(|reply| reply.text() == "OK")
+                        {
                             return;
                         }
                         acknowledged.store(value, Ordering::SeqCst);
@@ -92,7 +102,10 @@ fn what_was_acknowledged_is_in_the_file_when_the_process_is_killed() {
             victim.starts_again();
             let is: u64 = victim.master()["failover-timeout"].parse().unwrap();
             let told = acknowledged.load(Ordering::SeqCst);
-            assert!(is == told || is == told + 1, "{told} was told, {is} is there");
+            assert!(
+                is == told || is == told + 1,
+                "{told} was told, {is} is there"
+            );
         }
     });
 }
@@ -105,8 +118,14 @@ fn a_file_that_may_not_be_written_and_a_directory_that_may_not() {
             let dir = tempfile::tempdir().unwrap();
             let port = common::peer::free_port();
             let conf = dir.path().join("sentinel.conf");
-            fs::write(&conf, format!("port {port}\nbind 127.0.0.1\nsentinel monitor m 127.0.0.1 1 2\n")).unwrap();
-            let may = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+            fs::write(
+                &conf,
+                format!("port {port}\nbind 127.0.0.1\nsentinel monitor m 127.0.0.1 1 2\n"),
+            )
+            .unwrap();
+            let may = |path: &Path, mode| {
+                fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap()
+            };
             may(&conf, of_file);
             may(dir.path(), of_dir);
             let mut command = Command::new(&program);
@@ -114,7 +133,11 @@ fn a_file_that_may_not_be_written_and_a_directory_that_may_not() {
                 // Of those that may do everything nobody is kept from anything.
                 command.uid(NOBODY);
             }
-            let outcome = file::ends_or_runs(command.args(["sentinel.conf", "--sentinel"]), dir.path(), port);
+            let outcome = file::ends_or_runs(
+                command.args(["sentinel.conf", "--sentinel"]),
+                dir.path(),
+                port,
+            );
             may(dir.path(), 0o777);
             let log = fs::read_to_string(dir.path().join("log")).unwrap();
             said.push((outcome, log.contains(NOT_SAVED)));
@@ -122,5 +145,8 @@ fn a_file_that_may_not_be_written_and_a_directory_that_may_not() {
         said
     });
     let outcomes: Vec<_> = outcomes.collect();
-    assert!(outcomes.iter().all(|other| *other == outcomes[0]), "{outcomes:#?}");
+    assert!(
+        outcomes.iter().all(|other| *other == outcomes[0]),
+        "{outcomes:#?}"
+    );
 }

@@ -115,13 +115,21 @@ fn outcome(program: &Path, lines: &str) -> String {
     let port = common::peer::free_port();
     let conf = format!("port {port}\nbind 127.0.0.1\nsentinel monitor m 127.0.0.1 1 2\n{lines}\n");
     fs::write(dir.path().join("sentinel.conf"), conf).unwrap();
-    ends_or_runs(Command::new(program).arg("sentinel.conf").arg("--sentinel"), dir.path(), port)
+    ends_or_runs(
+        Command::new(program).arg("sentinel.conf").arg("--sentinel"),
+        dir.path(),
+        port,
+    )
 }
 
 /// Starts a sentinel in a directory, as [`outcome`].
 pub fn ends_or_runs(command: &mut Command, dir: &Path, port: u16) -> String {
     let log = File::create(dir.join("log")).unwrap();
-    command.current_dir(dir).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+    command
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log);
     let mut child = command.spawn().unwrap();
     let said = eventually("it ends or answers", || {
         if let Some(status) = child.try_wait().unwrap() {
@@ -144,13 +152,18 @@ fn essence(log: &str, dir: &Path) -> String {
         Some((_, said)) => said,
         None => line,
     });
-    let lines = lines.filter(|line| !line.is_empty() && !line.contains(" is starting") && !line.contains(" just started"));
-    let lines = lines.filter(|line| !line.contains("onfiguration loaded") && !line.starts_with("Redis version"));
+    let lines = lines.filter(|line| {
+        !line.is_empty() && !line.contains(" is starting") && !line.contains(" just started")
+    });
+    let lines = lines
+        .filter(|line| !line.contains("onfiguration loaded") && !line.starts_with("Redis version"));
     lines
-        .map(|line| match line.strip_prefix("*** FATAL CONFIG FILE ERROR") {
-            Some(_) => "*** FATAL CONFIG FILE ERROR",
-            None => line,
-        })
+        .map(
+            |line| match line.strip_prefix("*** FATAL CONFIG FILE ERROR") {
+                Some(_) => "*** FATAL CONFIG FILE ERROR",
+                None => line,
+            },
+        )
         .collect::<Vec<_>>()
         .join("\n")
 }
@@ -158,7 +171,9 @@ fn essence(log: &str, dir: &Path) -> String {
 /// Ours and, if there is one, the real one's.
 pub fn programs() -> Vec<std::path::PathBuf> {
     let ours = env!("CARGO_BIN_EXE_redkeep").into();
-    std::iter::once(ours).chain(tool("redis-sentinel")).collect()
+    std::iter::once(ours)
+        .chain(tool("redis-sentinel"))
+        .collect()
 }
 
 /// All differences at once.
@@ -184,19 +199,27 @@ fn same(all: &[&str], expected: impl Fn(&str, &str)) {
 
 #[test]
 fn lines_that_make_no_sense_are_told_and_nothing_starts() {
-    same(EDITED, |lines, outcome| assert!(outcome.starts_with("exit status: 1"), "{lines}: {outcome}"));
+    same(EDITED, |lines, outcome| {
+        assert!(outcome.starts_with("exit status: 1"), "{lines}: {outcome}")
+    });
 }
 
 #[test]
 fn lines_that_look_strange() {
-    same(FINE, |lines, outcome| assert_eq!(outcome, "runs", "{lines}"));
+    same(FINE, |lines, outcome| {
+        assert_eq!(outcome, "runs", "{lines}")
+    });
 }
 
 /// What cannot be a text, or does not end.
 #[test]
 fn what_is_no_file() {
     for program in programs() {
-        for bytes in [&b"\0\0\0\0"[..], b"sentinel monitor m \xff\xfe 1 2\n", &[b'x'; 1 << 20]] {
+        for bytes in [
+            &b"\0\0\0\0"[..],
+            b"sentinel monitor m \xff\xfe 1 2\n",
+            &[b'x'; 1 << 20],
+        ] {
             let dir = tempfile::tempdir().unwrap();
             fs::write(dir.path().join("sentinel.conf"), bytes).unwrap();
             let port = common::peer::free_port();
@@ -204,7 +227,11 @@ fn what_is_no_file() {
             command.args(["sentinel.conf", "--sentinel"]);
             // The port is not reached: whatever is in the file is wrong.
             let said = ends_or_runs(&mut command, dir.path(), port);
-            assert!(said.starts_with("exit status: 1"), "{}: {said}", program.display());
+            assert!(
+                said.starts_with("exit status: 1"),
+                "{}: {said}",
+                program.display()
+            );
         }
     }
 }
@@ -221,11 +248,23 @@ fn a_sentinel_without_a_file() {
             &["nowhere.conf", "--sentinel"],
             &["/nowhere/at/all/sentinel.conf", "--sentinel"],
         ] {
-            said.push(ends_or_runs(Command::new(&program).args(args), dir.path(), port));
+            said.push(ends_or_runs(
+                Command::new(&program).args(args),
+                dir.path(),
+                port,
+            ));
         }
         said
     });
     let outcomes: Vec<_> = outcomes.collect();
-    assert!(outcomes[0].iter().all(|said| said.starts_with("exit status: 1")), "{outcomes:#?}");
-    assert!(outcomes.iter().all(|other| *other == outcomes[0]), "{outcomes:#?}");
+    assert!(
+        outcomes[0]
+            .iter()
+            .all(|said| said.starts_with("exit status: 1")),
+        "{outcomes:#?}"
+    );
+    assert!(
+        outcomes.iter().all(|other| *other == outcomes[0]),
+        "{outcomes:#?}"
+    );
 }

@@ -1,10 +1,65 @@
 //! Leaders that are lost, and what the sentinels make of it.
 
 use super::*;
+use redkeep::embed::Message;
 use redkeep::topology::{Role, State};
+use std::ops::Deref;
+use std::sync::{Arc, Mutex};
+
+/// A topology, and what its sentinels tell: that is printed when a test fails.
+struct Watched {
+    topology: Topology,
+    told: Arc<Mutex<Vec<String>>>,
+}
+
+impl Deref for Watched {
+    type Target = Topology;
+
+    fn deref(&self) -> &Topology {
+        &self.topology
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let nodes = self.nodes().into_iter();
+            let nodes: Vec<_> = nodes.map(|n| format!("{n} is {}", n.port())).collect();
+            println!("{}", nodes.join(", "));
+            println!("{}", self.told.lock().unwrap().join("\n"));
+        }
+    }
+}
+
+impl Watched {
+    fn new(topology: Topology) -> Watched {
+        let watched = Watched {
+            topology,
+            told: Arc::default(),
+        };
+        let began = Instant::now();
+        for sentinel in watched.sentinels() {
+            let mut client = watched.client(sentinel).unwrap();
+            client.call(["PSUBSCRIBE", "*"]).unwrap();
+            let told = Arc::clone(&watched.told);
+            std::thread::spawn(move || {
+                while let Ok(Some(message)) = client.next_message(None) {
+                    let Message::Published { channel, text, .. } = message else {
+                        continue;
+                    };
+                    let (at, event) = (began.elapsed(), String::from_utf8_lossy(&channel));
+                    let text = String::from_utf8_lossy(&text);
+                    let line = format!("{at:.3?} {sentinel} {event} {text}");
+                    told.lock().unwrap().push(line);
+                }
+            });
+        }
+        watched
+    }
+}
 
 /// Three servers and three sentinels which are quick to act.
-fn fortress() -> Topology {
+fn fortress() -> Watched {
     let builder = Topology::builder().replicas(2).sentinels(3);
     let quick = builder
         .down_after(Duration::from_millis(400))
@@ -13,13 +68,13 @@ fn fortress() -> Topology {
 }
 
 /// The sentinels ask and tell more often than they would.
-fn hurried(topology: Topology) -> Topology {
+fn hurried(topology: Topology) -> Watched {
     for sentinel in topology.sentinels() {
         let mut client = client(sentinel);
         let quick = "SENTINEL DEBUG info-period 500 publish-period 200 ask-period 200";
         assert_eq!(ask(&mut client, quick), "OK");
     }
-    topology
+    Watched::new(topology)
 }
 
 /// Writes what the next leader must have.
@@ -55,6 +110,7 @@ fn a_leader_that_is_killed_is_replaced_and_comes_back_as_a_replica() {
     let old = prepare(&topology);
     topology.kill(old).unwrap();
     let next = follow(&topology, old);
+    topology.wait_until_settled(PATIENCE).unwrap();
     topology.restart(old).unwrap();
     reunite(&topology, old, next);
 }
@@ -66,6 +122,7 @@ fn a_leader_that_is_frozen_is_replaced_and_finds_out_when_it_goes_on() {
     topology.freeze(old).unwrap();
     let next = follow(&topology, old);
     assert_eq!(topology.state(old).unwrap(), State::Frozen);
+    topology.wait_until_settled(PATIENCE).unwrap();
     topology.thaw(old).unwrap();
     reunite(&topology, old, next);
 }
@@ -86,6 +143,34 @@ fn a_leader_that_is_cut_off_serves_its_clients_until_it_hears_of_the_new_one() {
     let mut reader = client(old);
     assert_eq!(ask(&mut reader, "GET before"), "1");
     assert_eq!(ask(&mut reader, "GET stranded"), "NullBulk");
+}
+
+#[test]
+fn with_sync_a_leader_that_is_cut_off_acknowledges_nothing_and_nothing_is_lost() {
+    let quick = Topology::builder()
+        .sync(true)
+        .down_after(Duration::from_millis(400))
+        .failover_timeout(Duration::from_secs(3));
+    let topology = hurried(quick.start().unwrap());
+    let old = topology.leader().unwrap();
+    let mut writer = client(old);
+    let mut told = 0;
+    for n in 1..=50 {
+        assert_eq!(ask(&mut writer, "INCR before"), n.to_string());
+        told = n;
+    }
+    topology.partition([old], topology.others([old])).unwrap();
+    let refused = writer.run("INCR before").text();
+    assert!(refused.starts_with("NOREPLICAS"), "{refused}");
+    let next = topology.wait_for_leader_other_than(old, PATIENCE).unwrap();
+    assert_eq!(ask(&mut client(next), "GET before"), told.to_string());
+    topology.heal();
+    topology.wait_until_settled(PATIENCE).unwrap();
+    assert_eq!(topology.leader().unwrap(), next);
+    assert_eq!(
+        ask(&mut client(next), "INCR before"),
+        (told + 1).to_string()
+    );
 }
 
 #[test]
@@ -112,11 +197,12 @@ fn a_sentinel_that_was_killed_knows_when_it_is_back_what_it_knew() {
     let away = topology.sentinels()[0];
     topology.kill(old).unwrap();
     let next = follow(&topology, old);
-    until("it does not hear of the new leader", || {
-        let file = topology.dir().join(away.to_string()).join("sentinel.conf");
-        let text = std::fs::read_to_string(file).unwrap();
-        text.contains(&format!("mymaster 127.0.0.1 {} 2", next.port()))
-    });
+    // All have to know, or the others make the old one the leader again.
+    topology.wait_until_settled(PATIENCE).unwrap();
+    let file = topology.dir().join(away.to_string()).join("sentinel.conf");
+    let text = std::fs::read_to_string(file).unwrap();
+    let line = format!("sentinel monitor mymaster 127.0.0.1 {} 2", next.port());
+    assert!(text.lines().any(|known| known == line), "{text}");
     topology.kill(away).unwrap();
     topology.restart(away).unwrap();
     topology.restart(old).unwrap();
@@ -135,10 +221,11 @@ fn a_topology_in_a_directory_goes_on_with_the_leader_that_it_had() {
     let old = prepare(&topology);
     topology.kill(old).unwrap();
     let next = follow(&topology, old);
+    topology.wait_until_settled(PATIENCE).unwrap();
     topology.restart(old).unwrap();
     reunite(&topology, old, next);
     let nodes = topology.nodes();
-    topology.shutdown();
+    drop(topology);
     let topology = start();
     assert_eq!(topology.nodes(), nodes);
     assert_eq!(topology.leader().unwrap(), next);

@@ -115,3 +115,37 @@ fn clients_are_never_cut_off() {
     let got = all[0].receive(Duration::from_millis(1)).unwrap();
     assert_eq!(got, Got::Nothing);
 }
+
+#[test]
+fn bytes_take_their_time_on_a_long_line() {
+    let topology = servers(2).start().unwrap();
+    let [leader, near, far] = topology.servers()[..] else {
+        panic!("{:?}", topology.servers());
+    };
+    let delay = Duration::from_millis(150);
+    topology.delay([leader, near], [far], delay).unwrap();
+    let mut writer = client(leader);
+    let mut took = |replicas: &str| {
+        writer.run("INCR number");
+        let began = Instant::now();
+        assert_eq!(ask(&mut writer, &format!("WAIT {replicas} 0")), replicas);
+        began.elapsed()
+    };
+    assert!(took("1") < delay);
+    let both = took("2");
+    assert!(both >= 2 * delay, "{both:?}");
+    // A megabyte, in order.
+    let value = "0123456789".repeat(100_000);
+    assert_eq!(ask(&mut client(leader), &format!("SET big {value}")), "OK");
+    sees(far, "big", &value);
+    // A new connection takes its time too.
+    let began = Instant::now();
+    client(far).run("CLIENT KILL TYPE master");
+    client(leader).run("SET then 1");
+    sees(far, "then", "1");
+    assert!(began.elapsed() >= 4 * delay, "{:?}", began.elapsed());
+    topology
+        .delay([leader, near], [far], Duration::ZERO)
+        .unwrap();
+    until("it is still slow", || took("2") < delay);
+}
