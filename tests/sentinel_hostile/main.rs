@@ -14,11 +14,8 @@
 mod actor;
 #[path = "../common/mod.rs"]
 mod common;
-mod disk;
-mod file;
 mod hello;
 mod info;
-mod scripts;
 mod wire;
 
 use actor::Actor;
@@ -171,22 +168,13 @@ impl Victim {
 
     /// It still serves, and nothing in it has gone to pieces.
     fn is_well(&mut self) {
-        self.is_alive();
+        assert!(self.server.alive(), "{}", self.server.log());
+        assert_eq!(self.c.run("PING").text(), "PONG");
         assert!(
             !self.server.log().contains("panicked"),
             "{}",
             self.server.log()
         );
-    }
-
-    fn is_alive(&mut self) {
-        assert!(self.server.alive(), "{}", self.server.log());
-        assert_eq!(self.c.run("PING").text(), "PONG");
-    }
-
-    /// The log says this.
-    fn says(&self, what: &str) {
-        eventually(what, || self.server.log().contains(what).then_some(()));
     }
 
     /// It is started again, and knows what its file says.
