@@ -135,11 +135,14 @@ impl Sentinel {
         let address = self.address_or_name(host, port).ok()?;
         let name = replica_name(&address, self.settings.naming);
         let group = self.masters.get(&master)?;
+        if group.replicas.len() >= MOST_MEMBERS {
+            return None;
+        }
         let is_there = group.replicas.iter().any(|id| {
             let known = self.instances.get(id);
             known.is_some_and(|known| known.name == name || known.address.is(&address))
         });
-        if is_there || group.replicas.len() >= MOST_MEMBERS {
+        if is_there {
             return None;
         }
         let id = Id(self.number());
