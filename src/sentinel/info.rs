@@ -1,10 +1,11 @@
 //! What INFO tells of a server, and what follows from that.
 
 use super::instance::{FailoverState, Id, Instance, Kind, Reconfiguration, Role};
-use super::{Level, Sentinel};
+use super::{Address, Level, Sentinel};
 use crate::replication::History;
 use crate::resp::Value;
 use crate::util::num;
+use std::collections::HashSet;
 
 /// Digits of a run id.
 const RUN_ID: usize = 40;
@@ -139,7 +140,18 @@ impl Sentinel {
         if !self.masters.contains_key(&id) {
             return;
         }
-        for (host, port) in replicas {
+        let known: HashSet<(String, i64)> = self
+            .members(id)
+            .filter_map(|replica| self.instances.get(&replica))
+            .filter(|replica| replica.id != id)
+            .flat_map(|replica| {
+                let Address { host, ip, port } = &replica.address;
+                [host, ip].map(|name| (name.clone(), i64::from(*port)))
+            })
+            .collect();
+        // Most of them, nearly always.
+        let unknown = |replica: &&(&str, i64)| !known.contains(&(replica.0.to_owned(), replica.1));
+        for (host, port) in replicas.iter().filter(unknown) {
             if let Some(replica) = self.add_replica(id, host, *port) {
                 self.event_of(Level::Notice, "+slave", replica, "");
             }
