@@ -13,18 +13,19 @@ use tokio::time::{sleep, timeout};
 use super::args::Plan;
 use super::follow::{Calls, Place, Streak};
 use super::ground::{Ground, Scenario, Unable};
-use super::judge::{Findings, judge};
+use super::judge::{Findings, Found, judge};
 use super::ledger::{Clock, Ledger, Moment};
 use super::pulse::{Pause, Pulse};
 use super::reach::Reach;
 use super::scene::{self, Scene};
 use super::timeline::{self, Mark};
 use super::told::{Events, listen};
+use super::wire::Trouble;
 use super::work::{self, Crew, Job, Names, Worked};
 use crate::server::ask::Address;
 
-/// How often the books are tried to be read, if the leader fails meanwhile.
-const ATTEMPTS: usize = 3;
+/// How long it waits before it tries again to read the books.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// How long it may take to take away what was written.
 const LEAVING: Duration = Duration::from_secs(5);
@@ -254,33 +255,39 @@ impl<'a> Course<'a> {
         })
     }
 
-    /// What the leader has, once all agree who that is and what was left in the stream is worked off.
-    fn open_books(&self) -> Result<(Address, super::judge::Found, Ledger), Unable> {
+    /// What the leader has, once all agree who that is and what was left in the stream is worked off. Servers may still
+    /// be busy with what was done to them.
+    fn open_books(&self) -> Result<(Address, Found, Ledger), Unable> {
         let mut drained = Ledger::default();
-        let mut why = String::new();
-        for _ in 0..ATTEMPTS {
-            let read = self.unless_interrupted(async {
-                let leader = scene::agreed(&self.place, scene::AGREEMENT).await?;
-                if let Some(more) = work::drain(self.job()).await {
-                    drained.absorb(more);
-                } else {
-                    return Ok(Err("the stream cannot be emptied".to_owned()));
-                }
-                let found = scene::take_stock(&self.place, &leader, &self.names, self.crew);
-                let found = found.await.map_err(|trouble| trouble.to_string());
-                Ok(found.map(|found| (leader, found)))
-            })??;
-            match read {
+        let until = self.place.clock.now() + scene::AGREEMENT;
+        loop {
+            let read = self.read_books(&mut drained);
+            match self.unless_interrupted(read)?? {
                 Ok((leader, found)) => {
                     // What was worked off here is the end of it, however often that was tried.
                     drained.processed.sort_unstable();
                     drained.processed.dedup();
                     return Ok((leader, found, drained));
                 }
-                Err(error) => why = error,
+                Err(trouble) if self.place.clock.now() > until => {
+                    return Err(Unable(format!("The books cannot be read: {trouble}.")));
+                }
+                Err(_) => self.wait(self.place.clock.now() + AGAIN)?,
             }
         }
-        Err(Unable(format!("The books cannot be read: {why}.")))
+    }
+
+    /// The same, once.
+    async fn read_books(
+        &self,
+        drained: &mut Ledger,
+    ) -> Result<Result<(Address, Found), Trouble>, Unable> {
+        let leader = scene::agreed(&self.place, scene::AGREEMENT).await?;
+        if let Err(trouble) = work::drain(self.job(), drained).await {
+            return Ok(Err(trouble));
+        }
+        let found = scene::take_stock(&self.place, &leader, &self.names, self.crew).await;
+        Ok(found.map(|found| (leader, found)))
     }
 
     /// Waits until then, or until somebody interrupts.

@@ -72,38 +72,33 @@ pub(super) async fn consume(worker: &mut Worker) {
     }
 }
 
-/// Works off all that is left, without waiting; false if that was not possible.
-pub(super) async fn drain(worker: &mut Worker) -> bool {
+/// Works off all that is left, without waiting.
+pub(super) async fn drain(worker: &mut Worker) -> Result<(), Trouble> {
     let stream = worker.job.names.stream();
+    let words = [
+        "XREADGROUP",
+        "GROUP",
+        GROUP,
+        "drain",
+        "COUNT",
+        "500",
+        "STREAMS",
+        &stream,
+        ">",
+    ];
     loop {
-        let words = [
-            "XREADGROUP",
-            "GROUP",
-            GROUP,
-            "drain",
-            "COUNT",
-            "500",
-            "STREAMS",
-            &stream,
-            ">",
-        ];
         let mut taken = match worker.session.call(&words, Duration::ZERO).await {
             Ok(answer) => entries_of_read(&answer),
             Err(failed) if regroup(worker, &failed).await => continue,
-            Err(_) => return false,
+            Err(failed) => return Err(failed.trouble),
         };
         if taken.is_empty() {
-            match claim(worker, "drain", "0").await {
-                Some(claimed) => taken = claimed,
-                None => return false,
-            }
+            taken = claim(worker, "drain", "0").await?;
         }
         if taken.is_empty() {
-            return true;
+            return Ok(());
         }
-        if !finish(worker, taken).await {
-            return false;
-        }
+        finish(worker, taken).await;
     }
 }
 
@@ -145,8 +140,8 @@ async fn regroup(worker: &mut Worker, failed: &Failed) -> bool {
     worker.write(&words).await.is_some()
 }
 
-/// What was left lying by others; nothing if that is not known.
-async fn claim(worker: &mut Worker, me: &str, idle: &str) -> Option<Taken> {
+/// What was left lying by others.
+async fn claim(worker: &mut Worker, me: &str, idle: &str) -> Result<Taken, Trouble> {
     let stream = worker.job.names.stream();
     let words = [
         "XAUTOCLAIM",
@@ -158,17 +153,19 @@ async fn claim(worker: &mut Worker, me: &str, idle: &str) -> Option<Taken> {
         "COUNT",
         "500",
     ];
-    let answer = worker.session.call(&words, Duration::ZERO).await.ok()?;
-    match answer.as_array() {
-        Some([_, entries, ..]) => Some(entries_of(entries)),
-        _ => None,
+    match worker.session.call(&words, Duration::ZERO).await {
+        Ok(answer) => match answer.as_array() {
+            Some([_, entries, ..]) => Ok(entries_of(entries)),
+            _ => Err(Trouble::Garbage),
+        },
+        Err(failed) => Err(failed.trouble),
     }
 }
 
-/// Works off entries, and says so to the server.
-async fn finish(worker: &mut Worker, taken: Taken) -> bool {
+/// Works off entries, and says so to the server. Where that fails they are read again some time.
+async fn finish(worker: &mut Worker, taken: Taken) {
     if taken.is_empty() {
-        return true;
+        return;
     }
     let messages = taken.iter().filter_map(|(_, message)| *message);
     worker.ledger.processed.extend(messages);
@@ -178,7 +175,7 @@ async fn finish(worker: &mut Worker, taken: Taken) -> bool {
         GROUP.to_owned(),
     ];
     words.extend(taken.iter().map(|(id, _)| format!("{}-{}", id.0, id.1)));
-    worker.write(&words).await.is_some()
+    worker.write(&words).await;
 }
 
 fn entries_of_read(answer: &Value) -> Taken {

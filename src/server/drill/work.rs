@@ -11,6 +11,7 @@ use tokio::time::{sleep, timeout};
 use super::follow::{Calls, Failed, Place, Session, Streak};
 use super::ledger::Ledger;
 use super::reach::Side;
+use super::wire::Trouble;
 use super::{locks, stream};
 use crate::resp::Value;
 use crate::util::rng::Rng;
@@ -199,18 +200,12 @@ pub(super) async fn probe(job: Job) {
     }
 }
 
-/// Works off what is left of the stream when all others have ended; nothing if that is not possible.
-pub(super) async fn drain(job: Job) -> Option<Ledger> {
+/// Works off what is left of the stream when all others have ended.
+pub(super) async fn drain(job: Job, ledger: &mut Ledger) -> Result<(), Trouble> {
     let mut worker = Worker::new(job.crew.clients, Side::Sentinels, job);
-    let mut attempts = 20;
-    while !stream::drain(&mut worker).await {
-        attempts -= 1;
-        if attempts == 0 {
-            return None;
-        }
-        sleep(PROBE_PACE).await;
-    }
-    Some(worker.ledger)
+    let drained = stream::drain(&mut worker).await;
+    ledger.processed.append(&mut worker.ledger.processed);
+    drained
 }
 
 #[cfg(test)]
