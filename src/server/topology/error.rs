@@ -57,7 +57,7 @@ pub enum Error {
         /// The node.
         node: Node,
         /// Why.
-        source: StartError,
+        source: Box<StartError>,
     },
     /// The node belongs to another topology.
     #[error("there is no {0} here")]

@@ -81,7 +81,7 @@ impl Slot {
         }
         *life = Life::Running(self.run().map_err(|source| Error::Start {
             node: self.node,
-            source,
+            source: Box::new(source),
         })?);
         Ok(())
     }
