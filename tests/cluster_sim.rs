@@ -204,7 +204,7 @@ fn sentinels_agree_on_one_leader_who_has_what_was_confirmed() {
     let (seeds, counts) = try_all(WATCHED);
     let slow = counts.slow_elections;
     assert!(
-        slow * 100 <= seeds,
-        "in {slow} of {seeds} seeds an election took more than two rounds"
+        slow.len() as u64 * 100 <= seeds,
+        "elections took more than two rounds in more than one of a hundred seeds: {slow:?}"
     );
 }

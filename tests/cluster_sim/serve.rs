@@ -21,6 +21,8 @@ pub struct Served {
     unsent: Unsent,
     /// What may not be sent before something is reached. Nothing is read meanwhile.
     held: Option<(Ticket, Vec<u8>)>,
+    /// Answers of a sentinel that was asked for its vote, which have not left.
+    votes: Vec<Vec<u8>>,
     phase: Phase,
 }
 
@@ -142,6 +144,7 @@ impl World {
                 output: Vec::new(),
                 unsent,
                 held: None,
+                votes: Vec::new(),
                 phase: Phase::Open,
             },
         );
@@ -204,13 +207,12 @@ impl World {
         let mut reply = ReplyBuf::new(Proto::Resp2);
         let mut used = batch.consumed();
         let mut ended = None;
-        let mut votes = Vec::new();
         for i in 0..batch.len() {
             let argv: ArgVec<'_> = batch.argv(i, &served.input);
             let before = reply.len();
             let outcome = engine.execute(served.sid, Args::new(&argv), &mut reply);
             if asks_for_vote(&argv) {
-                votes.push(reply.as_slice()[before..].to_vec());
+                served.votes.push(reply.as_slice()[before..].to_vec());
             }
             if outcome != Outcome::Done {
                 used = batch.end(i);
@@ -226,11 +228,7 @@ impl World {
             served.decoder = Decoder::new();
             served.enter(outcome);
         }
-        let goes_on = served.phase == Phase::Open;
-        for vote in votes {
-            self.note_vote(node, &vote);
-        }
-        goes_on
+        served.phase == Phase::Open
     }
 
     /// A sentinel tells whom it has voted for.
@@ -250,6 +248,11 @@ impl World {
     pub fn flush(&mut self, node: usize, conn: ConnId) {
         if self.nodes[node].is_stalled(self.now) {
             return;
+        }
+        if let Some(served) = self.served(node, conn) {
+            for vote in std::mem::take(&mut served.votes) {
+                self.note_vote(node, &vote);
+            }
         }
         loop {
             let room = self.net.room(conn, End::Called);

@@ -198,7 +198,7 @@ impl World {
 
     fn contents(&mut self, node: usize) -> String {
         // What replicas hold is looked at closely where there are no sentinels.
-        let is_brief = self.plan.watch.is_some() && self.plan.seed % 8 != 0;
+        let is_brief = self.plan.watch.is_some() && !self.plan.seed.is_multiple_of(8);
         let up = self.nodes[node].up.as_mut().unwrap();
         if is_brief {
             return up.call(&["DEBUG", "DIGEST"]).to_string();

@@ -56,12 +56,15 @@ pub struct Witness {
     promoted: BTreeMap<u64, (Place, usize)>,
     /// The leader of a configuration.
     leaders: BTreeMap<u64, String>,
-    /// Epochs in which somebody has tried to replace the leader that is missing.
-    tried: BTreeSet<u64>,
+    /// Epochs in which somebody has tried to be elected since the last election, and since the leader is missing.
+    tried: [BTreeSet<u64>; 2],
     /// The epoch of the newest configuration that is in use.
     switched: u64,
-    /// In how many epochs it was tried until a leader was replaced, for each time.
+    /// In how many epochs it was tried until somebody was elected, for each election.
     pub rounds: Vec<usize>,
+    /// In how many epochs it was tried until a leader was replaced, for each time. There may be too few servers that can be
+    /// reached to replace it, whoever is elected.
+    pub attempts: Vec<usize>,
     wrong: Vec<String>,
 }
 
@@ -93,7 +96,9 @@ impl Witness {
                 let known = self.known(place);
                 let epoch = known.newest;
                 known.tries = Some(epoch);
-                self.tried.insert(epoch);
+                for tried in &mut self.tried {
+                    tried.insert(epoch);
+                }
             }
             "+elected-leader" => {
                 if let Some(epoch) = self.known(place).tries {
@@ -123,7 +128,7 @@ impl Witness {
     fn look_whether_all_is_well(&mut self) {
         let is_over = |known: &Known| !known.o_down && known.tries.is_none();
         if self.sentinels.values().all(is_over) {
-            self.tried.clear();
+            self.tried = Default::default();
         }
     }
 
@@ -143,6 +148,7 @@ impl Witness {
             let text = format!("sentinels {before} and {place} are elected in epoch {epoch}");
             self.wrong.push(text);
         }
+        self.rounds.extend(count_until(&mut self.tried[0], epoch));
     }
 
     /// A sentinel tells a node to lead.
@@ -186,13 +192,16 @@ impl Witness {
         }
         if since > self.switched {
             self.switched = since;
-            let later = self.tried.split_off(&(since + 1));
-            let rounds = std::mem::replace(&mut self.tried, later);
-            if !rounds.is_empty() {
-                self.rounds.push(rounds.len());
-            }
+            self.attempts.extend(count_until(&mut self.tried[1], since));
         }
     }
+}
+
+/// How many of these are not later than an epoch, if any is; they are taken out.
+fn count_until(tried: &mut BTreeSet<u64>, epoch: u64) -> Option<usize> {
+    let later = tried.split_off(&(epoch + 1));
+    let until = std::mem::replace(tried, later).len();
+    (until > 0).then_some(until)
 }
 
 fn number(word: Option<&str>) -> u64 {
@@ -295,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn rounds_are_counted_until_the_leader_is_replaced() {
+    fn rounds_are_counted_until_somebody_is_elected() {
         let mut witness = Witness::default();
         let tries = |witness: &mut Witness, place, epoch| {
             witness.hears(place, "+odown", "");
@@ -305,15 +314,28 @@ mod tests {
         tries(&mut witness, 3, "1");
         witness.hears(3, "-failover-abort-not-elected", "");
         tries(&mut witness, 4, "2");
-        witness.holds(4, 2, "b");
+        witness.hears(4, "+elected-leader", "");
         assert_eq!(witness.rounds, [2]);
-        // The leader came back by itself: that was no round of what follows.
+        witness.hears(4, "-failover-abort-no-good-slave", "");
         tries(&mut witness, 3, "3");
+        witness.hears(3, "+elected-leader", "");
+        assert_eq!(
+            (&witness.rounds[..], witness.attempts.len()),
+            (&[2, 1][..], 0)
+        );
+        witness.holds(4, 3, "b");
+        assert_eq!(witness.attempts, [3]);
+        // The leader came back by itself: that was no round of what follows.
+        tries(&mut witness, 3, "4");
         witness.hears(3, "-failover-abort-not-elected", "");
         witness.hears(3, "-odown", "");
         witness.hears(4, "+switch-master", "");
-        tries(&mut witness, 4, "4");
-        witness.holds(3, 4, "c");
-        assert_eq!(witness.rounds, [2, 1]);
+        tries(&mut witness, 4, "5");
+        witness.hears(4, "+elected-leader", "");
+        witness.holds(3, 5, "c");
+        assert_eq!(
+            (witness.rounds, witness.attempts),
+            (vec![2, 1, 1], vec![3, 1])
+        );
     }
 }

@@ -115,10 +115,12 @@ pub struct Counts {
     /// Machines that stood still, and clocks that were set.
     pub freezes: u64,
     pub jumps: u64,
-    /// Leaders that were replaced, by the number of rounds that it took.
+    /// Elections, by the number of rounds that they took.
     pub rounds: BTreeMap<usize, u64>,
-    /// Runs in which it took more than two rounds.
-    pub slow_elections: u64,
+    /// Leaders that were replaced, by the number of attempts that it took.
+    pub attempts: BTreeMap<usize, u64>,
+    /// Runs in which one took more than two rounds, by their seeds.
+    pub slow_elections: Vec<u64>,
     /// What sentinels have published.
     pub heard: BTreeMap<String, u64>,
     pub errors: BTreeMap<String, u64>,
@@ -151,12 +153,15 @@ impl Counts {
             (&mut self.slow_files, other.slow_files),
             (&mut self.freezes, other.freezes),
             (&mut self.jumps, other.jumps),
-            (&mut self.slow_elections, other.slow_elections),
         ] {
             *mine += its;
         }
+        self.slow_elections.extend(&other.slow_elections);
         for (rounds, n) in &other.rounds {
             *self.rounds.entry(*rounds).or_default() += n;
+        }
+        for (attempts, n) in &other.attempts {
+            *self.attempts.entry(*attempts).or_default() += n;
         }
         for (event, n) in &other.heard {
             *self.heard.entry(event.clone()).or_default() += n;
@@ -496,8 +501,12 @@ impl World {
         for rounds in &self.witness.rounds {
             *self.counts.rounds.entry(*rounds).or_default() += 1;
         }
-        let slow = self.witness.rounds.iter().any(|rounds| *rounds > 2);
-        self.counts.slow_elections += u64::from(slow);
+        for attempts in &self.witness.attempts {
+            *self.counts.attempts.entry(*attempts).or_default() += 1;
+        }
+        if self.witness.rounds.iter().any(|rounds| *rounds > 2) {
+            self.counts.slow_elections.push(self.plan.seed);
+        }
     }
 
     /// What an instance has counted, before it ends.

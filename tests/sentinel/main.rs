@@ -19,10 +19,9 @@ macro_rules! play {
     (by all: $($all:ident)*; by quorums: $($quorums:ident)*) => {
         #[test]
         fn side_by_side() {
-            use super::cast::{over_both, side_by_side, with_ours};
-            side_by_side(&[
-                $((stringify!($all), with_ours(), $all),)*
-                $((stringify!($quorums), over_both(), $quorums),)*
+            super::cast::side_by_side(&[
+                $((stringify!($all), super::cast::with_ours(), $all),)*
+                $((stringify!($quorums), super::cast::over_both(), $quorums),)*
             ]);
         }
         $(play! { alone: $all })*

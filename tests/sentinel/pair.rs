@@ -13,6 +13,7 @@ pub const OTHER: &str = "89abcdef0123456789abcdef0123456789abcdef";
 
 /// Fields of which two sentinels tell differently.
 const VOLATILE: &[&str] = &[
+    "id",
     "info-refresh",
     "last-hello-message",
     "last-ok-ping-reply",
@@ -26,6 +27,7 @@ const VOLATILE: &[&str] = &[
     "run-time",
     "s-down-time",
     "slave-repl-offset",
+    "version",
 ];
 
 /// A sentinel over a leader and a replica.
@@ -118,7 +120,10 @@ impl World {
             reply = without_our_own(&reply);
         }
         if is(0, "INFO") {
-            reply = with_leaders_in_order(&reply);
+            reply = match words.len() {
+                2 if is(1, "sentinel") => with_leaders_in_order(&reply),
+                _ => headings(&reply),
+            };
         }
         if is(1, "INFO-CACHE") {
             reply = without_values(&reply);
@@ -205,6 +210,13 @@ fn sort(reply: &mut Reply) {
     if let Reply::Array(items) | Reply::Set(items) = reply {
         items.sort();
     }
+}
+
+/// The names of the sections that INFO tells.
+fn headings(told: &Reply) -> Reply {
+    let text = told.text();
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    Reply::bulk(headings.collect::<Vec<_>>().join(" "))
 }
 
 /// A real sentinel tells of its leaders in the order of their hashes.

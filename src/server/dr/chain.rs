@@ -63,7 +63,12 @@ pub(super) enum Loss {
 
 impl Hop {
     fn look(address: Address, access: &Access, side: Side) -> Self {
-        let (ask, seen) = match access.open(&address, side) {
+        let mut open = access.open(&address, side);
+        if let (Side::Upstream, Err(AskError::Refused(_))) = (side, &open) {
+            // It may be of the same region still.
+            open = access.open(&address, Side::Here).or(open);
+        }
+        let (ask, seen) = match open {
             Ok(mut ask) => {
                 let seen = Standing::ask(&mut ask);
                 (Some(ask), seen)

@@ -460,7 +460,8 @@ impl<'a> Promotion<'a> {
         let most = u32::try_from(guards.len() / 2 + 1).unwrap_or(u32::MAX);
         let quorum = self.args.quorum.or(had).unwrap_or(most);
         for n in 0..guards.len() {
-            let settings = region::as_before(guards, n, name).with(&self.args.settings);
+            let settings = region::as_before(guards, n, &self.survey.strangers, name)
+                .with(&self.args.settings);
             let Some(guard) = guards.get_mut(n) else {
                 continue;
             };

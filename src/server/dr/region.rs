@@ -48,15 +48,16 @@ pub(super) fn report(strangers: &[Stranger], consequence: &str, found: &mut Find
         let words = stranger.watcher.words();
         match &stranger.guard {
             None => found.warnings.push(format!(
-                "It is watched by {words} and cannot be told to forget it: {consequence}."
+                "The leader is watched by {words}, which cannot be told to forget it: {consequence} if it comes back."
             )),
             Some(Guard {
                 error: Some(error), ..
             }) => found.refusals.push(format!(
-                "It is watched by {words}, which cannot be told to forget it ({error}): {consequence}. Stop it first."
+                "The leader is watched by {words}, which cannot be told to forget it ({error}): {consequence}. Stop it \
+                 first."
             )),
             Some(_) => found.warnings.push(format!(
-                "It is watched by {words}, which will be told to forget it."
+                "The leader is watched by {words}, which will be told to forget it."
             )),
         }
     }
@@ -140,11 +141,17 @@ pub(super) fn follows(server: &mut Peer, leader: &Address, journal: &mut Journal
     })
 }
 
-/// What is to be set at sentinels that have not all the same of before.
-pub(super) fn as_before(guards: &[Guard], n: usize, name: &str) -> Watched {
+/// What is to be set at the `n`th sentinel: what it had of before, or one of the others, or those of the other region.
+pub(super) fn as_before(guards: &[Guard], n: usize, strangers: &[Stranger], name: &str) -> Watched {
     let own = guards.get(n).and_then(|guard| guard.watched.as_ref());
     let any = || guards.iter().find_map(|guard| guard.watched.as_ref());
-    own.or_else(any)
-        .cloned()
-        .unwrap_or_else(|| Watched::fresh(name))
+    let others = || {
+        strangers
+            .iter()
+            .find_map(|s| s.guard.as_ref()?.watched.as_ref())
+    };
+    match own.or_else(any).or_else(others) {
+        Some(watched) => watched.named(name),
+        None => Watched::fresh(name),
+    }
 }

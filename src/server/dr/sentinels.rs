@@ -226,6 +226,14 @@ impl Watched {
         self.quorum
     }
 
+    /// The same under another name.
+    pub(super) fn named(&self, name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            ..self.clone()
+        }
+    }
+
     /// The same with other settings: what is given goes before what was.
     pub(super) fn with(&self, settings: &[Setting]) -> Self {
         let given = |old: &&Setting| !settings.iter().any(|new| new.option == old.option);
@@ -274,11 +282,8 @@ impl Watcher {
     /// How people are told of it.
     pub(super) fn words(&self) -> String {
         match &self.hello {
-            Some(hello) => format!("the sentinel {} (leader {})", hello.address, hello.name),
-            None => format!(
-                "a sentinel on {}, which has said nothing for a while,",
-                self.from
-            ),
+            Some(Hello { address, name, .. }) => format!("the sentinel {address} (leader {name})"),
+            None => format!("a sentinel on {} that is silent now", self.from),
         }
     }
 }

@@ -188,7 +188,7 @@ impl Standing {
             .filter(|f| f.address.port == address.port);
         let exact = ports
             .clone()
-            .find(|f| f.address.host == address.host || ips.iter().any(|ip| *ip == f.address.host));
+            .find(|f| f.address.host == address.host || ips.contains(&f.address.host));
         exact.or_else(|| ports.next().filter(|_| ports.next().is_none()))
     }
 }

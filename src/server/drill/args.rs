@@ -76,6 +76,9 @@ pub(in crate::server) struct Args {
     /// The sentinels' down-after-milliseconds
     #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(50..=600_000), help_heading = RAISED)]
     pub(super) down_after: u64,
+    /// A parameter of the servers to raise, as in their configuration file
+    #[arg(long, value_name = "NAME=VALUE", value_parser = setting, help_heading = RAISED)]
+    pub(super) set: Vec<(String, String)>,
 
     /// Sentinels of existing servers, which will be broken
     #[arg(long, value_name = "HOST:PORT", num_args = 1.., help_heading = THERE)]
@@ -105,6 +108,11 @@ pub(in crate::server) struct Args {
 
 const RAISED: &str = "Servers of its own";
 const THERE: &str = "Existing servers";
+
+fn setting(text: &str) -> Result<(String, String), &'static str> {
+    let (name, value) = text.split_once('=').ok_or("this is not NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
 
 /// When what happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -89,6 +89,7 @@ fn ground(args: &Args) -> Result<Box<dyn Ground>, Unable> {
             sentinels: args.sentinels,
             down_after: Duration::from_millis(args.down_after),
             sync: args.sync,
+            options: &args.set,
         })?));
     }
     if !args.yes {

@@ -12,11 +12,13 @@ use crate::util::rng::Rng;
 
 /// What such a topology is to be like.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Wishes {
+pub(super) struct Wishes<'a> {
     pub(super) replicas: u32,
     pub(super) sentinels: u32,
     pub(super) down_after: Duration,
     pub(super) sync: bool,
+    /// Parameters of the servers.
+    pub(super) options: &'a [(String, String)],
 }
 
 /// Servers that were raised.
@@ -38,18 +40,21 @@ enum Undo {
 
 impl Raised {
     /// Raises servers that keep an append-only log, as those that matter do: who was killed comes back with what it had.
-    pub(super) fn new(wishes: Wishes) -> Result<Self, Unable> {
+    pub(super) fn new(wishes: Wishes<'_>) -> Result<Self, Unable> {
         let home = Home::new()?;
-        let topology = Topology::builder()
+        let builder = Topology::builder()
             .replicas(wishes.replicas as usize)
             .sentinels(wishes.sentinels as usize)
             .down_after(wishes.down_after)
             .sync(wishes.sync)
-            // Soon enough for a client to hear of it before it gives up.
-            .config("sync-replicas-timeout", "500")
             .dir(&home.0)
-            .start()
-            .map_err(unable)?;
+            // Soon enough for a client to hear of it before it gives up.
+            .config("sync-replicas-timeout", "500");
+        let options = wishes.options.iter();
+        let builder = options.fold(builder, |builder, (name, value)| {
+            builder.config(name, value)
+        });
+        let topology = builder.start().map_err(unable)?;
         Ok(Self {
             topology,
             undo: Vec::new(),
