@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::{Condvar, Mutex, PoisonError};
 
 /// How many topologies there are at a time, each of some six processes.
-const SIDE_BY_SIDE: usize = 24;
+const SIDE_BY_SIDE: usize = 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cast {
