@@ -50,8 +50,3 @@ struct Readme;
 #[cfg(all(doctest, feature = "server"))]
 #[doc = include_str!("../docs/PERSISTENCE.md")]
 struct Persistence;
-
-/// And that of the guide.
-#[cfg(all(doctest, feature = "server"))]
-#[doc = include_str!("../docs/GUIDE.md")]
-struct Guide;

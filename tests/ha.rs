@@ -211,6 +211,8 @@ fn what_is_printed_can_be_pasted() {
         .exec(&mut sentinel.get_connection().unwrap())
         .unwrap();
     assert_eq!(value(), "value");
+    // In good order, or its files would be left.
+    assert_eq!(ha.end(Signal::INT).code(), Some(0));
 }
 
 #[test]

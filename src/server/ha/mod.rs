@@ -6,8 +6,9 @@ mod table;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::summons::{Heard, Signals};
 use super::topology::Error;
@@ -64,13 +65,17 @@ fn tell(news: &Receiver<News>, mut story: Story) {
     }
 }
 
+/// A signal so much later than the first is a second one, and not the same sent to the process and to its group.
+const INSISTENCE: Duration = Duration::from_secs(1);
+
 /// Signals end it; a second one at once.
 fn heed(news: Sender<News>) -> io::Result<()> {
     let signals = Signals::hear()?;
-    let insists = std::sync::atomic::AtomicBool::new(false);
+    let first = OnceLock::new();
     let thread = std::thread::Builder::new().name("redkeep-signals".into());
     let called = move |_: Heard| {
-        if insists.swap(true, std::sync::atomic::Ordering::Relaxed) {
+        let first: &Instant = first.get_or_init(Instant::now);
+        if first.elapsed() > INSISTENCE {
             std::process::exit(1);
         }
         // Nobody hears it when the end has come already.
