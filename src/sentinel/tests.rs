@@ -640,3 +640,96 @@ fn an_operator_gets_another_leader_that_has_everything() {
     let leader = world.leader(0);
     world.run_until(30_000, |world| world.servers[&7000].leader == Some(leader));
 }
+
+#[test]
+fn a_newer_configuration_ends_an_older_failover() {
+    let mut world = World::new(3, 3);
+    world.settle();
+    world.servers.values_mut().for_each(|s| s.link_up = false);
+    world.kill(7000);
+    let promotes = |world: &World, n: usize| {
+        let failover = world.sentinels[n].masters().next().unwrap().failover;
+        failover.state == FailoverState::Reconfigure
+    };
+    world.run_until(20_000, |world| (0..3).any(|n| promotes(world, n)));
+    let n = (0..3).find(|n| promotes(&world, *n)).unwrap();
+    let other = (n + 1) % 3;
+    let (id, port) = (&world.sentinels[other].settings.my_id, port_of(other));
+    // It is the very one that is being replaced.
+    let hello = format!("127.0.0.1,{port},{id},9,mymaster,127.0.0.1,7000,9");
+    let sentinel = &mut world.sentinels[n];
+    sentinel.hear_hello(hello.as_bytes());
+    let master = sentinel.masters().next().unwrap();
+    assert_eq!(master.config_epoch, 9);
+    assert!(!master.failover.is_going());
+    assert_eq!(sentinel.current_address(master.id).unwrap().port, 7000);
+    let told = sentinel.take_events().into_iter();
+    let told = told.filter(|event| event.name == "+switch-master");
+    assert!(told.last().unwrap().text.ends_with(" 127.0.0.1 7000"));
+}
+
+#[test]
+fn votes_count_in_the_epoch_that_they_were_asked_for() {
+    let mut world = World::new(1, 3);
+    world.settle();
+    let sentinel = &mut world.sentinels[0];
+    let id = sentinel.find("mymaster").unwrap().id;
+    let master = sentinel.instances.get_mut(&id).unwrap();
+    (master.s_down, master.o_down) = (true, true);
+    assert!(sentinel.start_failover_if_needed(id));
+    let hello = |epoch| {
+        let id = format!("{:a>40}", 1);
+        format!("127.0.0.1,5001,{id},{epoch},mymaster,127.0.0.1,7000,0").into_bytes()
+    };
+    sentinel.hear_hello(&hello(7));
+    sentinel.take_orders();
+    sentinel.ask_others(id, true);
+    let asked = sentinel.take_orders().into_iter().map(|order| match order {
+        Order::Send { bytes, .. } => String::from_utf8(bytes).unwrap(),
+        other => panic!("{other:?}"),
+    });
+    let asked: Vec<String> = asked.collect();
+    assert!(asked.len() == 2 && asked.iter().all(|q| q.contains("\r\n1\r\n$40")));
+    for epoch in [7, 1] {
+        for other in sentinel.master(id).unwrap().sentinels.clone() {
+            let leader = sentinel.settings.my_id.clone();
+            let vote = Some(Vote { leader, epoch });
+            sentinel.instances.get_mut(&other).unwrap().opinion.vote = vote;
+        }
+        let own = sentinel.settings.my_id.clone();
+        assert_eq!(sentinel.elected(id, 1), Some(own).filter(|_| epoch == 1));
+    }
+}
+
+#[test]
+fn nobody_is_put_right_while_a_failover_is_carried_out() {
+    let mut world = World::new(2, 1);
+    world.settle();
+    let stray = world.servers.get_mut(&7002).unwrap();
+    stray.leader = Some(7001);
+    let info = world.info(7002);
+    let (info, _) = crate::resp::parse_reply(&info).unwrap().unwrap();
+    let now = world.now;
+    let sentinel = &mut world.sentinels[0];
+    let id = sentinel.find("mymaster").unwrap().id;
+    let replica = |port| {
+        let mut all = sentinel.instances.values();
+        all.find(|one| one.address.port == port).unwrap().id
+    };
+    let (promoted, stray) = (replica(7001), replica(7002));
+    sentinel.info_came(stray, &info);
+    let mut is_put_right = |state, now| {
+        sentinel.set_now(now);
+        sentinel.instances.get_mut(&id).unwrap().info_at = now;
+        let failover = &mut sentinel.masters.get_mut(&id).unwrap().failover;
+        failover.state = state;
+        failover.epoch = 1;
+        failover.promoted = Some(promoted);
+        sentinel.take_events();
+        sentinel.info_came(stray, &info);
+        let mut events = sentinel.take_events().into_iter();
+        events.any(|event| event.name == "+fix-slave-config")
+    };
+    assert!(!is_put_right(FailoverState::Reconfigure, now + 7000));
+    assert!(is_put_right(FailoverState::None, now + 7000));
+}
