@@ -50,7 +50,7 @@ fn a_leader_that_waits_for_replicas_loses_nothing_however_it_ends() {
         [("lose-region", true), ("restart", false)],
     ] {
         // A leader that is back before it was missed leads with what it has on its disk.
-        let sync = ["--sync", "--set", "appendfsync=always"];
+        let sync = ["--sync"];
         thread::scope(|scope| {
             for (scenario, changes) in pair {
                 scope.spawn(move || {

@@ -111,6 +111,10 @@ fn server(old: Option<&str>, node: &Node, nodes: &[Node], path: &Path, wishes: &
         lines.set(&["dir"], &quoted_dir(path));
         lines.set(&["save"], "\"\"");
         lines.set(&["appendonly"], yes(wishes.lasting));
+        if wishes.sync && wishes.lasting {
+            // A leader that starts again leads with what is on its disk.
+            lines.set(&["appendfsync"], "always");
+        }
         // Whoever comes first waits for nobody.
         lines.set(&["repl-diskless-sync-delay"], "0");
         if let (2.., Some(leader)) = (node.number, nodes.first()) {
