@@ -208,3 +208,20 @@ fn sentinels_agree_on_one_leader_who_has_what_was_confirmed() {
         "elections took more than two rounds in more than one of a hundred seeds: {slow:?}"
     );
 }
+
+#[test]
+fn what_goes_wrong_is_noticed() {
+    for (mutation, what) in [
+        (Mutation::NoSync, "has forgotten"),
+        (Mutation::ForgetsVotes, "has forgotten"),
+        (Mutation::Hasty, "was acknowledged"),
+    ] {
+        let noticed = |seed: &u64| {
+            let run = run(Plan::watched(*seed), Some(mutation), false);
+            run.wrong.iter().any(|wrong| wrong.contains(what))
+        };
+        let seed = (0..200).find(noticed);
+        let seed = seed.unwrap_or_else(|| panic!("{mutation:?} is not noticed"));
+        println!("{mutation:?} is noticed by seed {seed}");
+    }
+}

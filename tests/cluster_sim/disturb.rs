@@ -1,5 +1,6 @@
 //! What goes wrong.
 
+use super::host::Mutation;
 use super::machine::Told;
 use super::machine::Up;
 use super::net::{ConnId, End};
@@ -53,6 +54,9 @@ impl World {
     fn start_by_file(&mut self, node: usize, seed: u64) {
         if self.nodes[node].starts == 0 {
             let mut lines = self.plan.options(node);
+            if self.mutation == Some(Mutation::Hasty) {
+                lines.retain(|(name, _)| !name.starts_with("sync-replicas"));
+            }
             if node > 0 {
                 lines.push(("replicaof".to_owned(), format!("{} {PORT}", address(0))));
             }

@@ -18,13 +18,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Where a machine has its configuration.
 pub const FILE: &str = "/node.conf";
 
-/// What is done to sentinels so that they fail, to see that this is noticed.
+/// What is done to machines so that they fail, to see that this is noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutation {
     /// A file is not synced before it is said to be written.
     NoSync,
     /// A sentinel that is started again does not know any more in which epochs it has voted.
     ForgetsVotes,
+    /// Leaders acknowledge what they are to have confirmed first.
+    Hasty,
 }
 
 /// What an engine has of its machine.

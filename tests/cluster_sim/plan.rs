@@ -20,6 +20,8 @@ pub struct Watch {
     slowness: u64,
     /// Clocks jump, and machines stand still.
     pub odd_clocks: bool,
+    /// Sentinels ask for INFO more often, and are in TILT for less time, than usual.
+    pub hurries: bool,
 }
 
 /// The plan of a run.
@@ -170,6 +172,7 @@ impl Plan {
                 announces: rng.chance(0.5),
                 slowness: [0, 20_000, 1_500_000][rng.index(3)],
                 odd_clocks: rng.chance(0.4),
+                hurries: rng.chance(0.7),
             }),
             confirms,
             wanted: if rng.chance(0.7) { confirms } else { 0 },

@@ -68,6 +68,16 @@ fn first_file(watch: &Watch, place: Place) -> String {
     text
 }
 
+/// What makes a sentinel do some things more often.
+const HURRY: [&str; 6] = [
+    "SENTINEL",
+    "DEBUG",
+    "info-period",
+    "3000",
+    "tilt-period",
+    "6000",
+];
+
 /// What a sentinel forgets that has forgotten its votes.
 const VOTES: [&str; 2] = ["sentinel current-epoch", "sentinel leader-epoch"];
 
@@ -127,6 +137,18 @@ impl World {
         }
         if let Err(e) = machine.start_sentinel(self.now, seed, mutation) {
             return self.wrong(format!("sentinel {place} does not start: {e}"));
+        }
+        if let Some(sentinel) = &machine.up.as_mut().unwrap().engine.state().sys.sentinel
+            && let Some(master) = sentinel.find(NAME)
+        {
+            let (epoch, config) = (sentinel.epoch, master.config_epoch);
+            self.witness.starts(place, epoch, config, master.vote_epoch);
+        }
+        self.judge_sentinels();
+        if self.plan.watch.as_ref().is_some_and(|watch| watch.hurries) {
+            let up = self.nodes[place].up.as_mut().unwrap();
+            let reply = up.call(&HURRY);
+            assert_eq!(reply, Value::Simple(b"OK".to_vec()));
         }
         self.after(place);
     }

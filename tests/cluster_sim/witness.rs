@@ -117,6 +117,21 @@ impl Witness {
         self.look_whether_all_is_well();
     }
 
+    /// A sentinel is started: this is what it remembers.
+    pub fn starts(&mut self, place: Place, epoch: u64, config: u64, vote: u64) {
+        let known = self.known(place);
+        let (said, held) = (known.epoch.max(known.newest), known.config);
+        let voted = self.votes.range((place, 0)..=(place, u64::MAX));
+        let voted = voted.last().map_or(0, |((_, epoch), _)| *epoch);
+        if epoch < said.max(voted) || config < held || vote < voted {
+            let text = format!(
+                "sentinel {place} has forgotten that it was in epoch {said}, had the configuration of {held} and voted in {voted}: \
+                 {epoch}, {config}, {vote}"
+            );
+            self.wrong.push(text);
+        }
+    }
+
     /// A sentinel is gone.
     pub fn ends(&mut self, place: Place) {
         let known = self.known(place);
@@ -301,6 +316,20 @@ mod tests {
         assert_eq!(witness.take_wrong().len(), 1);
         witness.says(3, &hello(5, "z", 1));
         assert_eq!(witness.take_wrong().len(), 1);
+    }
+
+    #[test]
+    fn what_is_forgotten_is_noticed() {
+        let mut witness = Witness::default();
+        witness.says(3, &hello(5, "a", 2));
+        witness.hears(3, "+vote-for-leader", "aa 4");
+        witness.starts(4, 0, 0, 0);
+        witness.starts(3, 5, 2, 4);
+        assert_eq!(witness.take_wrong(), [""; 0]);
+        for (epoch, config, vote) in [(4, 2, 4), (5, 1, 4), (5, 2, 3)] {
+            witness.starts(3, epoch, config, vote);
+            assert_eq!(witness.take_wrong().len(), 1);
+        }
     }
 
     #[test]
