@@ -663,9 +663,10 @@ fn a_newer_configuration_ends_an_older_failover() {
     assert_eq!(master.config_epoch, 9);
     assert!(!master.failover.is_going());
     assert_eq!(sentinel.current_address(master.id).unwrap().port, 7000);
-    let told = sentinel.take_events().into_iter();
-    let told = told.filter(|event| event.name == "+switch-master");
-    assert!(told.last().unwrap().text.ends_with(" 127.0.0.1 7000"));
+    let events = sentinel.take_events();
+    let mut told = events.iter().rev();
+    let told = told.find(|event| event.name == "+switch-master");
+    assert!(told.unwrap().text.ends_with(" 127.0.0.1 7000"));
 }
 
 #[test]
