@@ -112,8 +112,9 @@ fn server(old: Option<&str>, node: &Node, nodes: &[Node], path: &Path, wishes: &
         lines.set(&["save"], "\"\"");
         lines.set(&["appendonly"], yes(wishes.lasting));
         if wishes.sync && wishes.lasting {
-            // A leader that starts again leads with what is on its disk.
+            // Whoever starts again has what is on its disk: that is what it was to have acknowledged.
             lines.set(&["appendfsync"], "always");
+            lines.set(&["sync-replicas-durable"], "yes");
         }
         // Whoever comes first waits for nobody.
         lines.set(&["repl-diskless-sync-delay"], "0");
