@@ -91,12 +91,13 @@ fn one_that_moves_and_one_that_takes_the_place_of_another() {
 fn epochs_that_are_forged() {
     both(|victim| {
         let mut outcomes = Vec::new();
-        for epoch in ["7", "3", "0", "9223372036854775808", "18446744073709551614"] {
+        // Greater ones are nobody's: Redis takes them, and others cannot read what it says then.
+        for epoch in ["7", "3", "0", "9223372036854775807"] {
             victim.hears(with_epochs(victim, epoch, "0"));
             outcomes.push((victim.epoch(), victim.master()["config-epoch"].clone()));
         }
-        // There is no epoch after this one, but that is no reason to fall to pieces.
-        victim.hears(with_epochs(victim, "18446744073709551615", "5"));
+        // There is none after this one, but that is no reason to fall to pieces.
+        victim.hears(with_epochs(victim, "9223372036854775807", "5"));
         let text = victim.c.run(&format!("SENTINEL FAILOVER {NAME}")).text();
         outcomes.push((text, victim.master()["config-epoch"].clone()));
         victim.is_well();

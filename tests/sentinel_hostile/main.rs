@@ -39,7 +39,7 @@ const PERIODS: &str =
     "INFO-PERIOD 50 PING-PERIOD 50 ASK-PERIOD 50 PUBLISH-PERIOD 50 TILT-TRIGGER 20000";
 
 /// How long anything may take, on a machine that has other things to do.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 /// Waits for what `look` gives.
 fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
