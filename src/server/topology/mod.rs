@@ -49,7 +49,8 @@ pub(super) fn is_in(dir: &std::path::Path) -> bool {
 /// ```
 /// use std::time::Duration;
 ///
-/// let topology = redkeep::Topology::builder().replicas(2).start()?;
+/// // What is answered is with a replica: it outlasts the leader.
+/// let topology = redkeep::Topology::builder().replicas(2).sync(true).start()?;
 /// let leader = topology.leader()?;
 /// topology.client(leader)?.call(["SET", "stock", "12"])?;
 /// println!("connect to {}, or ask one of {:?}", leader.url(), topology.sentinels());
