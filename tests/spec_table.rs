@@ -174,7 +174,7 @@ fn column_of(e: &Entry, column: &str) -> String {
             e.row
                 .flags
                 .all_names()
-                .filter(|f| !f.ends_with("txn") && *f != "subscriber"),
+                .filter(|f| !f.ends_with("txn") && !["subscriber", "health"].contains(f)),
         ),
         "acl" => {
             let of_group = if e.row.acl_of_group && (e.row.run.is_some() || !e.is_container()) {
