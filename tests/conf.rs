@@ -60,9 +60,9 @@ fn start(program: &Path, example: &str, more: &[&str]) -> (String, String) {
     let read = || fs::read_to_string(&log).unwrap_or_default();
     let until = Instant::now() + Duration::from_secs(20);
     loop {
-        if let Ok(mut client) = Client::connect(port) {
-            let answer = client.call(&["PING"]).unwrap().text();
-            return (answer, read());
+        let answer = Client::connect(port).and_then(|mut client| client.call(&["PING"]));
+        if let Ok(answer) = answer {
+            return (answer.text(), read());
         }
         let ended = running.0.try_wait().unwrap();
         assert!(
@@ -93,7 +93,10 @@ fn redkeep_starts_with_the_examples() {
         let (answer, log) = start(&redkeep(), example, &[]);
         assert!(answer.starts_with("NOAUTH"), "{example}: {answer}");
         // No parameter is unknown, or without effect here.
-        let warning = log.lines().find(|line| line.contains(" # "));
+        let warns = |line: &&str| line.contains(" # ");
+        // Whoever has the address of the example here is not its leader.
+        let of_link = |line: &&str| line.contains("MASTER") || line.contains("for SYNC");
+        let warning = log.lines().filter(warns).find(|line| !of_link(line));
         assert_eq!(warning, None, "{example}");
     }
     let (answer, _) = start(&redkeep(), "sentinel.conf", &["--sentinel"]);
