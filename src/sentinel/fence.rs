@@ -134,6 +134,16 @@ impl Sentinel {
         let hurries = failover.forced && !self.is_drained(id, fenced(&id));
         let members: Vec<Id> = self.members(id).collect();
         let (done, left): (Vec<Id>, Vec<Id>) = members.iter().partition(|member| fenced(member));
+        // Who has lost what it acknowledged is no witness.
+        let deserted = |member: &Id| {
+            let member = self.instances.get(member);
+            member.is_some_and(|member| member.terms.deserted)
+        };
+        let forgetful = done.iter().any(deserted);
+        let done: Vec<Id> = done
+            .into_iter()
+            .filter(|member| !(forgetful && *member == id))
+            .collect();
         let reachable = |member: &&Id| {
             let connected = self.link(**member).is_some_and(|link| !link.disconnected);
             connected

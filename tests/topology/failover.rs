@@ -233,3 +233,34 @@ fn a_topology_in_a_directory_goes_on_with_the_leader_that_it_had() {
     assert_eq!(ask(&mut reader, "GET before"), "1");
     assert_eq!(ask(&mut reader, "GET after"), "2");
 }
+
+#[test]
+fn with_sync_a_leader_that_comes_back_empty_is_replaced_by_one_that_remembers() {
+    let quick = Topology::builder()
+        .sync(true)
+        .down_after(Duration::from_secs(5))
+        .failover_timeout(Duration::from_secs(2));
+    let topology = hurried(quick.start().unwrap());
+    let old = topology.leader().unwrap();
+    assert_eq!(ask(&mut client(old), "SET before 1"), "OK");
+    // It is back before anybody has missed it, and has nothing.
+    topology.kill(old).unwrap();
+    topology.restart(old).unwrap();
+    let replicas = topology.others([old]).into_iter();
+    let replicas: Vec<Node> = replicas
+        .filter(|n| topology.servers().contains(n))
+        .collect();
+    until("nobody says that the leader has forgotten", || {
+        let mut told = replicas
+            .iter()
+            .map(|n| info(&mut client(*n), "master_forgot"));
+        told.any(|forgot| forgot == "1")
+    });
+    for replica in replicas {
+        assert_eq!(ask(&mut client(replica), "GET before"), "1");
+    }
+    let next = topology.wait_for_leader_other_than(old, PATIENCE).unwrap();
+    assert_eq!(ask(&mut client(next), "GET before"), "1");
+    topology.wait_until_settled(PATIENCE).unwrap();
+    sees(old, "before", "1");
+}

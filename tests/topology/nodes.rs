@@ -219,3 +219,23 @@ fn a_password_is_known_to_all() {
         .call(["SET", "a", "1"])
         .unwrap();
 }
+
+#[test]
+fn a_leader_without_sync_that_comes_back_empty_is_followed_whatever_its_replica_is_set_to() {
+    let topology = servers(1).start().unwrap();
+    let [leader, replica] = topology.servers()[..] else {
+        panic!("{:?}", topology.servers());
+    };
+    client(leader).run("SET key value");
+    sees(replica, "key", "value");
+    // Names of histories have no order where nobody waits for replicas, as with Redis.
+    assert_eq!(
+        ask(&mut client(replica), "CONFIG SET sync-replicas 1"),
+        "OK"
+    );
+    topology.kill(leader).unwrap();
+    topology.restart(leader).unwrap();
+    assert_eq!(ask(&mut client(leader), "SET other value"), "OK");
+    sees(replica, "other", "value");
+    assert_eq!(ask(&mut client(replica), "EXISTS key"), "0");
+}

@@ -142,7 +142,12 @@ pub(super) fn stand(state: &mut State) {
         .is_some_and(Upstream::is_nobody);
     if !stands {
         let (host, port) = NOBODY;
+        let forgot = state.sys.repl.upstream.as_ref().is_some_and(|up| up.forgot);
         follow(state, host, port);
+        // Whoever asks who is to lead has to know.
+        if let Some(up) = &mut state.sys.repl.upstream {
+            up.forgot = forgot;
+        }
     }
 }
 
@@ -294,7 +299,8 @@ pub(crate) fn is_forgetful(sys: &mut System, id: &str) -> bool {
     let minds = sys.cfg.sync_replicas > 0;
     let System { repl, .. } = sys;
     let (own, theirs) = (History::of(&repl.id), History::of(id));
-    let is_less = *repl.id != *id && theirs <= own;
+    // A name without an order, as Redis gives them, proves nothing.
+    let is_less = *repl.id != *id && own != History::default() && theirs <= own;
     let Some(up) = &mut repl.upstream else {
         return false;
     };
