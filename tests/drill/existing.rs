@@ -82,7 +82,7 @@ fn without_a_sentinel_or_a_replica_nothing_is_lost() {
             let report = ended.report();
             assert_eq!(report.status, 0, "{ended:?}");
             assert!(report.json["without_leader_ms"].as_f64().unwrap() < 1500.0);
-            assert!(fortress.sentinels[2].has_ended());
+            assert!(!fortress.sentinels[2].alive());
         });
         scope.spawn(|| {
             let Some(mut fortress) = Fortress::redis() else {
