@@ -244,10 +244,6 @@ impl Session {
 /// Sizes that only the connection knows.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NetCounters {
-    /// Bytes of requests not yet run.
-    pub query_buf: usize,
-    /// Capacity left in the query buffer.
-    pub query_buf_free: usize,
     /// Bytes received.
     pub received: u64,
     /// Bytes sent.

@@ -81,11 +81,11 @@ impl<E> Chunks<E> {
 
     fn give_back(&mut self) {
         let len = self.len();
-        let keep = match len {
-            0 => 0,
-            _ if len < Self::PER / 2 => 1,
-            _ => len / Self::PER + 2,
-        };
+        // An empty chunk is worth its room only while the one before it is nearly full: what is evicted is to make room
+        // for others, and not for its like in this segment alone.
+        let in_last = len % Self::PER;
+        let spare = len > 0 && (in_last == 0 || in_last >= Self::PER / 4 * 3);
+        let keep = len.div_ceil(Self::PER) + usize::from(spare);
         if self.chunks.len() > keep {
             self.set_chunks(keep, 0);
         }
