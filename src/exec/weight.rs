@@ -121,8 +121,10 @@ fn weigh(
     let mut total = 0;
     let mut heavy = Vec::new();
     for (sid, session) in sessions.iter().filter(|(_, s)| s.is_weighed()) {
+        // Arguments that came in pieces are counted with these.
         let args = running.filter(|(other, _)| *other == sid);
-        let bytes = session.memory() + args.map_or(0, |(_, bytes)| bytes);
+        let args = args.map_or(0, |(_, bytes)| bytes);
+        let bytes = session.memory() + args.saturating_sub(session.peer.unsent.input().parsed);
         total += bytes;
         if session.may_be_evicted() {
             heavy.push((bytes, sid));

@@ -75,14 +75,17 @@ impl Queue {
         self.len() == 0
     }
 
-    /// Adds bytes at the back. Where it has to grow it grows by a quarter, but not beyond what is `expected` in all:
-    /// nobody gets room for what he only announces.
+    /// Adds bytes at the back. Where it has to grow it grows by a quarter, but not beyond what is `expected` to come, if
+    /// that is known: nobody gets room for what he only announces.
     pub(super) fn extend(&mut self, bytes: &[u8], expected: usize) {
         let room = self.buf.capacity() - self.buf.len();
         if bytes.len() > room {
             let len = self.buf.len() + bytes.len();
-            let more = (len / 4).min(expected.saturating_sub(bytes.len()));
-            self.buf.reserve_exact(bytes.len() + more.max(64));
+            let more = match expected {
+                0 => len / 4,
+                _ => (len / 4).min(expected.saturating_sub(bytes.len())),
+            };
+            self.buf.reserve_exact(bytes.len() + more);
         }
         self.buf.extend_from_slice(bytes);
     }

@@ -60,15 +60,10 @@ fn usage(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
             return Err(CmdError::SYNTAX);
         }
     }
-    match cx.ks.peek(args.at(2)).map(size_of_record) {
+    match cx.ks.peek(args.at(2)).map(Record::memory) {
         Some(bytes) => cx.count(bytes),
         None => cx.null(),
     }
-}
-
-/// Bytes of a key's record: its slot, the key and the value.
-fn size_of_record(record: &Record) -> usize {
-    size_of::<Record>() + record.key().len() + record.value().heap_size()
 }
 
 fn doctor(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {

@@ -5,6 +5,7 @@ use crate::ds::bytes::SmallBytes;
 use crate::ds::deadlines::Deadlines;
 use crate::ds::listpack::Value;
 use crate::ds::table::{Keyed, Seed, Slot, Stats, Table};
+use crate::util::heap;
 
 /// Fields in a hash table.
 ///
@@ -66,7 +67,7 @@ impl Content {
     fn heap_size(&self) -> usize {
         match self {
             Self::Plain(value) => value.heap_size(),
-            Self::Timed(timed) => size_of::<(SmallBytes, i64)>() + timed.0.heap_size(),
+            Self::Timed(timed) => heap::rounded(size_of::<(SmallBytes, i64)>()) + timed.0.heap_size(),
         }
     }
 }
