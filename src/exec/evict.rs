@@ -23,6 +23,8 @@ pub struct Eviction {
     over_since: Option<i64>,
     /// Microseconds that it was so before.
     over_before: u64,
+    /// Bytes that clients have still to be sent of what they are told of keys that have gone. No more keys go for that.
+    echo: usize,
 }
 
 /// How making room ended.
@@ -68,11 +70,13 @@ pub fn uncounted_memory(ks: &Keyspace, sys: &System) -> usize {
 }
 
 /// By how many bytes memory is over its limit.
-pub fn excess(ks: &Keyspace, sessions: &Sessions, sys: &System) -> usize {
+fn excess(ks: &Keyspace, sessions: &Sessions, sys: &mut System) -> usize {
     let limit = usize::try_from(sys.cfg.maxmemory).unwrap_or(usize::MAX);
+    let echo = sessions.in_transit().min(sys.eviction.echo);
+    sys.eviction.echo = echo;
+    let uncounted = echo + uncounted_memory(ks, sys);
     let used = used_memory(ks, sessions, sys);
-    used.saturating_sub(uncounted_memory(ks, sys))
-        .saturating_sub(limit)
+    used.saturating_sub(uncounted).saturating_sub(limit)
 }
 
 /// Makes room before a command runs; whether a key has gone.
@@ -151,6 +155,7 @@ fn evict(state: &mut State, policy: Policy, excess: usize) -> End {
     let now = state.sys.now_us / 1000;
     state.ks.begin(0, now);
     let (mut freed, mut keys) = (0, 0);
+    let in_transit = state.sessions.in_transit();
     state.fx.begin(0);
     if state.ks.next_expiry().is_some_and(|at| at <= now) {
         let before = state.ks.memory();
@@ -173,6 +178,7 @@ fn evict(state: &mut State, policy: Policy, excess: usize) -> End {
             break End::Later;
         }
     };
+    state.sys.eviction.echo += state.sessions.in_transit().saturating_sub(in_transit);
     // Each of them has gone for itself.
     state.fx.loosen();
     state.fx.end_unit();
