@@ -70,8 +70,11 @@ pub fn start(
     let row = match gate(state, sid, args) {
         Ok(row) => row,
         Err(refusal) => {
-            let e = refusal.into_error(state, sid, args);
             let row = state.sys.registry.find(args.at(0), args.get(1)).found();
+            if let (Some(row), Some(session)) = (row, state.sessions.get_mut(sid)) {
+                session.last_cmd = &row.name;
+            }
+            let e = refusal.into_error(state, sid, args);
             spend_caching(state, sid, row);
             let e = fail_multi(state, sid, args, origin, e);
             reject(state, args, &e, reply);

@@ -73,7 +73,7 @@ pub(super) const COMMANDS: &[Command] = &[Command::container("acl", -2)
             .checked(),
         rules("log", -2, show::log)
             .since("6.0.0")
-            .syntax("[operation=<count:int | RESET>]")
+            .syntax("[operation=(count:int | RESET)]")
             .summary("Show what was refused of late, or forget that.")
             .complexity("O(N) in the number of entries shown")
             .history(&[("7.2.0", "Shows numbers and times of the entries.")])
