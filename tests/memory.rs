@@ -91,7 +91,8 @@ impl Instance {
         let args: Vec<&[u8]> = args.iter().map(AsRef::as_ref).collect();
         self.engine.refresh_time();
         self.reply.clear();
-        self.engine.execute(self.sid, Args::new(&args), &mut self.reply);
+        self.engine
+            .execute(self.sid, Args::new(&args), &mut self.reply);
         drop(self.engine.take_actions());
         drop(self.engine.take_garbage());
         let reply = self.reply.as_slice();
@@ -114,11 +115,23 @@ impl Instance {
         (used, given().saturating_sub(self.given))
     }
 
-    fn check(&mut self, what: &str) {
+    fn check(&mut self, what: &str, complaints: &mut Vec<String>) {
         let (said, got) = self.grown();
-        let ratio = said as f64 / got as f64;
-        eprintln!("{what:48} said {said:>10} got {got:>10} {ratio:.3}");
-        assert!((0.9..1.1).contains(&ratio), "{what}: said {said}, got {got}");
+        compare(what, said, got, complaints);
+    }
+}
+
+/// What grows with the commands and not with the data: histograms of how long they take, buffers that stay.
+const OWN: usize = 16 << 10;
+
+fn compare(what: &str, said: usize, got: usize, complaints: &mut Vec<String>) {
+    let line = format!(
+        "{what:54} said {said:>9} got {got:>9} {:.3}",
+        said as f64 / got as f64
+    );
+    eprintln!("{line}");
+    if said.abs_diff(got) > got / 10 + OWN {
+        complaints.push(line);
     }
 }
 
@@ -126,7 +139,9 @@ fn text(n: usize, len: usize) -> String {
     let mut text = format!("{n:x}-");
     let mut seed = n as u64 + 1;
     while text.len() < len {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(99);
+        seed = seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(99);
         text.push_str(&format!("{seed:x}"));
     }
     text.truncate(len.max(1));
@@ -156,7 +171,10 @@ const SETS: &[(&str, usize, Fill)] = &[
         i.line(&format!("SETRANGE key:{n} {} x", 300_000 + n * 7919));
     }),
     ("strings: with deadlines", 30_000, |i, n| {
-        i.line(&format!("SET key:{n} x PX {}", 10_000_000 + (n * 7919) % 100_000));
+        i.line(&format!(
+            "SET key:{n} x PX {}",
+            10_000_000 + (n * 7919) % 100_000
+        ));
     }),
     ("strings: with deadlines in order", 30_000, |i, n| {
         i.line(&format!("SET key:{n} x PX {}", 10_000_000 + n));
@@ -237,7 +255,11 @@ const SETS: &[(&str, usize, Fill)] = &[
     }),
     ("sorted sets: big", 10, |i, n| {
         for k in 0..4000 {
-            i.line(&format!("ZADD key:{n} {} {}", (k * 7919) % 4000, text(k, 14)));
+            i.line(&format!(
+                "ZADD key:{n} {} {}",
+                (k * 7919) % 4000,
+                text(k, 14)
+            ));
         }
     }),
     ("sorted sets: big, of long members", 10, |i, n| {
@@ -247,7 +269,10 @@ const SETS: &[(&str, usize, Fill)] = &[
     }),
     ("streams", 20, |i, n| {
         for k in 1..2000 {
-            i.line(&format!("XADD key:{n} {k}-1 sensor {} value {k}", text(k, 8)));
+            i.line(&format!(
+                "XADD key:{n} {k}-1 sensor {} value {k}",
+                text(k, 8)
+            ));
         }
     }),
     ("streams: small", 3_000, |i, n| {
@@ -284,32 +309,38 @@ const SETS: &[(&str, usize, Fill)] = &[
 #[test]
 fn used_memory_is_what_the_allocator_has_given() {
     let _alone = alone();
+    let mut complaints = Vec::new();
     for (name, keys, fill) in SETS {
         let mut instance = Instance::new(*fill);
         for n in 0..*keys {
             fill(&mut instance, n);
         }
-        instance.check(name);
+        instance.check(name, &mut complaints);
         for n in (0..*keys).filter(|n| n % 4 > 0) {
             instance.line(&format!("DEL key:{n}"));
         }
-        instance.check(&format!("{name}, most deleted"));
+        instance.check(&format!("{name}, most deleted"), &mut complaints);
         for n in (0..*keys).filter(|n| n % 3 == 0) {
             fill(&mut instance, n);
         }
-        instance.check(&format!("{name}, some again"));
+        instance.check(&format!("{name}, some again"), &mut complaints);
         instance.run(&["FLUSHALL"]);
         let (said, got) = instance.grown();
-        assert!(said < 1024 && got < 64 * 1024, "{name}: said {said}, got {got} when empty");
+        assert!(
+            said < 1024 && got < 64 * 1024,
+            "{name}: said {said}, got {got} when empty"
+        );
     }
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }
 
 #[test]
 fn memory_usage_of_a_key_is_what_it_takes() {
     let _alone = alone();
+    let mut complaints = Vec::new();
     for (name, keys, fill) in SETS {
         let mut instance = Instance::new(*fill);
-        let most = (*keys).min(400);
+        let most = (*keys).min(4000);
         for n in 0..most {
             fill(&mut instance, n);
         }
@@ -320,8 +351,7 @@ fn memory_usage_of_a_key_is_what_it_takes() {
             })
             .sum();
         let (_, got) = instance.grown();
-        let ratio = said as f64 / got as f64;
-        eprintln!("{name:48} said {said:>10} got {got:>10} {ratio:.3}");
-        assert!((0.85..1.15).contains(&ratio), "{name}: said {said}, got {got}");
+        compare(name, said as usize, got, &mut complaints);
     }
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }

@@ -185,8 +185,17 @@ impl Db {
 
     /// Bytes used by this database: table, keys, values and the index of deadlines.
     pub fn memory(&self) -> usize {
-        let index = self.ttl.heap_size() + self.tally.due.heap_size();
-        self.table.memory() + self.tally.heap + index
+        self.table_memory() + self.tally.heap + self.index_memory()
+    }
+
+    /// Bytes of its hash table, in which short keys and values are.
+    pub fn table_memory(&self) -> usize {
+        self.table.memory()
+    }
+
+    /// Bytes of the order of deadlines.
+    pub fn index_memory(&self) -> usize {
+        self.ttl.heap_size() + self.tally.due.heap_size()
     }
 
     /// How its hash table is filled.

@@ -150,6 +150,7 @@ fn resetstat(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
     cx.sys.eviction.reset_stats();
     cx.ks.reset_stats();
     cx.sys.repl.counts = Syncs::default();
+    cx.sys.acl.log.reset_counts();
     cx.sys.unconfirmed.gate().reset_figures();
     cx.ok()
 }
