@@ -4,7 +4,7 @@ use crate::exec::persist::load::{Loading, Shows};
 use crate::exec::persist::save::Purpose;
 use crate::exec::pubsub::Kind;
 use crate::exec::{Args, CmdResult, Command, Ctx, Flow, Session, used_memory};
-use crate::service::info::{REDIS_VERSION, Report, Section, Selection};
+use crate::service::info::{Others, REDIS_VERSION, Report, Section, Selection};
 use crate::spec::{Group, category, flag};
 
 /// The rows of this family.
@@ -36,14 +36,9 @@ fn info(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
             Section::Memory => memory(cx, &mut out),
             Section::Persistence => persistence(cx, &mut out),
             Section::Stats => {
-                let syncs = cx.sys.repl.counts;
-                let syncs = [syncs.full, syncs.partial, syncs.refused];
-                cx.sys.stats.report(cx.ks, subscribed(cx), syncs, &mut out);
-                let tracking = &cx.sys.tracking;
-                out.field("tracking_total_keys", tracking.keys());
-                out.field("tracking_total_items", tracking.items());
-                out.field("tracking_total_prefixes", tracking.prefixes());
+                cx.sys.stats.report(cx.ks, &others(cx), &mut out);
             }
+            Section::Debug => cx.sys.stats.report_turns(&mut out),
             Section::Replication => crate::commands::replication::report(cx, &mut out),
             Section::Cpu => cpu(cx, &mut out),
             Section::Modules => {}
@@ -78,14 +73,20 @@ fn commands<'a>(cx: &'a Ctx<'_>) -> impl Iterator<Item = (usize, &'a str)> {
         .map(|entry| (entry.id.index(), &*entry.name))
 }
 
-/// Channels, patterns and channels of shards that somebody is subscribed to.
-fn subscribed(cx: &Ctx<'_>) -> [usize; 3] {
-    let pubsub = &cx.sys.pubsub;
-    [
-        pubsub.channels(Kind::Channel).len(),
-        pubsub.patterns(),
-        pubsub.channels(Kind::Shard).len(),
-    ]
+/// What section Stats tells that is counted elsewhere.
+fn others(cx: &Ctx<'_>) -> Others {
+    let (pubsub, tracking) = (&cx.sys.pubsub, &cx.sys.tracking);
+    let syncs = cx.sys.repl.counts;
+    Others {
+        subscribed: [
+            pubsub.channels(Kind::Channel).len(),
+            pubsub.patterns(),
+            pubsub.channels(Kind::Shard).len(),
+        ],
+        syncs: [syncs.full, syncs.partial, syncs.refused],
+        lapses: cx.sys.repl.lapses.len(),
+        tracked: [tracking.keys(), tracking.items(), tracking.prefixes()],
+    }
 }
 
 fn server(cx: &Ctx<'_>, out: &mut Report) {
@@ -105,6 +106,13 @@ fn server(cx: &Ctx<'_>, out: &mut Report) {
     out.field("redis_mode", mode);
     out.field("os", facts.os);
     out.field("arch_bits", usize::BITS);
+    let of_server = [
+        ("monotonic_clock", facts.monotonic_clock),
+        ("multiplexing_api", facts.multiplexing_api),
+    ];
+    for (name, fact) in of_server.into_iter().filter(|(_, fact)| !fact.is_empty()) {
+        out.field(name, fact);
+    }
     out.field("process_id", std::process::id());
     out.field("process_supervised", "no");
     out.field("run_id", &sys.run_id);
@@ -323,8 +331,9 @@ fn cpu(cx: &Ctx<'_>, out: &mut Report) {
     let facts = cx.sys.host.0.facts();
     out.field("used_cpu_sys", format_args!("{:.6}", facts.cpu_sys));
     out.field("used_cpu_user", format_args!("{:.6}", facts.cpu_user));
-    out.field("used_cpu_sys_children", "0.000000");
-    out.field("used_cpu_user_children", "0.000000");
+    let children = [facts.cpu_sys_children, facts.cpu_user_children];
+    out.field("used_cpu_sys_children", format_args!("{:.6}", children[0]));
+    out.field("used_cpu_user_children", format_args!("{:.6}", children[1]));
 }
 
 fn keyspace(cx: &Ctx<'_>, out: &mut Report) {
