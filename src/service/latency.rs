@@ -37,10 +37,9 @@ impl Latency {
         spikes.samples.push_back((now, millis));
     }
 
-    /// The spikes of an event.
+    /// The spikes of an event. Its name is written as it is.
     pub fn event(&self, name: &[u8]) -> Option<(&'static str, &Spikes)> {
-        self.events()
-            .find(|(known, _)| known.as_bytes().eq_ignore_ascii_case(name))
+        self.events().find(|(known, _)| known.as_bytes() == name)
     }
 
     /// All events that had spikes.
@@ -52,10 +51,7 @@ impl Latency {
     pub fn reset(&mut self, names: &[&[u8]]) -> usize {
         let before = self.events.len();
         self.events.retain(|known, _| {
-            !names.is_empty()
-                && !names
-                    .iter()
-                    .any(|name| known.as_bytes().eq_ignore_ascii_case(name))
+            !names.is_empty() && !names.iter().any(|name| known.as_bytes() == *name)
         });
         before - self.events.len()
     }
@@ -92,7 +88,8 @@ mod tests {
         for (now, millis) in [(1, 5), (1, 9), (1, 7), (2, 3)] {
             latency.add("command", now, millis);
         }
-        let (_, spikes) = latency.event(b"COMMAND").unwrap();
+        assert_eq!(latency.event(b"COMMAND"), None);
+        let (_, spikes) = latency.event(b"command").unwrap();
         assert_eq!(spikes.samples, [(1, 9), (2, 3)]);
         assert_eq!(
             (spikes.max, spikes.range(), spikes.mean()),
@@ -108,7 +105,7 @@ mod tests {
         let mut latency = Latency::default();
         latency.add("a", 1, 1);
         latency.add("b", 1, 1);
-        assert_eq!(latency.reset(&[b"A", b"x"]), 1);
+        assert_eq!(latency.reset(&[b"a", b"B"]), 1);
         assert_eq!(latency.reset(&[]), 1);
         assert_eq!(latency.events().len(), 0);
     }

@@ -126,7 +126,10 @@ const SAMPLED: usize = 7;
 
 #[derive(Clone, Debug, Default)]
 struct Rates {
-    last: Option<(i64, [u64; SAMPLED])>,
+    /// When the latest sample was taken, and what was counted then.
+    last: (i64, [u64; SAMPLED]),
+    /// Samples are being taken: something has happened of late.
+    awake: bool,
     ring: [[u64; SAMPLED]; SAMPLES],
     next: usize,
 }
@@ -247,10 +250,13 @@ impl Stats {
     /// Takes a sample of the rates when one is due; `now` in unix milliseconds.
     pub fn tick(&mut self, now: i64) {
         let counts = self.sampled();
-        let Some((then, before)) = self.rates.last else {
-            self.rates.last = Some((now, counts));
+        let (then, before) = self.rates.last;
+        if !self.rates.awake {
+            // What has woken it has happened just now.
+            self.rates.last.0 = now;
+            self.rates.awake = !self.is_idle();
             return;
-        };
+        }
         let elapsed = now - then;
         if (0..SAMPLE_MS).contains(&elapsed) {
             return;
@@ -267,26 +273,32 @@ impl Stats {
             *slot = sample;
         }
         self.rates.next = (self.rates.next + 1) % SAMPLES;
-        self.rates.last = Some((now, counts));
+        self.rates.last = (now, counts);
+        self.rates.awake = !self.is_idle();
     }
 
     /// When the next sample is due, in unix milliseconds; none while nothing happens.
     pub fn next_tick(&self) -> Option<i64> {
-        let (then, _) = self.rates.last.unwrap_or_default();
-        (!self.is_idle()).then_some(then + SAMPLE_MS)
+        let (then, _) = self.rates.last;
+        (!self.is_idle()).then_some(if self.rates.awake { then + SAMPLE_MS } else { then })
     }
 
     /// Whether nothing happens, and nothing has since the oldest sample was taken. A sample is a turn itself, so turns
     /// do not count.
     fn is_idle(&self) -> bool {
         let counts = |sample: &[u64; SAMPLED]| sample[..5] != [0; 5];
-        let before = self.rates.last.unwrap_or_default().1;
+        let (_, before) = self.rates.last;
         before[..5] == self.sampled()[..5] && !self.rates.ring.iter().any(counts)
     }
 
     /// Forgets what `CONFIG RESETSTAT` forgets.
     pub fn reset(&mut self) {
         *self = Self {
+            rates: Rates {
+                last: (self.rates.last.0, [0; SAMPLED]),
+                awake: self.rates.awake,
+                ..Rates::default()
+            },
             changes: self.changes,
             peak_memory: self.peak_memory,
             track_latency: self.track_latency,
