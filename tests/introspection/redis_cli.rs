@@ -121,7 +121,9 @@ impl Pair {
     fn same(&self, args: &[&str], input: &[u8]) -> String {
         let sorted = |port: u16| {
             let text = self.cli.run(port, args, input);
-            let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+            // What is found on the way depends on the order.
+            let lines = text.lines().filter(|line| !line.starts_with('['));
+            let mut lines: Vec<String> = lines.map(str::to_owned).collect();
             lines.sort();
             lines
         };
@@ -196,13 +198,11 @@ fn hot_keys_are_told_where_they_are_counted() {
         }
         fill(&mut client);
         (0..50).for_each(|_| drop(client.run("GET str:7")));
-        (0..20).for_each(|_| drop(client.run("LLEN list:1")));
+        let said = pair.cli.run(server.port, &["--hotkeys"], b"");
+        let hottest = said.lines().find(|line| line.starts_with("hot key found"));
+        let wanted = "hot key found with counter: 55\tkeyname: \"str:7\"";
+        assert_eq!(hottest, Some(wanted), "{said}");
     }
-    let said = pair.same(&["--hotkeys"], b"");
-    assert!(
-        said.contains("hot key found with counter: 55\tkeyname: \"str:7\""),
-        "{said}"
-    );
 }
 
 #[test]
@@ -343,13 +343,8 @@ fn what_goes_on_is_followed() {
         let monitor = pair.cli.follow(server.port, &["MONITOR"]);
         assert_eq!(monitor.line(), "OK");
         let listener = pair.cli.follow(server.port, &["PSUBSCRIBE", "news.*"]);
-        let lines: Vec<String> = (0..4).map(|_| listener.line()).collect();
-        assert_eq!(
-            lines[1..],
-            ["psubscribe", "news.*", "1"],
-            "{}",
-            server.name()
-        );
+        let lines: Vec<String> = (0..3).map(|_| listener.line()).collect();
+        assert_eq!(lines, ["psubscribe", "news.*", "1"], "{}", server.name());
         let mut client = server.client();
         client.run("PUBLISH news.a hello");
         let lines: Vec<String> = (0..4).map(|_| listener.line()).collect();
@@ -433,7 +428,8 @@ fn the_server_is_watched_and_its_latency_measured() {
 fn help_comes_from_the_server() {
     let Some(pair) = Pair::start() else { return };
     let plain = |port: u16, what: &str| -> Vec<String> {
-        let said = pair.cli.run(port, &["help", what], b"");
+        let args: Vec<&str> = std::iter::once("help").chain(what.split(' ')).collect();
+        let said = pair.cli.run(port, &args, b"");
         // Colours, and summaries, which are of our own words.
         let lines = said.lines().map(|line| {
             let mut out = String::new();

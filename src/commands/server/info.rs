@@ -4,7 +4,7 @@ use crate::exec::persist::load::{Loading, Shows};
 use crate::exec::persist::save::Purpose;
 use crate::exec::pubsub::Kind;
 use crate::exec::{Args, CmdResult, Command, Ctx, Flow, Session, used_memory};
-use crate::service::info::{Others, REDIS_VERSION, Report, Section, Selection};
+use crate::service::info::{Others, REDIS_VERSION, Report, Section, Selection, human};
 use crate::spec::{Group, category, flag};
 
 /// The rows of this family.
@@ -192,8 +192,10 @@ fn memory(cx: &mut Ctx<'_>, out: &mut Report) {
     out.field("used_memory_dataset", dataset);
     out.field("used_memory_dataset_perc", percent(dataset, used));
     out.bytes("total_system_memory", facts.total_memory);
+    // Redis's order: a field stands between the two forms of the one.
+    out.field("used_memory_lua", interpreter);
     out.field("used_memory_vm_eval", interpreter);
-    out.bytes("used_memory_lua", interpreter);
+    out.field("used_memory_lua_human", human(interpreter));
     out.field("used_memory_scripts_eval", scripts);
     out.field("number_of_cached_scripts", sys.scripts.len());
     out.field("number_of_functions", sys.libraries.functions());
