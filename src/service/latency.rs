@@ -47,11 +47,14 @@ impl Latency {
         self.events.iter().map(|(name, spikes)| (*name, spikes))
     }
 
-    /// Forgets the events of these names, or all; returns how many there were.
+    /// Forgets the events of these names, in whatever case, or all; returns how many there were.
     pub fn reset(&mut self, names: &[&[u8]]) -> usize {
         let before = self.events.len();
         self.events.retain(|known, _| {
-            !names.is_empty() && !names.iter().any(|name| known.as_bytes() == *name)
+            !names.is_empty()
+                && !names
+                    .iter()
+                    .any(|name| known.as_bytes().eq_ignore_ascii_case(name))
         });
         before - self.events.len()
     }
@@ -105,7 +108,7 @@ mod tests {
         let mut latency = Latency::default();
         latency.add("a", 1, 1);
         latency.add("b", 1, 1);
-        assert_eq!(latency.reset(&[b"a", b"B"]), 1);
+        assert_eq!(latency.reset(&[b"A", b"x"]), 1);
         assert_eq!(latency.reset(&[]), 1);
         assert_eq!(latency.events().len(), 0);
     }

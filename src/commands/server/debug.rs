@@ -403,11 +403,10 @@ fn is_on(arg: &[u8]) -> bool {
 
 /// Makes `prefix:0`, `prefix:1` and so on where they are missing. They reach neither the log nor replicas.
 fn populate(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    let count = args.int(2)?;
-    let size = args.get(4).map(|_| args.int(4)).transpose()?;
-    if count < 0 || size.is_some_and(|size| size < 0) {
-        return Err(CmdError::NOT_POSITIVE);
-    }
+    let number = |i| num::parse_i64(args.at(i)).filter(|n| *n >= 0);
+    let count = number(2).ok_or(CmdError::NOT_POSITIVE)?;
+    let size = args.get(4).map(|_| number(4).ok_or(CmdError::NOT_POSITIVE));
+    let size = size.transpose()?;
     let size = size.and_then(|size| usize::try_from(size).ok());
     if size.is_some_and(|size| size as u64 > cx.sys.cfg.proto_max_bulk_len) {
         return Err(CmdError::STRING_TOO_LONG);

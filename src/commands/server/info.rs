@@ -267,8 +267,6 @@ fn persistence(cx: &Ctx<'_>, out: &mut Report) {
     out.field("rdb_last_load_keys_expired", persist.intake.counts.expired);
     out.field("rdb_last_load_keys_loaded", persist.intake.counts.keys);
     append_only(cx, out);
-    out.field("module_fork_in_progress", 0);
-    out.field("module_fork_last_cow_size", 0);
     if let Some(loading) = &persist.loading {
         progress(loading, persist.intake.used_memory, cx.now, out);
     } else if let Some(incoming) = &persist.incoming {
@@ -298,6 +296,8 @@ fn append_only(cx: &Ctx<'_>, out: &mut Report) {
     let troubled = log.is_some_and(|log| log.is_troubled());
     out.field("aof_last_write_status", status(troubled));
     out.field("aof_last_cow_size", rewrites.copied);
+    out.field("module_fork_in_progress", 0);
+    out.field("module_fork_last_cow_size", 0);
     let Some(log) = log else {
         return;
     };
