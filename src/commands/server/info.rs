@@ -4,6 +4,7 @@ use crate::exec::persist::load::{Loading, Shows};
 use crate::exec::persist::save::Purpose;
 use crate::exec::pubsub::Kind;
 use crate::exec::{Args, CmdResult, Command, Ctx, Flow, Session, used_memory};
+use crate::service::acl::Reason;
 use crate::service::info::{Others, REDIS_VERSION, Report, Section, Selection, human};
 use crate::spec::{Group, category, flag};
 
@@ -37,6 +38,11 @@ fn info(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
             Section::Persistence => persistence(cx, &mut out),
             Section::Stats => {
                 cx.sys.stats.report(cx.ks, &others(cx), &mut out);
+                let denied = &cx.sys.acl.log;
+                out.field("acl_access_denied_auth", denied.count(Reason::Auth));
+                out.field("acl_access_denied_cmd", denied.count(Reason::Command));
+                out.field("acl_access_denied_key", denied.count(Reason::Key));
+                out.field("acl_access_denied_channel", denied.count(Reason::Channel));
             }
             Section::Debug => cx.sys.stats.report_turns(&mut out),
             Section::Replication => crate::commands::replication::report(cx, &mut out),
