@@ -8,6 +8,7 @@
 
 pub mod admit;
 pub mod args;
+mod audit;
 pub mod block;
 pub mod busy;
 pub mod call;

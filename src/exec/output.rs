@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::session::{Session, SessionId, Sessions};
 use super::{Action, System};
@@ -14,6 +14,13 @@ use crate::service::config::{BufferLimit, BufferLimits};
 
 /// Output up to this size does not count: in Redis it stands in the buffer that each client has for its replies.
 pub const REPLY_BUFFER: usize = 16 * 1024;
+
+/// A client that has not said yet who it is may have that much waiting, and no more.
+const UNAUTHENTICATED: BufferLimit = BufferLimit {
+    hard: REPLY_BUFFER as u64 + 1024,
+    soft: 0,
+    soft_seconds: 0,
+};
 
 /// Bytes that the connections of one instance hold, all together.
 #[derive(Debug, Clone, Default)]
@@ -29,34 +36,62 @@ impl UnsentTotal {
     pub fn connection(&self) -> Unsent {
         Unsent(Arc::new(OfOne {
             bytes: AtomicUsize::new(0),
+            input: AtomicUsize::new(0),
+            heard: AtomicBool::new(false),
             total: self.clone(),
         }))
     }
 }
 
-/// Bytes that a connection has taken over for its client and not yet sent. The connection says so, whenever it changes
-/// and without any lock; the engine looks.
+/// Bytes that a connection holds: those that it has taken over for its client and not yet sent, and those of requests that
+/// are not complete. The connection says so, whenever it changes and without any lock; the engine looks.
 #[derive(Debug, Clone, Default)]
 pub struct Unsent(Arc<OfOne>);
 
 #[derive(Debug, Default)]
 struct OfOne {
     bytes: AtomicUsize,
+    input: AtomicUsize,
+    heard: AtomicBool,
     total: UnsentTotal,
 }
 
 impl Unsent {
-    /// How many.
+    /// How many wait to be sent.
     pub fn get(&self) -> usize {
         self.0.bytes.load(Ordering::Relaxed)
     }
 
-    /// There are so many now. To be called by one thread at a time.
+    /// How many are of requests that have still to be run.
+    pub fn input(&self) -> usize {
+        self.0.input.load(Ordering::Relaxed)
+    }
+
+    /// So many wait to be sent now. To be called by one thread at a time.
     #[inline]
     pub fn set(&self, bytes: usize) {
-        let known = self.get();
+        self.tell(&self.0.bytes, bytes);
+    }
+
+    /// Something was received; so much of it is still to be run. To be called by one thread at a time.
+    #[inline]
+    pub fn set_input(&self, bytes: usize) {
+        self.tell(&self.0.input, bytes);
+        if bytes > 0 {
+            self.0.heard.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a part of a request has come since this was asked last.
+    pub fn was_heard(&self) -> bool {
+        self.0.heard.swap(false, Ordering::Relaxed)
+    }
+
+    #[inline]
+    fn tell(&self, of: &AtomicUsize, bytes: usize) {
+        let known = of.load(Ordering::Relaxed);
         if bytes != known {
-            self.0.bytes.store(bytes, Ordering::Relaxed);
+            of.store(bytes, Ordering::Relaxed);
             let total = &self.0.total.0;
             total.fetch_add(bytes.wrapping_sub(known), Ordering::Relaxed);
         }
@@ -65,7 +100,7 @@ impl Unsent {
 
 impl Drop for OfOne {
     fn drop(&mut self) {
-        let bytes = *self.bytes.get_mut();
+        let bytes = *self.bytes.get_mut() + *self.input.get_mut();
         self.total.0.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
@@ -118,6 +153,8 @@ impl Session {
             }
         } else if self.subscriptions.is_some() {
             limits.pubsub
+        } else if !self.authenticated {
+            UNAUTHENTICATED
         } else {
             limits.normal
         }

@@ -18,6 +18,7 @@ mod listen;
 mod log;
 mod outgoing;
 mod runtime;
+mod seldom;
 mod sentinel;
 mod signal;
 mod summons;

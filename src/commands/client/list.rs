@@ -89,7 +89,7 @@ fn recent_replies(session: &Session, sys: &System, now: i64) -> (usize, usize) {
 /// One line of CLIENT LIST. `running` is the command that the client is running, if it is the one that asks.
 fn describe(out: &mut String, s: &Session, sys: &System, now: i64, running: Option<Args<'_>>) {
     let argv_mem = running.map_or(0, |args| args.all().iter().map(|a| a.len()).sum());
-    let qbuf = s.net.query_buf + running.map_or(0, encoded_len);
+    let qbuf = s.peer.unsent.input() + running.map_or(0, encoded_len);
     let multi_mem = s.multi.as_ref().map_or(0, |m| m.memory());
     let total = size_of::<Session>()
         + multi_mem
