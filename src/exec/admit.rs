@@ -1,5 +1,6 @@
 //! Who is let in, and who is let go.
 
+use super::acl;
 use super::replication::leader;
 use super::session::{Peer, Session, SessionId, Sessions};
 use super::{Action, State, System};
@@ -40,7 +41,7 @@ impl Terms {
     pub fn of(sys: &System, session: &Session) -> Terms {
         let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         Terms {
-            unauthenticated: !session.authenticated,
+            unauthenticated: acl::must_log_in(sys, session),
             max_bulk: size(sys.cfg.proto_max_bulk_len),
             max_query: size(sys.cfg.client_query_buffer_limit),
             keepalive: sys.cfg.tcp_keepalive,
@@ -66,7 +67,7 @@ pub fn admit(state: &mut State, peer: Peer) -> Result<SessionId, Refusal> {
         state.sys.stats.rejected_connections += 1;
         return Err(Refusal::Full);
     }
-    if cfg.protected_mode && cfg.requirepass.is_empty() && !peer.local {
+    if cfg.protected_mode && !peer.local && !state.sys.acl.users.needs_password() {
         return Err(Refusal::Protected);
     }
     Ok(connect(state, peer))
@@ -74,7 +75,7 @@ pub fn admit(state: &mut State, peer: Peer) -> Result<SessionId, Refusal> {
 
 /// A client connects.
 pub fn connect(state: &mut State, peer: Peer) -> SessionId {
-    let open = state.sys.cfg.requirepass.is_empty();
+    let open = state.sys.acl.users.is_open();
     let now = state.sys.now_us / 1000;
     state.sys.stats.connection();
     state.sessions.connect(peer, open, now)

@@ -8,9 +8,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use super::acl;
 use super::session::{Session, SessionId, Sessions};
 use super::{Action, System};
-use crate::service::config::{BufferLimit, BufferLimits};
+use crate::service::config::BufferLimit;
 
 /// Output up to this size does not count: in Redis it stands in the buffer that each client has for its replies.
 pub const REPLY_BUFFER: usize = 16 * 1024;
@@ -142,7 +143,9 @@ impl Session {
     }
 
     /// The limit of its class.
-    fn output_limit(&self, limits: &BufferLimits, backlog: u64) -> BufferLimit {
+    fn output_limit(&self, sys: &System) -> BufferLimit {
+        let limits = &sys.cfg.client_output_buffer_limit;
+        let backlog = sys.cfg.repl_backlog_size;
         if self.is_replica() {
             // Whoever may come back for the backlog may have as much.
             let BufferLimit { hard, .. } = limits.replica;
@@ -153,7 +156,7 @@ impl Session {
             }
         } else if self.subscriptions.is_some() {
             limits.pubsub
-        } else if !self.authenticated {
+        } else if acl::must_log_in(sys, self) {
             UNAUTHENTICATED
         } else {
             limits.normal
@@ -169,8 +172,7 @@ pub(crate) fn may_wait(
     sid: SessionId,
     more: usize,
 ) -> bool {
-    let limits = &sys.cfg.client_output_buffer_limit;
-    let limit = session.output_limit(limits, sys.cfg.repl_backlog_size);
+    let limit = session.output_limit(sys);
     if limit.hard == 0 && limit.soft == 0 {
         return true;
     }

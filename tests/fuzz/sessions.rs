@@ -6,6 +6,7 @@ use redkeep::engine::{Engine, Options, Outcome};
 use redkeep::exec::Args;
 use redkeep::exec::session::{Peer, SessionId};
 use redkeep::resp::{Proto, ReplyBuf, parse_reply, split_line};
+use redkeep::service::acl::Users;
 use redkeep::service::config::{Config, Settings};
 use redkeep::util::clock::ManualClock;
 use std::sync::Arc;
@@ -95,7 +96,10 @@ impl World {
             proto_max_bulk_len: 1 << 20,
             ..Config::default()
         };
+        let mut users = Users::default();
+        users.require(&config.requirepass);
         let mut engine = Engine::new(Options {
+            users,
             settings: Settings::new(config, None),
             clock: clock.clone(),
             seed: Some(1),
@@ -195,8 +199,7 @@ impl World {
     }
 
     fn is_known(&mut self, sid: SessionId) -> bool {
-        let session = self.engine.state().sessions.get(sid);
-        session.is_some_and(|s| s.authenticated)
+        !self.engine.state().must_log_in(sid)
     }
 
     /// A client goes, and another comes.
