@@ -20,6 +20,9 @@ use super::ticket::{self, Ticket};
 use super::{Action, CmdError, Origin, RunningScript, State, System, output, unconfirmed};
 use crate::resp::ReplyBuf;
 
+/// The answer to [`BusyRequest::Connect`].
+pub type Admission = Result<(SessionId, Terms), Refusal>;
+
 /// What a connection wants while a script is busy.
 pub enum BusyRequest {
     /// To run commands. Without any, to get what waits in the client's outbox.
@@ -36,7 +39,7 @@ pub enum BusyRequest {
         /// Who asks.
         peer: Peer,
         /// Takes the session, and what its connection has to keep to.
-        done: Box<dyn FnOnce(Result<(SessionId, Terms), Refusal>) + Send>,
+        done: Box<dyn FnOnce(Admission) + Send>,
     },
     /// To be forgotten.
     Disconnect(SessionId),

@@ -11,10 +11,11 @@ impl Keyspace {
     /// # Errors
     /// With what is wrong.
     pub fn audit(&self) -> Result<(), String> {
-        let audited = self.dbs.iter().enumerate();
-        audited
-            .map(|(n, db)| db.audit().map_err(|wrong| format!("database {n}: {wrong}")))
-            .collect()
+        for (n, db) in self.dbs.iter().enumerate() {
+            db.audit()
+                .map_err(|wrong| format!("database {n}: {wrong}"))?;
+        }
+        Ok(())
     }
 }
 
