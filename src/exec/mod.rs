@@ -9,6 +9,7 @@
 pub mod acl;
 pub mod admit;
 pub mod args;
+mod audit;
 pub mod block;
 pub mod busy;
 pub mod call;

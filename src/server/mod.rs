@@ -19,6 +19,7 @@ mod listen;
 mod log;
 mod outgoing;
 mod runtime;
+mod seldom;
 mod sentinel;
 mod signal;
 mod summons;

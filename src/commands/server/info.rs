@@ -154,7 +154,10 @@ fn clients(cx: &Ctx<'_>, out: &mut Report) {
     out.field("maxclients", cx.sys.cfg.maxclients);
     out.field(
         "client_recent_max_input_buffer",
-        buffers().map(|s| s.peer.unsent.input().unparsed).max().unwrap_or(0),
+        buffers()
+            .map(|s| s.peer.unsent.input().unparsed)
+            .max()
+            .unwrap_or(0),
     );
     out.field(
         "client_recent_max_output_buffer",
