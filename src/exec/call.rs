@@ -507,6 +507,12 @@ pub fn find(state: &State, args: Args<'_>) -> Result<&'static Entry, CmdError> {
     }
 }
 
+/// The row of what a log says, if it has the right number of arguments.
+pub(super) fn find_logged(state: &State, args: Args<'_>) -> Option<&'static Entry> {
+    let found = state.sys.registry.find_logged(args.at(0), args.get(1));
+    found.found().filter(|row| accepts(row, args.len()))
+}
+
 fn accepts(row: &Entry, given: usize) -> bool {
     let arity = row.row.arity;
     let wanted = usize::from(arity.unsigned_abs());
@@ -719,7 +725,7 @@ pub(super) fn settle(state: &mut State, row: &'static Entry, args: Args<'_>) {
             row.name
         );
         if as_sent {
-            fx.push(args.all());
+            sys.registry.log(fx, row, args);
         }
     }
     if !ks.log_is_quiet() {

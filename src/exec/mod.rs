@@ -11,6 +11,7 @@ pub mod args;
 pub mod block;
 pub mod busy;
 pub mod call;
+pub mod commands;
 pub mod declared;
 mod deliver;
 pub mod effects;
@@ -40,6 +41,7 @@ use std::sync::Arc;
 
 pub use args::{Args, Argv, Cursor};
 pub use block::{Block, TimeoutReply, Unblock, Wake};
+pub use commands::Commands;
 pub use effects::Effects;
 pub use error::{CmdError, CmdResult};
 pub use host::{Facts, Host};
@@ -57,7 +59,7 @@ use crate::service::config::Settings;
 use crate::service::latency::Latency;
 use crate::service::slowlog::SlowLog;
 use crate::service::stats::Stats;
-use crate::spec::{Registry, Row};
+use crate::spec::Row;
 use crate::util::clock::Clock;
 use crate::util::rng::Rng;
 
@@ -321,7 +323,7 @@ impl ScriptCache {
 #[derive(Debug)]
 pub struct System {
     /// All commands.
-    pub registry: &'static Registry<Handler>,
+    pub registry: Commands,
     /// Configuration.
     pub cfg: Settings,
     /// Counters.
@@ -493,7 +495,7 @@ pub fn save_config(sys: &System, all: bool) -> io::Result<()> {
         return Ok(());
     };
     let old = sys.host.0.read_file(path)?.unwrap_or_default();
-    let mut text = sys.cfg.rewritten(&old, all);
+    let mut text = sys.cfg.rewritten(&old, all, sys.sentinel.is_some());
     if let Some(sentinel) = &sys.sentinel {
         text = sentinel.rewritten(&text);
     }
@@ -549,6 +551,11 @@ impl Ctx<'_> {
             true => limit.max(USUAL),
             false => limit,
         }
+    }
+
+    /// How a log calls the running command: by its own name, whatever the client may call it.
+    pub fn logged_name<'a>(&self, args: Args<'a>) -> &'a [u8] {
+        self.sys.registry.logged_name(self.row, args.at(0))
     }
 
     /// The client that asks. `None` only if it was removed while its command runs, which does not happen to a
