@@ -5,6 +5,11 @@
     reason = "a test may stop at the first surprise"
 )]
 
+#[path = "server_commands/parameters.rs"]
+mod parameters;
+#[path = "server_commands/renamed.rs"]
+mod renamed;
+
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 

@@ -645,7 +645,10 @@ type Fixes = Vec<(std::ops::Range<usize>, String)>;
 
 /// What makes a server as good as new. Clients of the section before may still be there: their connections have ended, and
 /// the server has not seen it yet.
-const RESET: [&str; 6] = [
+const RESET: [&str; 9] = [
+    "ACL SETUSER default on nopass allkeys allchannels allcommands",
+    "ACL DELUSER alice bob carol",
+    "ACL LOG RESET",
     "CLIENT KILL TYPE pubsub",
     "CLIENT UNPAUSE",
     "FLUSHALL",

@@ -43,6 +43,11 @@ impl Commands {
         Self { all, names: None }
     }
 
+    /// All of them under their own names, as rules of access know them.
+    pub const fn own(&self) -> &'static Registry<Handler> {
+        self.all
+    }
+
     /// Gives a command another name; an empty one takes it away from clients.
     ///
     /// # Errors

@@ -103,7 +103,7 @@ fn run(loaded: Loaded) -> ExitCode {
         true => ("sentinel", 'X', "Sentinel"),
         false => ("standalone", 'M', "Redkeep"),
     };
-    if let Err(error) = log::start(config.loglevel, &config.logfile, role) {
+    if let Err(error) = log::start(&config, role) {
         complain(&format!("Can't open the log file: {error}"));
         return ExitCode::FAILURE;
     }
@@ -225,6 +225,7 @@ fn explain(error: &StartError, config: &Config) {
         }
         // As what is wrong with other lines.
         StartError::Config(error) => complain(&error.to_string()),
+        StartError::Users(what) => error!("{what}"),
         StartError::Data(JobError::LogFile(what)) => error!("{what}"),
         StartError::Data(JobError::Log(DirectoryError::Manifest(path, wrong))) => {
             let ManifestError { what, line, text } = wrong;

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::mpsc::unbounded_channel;
 
+use super::access;
 use super::host::{IN_USE, ServerHost};
 use super::listen::{self, ListenError};
 use super::runtime::{self, End, RuntimeId, Serving, Sockets, Stop};
@@ -46,6 +47,9 @@ pub enum StartError {
     /// A sentinel cannot keep what it decides.
     #[error("{0}")]
     Sentinel(String),
+    /// The users cannot be had.
+    #[error("{0}")]
+    Users(String),
     /// The log of all writes is wanted (`appendonly`), and there is no place for it.
     #[error("appendonly needs a directory: set dir")]
     NoDirectory,
@@ -286,6 +290,7 @@ impl Server {
         let sentinel = sentinel::assemble(&loaded)?;
         let is_sentinel = sentinel.is_some();
         let commands = commands_of(&loaded, is_sentinel)?;
+        let users = access::users(&loaded, commands.own())?;
         // A sentinel has no data set.
         let disk = disk.filter(|_| !is_sentinel);
         let Loaded {
@@ -330,6 +335,7 @@ impl Server {
             settings: Settings::new(config, file),
             host: Box::new(host),
             sentinel,
+            users,
             ..Options::default()
         });
         engine.state().sys.registry = commands;

@@ -1,6 +1,7 @@
 //! A server on sockets: its own thread, its own runtime, the engine behind it.
 
 mod accept;
+mod access;
 mod ask;
 mod buffers;
 mod check;
@@ -21,6 +22,8 @@ mod runtime;
 mod sentinel;
 mod signal;
 mod summons;
+#[cfg(unix)]
+mod syslog;
 mod switchboard;
 pub mod topology;
 mod transit;

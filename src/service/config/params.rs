@@ -191,9 +191,9 @@ params! {
         "tcp-keepalive" => tcp_keepalive: u64 = "300", Int(0, INT);
         /// Clients at a time. One more is told so and closed.
         "maxclients" => maxclients: u32 = "10000", Int(1, UINT);
-        /// A mark that the system puts on packets, for its rules of routing; 0 for none. Only Linux has it, for whoever
-        /// may administer the network.
-        "socket-mark-id" => socket_mark_id: u32 = "0", Int(0, UINT), immutable;
+        /// A mark that the system puts on packets, for its rules of routing; 0 for none.
+        "socket-mark-id" => socket_mark_id: u32 = "0", Int(0, UINT), immutable,
+            only(&["0"], "sockets are not marked");
         /// Threads that serve sockets.
         "io-threads" => io_threads: u32 = "1", Int(1, 128), immutable;
         /// Whether those threads also read.
@@ -301,13 +301,13 @@ params! {
     section "Security" {
         /// The password of the default user; empty for none.
         "requirepass" => requirepass: Vec<u8> = "", Secret, sensitive;
-        /// A file of users.
-        "aclfile" => aclfile: String = "", Text, immutable, only(&[""], "there are no users but the default one");
+        /// A file of users, one line each; none may stand in the configuration then.
+        "aclfile" => aclfile: String = "", Text, immutable;
         /// What a new user may do to channels.
         "acl-pubsub-default" => acl_pubsub_default: &'static str = "resetchannels",
-            Word(&["allchannels", "resetchannels"]), later;
+            Word(&["allchannels", "resetchannels"]);
         /// Refusals that ACL LOG remembers.
-        "acllog-max-len" => acllog_max_len: u64 = "128", Int(0, LONG), later;
+        "acllog-max-len" => acllog_max_len: u64 = "128", Int(0, LONG);
         /// Who may change parameters that say where files are.
         "enable-protected-configs" => enable_protected_configs: Allow = "no", ALLOW, immutable;
         /// Who may use DEBUG.

@@ -107,9 +107,11 @@ impl Settings {
     }
 
     /// What the file that it came from should hold, given what it holds; every parameter if `all`.
-    pub fn rewritten(&self, old: &[u8], all: bool, sentinel: bool) -> Vec<u8> {
+    /// `users` are the lines about users.
+    pub fn rewritten(&self, old: &[u8], users: &[Vec<u8>], all: bool, sentinel: bool) -> Vec<u8> {
         let wanted = super::rewrite::Rewrite {
             config: &self.config,
+            users,
             all,
             sentinel,
         };

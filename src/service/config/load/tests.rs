@@ -245,13 +245,95 @@ fn refused_lines_name_file_and_line() {
 }
 
 #[test]
-fn what_has_no_effect_yet_draws_a_warning() {
-    let loaded = run(&["--acllog-max-len", "9", "--hz", "50"], &[]).unwrap();
-    assert_eq!(
-        loaded.warnings,
-        ["'acllog-max-len' is accepted, but has no effect in this version."]
-    );
-    assert!(run(&[], &[]).unwrap().warnings.is_empty());
+fn only_what_has_no_effect_draws_a_warning() {
+    for row in rows() {
+        let idle = row.effect == Effect::Later;
+        let value = ["7", "no", "yes", "x"]
+            .into_iter()
+            .find(|value| run(&[&format!("--{} {value}", row.name)], &[]).is_ok());
+        let Some(value) = value else { continue };
+        let loaded = run(&[&format!("--{} {value}", row.name)], &[]).unwrap();
+        let changed = row.show(&loaded.config) != row.show(&Config::default());
+        assert_eq!(!loaded.warnings.is_empty(), idle && changed, "{}", row.name);
+    }
+}
+
+/// A configuration file of lines that are often right.
+fn some_file(rng: &mut crate::util::rng::Rng) -> String {
+    const VALUES: [&str; 24] = [
+        "yes",
+        "no",
+        "0",
+        "1",
+        "7",
+        "100",
+        "-1",
+        "5000",
+        "1mb",
+        "10gb",
+        "5%",
+        "\"\"",
+        "a",
+        "\"a b\"",
+        "'it'",
+        "\"\\x41\\n\"",
+        "normal 0 0 0",
+        "900 1",
+        "127.0.0.1 ::1",
+        "1 2 3",
+        "KEA",
+        "local",
+        "default",
+        "nosave now",
+    ];
+    let all: Vec<&Row> = rows().collect();
+    let mut text = String::new();
+    for _ in 0..rng.index(12) {
+        let row = all[rng.index(all.len())];
+        let names: Vec<_> = row.names().collect();
+        let value = match rng.index(3) {
+            0 => row.default,
+            _ => VALUES[rng.index(VALUES.len())],
+        };
+        match rng.index(8) {
+            0 => text.push_str("  # a comment\n\n\n"),
+            1 => text.push_str("rename-command get \"\"\n"),
+            _ => text.push_str(&format!("{} {value}\n", names[rng.index(names.len())])),
+        }
+    }
+    text
+}
+
+#[test]
+fn what_loads_is_rewritten_to_what_loads_to_the_same() {
+    let mut rng = crate::util::rng::Rng::seed_from_u64(11);
+    let load = |text: &str| {
+        let text: &'static str = Box::leak(text.to_owned().into_boxed_str());
+        run(&["a"], &[("a", text)])
+    };
+    let mut loaded_well = 0;
+    for _ in 0..2000 {
+        let text = some_file(&mut rng);
+        let Ok(loaded) = load(&text) else { continue };
+        loaded_well += 1;
+        for all in [false, true] {
+            let wanted = crate::service::config::Rewrite {
+                config: &loaded.config,
+                users: &[],
+                all,
+                sentinel: false,
+            };
+            let again = crate::service::config::rewrite(text.as_bytes(), wanted);
+            let again = String::from_utf8(again).unwrap();
+            let reloaded = load(&again).unwrap_or_else(|e| panic!("{text}\n->\n{again}\n{e}"));
+            assert_eq!(reloaded.config, loaded.config, "{text}\n->\n{again}");
+            assert_eq!(reloaded.renames.len(), loaded.renames.len());
+            // And it stays as it is.
+            let third = crate::service::config::rewrite(again.as_bytes(), wanted);
+            assert_eq!(String::from_utf8(third).unwrap(), again);
+        }
+    }
+    assert!(loaded_well > 200, "only {loaded_well}");
 }
 
 fn lines_of_sentinel(argv: &[&str], files: &[(&str, &'static str)]) -> Vec<(Place, String)> {
@@ -291,30 +373,85 @@ fn a_sentinel_has_a_port_of_its_own_and_no_protected_mode() {
 }
 
 #[test]
-fn a_user_is_taken_that_may_do_everything_with_the_password_there_is() {
+fn lines_about_users_and_names_of_commands_are_handed_on() {
+    let files = [("a", "user alice on\nRename-Command get \"\"\n")];
+    let loaded = run(&["a", "--user", "bob on"], &files).unwrap();
+    let lines = |lines: &[Directive]| -> Vec<String> {
+        lines.iter().map(|line| line.line.clone()).collect()
+    };
+    assert_eq!(lines(&loaded.users), ["user alice on", "user \"bob on\""]);
+    assert_eq!(lines(&loaded.renames), ["Rename-Command get \"\""]);
+    assert_eq!(loaded.renames[0].words[1..], [b"get".to_vec(), Vec::new()]);
+}
+
+#[test]
+fn what_older_versions_said_is_passed_over_and_what_is_known_of_others_is_refused() {
     let files = [
-        ("a", "user default on nopass ~* &* +@all"),
-        ("b", "user default on nopass sanitize-payload ~* &* +@all"),
         (
-            "c",
-            "user default on #2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b ~* &* +@all\nrequirepass secret",
+            "a",
+            "list-max-ziplist-entries 5\nlua-replicate-commands yes\nsentinel\nport 7",
         ),
-        (
-            "d",
-            "user default on nopass ~* &* +@all\nrequirepass secret",
-        ),
-        ("e", "user default on nopass ~* &* -@all"),
-        ("f", "user default on nopass ~* &* +@all -get"),
-        ("g", "user alice on nopass ~* &* +@all"),
-        ("h", "user"),
+        ("b", "lua-replicate-commands yes no"),
+        ("c", "rename-command get"),
+        ("d", "include"),
+        ("e", "sentinel monitor m 127.0.0.1 1 1"),
+        ("f", "search.timeout 5"),
+        ("g", "rdma-port 5"),
     ];
-    for file in ["a", "b", "c"] {
-        assert!(run(&[file], &files).is_ok(), "{file}");
-    }
-    for file in ["d", "e", "f", "g", "h"] {
+    assert_eq!(run(&["a"], &files).unwrap().config.port, 7);
+    for (file, why) in [
+        ("b", "Bad directive or wrong number of arguments"),
+        ("c", "Bad directive or wrong number of arguments"),
+        ("d", "Bad directive or wrong number of arguments"),
+        ("e", "sentinel directive while not in sentinel mode"),
+        (
+            "f",
+            "'search.timeout' is not supported: modules are not part of Redkeep",
+        ),
+        ("g", "'rdma-port' is not supported: there is no RDMA"),
+    ] {
         let error = run(&[file], &files).unwrap_err();
-        assert!(error.contains("at line 1\n>>> 'user"), "{error}");
+        assert!(error.ends_with(why), "{error}");
     }
+    for option in ["--test-memory", "--check-system"] {
+        let error = run(&[option, "5"], &files).unwrap_err();
+        assert!(error.starts_with(&format!("'{option}' is not supported")));
+    }
+}
+
+#[test]
+fn an_error_has_the_shape_that_redis_gives_it() {
+    let error = run(&["a"], &[("a", "\nport x")]).unwrap_err();
+    let version = crate::service::info::REDIS_VERSION;
+    assert_eq!(
+        error,
+        format!(
+            "\n*** FATAL CONFIG FILE ERROR (Redis {version}) ***\nReading the configuration file, at line 2\n>>> 'port x'\n\
+             argument couldn't be parsed into an integer"
+        )
+    );
+}
+
+#[test]
+fn what_is_included_stands_where_dir_has_led() {
+    let files = [
+        ("a", "dir sub\ninclude b\n"),
+        ("/cwd/sub/b", "port 7"),
+        ("c", "include a2"),
+        ("a2", "port 8"),
+    ];
+    assert_eq!(run(&["a"], &files).unwrap().config.port, 7);
+    assert_eq!(run(&["c"], &files).unwrap().config.port, 8);
+}
+
+#[test]
+fn files_that_multiply_come_to_an_end() {
+    let many: String = "include b\n".repeat(200);
+    let text: &'static str = Box::leak(many.into_boxed_str());
+    let more: &'static str = Box::leak("include c\n".repeat(200).into_boxed_str());
+    let files = [("a", text), ("b", more), ("c", "hz 10")];
+    let error = run(&["a"], &files).unwrap_err();
+    assert!(error.contains("too large together, or too many"), "{error}");
 }
 
 #[test]
