@@ -2,11 +2,22 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
     reason = "a test may stop at the first surprise"
 )]
 
+mod common;
+#[path = "introspection/commands.rs"]
+mod commands;
+#[path = "introspection/exporter.rs"]
+mod exporter;
+#[path = "introspection/info.rs"]
+mod info_fields;
 #[path = "server_commands/parameters.rs"]
 mod parameters;
+#[path = "introspection/redis_cli.rs"]
+mod redis_cli;
 #[path = "server_commands/renamed.rs"]
 mod renamed;
 

@@ -21,10 +21,11 @@ use super::signal::{News, Signal};
 use crate::embed::{LockError, Node, Posted};
 use crate::engine::Outcome;
 use crate::exec::busy::{BusyRequest, Served};
-use crate::exec::output::Unsent;
+use crate::exec::output::{Input, Unsent};
 use crate::exec::ticket::Ticket;
 use crate::exec::{Action, Args, Argv, SessionId};
 use crate::resp::{ArgVec, Batch, Decoder, Limits, ReplyBuf, encode_command};
+use crate::service::stats::Stats;
 
 /// Nothing more is run or read for a client that has left this much output untaken.
 const MAX_OUTPUT: usize = 64 * 1024 * 1024;
@@ -82,10 +83,14 @@ pub(super) struct Conn<S> {
     backlog: bool,
     /// Bytes read that the session has not been told of.
     received: usize,
+    /// Reads and writes that the statistics do not know of.
+    calls: Calls,
     /// Answered and not yet taken by the peer.
     output: Outgoing,
     /// Tells the engine how much that is.
     unsent: Unsent,
+    /// What it was told of `input`.
+    told: Input,
     /// Its last batch woke others.
     woke_others: bool,
     /// The engine has more for it as soon as that is sent.
@@ -96,8 +101,26 @@ pub(super) struct Conn<S> {
     closed_others: bool,
 }
 
+/// How often a socket was read from and written to.
+#[derive(Default)]
+struct Calls {
+    reads: u64,
+    writes: u64,
+}
+
+impl Calls {
+    fn count(&mut self, stats: &mut Stats) {
+        let Self { reads, writes } = std::mem::take(self);
+        stats.reads += reads;
+        stats.writes += writes;
+    }
+}
+
 impl<S> Drop for Conn<S> {
     fn drop(&mut self) {
+        if let Ok(mut engine) = self.node.lock() {
+            self.calls.count(&mut engine.state().sys.stats);
+        }
         self.node.disconnect(self.sid);
     }
 }
@@ -130,8 +153,10 @@ impl<S: Socket> Conn<S> {
             input: Queue::default(),
             backlog: false,
             received: 0,
+            calls: Calls::default(),
             output: Outgoing::default(),
             unsent,
+            told: Input::default(),
             woke_others: false,
             closed_others: false,
             more: false,
@@ -344,13 +369,14 @@ impl<S: Socket> Conn<S> {
     /// Bytes have arrived, the first `n` of the worker's read buffer.
     fn receive(&mut self, n: usize, worker: &mut Worker) {
         self.received += n;
+        self.calls.reads += 1;
         let read = std::mem::take(&mut worker.read);
         let fresh = read.get(..n).unwrap_or_default();
         if self.phase == Phase::Open && self.input.is_empty() {
             let used = self.run(fresh, worker);
-            self.input.extend(fresh.get(used..).unwrap_or_default());
+            self.keep(fresh.get(used..).unwrap_or_default());
         } else {
-            self.input.extend(fresh);
+            self.keep(fresh);
             if self.may_run() {
                 self.run_input(worker);
             }
@@ -368,6 +394,12 @@ impl<S: Socket> Conn<S> {
             }
             self.abandon();
         }
+    }
+
+    /// Keeps what cannot run yet.
+    fn keep(&mut self, bytes: &[u8]) {
+        let expected = self.decoder.wanted(self.input.len());
+        self.input.extend(bytes, expected);
     }
 
     /// Runs requests that were read earlier.
@@ -466,6 +498,7 @@ impl<S: Socket> Conn<S> {
         let state = engine.state();
         state.sys.stats.net_input_bytes += self.received as u64;
         state.sys.stats.net_output_bytes += reply.len() as u64;
+        self.calls.count(&mut state.sys.stats);
         self.query_limit =
             usize::try_from(state.sys.cfg.client_query_buffer_limit).unwrap_or(usize::MAX);
         self.limits.max_bulk =
@@ -479,8 +512,6 @@ impl<S: Socket> Conn<S> {
             session.net.received += self.received as u64;
             session.net.sent += reply.len() as u64;
             session.net.replied(reply.len(), now, recent);
-            session.net.query_buf = buf.len().saturating_sub(batch.consumed());
-            session.net.query_buf_free = self.input.spare();
         }
         self.received = 0;
         let ticket = engine.release();
@@ -506,14 +537,42 @@ impl<S: Socket> Conn<S> {
         {
             match Pin::new(&mut self.io).poll_write(cx, rest) {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
-                Poll::Ready(Ok(n)) => written += n,
+                Poll::Ready(Ok(n)) => {
+                    written += n;
+                    self.calls.writes += 1;
+                }
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => break,
             }
         }
         self.output.take_reply(reply, written);
-        self.unsent.set(self.output.len());
+        let kept = self.output.len();
+        let more = kept > self.unsent.get();
+        self.unsent.set(kept);
+        if self.tell_input() | more && self.unsent.is_limited() {
+            // Nobody else may come by for long who would find out that this is too much.
+            if let Ok(mut engine) = self.node.lock() {
+                engine.weigh_clients();
+                drop(engine.release());
+            }
+        }
         Ok(())
+    }
+
+    /// Tells what has come that cannot run yet; whether it has grown.
+    fn tell_input(&mut self) -> bool {
+        let (len, spare) = (self.input.len(), self.input.spare());
+        let parsed = self.decoder.done().min(len);
+        let now = Input {
+            unparsed: len - parsed,
+            parsed,
+            spare,
+        };
+        let was = std::mem::replace(&mut self.told, now);
+        if now != was {
+            self.unsent.set_input(now);
+        }
+        len > was.unparsed + was.parsed
     }
 
     /// Sends what is left over and need not wait. Ready when nothing is.
@@ -521,7 +580,10 @@ impl<S: Socket> Conn<S> {
         while let bytes @ [_, ..] = self.output.sendable() {
             match ready!(Pin::new(&mut self.io).poll_write(cx, bytes))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                n => self.output.consume(n),
+                n => {
+                    self.output.consume(n);
+                    self.calls.writes += 1;
+                }
             }
             self.unsent.set(self.output.len());
         }
