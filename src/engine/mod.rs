@@ -45,8 +45,8 @@ use crate::exec::unconfirmed::{self, Unconfirmed};
 use crate::exec::unit;
 use crate::exec::weight;
 use crate::exec::{
-    Action, Args, CmdError, DebugSwitches, Effects, Host, HostBox, Origin, ScriptCall, ScriptHost,
-    ScriptOrigin, Sessions, SharedClock, State, System, Waiters,
+    Action, Args, CmdError, Commands, DebugSwitches, Effects, Host, HostBox, Origin, ScriptCall,
+    ScriptHost, ScriptOrigin, Sessions, SharedClock, State, System, Waiters,
 };
 use smallvec::SmallVec;
 
@@ -188,10 +188,10 @@ impl Engine {
         let tracking = Tracking::new(Seed::random(|| rng.next_u64()));
         let unconfirmed = Unconfirmed::new(Seed::random(|| rng.next_u64()));
         let now_us = options.clock.now_us();
-        let registry = match options.sentinel {
+        let registry = Commands::new(match options.sentinel {
             Some(_) => commands::sentinel_registry(),
             None => commands::registry(),
-        };
+        });
         let stats = Stats::new(registry.len());
         let mut state = State {
             ks,
