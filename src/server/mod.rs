@@ -16,6 +16,7 @@ mod json;
 mod link;
 mod listen;
 mod log;
+mod migrate;
 mod outgoing;
 mod runtime;
 mod sentinel;

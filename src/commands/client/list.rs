@@ -89,7 +89,7 @@ fn recent_replies(session: &Session, sys: &System, now: i64) -> (usize, usize) {
 /// One line of CLIENT LIST. `running` is the command that the client is running, if it is the one that asks.
 fn describe(out: &mut String, s: &Session, sys: &System, now: i64, running: Option<Args<'_>>) {
     let argv_mem = running.map_or(0, |args| args.all().iter().map(|a| a.len()).sum());
-    let qbuf = s.net.query_buf + running.map_or(0, encoded_len);
+    let qbuf = s.net.query_buf + running.map_or(0, |args| args.encoded_len());
     let multi_mem = s.multi.as_ref().map_or(0, |m| m.memory());
     let total = size_of::<Session>()
         + multi_mem
@@ -170,11 +170,4 @@ pub(super) fn flags_of(s: &Session) -> String {
     ];
     let set: String = flags.iter().filter(|(on, _)| *on).map(|(_, c)| c).collect();
     if set.is_empty() { "N".to_owned() } else { set }
-}
-
-/// Bytes of a command in RESP: what it took in the query buffer.
-fn encoded_len(args: Args<'_>) -> usize {
-    let digits = |n: usize| n.checked_ilog10().map_or(1, |d| d as usize + 1);
-    let bulk = |a: &&[u8]| 5 + digits(a.len()) + a.len();
-    3 + digits(args.len()) + args.all().iter().map(bulk).sum::<usize>()
 }

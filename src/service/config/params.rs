@@ -388,9 +388,19 @@ params! {
         /// Which changes of keys are published: K and E choose the channels, the others the classes of events.
         "notify-keyspace-events" => notify_keyspace_events: Classes = "", NotifyClasses;
         /// Microseconds from which a command enters the slow log; 0 for all, -1 for none.
-        "slowlog-log-slower-than" => slowlog_log_slower_than: i64 = "10000", Int(-1, LONG);
+        "slowlog-log-slower-than" => slowlog_log_slower_than: i64 = "10000", Int(-1, LONG),
+            alias("commandlog-execution-slower-than");
         /// Entries that the slow log keeps.
-        "slowlog-max-len" => slowlog_max_len: u64 = "128", Int(0, LONG);
+        "slowlog-max-len" => slowlog_max_len: u64 = "128", Int(0, LONG),
+            alias("commandlog-slow-execution-max-len");
+        /// Bytes from which COMMANDLOG keeps a request; 0 for all, -1 for none.
+        "commandlog-request-larger-than" => commandlog_request_larger_than: i64 = "-1", Int(-1, LONG);
+        /// Requests that it keeps.
+        "commandlog-large-request-max-len" => commandlog_large_request_max_len: u64 = "128", Int(0, LONG);
+        /// Bytes from which COMMANDLOG keeps a command for its reply; 0 for all, -1 for none.
+        "commandlog-reply-larger-than" => commandlog_reply_larger_than: i64 = "-1", Int(-1, LONG);
+        /// Replies that it counts.
+        "commandlog-large-reply-max-len" => commandlog_large_reply_max_len: u64 = "128", Int(0, LONG);
         /// Milliseconds from which LATENCY records an event; 0 for none.
         "latency-monitor-threshold" => latency_monitor_threshold: i64 = "0", Int(0, LONG);
         /// Keep a histogram of the time that each command takes.
