@@ -212,7 +212,7 @@ fn send(
         count: greetings + sent.len(),
     };
     if !cx.sys.host.0.carry(parcel) {
-        return Err(broken(Broken::Connecting));
+        return Err(broken(Broken::Writing));
     }
     let trip = Trip {
         number,

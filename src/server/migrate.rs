@@ -1,5 +1,6 @@
 //! What MIGRATE sends to other servers: each parcel over a connection of its own.
 
+use std::io;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -63,7 +64,11 @@ async fn converse(
 ) -> Result<(), Broken> {
     let patience = parcel.patience;
     let connecting = connect(network, "", &parcel.host, parcel.port, patience);
-    let mut wire = connecting.await.map_err(|_| Broken::Connecting)?;
+    // Redis does not notice that nobody listens until it writes.
+    let mut wire = connecting.await.map_err(|error| match error.kind() {
+        io::ErrorKind::ConnectionRefused => Broken::Writing,
+        _ => Broken::Connecting,
+    })?;
     for piece in parcel.commands.chunks(PIECE) {
         let written = timeout(patience, wire.write_all(piece)).await;
         written
