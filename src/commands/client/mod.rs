@@ -33,6 +33,9 @@ pub(super) const COMMANDS: &[Command] = &[Command::container("client", -2)
     .subs(SUBCOMMANDS)
     .checked()];
 
+const LATER_FIELDS: &str = "Without the fields that came after 7.2: `watch`, `io-thread`, `tot-net-in`, `tot-net-out`, \
+    `tot-cmds`, `capa`.";
+
 /// What almost all subcommands have in common.
 const fn sub(name: &'static str, arity: i16, run: Handler) -> Command {
     Command::new(name, arity, run)
@@ -71,6 +74,7 @@ const SUBCOMMANDS: &[Command] = &[
     sub("info", 2, info)
         .since("6.2.0")
         .summary("Describe this connection.")
+        .limits(LATER_FIELDS)
         .complexity("O(1)")
         .tips(&["nondeterministic_output"])
         .checked(),
@@ -117,6 +121,7 @@ const SUBCOMMANDS: &[Command] = &[
              [NOT-DB^not-db:int] [NOT-CAPA^not-capa] [NOT-IP^not-ip]",
         )
         .summary("Describe the connections.")
+        .limits(LATER_FIELDS)
         .complexity("O(N), N being the number of connections")
         .history(&[
             ("2.8.12", "Field `id`."),
