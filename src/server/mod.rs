@@ -3,6 +3,7 @@
 mod accept;
 mod ask;
 mod buffers;
+mod channel;
 mod check;
 mod cli;
 mod conn;
@@ -22,9 +23,11 @@ mod sentinel;
 mod signal;
 mod summons;
 mod switchboard;
+mod tls;
 pub mod topology;
 mod transit;
 mod wire;
 
 pub use handle::{Builder, Server, StartError};
 pub use listen::ListenError;
+pub use tls::TlsError;

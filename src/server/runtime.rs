@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::io;
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -17,7 +16,9 @@ use tracing::{debug, error};
 
 use super::accept;
 use super::link::Linker;
+use super::listen::Door;
 use super::sentinel::Driver;
+use super::tls::Tls;
 use super::wire::Network;
 use crate::embed::{Event, LockError, Node};
 
@@ -85,7 +86,9 @@ impl Stop {
 /// What a runtime serves.
 pub(super) struct Sockets {
     /// Gives the TCP sockets to accept on, each time in place of those before.
-    pub(super) tcp: UnboundedReceiver<Vec<TcpListener>>,
+    pub(super) tcp: UnboundedReceiver<Vec<Door>>,
+    /// What connections through secure doors begin with.
+    pub(super) tls: Arc<Tls>,
     #[cfg(unix)]
     pub(super) unix: Option<(
         std::os::unix::net::UnixListener,
@@ -155,7 +158,7 @@ pub(super) fn serve(
     node.gate().on_busy(hand_over);
     let (listening, end) = oneshot::channel();
     let (open, closed) = mpsc::channel();
-    let accepting = accept::all(sockets.tcp, node.clone(), end);
+    let accepting = accept::all(sockets.tcp, node.clone(), sockets.tls, end);
     handle.spawn(async move {
         accepting.await;
         drop(open);

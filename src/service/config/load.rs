@@ -38,32 +38,6 @@ const REFUSED: &[(&str, &str)] = &[
         "there are no users but the default one in this version",
     ),
     ("sentinel", "this is not a sentinel"),
-    ("tls-auth-clients", "TLS is not part of this version"),
-    ("tls-ca-cert-dir", "TLS is not part of this version"),
-    ("tls-ca-cert-file", "TLS is not part of this version"),
-    ("tls-cert-file", "TLS is not part of this version"),
-    ("tls-ciphers", "TLS is not part of this version"),
-    ("tls-ciphersuites", "TLS is not part of this version"),
-    ("tls-client-cert-file", "TLS is not part of this version"),
-    ("tls-client-key-file", "TLS is not part of this version"),
-    (
-        "tls-client-key-file-pass",
-        "TLS is not part of this version",
-    ),
-    ("tls-dh-params-file", "TLS is not part of this version"),
-    ("tls-key-file", "TLS is not part of this version"),
-    ("tls-key-file-pass", "TLS is not part of this version"),
-    (
-        "tls-prefer-server-ciphers",
-        "TLS is not part of this version",
-    ),
-    ("tls-protocols", "TLS is not part of this version"),
-    ("tls-session-cache-size", "TLS is not part of this version"),
-    (
-        "tls-session-cache-timeout",
-        "TLS is not part of this version",
-    ),
-    ("tls-session-caching", "TLS is not part of this version"),
 ];
 
 /// What the command line asks for.

@@ -42,6 +42,8 @@ pub struct Row {
     pub multi: bool,
     /// `CONFIG SET` refuses it while a data set is loading.
     pub not_loading: bool,
+    /// It names a file: setting it to what it is already is a change, for there may be something else in the file.
+    pub reread: bool,
     pub(super) access: Access,
 }
 
@@ -76,6 +78,7 @@ impl Row {
             hidden: false,
             multi: false,
             not_loading: false,
+            reread: false,
             access,
         }
     }
@@ -146,6 +149,13 @@ impl Row {
     pub(super) const fn not_loading(self) -> Self {
         Self {
             not_loading: true,
+            ..self
+        }
+    }
+
+    pub(super) const fn reread(self) -> Self {
+        Self {
+            reread: true,
             ..self
         }
     }
