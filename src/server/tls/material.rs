@@ -25,6 +25,10 @@ const PLAIN: &str = "PRIVATE KEY-----";
 /// How OpenSSL encrypted keys before there was PKCS#8.
 const OLD_ENCRYPTION: &str = "Proc-Type: 4,ENCRYPTED";
 
+/// What rustls calls it, and what it means: OpenSSL made such certificates where no extensions were asked for.
+const OLD_VERSION: &str = "UnsupportedCertVersion";
+const NOT_VERSION_3: &str = "only certificates of X.509 version 3 are supported";
+
 /// PEM, and what it is called in complaints.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Pem<'a> {
@@ -96,7 +100,10 @@ pub(super) fn identity(
         }
         Err(e) => Err(TlsError::Certificate {
             path: certificate.name(),
-            why: e.to_string(),
+            why: match e.to_string() {
+                old if old.contains(OLD_VERSION) => NOT_VERSION_3.to_owned(),
+                other => other,
+            },
         }),
     }
 }
