@@ -31,7 +31,7 @@ pub fn admit(state: &mut State, peer: Peer) -> Result<SessionId, Refusal> {
         state.sys.stats.rejected_connections += 1;
         return Err(Refusal::Full);
     }
-    if cfg.protected_mode && cfg.requirepass.is_empty() && !peer.local {
+    if cfg.protected_mode && !peer.local && !state.sys.acl.users.needs_password() {
         return Err(Refusal::Protected);
     }
     Ok(connect(state, peer))
@@ -39,7 +39,7 @@ pub fn admit(state: &mut State, peer: Peer) -> Result<SessionId, Refusal> {
 
 /// A client connects.
 pub fn connect(state: &mut State, peer: Peer) -> SessionId {
-    let open = state.sys.cfg.requirepass.is_empty();
+    let open = state.sys.acl.users.is_open();
     let now = state.sys.now_us / 1000;
     state.sys.stats.connection();
     state.sessions.connect(peer, open, now)

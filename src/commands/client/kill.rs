@@ -12,7 +12,7 @@ pub(super) fn kill(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let filter = if old_form {
         Filter::address(args.at(2))
     } else {
-        Filter::parse(args.cursor(2), For::Kill)?
+        Filter::parse(args.cursor(2), For::Kill, &cx.sys.acl.users)?
     };
     let mut hits = filter.select(cx);
     hits.sort_unstable();

@@ -149,6 +149,7 @@ fn resetstat(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
     cx.sys.stats.reset();
     cx.ks.reset_stats();
     cx.sys.repl.counts = Syncs::default();
+    cx.sys.acl.log.reset_counts();
     cx.sys.unconfirmed.gate().reset_figures();
     cx.ok()
 }

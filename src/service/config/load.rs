@@ -14,7 +14,6 @@ use super::files::Files;
 use super::params::{Config, find, rows};
 use super::row::{Effect, Row};
 use crate::resp::split_line;
-use crate::util::digest::sha256_hex;
 use crate::util::system::reason;
 
 /// What the lines of a sentinel begin with; as an option, what makes it one.
@@ -32,10 +31,6 @@ const REFUSED: &[(&str, &str)] = &[
     (
         "rename-command",
         "commands cannot be renamed in this version",
-    ),
-    (
-        "user",
-        "there are no users but the default one in this version",
     ),
     ("sentinel", "this is not a sentinel"),
 ];
@@ -62,6 +57,8 @@ pub struct Loaded {
     pub warnings: Vec<String>,
     /// The lines that only a sentinel understands, in order; none: it is not to be one.
     pub sentinel: Option<Vec<Directive>>,
+    /// The lines about users.
+    pub users: Vec<Directive>,
 }
 
 /// A line that is not a parameter's.
@@ -397,11 +394,6 @@ impl<'a> Loader<'a> {
     }
 
     fn finish(mut self, file: Option<PathBuf>) -> Result<Loaded, LoadError> {
-        let password = &self.config.requirepass;
-        let news = |user: &&Directive| !says_nothing_new(&user.words, password);
-        if let Some(user) = self.users.iter().find(news) {
-            return Err(user.refused(unknown(USER)));
-        }
         let dir = PathBuf::from(&self.config.dir);
         self.config.dir = self.absolute_dir().map_err(|e| unreadable(&dir, &e))?;
         let defaults = Config::default();
@@ -423,24 +415,9 @@ impl<'a> Loader<'a> {
             file,
             warnings,
             sentinel: self.sentinel,
+            users: self.users,
         })
     }
-}
-
-/// Whether a line about a user can be left out. Redis writes one into every file that it rewrites: that the default user may
-/// do everything, with the password of `requirepass`.
-fn says_nothing_new(line: &[Vec<u8>], requirepass: &[u8]) -> bool {
-    let [_, name, rules @ ..] = line else {
-        return false;
-    };
-    let password = match requirepass {
-        b"" => b"nopass".to_vec(),
-        _ => [b"#".as_slice(), &sha256_hex(requirepass)].concat(),
-    };
-    let needed: [&[u8]; 5] = [b"on", &password, b"~*", b"&*", b"+@all"];
-    let may = |rule: &Vec<u8>| rule == b"sanitize-payload" || needed.contains(&rule.as_slice());
-    let has = |rule: &&[u8]| rules.iter().any(|r| r == rule);
-    name == b"default" && needed.iter().all(has) && rules.iter().all(may)
 }
 
 /// A line was refused, or a file that it includes.
