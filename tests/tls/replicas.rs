@@ -23,6 +23,8 @@ impl Node {
                 "yes",
                 "--repl-diskless-sync-delay",
                 "0",
+                "--repl-backlog-size",
+                "32mb",
             ]
             .map(String::from),
         );

@@ -18,7 +18,7 @@ pub(in crate::server) struct Args {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Tell how far a standby is behind, hop by hop up to the leader
-    Status(Status),
+    Status(Box<Status>),
     /// Make a standby the leader, and let its region's sentinels watch it
     Promote(Box<Promote>),
     /// Make a leader that came back, and has been replaced, the standby of the new one
