@@ -14,6 +14,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
 use tracing::warn;
 
 use super::conn::Conn;
@@ -35,6 +36,9 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// The same, for one that will be told only that it is not let in.
 const BRIEFLY: Duration = Duration::from_secs(1);
+
+/// How a client begins that speaks TLS: with a record of the handshake.
+const HELLO: u8 = 22;
 
 /// Accepts TCP connections on the sockets that were given last, until the other side of `end` is dropped. Nobody is let in
 /// then, whoever else holds the sockets.
@@ -171,7 +175,7 @@ async fn serve_tls(stream: TcpStream, addr: SocketAddr, node: Node, tls: Arc<Tls
         // Redis, too, drops who is one too many before it can be told.
         Err(None | Some(Refusal::Full)) => return,
         Err(refused) => {
-            if let Ok(Ok(stream)) = timeout(BRIEFLY, tls.accept(stream)).await {
+            if let Ok(Ok(stream)) = timeout(BRIEFLY, shake(stream, &tls)).await {
                 refuse(stream, refused).await;
             }
             return;
@@ -180,7 +184,7 @@ async fn serve_tls(stream: TcpStream, addr: SocketAddr, node: Node, tls: Arc<Tls
     tune(&stream, addr, joined.keepalive);
     let entrant = Entrant::new(&node, joined.sid);
     let shaken = tokio::select! {
-        shaken = timeout(HANDSHAKE, tls.accept(stream)) => shaken,
+        shaken = timeout(HANDSHAKE, shake(stream, &tls)) => shaken,
         () = entrant.is_expelled() => return,
     };
     let why = match shaken {
@@ -194,6 +198,16 @@ async fn serve_tls(stream: TcpStream, addr: SocketAddr, node: Node, tls: Arc<Tls
         Err(_) => "the TLS handshake takes too long".to_owned(),
     };
     warn!("Error accepting a client connection: {why} (addr={addr} laddr={laddr})");
+}
+
+/// Agrees on TLS. Whoever says something else is not answered: it would not understand an alert.
+async fn shake(stream: TcpStream, tls: &Tls) -> io::Result<TlsStream<TcpStream>> {
+    let mut first = [HELLO];
+    stream.peek(&mut first).await?;
+    match first {
+        [HELLO] => tls.accept(stream).await,
+        _ => Err(io::Error::other("it does not speak TLS")),
+    }
 }
 
 /// A client that was let in and has no connection yet. Unless it gets one, its session ends with this.
