@@ -96,6 +96,10 @@ pub struct Facts {
     pub executable: String,
     /// The port that is listened on; differs from the configured one where any free port was asked for.
     pub tcp_port: u16,
+    /// How many sockets are listened on for those who do not speak TLS.
+    pub tcp_sockets: usize,
+    /// The same for those who do.
+    pub tls_sockets: usize,
     /// Seconds of processor time spent in the system.
     pub cpu_sys: f64,
     /// Seconds of processor time spent in the program.

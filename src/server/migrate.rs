@@ -7,8 +7,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::timeout;
 
+use super::channel::Channel;
 use super::link::lock;
-use super::wire::{Network, Wire, connect};
+use super::wire::{Destination, Network, connect};
 use crate::embed::Node;
 use crate::exec::migrate::{Broken, Parcel, Report};
 use crate::resp::{Value, parse_reply};
@@ -63,7 +64,14 @@ async fn converse(
     answers: &mut Vec<Result<(), String>>,
 ) -> Result<(), Broken> {
     let patience = parcel.patience;
-    let connecting = connect(network, "", &parcel.host, parcel.port, patience);
+    let to = Destination {
+        source: String::new(),
+        host: parcel.host.clone(),
+        port: parcel.port,
+        // As by Redis, which takes what its cluster talks: it has none here.
+        secure: false,
+    };
+    let connecting = connect(network, &to, patience);
     // Redis does not notice that nobody listens until it writes.
     let mut wire = connecting.await.map_err(|error| match error.kind() {
         io::ErrorKind::ConnectionRefused => Broken::Writing,
@@ -80,7 +88,7 @@ async fn converse(
 
 /// Hears so many answers.
 async fn listen(
-    wire: &mut Wire,
+    wire: &mut Channel,
     count: usize,
     patience: Duration,
     answers: &mut Vec<Result<(), String>>,

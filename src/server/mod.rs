@@ -4,6 +4,7 @@ mod accept;
 mod access;
 mod ask;
 mod buffers;
+mod channel;
 mod check;
 mod cli;
 mod conn;
@@ -27,9 +28,11 @@ mod summons;
 mod switchboard;
 #[cfg(unix)]
 mod syslog;
+mod tls;
 pub mod topology;
 mod transit;
 mod wire;
 
 pub use handle::{Builder, Server, StartError};
 pub use listen::ListenError;
+pub use tls::TlsError;

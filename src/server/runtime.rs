@@ -3,7 +3,6 @@
 use std::cell::Cell;
 use std::future::Future;
 use std::io;
-use std::net::TcpListener;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,8 +19,10 @@ use tracing::{debug, error};
 
 use super::accept;
 use super::link::Linker;
+use super::listen::Door;
 use super::migrate;
 use super::sentinel::Driver;
+use super::tls::Tls;
 use super::wire::Network;
 use crate::embed::{Event, LockError, Node};
 use crate::exec::migrate::Parcel;
@@ -102,7 +103,9 @@ impl Stop {
 /// What a runtime serves.
 pub(super) struct Sockets {
     /// Gives the TCP sockets to accept on, each time in place of those before.
-    pub(super) tcp: UnboundedReceiver<Vec<TcpListener>>,
+    pub(super) tcp: UnboundedReceiver<Vec<Door>>,
+    /// What connections through secure doors begin with.
+    pub(super) tls: Arc<Tls>,
     #[cfg(unix)]
     pub(super) unix: Option<(
         std::os::unix::net::UnixListener,
@@ -180,7 +183,7 @@ pub(super) fn serve(
     node.gate().on_busy(hand_over);
     let (listening, end) = oneshot::channel();
     let (open, closed) = mpsc::channel();
-    let accepting = accept::all(sockets.tcp, node.clone(), end);
+    let accepting = accept::all(sockets.tcp, node.clone(), sockets.tls, end);
     handle.spawn(async move {
         accepting.await;
         drop(open);
