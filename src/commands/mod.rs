@@ -39,6 +39,7 @@ mod zset;
 use std::sync::OnceLock;
 
 pub(crate) use client::description;
+pub(crate) use server::info::everything as report;
 
 use crate::exec::{Command, Handler};
 use crate::spec::{Registry, flag};

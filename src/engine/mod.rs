@@ -17,10 +17,13 @@ mod adopt;
 pub mod follow;
 pub mod load;
 mod replay;
+mod report;
 #[cfg(test)]
 mod saves;
 #[cfg(test)]
 mod tests;
+
+pub use report::{Slow, Told};
 
 use std::sync::Arc;
 
@@ -219,6 +222,7 @@ impl Engine {
                 running: None,
                 gate: Arc::clone(&gate),
                 slowlog: SlowLog::default(),
+                alarms: exec::alarms::Alarms::default(),
                 latency: Latency::default(),
                 redact: Vec::new(),
                 debug: DebugSwitches::default(),

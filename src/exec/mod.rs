@@ -7,6 +7,7 @@
 //! what the edits logged. See `call.rs`.
 
 pub mod admit;
+pub mod alarms;
 pub mod args;
 pub mod block;
 pub mod busy;
@@ -24,6 +25,7 @@ pub mod output;
 pub mod pause;
 pub mod persist;
 pub mod pubsub;
+pub mod ready;
 pub mod replay;
 pub mod replication;
 pub mod sentinel;
@@ -386,6 +388,8 @@ pub struct System {
     pub redact: Vec<usize>,
     /// Switches of DEBUG.
     pub debug: DebugSwitches,
+    /// What the log was told of already.
+    pub alarms: alarms::Alarms,
     /// The surroundings.
     pub host: HostBox,
 }

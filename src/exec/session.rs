@@ -122,6 +122,12 @@ pub struct Session {
 }
 
 impl Session {
+    /// Who it is, for the log.
+    pub fn who(&self) -> String {
+        let name = String::from_utf8_lossy(&self.name);
+        format!("id={} addr={} name={name}", self.id, self.peer.addr)
+    }
+
     /// RESET, but for what it watches: everything a client can change is as on a new connection. The name of
     /// its library stays.
     pub fn reset(&mut self) {
@@ -411,6 +417,7 @@ impl Sessions {
             let busy =
                 session.waits() || session.peer.trusted || session.closing || session.is_replica();
             if !busy && now.saturating_sub(session.seen) > allowed {
+                tracing::debug!("Closing idle client {}", session.who());
                 session.closing = true;
                 session.cut_off = true;
                 idle.push(SessionId(slot));

@@ -11,8 +11,10 @@ use tokio::sync::mpsc::unbounded_channel;
 
 use super::host::{IN_USE, ServerHost};
 use super::listen::{self, ListenError};
+use super::metrics;
 use super::runtime::{self, End, RuntimeId, Serving, Sockets, Stop};
 use super::sentinel;
+use super::supervised::Supervisor;
 use super::wire::Network;
 use crate::embed::jobs::{self, JobError};
 use crate::embed::{Client, Node};
@@ -152,7 +154,7 @@ impl Builder {
         let surroundings = Surroundings {
             disk: self.disk,
             network,
-            owns_process: false,
+            ..Surroundings::default()
         };
         let mut server = Server::open(loaded, Some(port), surroundings)?;
         server.load()?;
@@ -210,6 +212,8 @@ pub(super) struct Surroundings {
     pub(super) disk: Option<Arc<dyn Disk>>,
     /// How others are reached.
     pub(super) network: Network,
+    /// The service manager, if there is one to report to.
+    pub(super) supervisor: Supervisor,
 }
 
 /// A running server. Dropping it stops it and closes every connection.
@@ -257,6 +261,7 @@ impl Server {
             owns_process,
             disk,
             network,
+            supervisor,
         } = surroundings;
         let sentinel = sentinel::assemble(&loaded)?;
         let is_sentinel = sentinel.is_some();
@@ -273,8 +278,11 @@ impl Server {
         // Whoever asks for the port wants the one that was found.
         config.port = addrs.first().map_or(0, SocketAddr::port);
         let (sender, accept) = unbounded_channel();
-        let mut host = ServerHost::new(sender, owns_process, disk.clone());
+        let (observers, observe) = unbounded_channel();
+        let mut host = ServerHost::new(sender, observers, owns_process, disk.clone());
         host.listen_on(tcp)?;
+        host.observe_on(metrics::listen(&config)?)?;
+        host.report_to(supervisor);
         if disk.is_none() && config.appendonly && !is_sentinel {
             return Err(StartError::NoDirectory);
         }
@@ -296,6 +304,7 @@ impl Server {
                 config.unixsocketperm,
                 config.tcp_backlog,
             )?,
+            metrics: observe,
             network,
             owns_process,
         };

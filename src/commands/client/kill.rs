@@ -17,7 +17,12 @@ pub(super) fn kill(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let mut hits = filter.select(cx);
     hits.sort_unstable();
     hits.dedup();
+    let by = cx.session().map(|session| session.who());
+    let by = by.unwrap_or_default();
     for &sid in &hits {
+        if let Some(session) = cx.sessions.get(sid) {
+            tracing::debug!(by, "Client killed {}", session.who());
+        }
         close(cx, sid);
     }
     match old_form {

@@ -258,6 +258,28 @@ pub fn invocation_as(
         .map(|loaded| Invocation::Run(Box::new(loaded)))
 }
 
+/// A line as an error shows it: without what may be a password.
+fn shown(line: &[u8]) -> String {
+    let end = |line: &[u8]| {
+        line.iter()
+            .position(|b| b.is_ascii_whitespace() || *b == b'"')
+    };
+    let (name, rest) = line.split_at(end(line).unwrap_or(line.len()));
+    let secret = match name.to_ascii_lowercase().as_slice() {
+        USER => true,
+        SENTINEL => rest
+            .to_ascii_lowercase()
+            .windows(4)
+            .any(|part| part == b"pass"),
+        name => find(name).is_some_and(|row| row.sensitive),
+    };
+    let shown = String::from_utf8_lossy(if secret { name } else { line });
+    match secret {
+        true => format!("{shown} (redacted)"),
+        false => shown.into_owned(),
+    }
+}
+
 /// The options as the lines of a configuration file.
 ///
 /// The word after a name is its value even when it begins with `--`; `--save` alone is `save ""`, and `--sentinel` alone has
@@ -334,7 +356,7 @@ impl<'a> Loader<'a> {
             self.line(line, depth, &here).map_err(|fault| match fault {
                 LineFault::Here(why) => LoadError::Directive {
                     place: here(),
-                    line: String::from_utf8_lossy(line).into_owned(),
+                    line: shown(line),
                     why,
                 },
                 LineFault::Below(error) => error,
@@ -367,7 +389,7 @@ impl<'a> Loader<'a> {
         if let Some(lines) = kept {
             lines.push(Directive {
                 place: place(),
-                line: String::from_utf8_lossy(line).into_owned(),
+                line: shown(line),
                 words,
             });
             return Ok(());

@@ -15,7 +15,7 @@ pub use files::{Files, SystemFiles, WithInput, replace};
 pub(crate) use lists::percentile;
 pub use lists::{BufferLimit, BufferLimits, SavePoint, ShutdownFlags};
 pub use load::{Directive, Given, Invocation, LoadError, Loaded, Place, invocation, invocation_as};
-pub use params::{Allow, Config, Eviction, LogLevel, OomScoreAdj, SECTIONS, find, rows};
+pub use params::{Allow, Config, Eviction, LogFormat, LogLevel, OomScoreAdj, SECTIONS, find, rows};
 pub use reference::reference;
 pub use rewrite::rewrite;
 pub use row::{Effect, Row};
