@@ -416,6 +416,70 @@ fn calls_are_valid(
     none(faults.into_values().collect());
 }
 
+/// Drops, repeats, swaps and replaces words of a call.
+fn garble(args: &mut Vec<Vec<u8>>, name: usize, rng: &mut Rng) {
+    for _ in 0..1 + rng.index(3) {
+        if args.len() <= name {
+            return;
+        }
+        let at = name + rng.index(args.len() - name);
+        match rng.index(4) {
+            0 => drop(args.remove(at)),
+            1 => args.insert(at, args[at].clone()),
+            2 => {
+                let other = name + rng.index(args.len() - name);
+                args.swap(at, other);
+            }
+            _ => {
+                let words: [&[u8]; 6] = [b"0", b"1", b"-1", b"2", b"", b"STORE"];
+                args[at] = words[rng.index(words.len())].to_vec();
+            }
+        }
+    }
+}
+
+/// Who may touch no key is refused, however a call is put: no command finds keys where access control sees none.
+#[test]
+fn what_touches_keys_is_seen_by_access_control() {
+    let mut faults = BTreeMap::new();
+    let wanted = |e: &&Entry| e.has_keys() && !NOT_CALLED.contains(&&*e.name);
+    let entries: Vec<_> = commands::registry().iter().filter(wanted).collect();
+    for seed in 0..150 {
+        let mut engine = Engine::new(Options {
+            seed: Some(seed),
+            ..Options::default()
+        });
+        let rules: [&[u8]; 5] = [b"on", b"nopass", b"+@all", b"&*", b"resetkeys"];
+        let users = &mut engine.state().sys.acl.users;
+        let (user, _) = users.set(b"joe", &rules, commands::registry()).unwrap();
+        let mut values = Values {
+            rng: Rng::seed_from_u64(seed),
+            keys: 0,
+        };
+        let mut garbler = Rng::seed_from_u64(seed ^ 1);
+        for &e in &entries {
+            let mut args = call(e, &mut values);
+            garble(&mut args, words(e).len(), &mut garbler);
+            let argv: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+            let sid = engine.connect(Peer::default());
+            if let Some(session) = engine.state().sessions.get_mut(sid) {
+                session.user = user;
+            }
+            let mut reply = ReplyBuf::new(Proto::Resp2);
+            engine.refresh_time();
+            engine.execute(sid, Args::new(&argv), &mut reply);
+            engine.disconnect(sid);
+            let refused = reply.as_slice().starts_with(b"-");
+            // Scripts and functions may have none.
+            if !refused && !e.flags.has(flag::NO_MANDATORY_KEYS) {
+                let text = String::from_utf8_lossy(reply.as_slice());
+                faults.insert(&e.name, format!("{}: {text}", show(&args)));
+            }
+        }
+    }
+    none(faults.into_values().collect());
+}
+
 /// Commands that no conversation can show: they end the server, or serve other commands only.
 const UNRECORDED: &[&str] = &[
     "shutdown",

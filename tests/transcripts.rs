@@ -645,7 +645,10 @@ type Fixes = Vec<(std::ops::Range<usize>, String)>;
 
 /// What makes a server as good as new. Clients of the section before may still be there: their connections have ended, and
 /// the server has not seen it yet.
-const RESET: [&str; 6] = [
+const RESET: [&str; 9] = [
+    "ACL SETUSER default on nopass allkeys allchannels allcommands",
+    "ACL DELUSER alice bob carol",
+    "ACL LOG RESET",
     "CLIENT KILL TYPE pubsub",
     "CLIENT UNPAUSE",
     "FLUSHALL",
@@ -816,6 +819,9 @@ fn replay_inside(server: &redkeep::Server, section: &Section) -> String {
     report
 }
 
+/// How long silence must last to count as waiting.
+const SILENCE: Duration = Duration::from_millis(60);
+
 /// Calls, and fetches what else is expected; or only that.
 fn play_inside(client: &mut redkeep::Client, step: &Step) -> Result<Vec<Got>, CallError> {
     let mut got = Vec::new();
@@ -826,11 +832,18 @@ fn play_inside(client: &mut redkeep::Client, step: &Step) -> Result<Vec<Got>, Ca
         got.push(Got::Reply(reply_of(client.call(filled)?)));
     }
     while got.len() < step.expect.len() {
-        match client.next_message(Some(PATIENCE))? {
-            Some(Message::Other(value)) => got.push(Got::Reply(reply_of(value))),
-            Some(message) => got.push(Got::Reply(published(message, &step.expect[got.len()]))),
-            None => break,
-        }
+        let wanted = &step.expect[got.len()];
+        let patience = match wanted {
+            Expect::Waiting => SILENCE,
+            _ => PATIENCE,
+        };
+        got.push(match client.next_message(Some(patience)) {
+            Ok(Some(Message::Other(value))) => Got::Reply(reply_of(value)),
+            Ok(Some(message)) => Got::Reply(published(message, wanted)),
+            Ok(None) => Got::Nothing,
+            Err(CallError::Closed) => Got::Closed,
+            Err(e) => return Err(e),
+        });
     }
     Ok(got)
 }
@@ -905,11 +918,9 @@ fn show(got: &Got) -> String {
 }
 
 fn play(stage: &mut Stage<'_>, step: &Step, way: Way) -> std::io::Result<Vec<Got>> {
-    // How long silence must last to count as waiting.
-    let silence = Duration::from_millis(60);
     let first = match step.expect.as_slice() {
         [] => Duration::from_millis(400),
-        [Expect::Waiting] => silence,
+        [Expect::Waiting] => SILENCE,
         _ => PATIENCE,
     };
     match &step.act {
@@ -944,7 +955,7 @@ fn play(stage: &mut Stage<'_>, step: &Step, way: Way) -> std::io::Result<Vec<Got
             if step.expect.is_empty() {
                 let mut got = Vec::new();
                 loop {
-                    got.push(client.receive(silence)?);
+                    got.push(client.receive(SILENCE)?);
                     match got.last() {
                         Some(Got::Nothing) if got.len() > 1 => {
                             got.pop();
@@ -960,7 +971,7 @@ fn play(stage: &mut Stage<'_>, step: &Step, way: Way) -> std::io::Result<Vec<Got
         Act::Receive => {
             let (client, _) = stage.client(&step.client)?;
             let patience = match step.expect.as_slice() {
-                [Expect::Waiting] => silence,
+                [Expect::Waiting] => SILENCE,
                 _ => PATIENCE,
             };
             receive(client, patience, step)

@@ -2,7 +2,7 @@
 
 use crate::exec::args::is;
 use crate::exec::error::shown;
-use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, Origin};
+use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, Origin, acl};
 use crate::resp::Proto;
 use crate::service::info::REDIS_VERSION;
 use crate::spec::{Group, flag};
@@ -91,8 +91,6 @@ pub(super) const COMMANDS: &[Command] = &[
         .checked(),
 ];
 
-const WRONGPASS: CmdError =
-    CmdError::fixed("WRONGPASS invalid username-password pair or user is disabled.");
 const NO_PASSWORD: CmdError = CmdError::fixed(
     "ERR AUTH <password> called without any password configured for the default user. \
      Are you sure your configuration is correct?",
@@ -114,35 +112,13 @@ pub(super) fn is_plain_name(name: &[u8]) -> bool {
 fn auth(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     cx.sys.redact.extend(1..args.len());
     let (user, password) = match args.all() {
-        [_, password] if cx.sys.cfg.requirepass.is_empty() => {
-            let _ = password;
-            return Err(NO_PASSWORD);
-        }
+        [_, _] if !cx.sys.acl.users.needs_password() => return Err(NO_PASSWORD),
         [_, password] => (b"default".as_slice(), *password),
         [_, user, password] => (*user, *password),
         _ => return Err(CmdError::SYNTAX),
     };
-    log_in(cx, user, password)?;
+    acl::log_in(cx, args.at(0), user, password)?;
     cx.ok()
-}
-
-/// Authenticates the connection, or leaves it as it was.
-fn log_in(cx: &mut Ctx<'_>, user: &[u8], password: &[u8]) -> Result<(), CmdError> {
-    let wanted = &cx.sys.cfg.requirepass;
-    let right = wanted.is_empty() || same_secret(wanted, password);
-    if user != b"default" || !right {
-        return Err(WRONGPASS);
-    }
-    if let Some(session) = cx.session() {
-        session.authenticated = true;
-    }
-    Ok(())
-}
-
-/// Compares in a time that tells nothing of where the two differ.
-fn same_secret(a: &[u8], b: &[u8]) -> bool {
-    let differ = |acc, (x, y): (&u8, &u8)| acc | (x ^ y);
-    a.len() == b.len() && std::hint::black_box(a.iter().zip(b).fold(0, differ)) == 0
 }
 
 fn echo(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
@@ -232,7 +208,7 @@ fn hello(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let hello = Hello::parse(args)?;
     if let Some((user, password)) = hello.auth {
         cx.sys.redact.extend([hello.auth_at, hello.auth_at + 1]);
-        log_in(cx, user, password)?;
+        acl::log_in(cx, args.at(0), user, password)?;
     }
     let proto = hello.proto.unwrap_or(cx.reply.proto());
     let is_sentinel = cx.sys.sentinel.is_some();
@@ -274,7 +250,7 @@ fn hello(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 }
 
 fn reset(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
-    let open = cx.sys.cfg.requirepass.is_empty();
+    let open = cx.sys.acl.users.is_open();
     cx.sys.monitors.remove(&cx.sid);
     if let Some(session) = cx.sessions.get_mut(cx.sid) {
         cx.sys.pubsub.forget(session, cx.sid);

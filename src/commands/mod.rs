@@ -1,5 +1,6 @@
 //! The command families: one file each, one row per command beside its handler.
 
+mod acl;
 mod bits;
 mod client;
 mod connection;
@@ -38,7 +39,7 @@ mod zset;
 
 use std::sync::OnceLock;
 
-pub(crate) use client::description;
+pub(crate) use client::description as describe;
 pub(crate) use server::info::everything as report;
 
 use crate::exec::{Command, Handler};
@@ -47,6 +48,7 @@ use crate::spec::{Registry, flag};
 /// Every family. A new command is a row in one of these; a new family is a line here.
 const FAMILIES: &[&[Command]] = &[
     connection::COMMANDS,
+    acl::COMMANDS,
     client::COMMANDS,
     introspect::COMMANDS,
     keys::COMMANDS,

@@ -6,12 +6,13 @@ use crate::exec::notify;
 use crate::exec::pubsub::{self, Kind};
 use crate::exec::session::ReplyMode;
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, Handler, Origin};
-use crate::spec::{Group, KeySpec, Propagate, flag};
+use crate::spec::{Channels, Group, KeySpec, Propagate, flag};
 use crate::util::glob;
 
 /// The rows of this family.
 pub(super) const COMMANDS: &[Command] = &[
     listens("psubscribe", -2, psubscribe)
+        .channels(Channels::PATTERNS)
         .since("2.0.0")
         .flags(&[flag::SENTINEL])
         .syntax("pattern:pattern...")
@@ -19,6 +20,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .complexity("O(N), N being the number of patterns")
         .checked(),
     speaks("publish", 3, publish)
+        .channels(Channels::FIRST)
         .since("2.0.0")
         .flags(&[flag::SENTINEL])
         .syntax("channel message")
@@ -40,6 +42,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .complexity("O(N), N being the number of patterns")
         .checked(),
     speaks("spublish", 3, spublish)
+        .channels(Channels::FIRST)
         .since("7.0.0")
         .keys(&[KeySpec::at(1).not_key()])
         .syntax("shardchannel message")
@@ -47,6 +50,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .complexity("O(N), N being the number of subscribers")
         .checked(),
     listens("ssubscribe", -2, ssubscribe)
+        .channels(Channels::ALL)
         .since("7.0.0")
         .keys(&[KeySpec::at(1).range(-1, 1, 0).not_key()])
         .syntax("shardchannel...")
@@ -54,6 +58,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .complexity("O(N), N being the number of channels")
         .checked(),
     listens("subscribe", -2, subscribe)
+        .channels(Channels::ALL)
         .since("2.0.0")
         .flags(&[flag::SENTINEL])
         .syntax("channel...")

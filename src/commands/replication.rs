@@ -109,8 +109,7 @@ fn replicaof(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
         ));
     }
     let (host, port) = (args.at(1), args.at(2));
-    let asker = cx.session().map(|session| session.who());
-    let asker = asker.unwrap_or_default();
+    let asker = cx.who();
     if is(host, "NO") && is(port, "ONE") {
         let follows = cx.sys.repl.is_replica();
         ask_for(cx.sys, Change::Lead);

@@ -29,6 +29,7 @@ use std::sync::Arc;
 
 use crate::commands;
 use crate::exec;
+use crate::exec::acl::Acl;
 use crate::exec::admit::{self, Refusal};
 use crate::exec::busy::{self, BusyGate, BusyRequest};
 use crate::exec::call::{self, Step};
@@ -54,6 +55,7 @@ use crate::ds::table::Seed;
 use crate::keyspace::{Garbage, Interest, Keyspace};
 use crate::resp::{Mark, Proto, ReplyBuf};
 use crate::sentinel::{Input, Order, Sentinel};
+use crate::service::acl::Users;
 use crate::service::config::Settings;
 use crate::service::latency::Latency;
 use crate::service::slowlog::SlowLog;
@@ -76,6 +78,8 @@ pub struct Options {
     pub seed: Option<u64>,
     /// What makes it a sentinel, if it is to be one.
     pub sentinel: Option<Box<Sentinel>>,
+    /// Who may do what.
+    pub users: Users,
 }
 
 impl Default for Options {
@@ -86,6 +90,7 @@ impl Default for Options {
             host: Box::new(Alone),
             seed: None,
             sentinel: None,
+            users: Users::default(),
         }
     }
 }
@@ -207,6 +212,11 @@ impl Engine {
                 pause: Default::default(),
                 declared: read_declared(),
                 current: None,
+                acl: Acl {
+                    users: options.users,
+                    ..Acl::default()
+                },
+                describe: commands::describe,
                 persist: Default::default(),
                 sentinel: options.sentinel,
                 summons: Default::default(),
@@ -469,7 +479,7 @@ impl Engine {
         } = self.state();
         for sid in sys.overdue.take_cut_off() {
             if let Some(session) = sessions.get(sid) {
-                let text = commands::description(session, sys);
+                let text = commands::describe(session, sys);
                 tracing::warn!("Client {text} closed for overcoming of output buffer limits.");
                 admit::expel(sys, sessions, ks, sid);
             }

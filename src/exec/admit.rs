@@ -33,7 +33,7 @@ pub fn admit(state: &mut State, peer: Peer) -> Result<SessionId, Refusal> {
         alarms::turned_away(&mut state.sys, Alarm::Full, &peer);
         return Err(Refusal::Full);
     }
-    if cfg.protected_mode && cfg.requirepass.is_empty() && !peer.local {
+    if cfg.protected_mode && !peer.local && !state.sys.acl.users.needs_password() {
         alarms::turned_away(&mut state.sys, Alarm::Protected, &peer);
         return Err(Refusal::Protected);
     }
@@ -42,7 +42,7 @@ pub fn admit(state: &mut State, peer: Peer) -> Result<SessionId, Refusal> {
 
 /// A client connects.
 pub fn connect(state: &mut State, peer: Peer) -> SessionId {
-    let open = state.sys.cfg.requirepass.is_empty();
+    let open = state.sys.acl.users.is_open();
     let now = state.sys.now_us / 1000;
     state.sys.stats.connection();
     tracing::debug!(unix = peer.unix, "Accepted {}", peer.addr);

@@ -2,7 +2,7 @@
 //! no more than a line in a second, which says how often it happened meanwhile.
 
 use super::session::Peer;
-use super::{SessionId, State, System, used_memory};
+use super::{SessionId, State, System, acl, used_memory};
 
 /// How long nothing more is said of the same, in microseconds.
 const SILENCE: i64 = 1_000_000;
@@ -87,7 +87,8 @@ pub(super) fn answered(state: &mut State, sid: Option<SessionId>, command: &str,
         return;
     };
     let session = sid.and_then(|sid| state.sessions.get(sid));
-    let client = session.map(|session| session.who()).unwrap_or_default();
+    let client = session.map(|session| acl::who(&state.sys, session));
+    let client = client.unwrap_or_default();
     match alarm {
         Alarm::OutOfMemory => {
             let used = used_memory(&state.ks, &state.sessions, &state.sys);

@@ -5,12 +5,13 @@ use super::replication::{leader, replica};
 use super::session::{Session, SessionId};
 use super::txn::Multi;
 use super::{
-    Args, Ctx, Entry, Flow, Origin, ScriptCall, State, alarms, busy, declared, monitor, notify,
+    Args, Ctx, Entry, Flow, Origin, ScriptCall, State, acl, alarms, busy, declared, monitor, notify,
     pause, persist, replay, tracking, unit,
 };
 use crate::keyspace::event::Event;
 use crate::keyspace::{Change, Garbage, Interest, What};
 use crate::resp::{Mark, ReplyBuf};
+use crate::service::acl::{Context, Denied};
 use crate::spec::{Lookup, Propagate, flag};
 
 /// What is left to do after a command was started.
@@ -68,8 +69,12 @@ pub fn start(
     state.sys.current = Some(sid);
     let row = match gate(state, sid, args) {
         Ok(row) => row,
-        Err(e) => {
+        Err(refusal) => {
             let row = state.sys.registry.find(args.at(0), args.get(1)).found();
+            if let (Some(row), Some(session)) = (row, state.sessions.get_mut(sid)) {
+                session.last_cmd = &row.name;
+            }
+            let e = refusal.into_error(state, sid, args);
             spend_caching(state, sid, row);
             let e = fail_multi(state, sid, args, origin, e);
             reject(state, args, &e, reply);
@@ -138,9 +143,15 @@ pub fn nested(
 ) {
     let origin = Origin::Script { read_only };
     let mark = reply.mark();
-    let row = match script_gate(state, args, read_only) {
+    let row = match script_gate(state, sid, args, read_only) {
         Ok(row) => row,
-        Err(e) => {
+        Err(refusal) => {
+            let e = match refusal {
+                Refusal::Error(e) => e,
+                Refusal::Denied(row, denied) => {
+                    acl::refuse(state, sid, row, args, denied, Context::Lua)
+                }
+            };
             reject(state, args, &e, reply);
             return;
         }
@@ -307,33 +318,72 @@ pub fn queued(
     args: Args<'_>,
     reply: &mut ReplyBuf,
 ) -> Step {
-    let Some(db) = state.sessions.get(sid).map(|s| s.db) else {
+    let Some(session) = state.sessions.get(sid) else {
         return Step::Settled;
     };
+    let db = session.db;
+    // The rules may have changed since it was queued.
+    if let Err(denied) = acl::check(&state.sys, session, row, args) {
+        let e = acl::refuse_queued(state, sid, row, args, denied);
+        state.sys.stats.error(e.code());
+        reply.error(e.text());
+        return Step::Settled;
+    }
     state.ks.select(db);
     state.sys.persist.is_midway = true;
     let mark = reply.mark();
     dispatch(state, sid, db, row, args, mark, reply, Origin::Exec)
 }
 
+/// Why a command does not get past the gate.
+enum Refusal {
+    Error(CmdError),
+    /// The client's user may not run this row.
+    Denied(&'static Entry, Denied),
+}
+
+impl From<CmdError> for Refusal {
+    fn from(e: CmdError) -> Self {
+        Self::Error(e)
+    }
+}
+
+impl Refusal {
+    #[cold]
+    fn into_error(self, state: &mut State, sid: SessionId, args: Args<'_>) -> CmdError {
+        match self {
+            Self::Error(e) => e,
+            Self::Denied(row, denied) => {
+                let queues = state.sessions.get(sid).is_some_and(|s| s.multi.is_some());
+                let context = if queues {
+                    Context::Multi
+                } else {
+                    Context::Toplevel
+                };
+                acl::refuse(state, sid, row, args, denied, context)
+            }
+        }
+    }
+}
+
 /// Which row, and whether it may run now. The order of checks is Redis's.
-fn gate(state: &State, sid: SessionId, args: Args<'_>) -> Result<&'static Entry, CmdError> {
+fn gate(state: &State, sid: SessionId, args: Args<'_>) -> Result<&'static Entry, Refusal> {
     let row = find(state, args)?;
     let flags = row.flags;
     let Some(session) = state.sessions.get(sid) else {
         return Ok(row);
     };
-    if !session.authenticated && !flags.has(flag::NO_AUTH) {
-        return Err(CmdError::fixed("NOAUTH Authentication required."));
+    if !flags.has(flag::NO_AUTH) && acl::must_log_in(&state.sys, session) {
+        return Err(CmdError::fixed("NOAUTH Authentication required.").into());
     }
     if session.multi.is_some() && flags.has(flag::NO_MULTI) && !flags.has(flag::TXN) {
-        return Err(CmdError::fixed(
-            "ERR Command not allowed inside a transaction",
-        ));
+        let text = "ERR Command not allowed inside a transaction";
+        return Err(CmdError::fixed(text).into());
     }
+    acl::check(&state.sys, session, row, args).map_err(|denied| Refusal::Denied(row, denied))?;
     let busy = state.sys.running.as_ref().is_some_and(|r| r.busy);
     if state.sys.cfg.maxmemory > 0 && !busy && lacks_memory(state, session, sid, row, args) {
-        return Err(CmdError::OUT_OF_MEMORY);
+        return Err(CmdError::OUT_OF_MEMORY.into());
     }
     let repl = &state.sys.repl;
     if repl.is_replica() || state.sys.cfg.min_replicas_to_write > 0 {
@@ -344,7 +394,8 @@ fn gate(state: &State, sid: SessionId, args: Args<'_>) -> Result<&'static Entry,
         return Err(CmdError::new(format!(
             "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in \
              this context"
-        )));
+        ))
+        .into());
     }
     if state.sys.persist.is_in_the_way() {
         refused_for_persistence(state, row)?;
@@ -352,7 +403,7 @@ fn gate(state: &State, sid: SessionId, args: Args<'_>) -> Result<&'static Entry,
     if let Some(running) = state.sys.running.as_ref().filter(|r| r.busy)
         && !flags.has(flag::ALLOW_BUSY)
     {
-        return Err(busy::error(running));
+        return Err(busy::error(running).into());
     }
     if session.monitors || session.is_replica() {
         monitor_may(state, sid, row, args)?;
@@ -450,33 +501,38 @@ const NOT_FROM_SCRIPT: CmdError =
 
 /// Which row a script calls, and whether it may. The order of checks is Redis's, and so is that the errors tell less
 /// than a client gets to know.
-fn script_gate(state: &State, args: Args<'_>, read_only: bool) -> Result<&'static Entry, CmdError> {
+fn script_gate(
+    state: &State,
+    sid: SessionId,
+    args: Args<'_>,
+    read_only: bool,
+) -> Result<&'static Entry, Refusal> {
     let row = match state.sys.registry.find(args.at(0), args.get(1)) {
         Lookup::Found(row) if accepts(row, args.len()) => row,
         Lookup::Found(_) => {
-            return Err(CmdError::fixed(
-                "ERR Wrong number of args calling Redis command from script",
-            ));
+            let text = "ERR Wrong number of args calling Redis command from script";
+            return Err(CmdError::fixed(text).into());
         }
         Lookup::Unknown | Lookup::UnknownSub(_) => {
-            return Err(CmdError::fixed(
-                "ERR Unknown Redis command called from script",
-            ));
+            let text = "ERR Unknown Redis command called from script";
+            return Err(CmdError::fixed(text).into());
         }
     };
     if row.flags.has(flag::NOSCRIPT) && !state.sys.debug.scripts_call_all {
-        return Err(NOT_FROM_SCRIPT);
+        return Err(NOT_FROM_SCRIPT.into());
     }
     let replays = state.sys.running.as_ref().is_some_and(|r| r.replays);
     if !row.flags.has(flag::STALE) && !replays && replica::is_stale(&state.sys) {
-        return Err(CmdError::fixed(
-            "ERR Can not execute the command on a stale replica",
-        ));
+        let text = "ERR Can not execute the command on a stale replica";
+        return Err(CmdError::fixed(text).into());
+    }
+    if let Some(session) = state.sessions.get(sid).filter(|_| !replays) {
+        acl::check(&state.sys, session, row, args)
+            .map_err(|denied| Refusal::Denied(row, denied))?;
     }
     if read_only && (row.flags.has(flag::WRITE) || row.flags.has(flag::MAY_REPLICATE)) {
-        return Err(CmdError::fixed(
-            "ERR Write commands are not allowed from read-only scripts.",
-        ));
+        let text = "ERR Write commands are not allowed from read-only scripts.";
+        return Err(CmdError::fixed(text).into());
     }
     if row.flags.has(flag::WRITE) && !replays {
         if state.sys.persist.is_in_the_way() {
@@ -492,7 +548,7 @@ fn script_gate(state: &State, args: Args<'_>, read_only: bool) -> Result<&'stati
         && running.no_room
         && !running.wrote
     {
-        return Err(CmdError::OUT_OF_MEMORY);
+        return Err(CmdError::OUT_OF_MEMORY.into());
     }
     Ok(row)
 }

@@ -6,6 +6,7 @@
 //! The gate works from the command's row alone; a handler changes values only through edits; settle acts on
 //! what the edits logged. See `call.rs`.
 
+pub mod acl;
 pub mod admit;
 pub mod alarms;
 pub mod args;
@@ -350,6 +351,10 @@ pub struct System {
     pub declared: declared::ReadDeclared,
     /// The client whose command runs, if it is a client's.
     pub current: Option<SessionId>,
+    /// Who may do what.
+    pub acl: acl::Acl,
+    /// Describes a client.
+    pub describe: acl::Describe,
     /// Saving and loading.
     pub persist: persist::Persistence,
     /// Who follows this instance, and whom it follows.
@@ -461,6 +466,12 @@ impl State {
         used_memory(&self.ks, &self.sessions, &self.sys)
     }
 
+    /// Whether a client must log in before it may do anything else.
+    pub fn must_log_in(&self, sid: SessionId) -> bool {
+        let session = self.sessions.get(sid);
+        session.is_some_and(|session| acl::must_log_in(&self.sys, session))
+    }
+
     /// Whether that is more than `maxmemory`.
     pub fn is_out_of_memory(&self) -> bool {
         let limit = self.sys.cfg.maxmemory;
@@ -481,6 +492,7 @@ pub fn configure(ks: &mut Keyspace, sys: &mut System) {
     sys.slowlog.trim(sys.cfg.slowlog_max_len);
     sys.summons.configure(&sys.cfg);
     ks.count_uses(sys.cfg.lfu());
+    acl::configure(sys);
     notify::listen(ks, sys);
     persist::log::configure(sys);
     replication::configure(sys);
@@ -497,7 +509,11 @@ pub fn save_config(sys: &System, all: bool) -> io::Result<()> {
         return Ok(());
     };
     let old = sys.host.0.read_file(path)?.unwrap_or_default();
-    let mut text = sys.cfg.rewritten(&old, all);
+    let users = match acl::file(sys) {
+        Some(_) => Vec::new(),
+        None => sys.acl.users.lines_beside_requirepass(),
+    };
+    let mut text = sys.cfg.rewritten(&old, &users, all);
     if let Some(sentinel) = &sys.sentinel {
         text = sentinel.rewritten(&text);
     }
@@ -553,6 +569,12 @@ impl Ctx<'_> {
             true => limit.max(USUAL),
             false => limit,
         }
+    }
+
+    /// Who asks, for the log.
+    pub fn who(&self) -> String {
+        let session = self.sessions.get(self.sid);
+        session.map_or_else(String::new, |session| acl::who(self.sys, session))
     }
 
     /// The client that asks. `None` only if it was removed while its command runs, which does not happen to a

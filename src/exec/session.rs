@@ -12,6 +12,7 @@ use super::replication::leader::Replica;
 use super::tracking::Mode;
 use super::txn::{Multi, Watch};
 use crate::resp::{Proto, ReplyBuf};
+use crate::service::acl::{DEFAULT, UserId};
 
 /// Names the slot of a session. Slots are reused; [`Session::id`] is unique for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,8 +68,12 @@ pub struct Session {
     pub db: usize,
     /// RESP2 or RESP3.
     pub proto: Proto,
-    /// Whether commands other than AUTH, HELLO and the like are allowed.
+    /// It has logged in, or needed not to when it connected.
     pub authenticated: bool,
+    /// Who it is.
+    pub user: UserId,
+    /// It may do everything, whoever it is: it belongs to this process.
+    pub unrestricted: bool,
     /// It is no client: it replays a log of effects.
     pub replays: bool,
     /// What it replays comes from the leader of this instance: it is listed among the clients.
@@ -140,6 +145,8 @@ impl Session {
         self.no_evict = false;
         self.monitors = false;
         self.multi = None;
+        self.user = DEFAULT;
+        self.unrestricted = self.peer.trusted;
     }
 }
 
@@ -148,6 +155,7 @@ impl Session {
     const REPLAYER: u64 = u64::MAX;
 
     fn new(id: u64, peer: Peer, authenticated: bool, now: i64) -> Session {
+        let peer_trusted = peer.trusted;
         Session {
             id,
             peer,
@@ -157,6 +165,8 @@ impl Session {
             db: 0,
             proto: Proto::Resp2,
             authenticated,
+            user: DEFAULT,
+            unrestricted: peer_trusted,
             replays: false,
             follows: false,
             reply_mode: ReplyMode::On,
@@ -183,6 +193,13 @@ impl Session {
             cut_off: false,
             closing: false,
         }
+    }
+
+    /// It has logged in.
+    pub(crate) fn become_user(&mut self, user: UserId) {
+        self.user = user;
+        self.authenticated = true;
+        self.unrestricted = false;
     }
 
     /// Moves what waits in the outbox to `out`.

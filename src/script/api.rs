@@ -8,6 +8,7 @@ use super::fault::{self, Thrown, reply_error};
 use super::slot::Shared;
 use super::{pace, pattern};
 use crate::exec::effects::Readers;
+use crate::exec::{Args, acl};
 use crate::resp::Proto;
 use crate::service::info::REDIS_VERSION;
 use crate::util::{digest, num};
@@ -406,24 +407,13 @@ fn acl_check_cmd(lua: &Lua, shared: &Shared) -> Result<Function> {
     lua.create_function(move |_, call: Call| {
         let args = arguments(call).map_err(reply_error)?;
         let slot = shared.lock();
-        let second = args.get(1).map(Argument::bytes);
-        let known = match (&slot.run, args.first()) {
-            (Some(run), Some(name)) => run
-                .state
-                .sys
-                .registry
-                .find(name.bytes(), second)
-                .found()
-                .is_some(),
-            _ => false,
+        let words: Vec<&[u8]> = args.iter().map(Argument::bytes).collect();
+        let allowed = match &slot.run {
+            Some(run) if !words.is_empty() => acl::may_run(&run.state, run.sid, Args::new(&words)),
+            _ => None,
         };
-        if known {
-            Ok(true)
-        } else {
-            Err(reply_error(
-                "ERR Invalid command passed to redis.acl_check_cmd()",
-            ))
-        }
+        let unknown = "ERR Invalid command passed to redis.acl_check_cmd()";
+        allowed.ok_or_else(|| reply_error(unknown))
     })
 }
 

@@ -79,7 +79,7 @@ impl Words {
 pub(super) struct Run {
     /// Everything that its commands work on.
     pub(super) state: Box<State>,
-    sid: SessionId,
+    pub(super) sid: SessionId,
     /// The database that the script has selected.
     db: usize,
     read_only: bool,

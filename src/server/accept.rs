@@ -195,7 +195,7 @@ fn join_now(node: &Node, peer: &Peer) -> Result<Result<Joined, Refusal>, LockErr
         sid,
         limits: Limits {
             max_bulk: usize::try_from(state.sys.cfg.proto_max_bulk_len).unwrap_or(usize::MAX),
-            unauthenticated: state.sessions.get(sid).is_some_and(|s| !s.authenticated),
+            unauthenticated: state.must_log_in(sid),
             ..Limits::default()
         },
         keepalive: state.sys.cfg.tcp_keepalive,

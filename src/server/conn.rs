@@ -474,8 +474,8 @@ impl<S: Socket> Conn<S> {
         self.woke_others = !actions.is_empty();
         self.closed_others = actions.iter().any(|a| matches!(a, Action::Close(_)));
         let (now, recent) = (state.sys.now_us / 1000, state.sys.debug.recent_reply_ms());
+        self.limits.unauthenticated = state.must_log_in(self.sid);
         if let Some(session) = state.sessions.get_mut(self.sid) {
-            self.limits.unauthenticated = !session.authenticated;
             session.net.received += self.received as u64;
             session.net.sent += reply.len() as u64;
             session.net.replied(reply.len(), now, recent);

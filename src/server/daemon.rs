@@ -239,6 +239,7 @@ fn explain(error: &StartError, config: &Config) {
         }
         // As what is wrong with other lines.
         StartError::Config(error) => complain(&error.to_string()),
+        StartError::Users(what) => error!("{what}"),
         StartError::Data(JobError::LogFile(what)) => error!("{what}"),
         StartError::Data(JobError::Log(DirectoryError::Manifest(path, wrong))) => {
             let ManifestError { what, line, text } = wrong;

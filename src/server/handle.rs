@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::mpsc::unbounded_channel;
 
+use super::access;
 use super::host::{IN_USE, ServerHost};
 use super::listen::{self, ListenError};
 use super::metrics;
@@ -16,6 +17,7 @@ use super::runtime::{self, End, RuntimeId, Serving, Sockets, Stop};
 use super::sentinel;
 use super::supervised::Supervisor;
 use super::wire::Network;
+use crate::commands;
 use crate::embed::jobs::{self, JobError};
 use crate::embed::{Client, Node};
 use crate::engine::{Engine, Options};
@@ -46,6 +48,9 @@ pub enum StartError {
     /// A sentinel cannot keep what it decides.
     #[error("{0}")]
     Sentinel(String),
+    /// The users cannot be had.
+    #[error("{0}")]
+    Users(String),
     /// The log of all writes is wanted (`appendonly`), and there is no place for it.
     #[error("appendonly needs a directory: set dir")]
     NoDirectory,
@@ -265,6 +270,11 @@ impl Server {
         } = surroundings;
         let sentinel = sentinel::assemble(&loaded)?;
         let is_sentinel = sentinel.is_some();
+        let registry = match is_sentinel {
+            true => commands::sentinel_registry(),
+            false => commands::registry(),
+        };
+        let users = access::users(&loaded, registry)?;
         // A sentinel has no data set.
         let disk = disk.filter(|_| !is_sentinel);
         let Loaded {
@@ -313,6 +323,7 @@ impl Server {
             settings: Settings::new(config, file),
             host: Box::new(host),
             sentinel,
+            users,
             ..Options::default()
         });
         // Before the first client: nobody may see the databases empty that are to be loaded.

@@ -1,6 +1,7 @@
 //! A server on sockets: its own thread, its own runtime, the engine behind it.
 
 mod accept;
+mod access;
 mod ask;
 mod buffers;
 mod check;

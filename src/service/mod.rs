@@ -1,5 +1,6 @@
 //! State machines beside the data: configuration and statistics.
 
+pub mod acl;
 pub mod config;
 pub mod histogram;
 pub mod info;

@@ -14,7 +14,7 @@ pub mod syntax;
 pub use flags::{Categories, Flags, category, flag};
 pub use keys::{Argv, KeyError, KeyFlags, KeyRef, KeySpec, Keys};
 pub use registry::{CommandId, Entry, Lookup, Registry};
-pub use row::{Code, Group, Propagate, Row};
+pub use row::{Channels, Code, Group, Propagate, Row};
 
 #[cfg(test)]
 mod tests;

@@ -91,6 +91,39 @@ pub enum Code {
     Function,
 }
 
+/// The channels that a command names, for access control.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Channels {
+    /// All arguments are channels, and not the first alone.
+    pub all: bool,
+    /// They are patterns of channels.
+    pub patterns: bool,
+}
+
+impl Channels {
+    /// The first argument is one.
+    pub const FIRST: Self = Self {
+        all: false,
+        patterns: false,
+    };
+    /// Every argument is one.
+    pub const ALL: Self = Self {
+        all: true,
+        patterns: false,
+    };
+    /// Every argument is a pattern of them.
+    pub const PATTERNS: Self = Self {
+        all: true,
+        patterns: true,
+    };
+
+    /// Where they stand in a call of so many words, the name included.
+    pub fn positions(self, words: usize) -> std::ops::Range<usize> {
+        let end = if self.all { words } else { words.min(2) };
+        1..end.max(1)
+    }
+}
+
 /// One command (or subcommand), declared beside its handler of type `H`.
 ///
 /// Built in const context and closed by [`Row::checked`], so that an impossible row does not compile.
@@ -114,6 +147,8 @@ pub struct Row<H: 'static> {
     pub keys: &'static [KeySpec],
     /// Finds the keys where the specs cannot.
     pub keys_fn: Option<KeysFn>,
+    /// The channels that it publishes or subscribes to.
+    pub channels: Option<Channels>,
     /// ACL categories beyond those derived from group and flags.
     pub acl: Categories,
     /// Whether the group gives an ACL category.
@@ -160,6 +195,7 @@ impl<H: 'static> Row<H> {
             propagate: Propagate::Never,
             keys: &[],
             keys_fn: None,
+            channels: None,
             acl: Categories::NONE,
             acl_of_group: true,
             syntax: "",
@@ -233,6 +269,13 @@ impl<H: 'static> Row<H> {
     #[must_use]
     pub const fn keys_fn(mut self, find: KeysFn) -> Self {
         self.keys_fn = Some(find);
+        self
+    }
+
+    /// The channels that it publishes or subscribes to.
+    #[must_use]
+    pub const fn channels(mut self, channels: Channels) -> Self {
+        self.channels = Some(channels);
         self
     }
 

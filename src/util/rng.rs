@@ -1,7 +1,9 @@
 //! Randomness from a seed, so that a run can be repeated.
 
-use rand::rngs::SmallRng;
-use rand::{Rng as _, RngCore as _, SeedableRng as _};
+use std::io;
+
+use rand::rngs::{OsRng, SmallRng};
+use rand::{Rng as _, RngCore as _, SeedableRng as _, TryRngCore as _};
 
 /// A small, fast generator. Not for secrets.
 #[derive(Debug, Clone)]
@@ -65,6 +67,18 @@ impl Rng {
     pub fn hex_id_string(&mut self) -> String {
         self.hex_id().iter().copied().map(char::from).collect()
     }
+}
+
+/// Hex digits in lower case that nobody can guess, from the operating system.
+///
+/// # Errors
+/// When the system has none.
+pub fn secret_hex(digits: usize) -> io::Result<String> {
+    let mut raw = vec![0; digits.div_ceil(2)];
+    OsRng.try_fill_bytes(&mut raw).map_err(io::Error::other)?;
+    let mut text: String = raw.iter().map(|byte| format!("{byte:02x}")).collect();
+    text.truncate(digits);
+    Ok(text)
 }
 
 #[cfg(test)]

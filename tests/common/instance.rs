@@ -166,7 +166,7 @@ fn unloaded(disk: &SimDisk, options: &[(&str, &str)], clock: &ManualClock, seed:
         host: Box::new(OnDisk(disk.clone())),
         clock: Arc::new(clock.clone()),
         seed: Some(seed),
-        sentinel: None,
+        ..Options::default()
     }))
 }
 

@@ -31,6 +31,16 @@ fn redis_py_asyncio_over_resp3() {
 }
 
 #[test]
+fn users_by_redis_py_over_resp2() {
+    python("redis_py_access.py", &[("RESP", "2")]);
+}
+
+#[test]
+fn users_by_redis_py_over_resp3() {
+    python("redis_py_access.py", &[("RESP", "3")]);
+}
+
+#[test]
 fn python_redis_lock() {
     python("redis_lock_runs.py", &[]);
 }
@@ -94,6 +104,22 @@ fn node_redis_6_over_resp2() {
 #[test]
 fn node_redis_6_over_resp3() {
     node("node_redis.mjs", &[("NODE_REDIS", "redis"), ("RESP", "3")]);
+}
+
+#[test]
+fn users_by_ioredis_5_and_node_redis_5() {
+    let names = [("IOREDIS", "ioredis-5"), ("NODE_REDIS", "redis-5")];
+    node("access.mjs", &[names[0], names[1], ("RESP", "2")]);
+}
+
+#[test]
+fn users_by_ioredis_6_and_node_redis_6_over_resp2() {
+    node("access.mjs", &[("RESP", "2")]);
+}
+
+#[test]
+fn users_by_ioredis_6_and_node_redis_6_over_resp3() {
+    node("access.mjs", &[("RESP", "3")]);
 }
 
 #[test]

@@ -77,6 +77,7 @@ impl Server {
             clock: Arc::new(clock.clone()),
             seed: Some(seed),
             sentinel: None,
+            ..Options::default()
         });
         let client = engine.connect(Peer::default());
         let reader = engine.connect(Peer::default());

@@ -6,9 +6,10 @@ use crate::exec::args::{Cursor, is};
 use crate::exec::error::shown;
 use crate::exec::session::{Session, SessionId};
 use crate::exec::{CmdError, Ctx};
+use crate::service::acl::{UserId, Users};
 use crate::util::num;
 
-use super::list::{USER, flags_of};
+use super::list::flags_of;
 
 /// What TYPE tells apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +55,7 @@ enum Test<'a> {
     Addr(&'a [u8]),
     Laddr(&'a [u8]),
     Ip(&'a [u8]),
-    /// The one user that there is.
-    User,
+    User(UserId),
     Name(&'a [u8]),
     LibName(&'a [u8]),
     LibVer(&'a [u8]),
@@ -80,7 +80,7 @@ impl Test<'_> {
                 ip == host.trim_matches(['[', ']']).as_bytes()
             }
             // The link to the leader is no user's.
-            Self::User => !session.follows,
+            Self::User(user) => user == session.user && !session.follows,
             Self::Name(name) => name == session.name,
             Self::LibName(name) => name == session.lib_name,
             Self::LibVer(version) => version == session.lib_ver,
@@ -132,7 +132,11 @@ impl<'a> Filter<'a> {
     }
 
     /// Reads filters. KILL spares the client that asks, unless told otherwise.
-    pub(super) fn parse(mut words: Cursor<'a>, what_for: For) -> Result<Self, CmdError> {
+    pub(super) fn parse(
+        mut words: Cursor<'a>,
+        what_for: For,
+        users: &Users,
+    ) -> Result<Self, CmdError> {
         let mut filter = Self {
             skip_me: what_for == For::Kill,
             ..Self::default()
@@ -143,8 +147,8 @@ impl<'a> Filter<'a> {
             }
             let word = word.to_ascii_lowercase();
             match word.strip_prefix(b"not-") {
-                Some(name) => filter.option(name, false, &mut words, what_for)?,
-                None => filter.option(&word, true, &mut words, what_for)?,
+                Some(name) => filter.option(name, false, &mut words, what_for, users)?,
+                None => filter.option(&word, true, &mut words, what_for, users)?,
             }
         }
         Ok(filter)
@@ -157,6 +161,7 @@ impl<'a> Filter<'a> {
         wanted: bool,
         words: &mut Cursor<'a>,
         what_for: For,
+        users: &Users,
     ) -> Result<(), CmdError> {
         if name == b"id" {
             let ids = read_ids(words, what_for)?;
@@ -176,11 +181,10 @@ impl<'a> Filter<'a> {
             b"name" => Test::Name(value),
             b"lib-name" => Test::LibName(value),
             b"lib-ver" => Test::LibVer(value),
-            b"user" if value == USER.as_bytes() => Test::User,
-            b"user" => {
+            b"user" => Test::User(users.by_name(value).ok_or_else(|| {
                 let user = shown(value, usize::MAX);
-                return Err(CmdError::new(format!("ERR No such user '{user}'")));
-            }
+                CmdError::new(format!("ERR No such user '{user}'"))
+            })?),
             b"flags" => Test::Flags(read_flags(value)?),
             b"db" => {
                 let db = num::parse_i64(value).ok_or(CmdError::NOT_INTEGER)?;

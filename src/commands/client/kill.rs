@@ -12,13 +12,12 @@ pub(super) fn kill(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let filter = if old_form {
         Filter::address(args.at(2))
     } else {
-        Filter::parse(args.cursor(2), For::Kill)?
+        Filter::parse(args.cursor(2), For::Kill, &cx.sys.acl.users)?
     };
     let mut hits = filter.select(cx);
     hits.sort_unstable();
     hits.dedup();
-    let by = cx.session().map(|session| session.who());
-    let by = by.unwrap_or_default();
+    let by = cx.who();
     for &sid in &hits {
         if let Some(session) = cx.sessions.get(sid) {
             tracing::debug!(by, "Client killed {}", session.who());

@@ -5,14 +5,11 @@ use std::fmt::Write;
 use crate::exec::output::REPLY_BUFFER;
 use crate::exec::session::Session;
 use crate::exec::tracking::Scope;
-use crate::exec::{Args, CmdResult, Ctx, Flow, System, pubsub};
+use crate::exec::{Args, CmdResult, Ctx, Flow, System, acl, pubsub};
 use crate::resp::Proto;
 
 use super::filter::{Filter, For};
 use super::tracking::redirect_id;
-
-/// The one user there is.
-pub(super) const USER: &str = "default";
 
 /// As whom the link to the leader runs its commands.
 const LEADER: &str = "(superuser)";
@@ -27,7 +24,7 @@ pub(super) fn info(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 }
 
 pub(super) fn list(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    let filter = Filter::parse(args.cursor(2), For::List)?;
+    let filter = Filter::parse(args.cursor(2), For::List, &cx.sys.acl.users)?;
     let mut text = String::new();
     for sid in filter.select(cx) {
         if let Some(session) = cx.sessions.get(sid) {
@@ -140,7 +137,11 @@ fn describe(out: &mut String, s: &Session, sys: &System, now: i64, running: Opti
         waiting.counted,
         if waiting.in_buffer == 0 { "r" } else { "rw" },
         s.last_cmd,
-        if s.follows { LEADER } else { USER },
+        if s.follows {
+            LEADER.into()
+        } else {
+            text(acl::name_of(sys, s))
+        },
         redirect_id(s.tracking.as_deref()),
         if s.proto == Proto::Resp3 { 3 } else { 2 },
         text(&s.lib_name),

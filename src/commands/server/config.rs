@@ -117,8 +117,7 @@ fn took_effect(cx: &mut Ctx<'_>, changes: &[Change]) {
         return;
     }
     exec::configure(cx.ks, cx.sys);
-    let client = cx.session().map(|session| session.who());
-    let client = client.unwrap_or_default();
+    let client = cx.who();
     for change in changes {
         let value = shown(change, &cx.sys.cfg);
         tracing::info!(
@@ -167,8 +166,7 @@ pub(super) fn write_file(cx: &mut Ctx<'_>, all: bool) -> CmdResult {
         tracing::warn!("CONFIG REWRITE failed: {e}");
         CmdError::new(format!("ERR Rewriting config file: {e}"))
     })?;
-    let client = cx.session().map(|session| session.who());
-    let client = client.unwrap_or_default();
+    let client = cx.who();
     tracing::info!(client, "CONFIG REWRITE executed with success.");
     cx.ok()
 }
@@ -177,6 +175,7 @@ fn resetstat(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
     cx.sys.stats.reset();
     cx.ks.reset_stats();
     cx.sys.repl.counts = Syncs::default();
+    cx.sys.acl.log.reset_counts();
     cx.sys.unconfirmed.gate().reset_figures();
     cx.ok()
 }

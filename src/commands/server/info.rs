@@ -4,6 +4,7 @@ use crate::exec::persist::load::{Loading, Shows};
 use crate::exec::persist::save::Purpose;
 use crate::exec::pubsub::Kind;
 use crate::exec::{Args, CmdResult, Command, Ctx, Flow, Session, used_memory};
+use crate::service::acl::Reason;
 use crate::service::info::{REDIS_VERSION, Report, Section, Selection};
 use crate::spec::{Group, category, flag};
 
@@ -56,6 +57,11 @@ fn report(cx: &mut Ctx<'_>, wanted: Selection) -> String {
                 out.field("tracking_total_keys", tracking.keys());
                 out.field("tracking_total_items", tracking.items());
                 out.field("tracking_total_prefixes", tracking.prefixes());
+                let denied = &cx.sys.acl.log;
+                out.field("acl_access_denied_auth", denied.count(Reason::Auth));
+                out.field("acl_access_denied_cmd", denied.count(Reason::Command));
+                out.field("acl_access_denied_key", denied.count(Reason::Key));
+                out.field("acl_access_denied_channel", denied.count(Reason::Channel));
             }
             Section::Replication => crate::commands::replication::report(cx, &mut out),
             Section::Cpu => cpu(cx, &mut out),

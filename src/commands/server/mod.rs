@@ -114,10 +114,7 @@ fn shut_down(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     {
         return Err(busy::error(running));
     }
-    if let Some(session) = cx.session() {
-        let client = session.who();
-        tracing::info!(client, ?flags, "SHUTDOWN is asked for");
-    }
+    tracing::info!(client = cx.who(), ?flags, "SHUTDOWN is asked for");
     match shutdown::shut_down(cx.ks, cx.sys, cx.sessions, flags)? {
         Course::Ends => {}
         // The connection ends with the instance, or gets an error.

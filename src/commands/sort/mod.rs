@@ -13,7 +13,7 @@ use source::Source;
 use crate::ds::bytes::SmallBytes;
 use crate::ds::listpack::Value as Element;
 use crate::exec::args::is;
-use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, Origin};
+use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, Origin, acl};
 use crate::keyspace::Expiry;
 use crate::keyspace::event::Event;
 use crate::spec::{
@@ -108,11 +108,13 @@ fn sort_ro_keys(_: &dyn Argv, keys: &mut Keys) -> Result<(), KeyError> {
 }
 
 fn sort_any(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    run(cx, &Request::parse(args, true)?)
+    let reads_all = acl::reads_every_key(cx, args);
+    run(cx, &Request::parse(args, true, reads_all)?)
 }
 
 fn sort_ro(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    run(cx, &Request::parse(args, false)?)
+    let reads_all = acl::reads_every_key(cx, args);
+    run(cx, &Request::parse(args, false, reads_all)?)
 }
 
 fn run(cx: &mut Ctx<'_>, req: &Request<'_>) -> CmdResult {

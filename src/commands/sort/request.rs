@@ -26,9 +26,19 @@ pub(super) struct Request<'a> {
     limit: Option<(i64, i64)>,
 }
 
+const BY_DENIED: CmdError =
+    CmdError::fixed("ERR BY option of SORT denied due to insufficient ACL permissions.");
+const GET_DENIED: CmdError =
+    CmdError::fixed("ERR GET option of SORT denied due to insufficient ACL permissions.");
+
 impl<'a> Request<'a> {
     /// Reads the arguments; the last of an option given several times counts.
-    pub(super) fn parse(args: Args<'a>, may_store: bool) -> Result<Request<'a>, CmdError> {
+    /// `reads_all` if the client may read whatever keys BY and GET lead to.
+    pub(super) fn parse(
+        args: Args<'a>,
+        may_store: bool,
+        reads_all: bool,
+    ) -> Result<Request<'a>, CmdError> {
         let mut req = Request {
             key: args.at(1),
             ..Request::default()
@@ -47,11 +57,18 @@ impl<'a> Request<'a> {
                 req.store = Some(rest.word()?);
             } else if is(word, "BY") {
                 let pattern = Pattern::new(rest.word()?);
+                if pattern.varies() && !reads_all {
+                    return Err(BY_DENIED);
+                }
                 // Once unsorted, always unsorted, as in Redis.
                 req.unsorted |= !pattern.varies();
                 req.by = Some(pattern);
             } else if is(word, "GET") {
-                req.gets.push(Pattern::new(rest.word()?));
+                let pattern = Pattern::new(rest.word()?);
+                if !reads_all {
+                    return Err(GET_DENIED);
+                }
+                req.gets.push(pattern);
             } else {
                 return Err(CmdError::SYNTAX);
             }
@@ -86,7 +103,9 @@ mod tests {
     fn window(limit: &[&[u8]], len: usize) -> Range<usize> {
         let mut argv: Vec<&[u8]> = vec![b"SORT", b"k"];
         argv.extend(limit);
-        Request::parse(Args::new(&argv), true).unwrap().window(len)
+        Request::parse(Args::new(&argv), true, true)
+            .unwrap()
+            .window(len)
     }
 
     #[test]
@@ -120,11 +139,11 @@ mod tests {
         ] {
             let mut argv: Vec<&[u8]> = vec![b"SORT", b"k", b"desc"];
             argv.extend(rest);
-            let refused = Request::parse(Args::new(&argv), true);
+            let refused = Request::parse(Args::new(&argv), true, true);
             assert_eq!(refused.unwrap_err(), CmdError::SYNTAX);
         }
         let argv: [&[u8]; 4] = [b"SORT_RO", b"k", b"STORE", b"to"];
-        let refused = Request::parse(Args::new(&argv), false);
+        let refused = Request::parse(Args::new(&argv), false, true);
         assert_eq!(refused.unwrap_err(), CmdError::SYNTAX);
     }
 }

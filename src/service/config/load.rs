@@ -14,7 +14,6 @@ use super::files::Files;
 use super::params::{Config, find, rows};
 use super::row::{Effect, Row};
 use crate::resp::split_line;
-use crate::util::digest::sha256_hex;
 use crate::util::system::reason;
 
 /// What the lines of a sentinel begin with; as an option, what makes it one.
@@ -32,10 +31,6 @@ const REFUSED: &[(&str, &str)] = &[
     (
         "rename-command",
         "commands cannot be renamed in this version",
-    ),
-    (
-        "user",
-        "there are no users but the default one in this version",
     ),
     ("sentinel", "this is not a sentinel"),
     ("tls-auth-clients", "TLS is not part of this version"),
@@ -88,6 +83,8 @@ pub struct Loaded {
     pub warnings: Vec<String>,
     /// The lines that only a sentinel understands, in order; none: it is not to be one.
     pub sentinel: Option<Vec<Directive>>,
+    /// The lines about users.
+    pub users: Vec<Directive>,
 }
 
 /// A line that is not a parameter's.
@@ -264,9 +261,16 @@ fn shown(line: &[u8]) -> String {
         line.iter()
             .position(|b| b.is_ascii_whitespace() || *b == b'"')
     };
-    let (name, rest) = line.split_at(end(line).unwrap_or(line.len()));
+    let (mut name, rest) = line.split_at(end(line).unwrap_or(line.len()));
     let secret = match name.to_ascii_lowercase().as_slice() {
-        USER => true,
+        USER => {
+            // Whose rules they are is none.
+            let space = rest.len() - rest.trim_ascii_start().len();
+            let first = rest.get(space..).unwrap_or_default();
+            let whose = end(first).unwrap_or(first.len());
+            name = line.get(..name.len() + space + whose).unwrap_or(name);
+            name.len() < line.len()
+        }
         SENTINEL => rest
             .to_ascii_lowercase()
             .windows(4)
@@ -445,11 +449,6 @@ impl<'a> Loader<'a> {
     }
 
     fn finish(mut self, file: Option<PathBuf>) -> Result<Loaded, LoadError> {
-        let password = &self.config.requirepass;
-        let news = |user: &&Directive| !says_nothing_new(&user.words, password);
-        if let Some(user) = self.users.iter().find(news) {
-            return Err(user.refused(unknown(USER)));
-        }
         let dir = PathBuf::from(&self.config.dir);
         self.config.dir = self.absolute_dir().map_err(|e| unreadable(&dir, &e))?;
         let defaults = Config::default();
@@ -471,24 +470,9 @@ impl<'a> Loader<'a> {
             file,
             warnings,
             sentinel: self.sentinel,
+            users: self.users,
         })
     }
-}
-
-/// Whether a line about a user can be left out. Redis writes one into every file that it rewrites: that the default user may
-/// do everything, with the password of `requirepass`.
-fn says_nothing_new(line: &[Vec<u8>], requirepass: &[u8]) -> bool {
-    let [_, name, rules @ ..] = line else {
-        return false;
-    };
-    let password = match requirepass {
-        b"" => b"nopass".to_vec(),
-        _ => [b"#".as_slice(), &sha256_hex(requirepass)].concat(),
-    };
-    let needed: [&[u8]; 5] = [b"on", &password, b"~*", b"&*", b"+@all"];
-    let may = |rule: &Vec<u8>| rule == b"sanitize-payload" || needed.contains(&rule.as_slice());
-    let has = |rule: &&[u8]| rules.iter().any(|r| r == rule);
-    name == b"default" && needed.iter().all(has) && rules.iter().all(may)
 }
 
 /// A line was refused, or a file that it includes.

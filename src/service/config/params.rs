@@ -294,13 +294,13 @@ params! {
     section "Security" {
         /// The password of the default user; empty for none.
         "requirepass" => requirepass: Vec<u8> = "", Secret, sensitive;
-        /// A file of users.
-        "aclfile" => aclfile: String = "", Text, immutable, only(&[""], "there are no users but the default one");
+        /// A file of users, one line each; none may stand in the configuration then.
+        "aclfile" => aclfile: String = "", Text, immutable;
         /// What a new user may do to channels.
         "acl-pubsub-default" => acl_pubsub_default: &'static str = "resetchannels",
-            Word(&["allchannels", "resetchannels"]), later;
+            Word(&["allchannels", "resetchannels"]);
         /// Refusals that ACL LOG remembers.
-        "acllog-max-len" => acllog_max_len: u64 = "128", Int(0, LONG), later;
+        "acllog-max-len" => acllog_max_len: u64 = "128", Int(0, LONG);
         /// Who may change parameters that say where files are.
         "enable-protected-configs" => enable_protected_configs: Allow = "no", ALLOW, immutable;
         /// Who may use DEBUG.

@@ -107,8 +107,9 @@ impl Settings {
     }
 
     /// What the file that it came from should hold, given what it holds; every parameter if `all`.
-    pub fn rewritten(&self, old: &[u8], all: bool) -> Vec<u8> {
-        super::rewrite::rewrite(old, &self.config, all)
+    /// `users` are the lines about users.
+    pub fn rewritten(&self, old: &[u8], users: &[Vec<u8>], all: bool) -> Vec<u8> {
+        super::rewrite::rewrite(old, &self.config, users, all)
     }
 
     /// Another leader is followed from now on, or none: as a client or a sentinel has it, and not CONFIG SET.
