@@ -183,6 +183,7 @@ fn what_operators_ask_for_is_there() {
         line.contains("addr=127.0.0.1:") && !line.contains("wrong\""),
         "{line}"
     );
+    program.until("Client closed connection id=");
     let guests: Vec<_> = (0..3).map(|_| connect(&port)).collect();
     for _ in 0..3 {
         program.until("Accepted 127.0.0.1:");

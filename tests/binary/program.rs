@@ -1,15 +1,21 @@
 //! A running program, and what is said to it.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
 use std::time::{Duration, Instant};
+
+/// How long something may take that happens at once.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A running program; killed when a test fails.
 pub struct Program {
     child: Child,
-    output: BufReader<ChildStdout>,
+    /// The lines that it prints.
+    output: Receiver<String>,
     /// Where it runs, and leaves its files.
     dir: tempfile::TempDir,
 }
@@ -33,7 +39,7 @@ impl Program {
         prepare(&mut command, dir.path());
         let mut child = command.spawn().unwrap();
         Program {
-            output: BufReader::new(child.stdout.take().unwrap()),
+            output: lines_of(child.stdout.take().unwrap()),
             child,
             dir,
         }
@@ -51,7 +57,10 @@ impl Program {
     pub fn until(&mut self, text: &str) -> String {
         let mut log = String::new();
         while !log.contains(text) {
-            assert_ne!(self.output.read_line(&mut log).unwrap(), 0, "{log}");
+            match self.output.recv_timeout(PATIENCE) {
+                Ok(line) => log.push_str(&line),
+                Err(why) => panic!("{text}: {why} behind {log}"),
+            }
         }
         log
     }
@@ -69,11 +78,10 @@ impl Program {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
             }
-            assert!(began.elapsed() < Duration::from_secs(20), "it does not end");
+            assert!(began.elapsed() < PATIENCE, "it does not end");
             std::thread::sleep(Duration::from_millis(5));
         };
-        let mut output = String::new();
-        self.output.read_to_string(&mut output).unwrap();
+        let mut output: String = self.output.iter().collect();
         let mut errors = self.child.stderr.take().unwrap();
         errors.read_to_string(&mut output).unwrap();
         (status.code(), output)
@@ -86,6 +94,19 @@ impl Program {
         assert_eq!(code, Some(0), "{output}");
         output
     }
+}
+
+fn lines_of(output: ChildStdout) -> Receiver<String> {
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        let mut output = BufReader::new(output);
+        let mut line = String::new();
+        // It ends with the program.
+        while output.read_line(&mut line).is_ok_and(|n| n > 0) {
+            let _ = sender.send(std::mem::take(&mut line));
+        }
+    });
+    lines
 }
 
 impl Drop for Program {
@@ -122,6 +143,8 @@ pub fn converse(port: &str, lines: &str) -> String {
     let mut stream = connect(port);
     stream.write_all(lines.as_bytes()).unwrap();
     stream.write_all(b"QUIT\r\n").unwrap();
+    // A sentinel knows no QUIT.
+    stream.shutdown(Shutdown::Write).unwrap();
     let mut reply = Vec::new();
     stream.read_to_end(&mut reply).unwrap();
     String::from_utf8_lossy(&reply).into_owned()
@@ -131,7 +154,7 @@ pub fn converse(port: &str, lines: &str) -> String {
 pub fn eventually(what: &str, mut is: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is() {
-        assert!(began.elapsed() < Duration::from_secs(20), "{what}");
+        assert!(began.elapsed() < PATIENCE, "{what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

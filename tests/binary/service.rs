@@ -242,7 +242,7 @@ fn why_it_does_not_start_is_told_and_the_exit_code_says_so() {
             &["FATAL CONFIG FILE ERROR", "between 0 and 65535"],
         ),
         (&["--dir", "nowhere"], &["No such file or directory"]),
-        (&["--dir", "file"], &["Not a directory"]),
+        (&["--dir", "file"], &["not a directory"]),
         (
             &["--logfile", "nowhere/log"],
             &["Can't open the log file: No such file or directory"],
