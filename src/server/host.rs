@@ -78,10 +78,12 @@ impl ServerHost {
 
     /// Serves HTTP on these sockets from now on.
     pub(super) fn observe_on(&mut self, sockets: Vec<TcpListener>) -> io::Result<()> {
-        self.observed = sockets
+        let observed = sockets
             .iter()
             .map(TcpListener::try_clone)
             .collect::<Result<_, _>>()?;
+        self.hide();
+        self.observed = observed;
         self.observe.send(sockets).map_err(io::Error::other)
     }
 

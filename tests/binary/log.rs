@@ -197,7 +197,7 @@ fn what_operators_ask_for_is_there() {
     let said = converse(
         &port,
         "AUTH right\r\nCONFIG SET maxmemory 1\r\nSET k v\r\nCONFIG SET maxmemory 0 requirepass other\r\n\
-         EVAL \"redis.log(redis.LOG_WARNING, 'a\\nb')\" 0\r\nCONFIG REWRITE\r\n",
+         EVAL \"redis.log(redis.LOG_WARNING, 'a\\\\nb')\" 0\r\nCONFIG REWRITE\r\n",
     );
     assert!(
         said.contains("-OOM") && said.contains("-ERR The server is running without"),
