@@ -7,6 +7,9 @@ use super::{SessionId, State, System, acl, used_memory};
 /// How long nothing more is said of the same, in microseconds.
 const SILENCE: i64 = 1_000_000;
 
+/// How long nothing more is said of keys that go: a cache evicts all the time.
+const EVICTING_SILENCE: i64 = 60_000_000;
+
 /// Something that is not to fill the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Alarm {
@@ -24,10 +27,21 @@ pub enum Alarm {
     FewReplicas,
     /// A write was refused since nothing can be saved.
     CannotSave,
+    /// Keys go to make room.
+    Evicting,
+}
+
+impl Alarm {
+    const fn silence(self) -> i64 {
+        match self {
+            Alarm::Evicting => EVICTING_SILENCE,
+            _ => SILENCE,
+        }
+    }
 }
 
 /// How many there are.
-const ALARMS: usize = Alarm::CannotSave as usize + 1;
+const ALARMS: usize = Alarm::Evicting as usize + 1;
 
 /// When each may be told of again, and how often it was not.
 #[derive(Clone, Debug, Default)]
@@ -43,12 +57,13 @@ impl Alarms {
     /// Whether to tell of it now, and how often that was not done since the last time.
     pub fn rings(&mut self, alarm: Alarm, now_us: i64) -> Option<u64> {
         let quiet = self.0.get_mut(alarm as usize)?;
+        let silence = alarm.silence();
         // A clock that was set back keeps nothing quiet for long.
-        if now_us < quiet.until && quiet.until - now_us <= SILENCE {
+        if now_us < quiet.until && quiet.until - now_us <= silence {
             quiet.untold += 1;
             return None;
         }
-        quiet.until = now_us + SILENCE;
+        quiet.until = now_us + silence;
         Some(std::mem::take(&mut quiet.untold))
     }
 }
@@ -62,6 +77,16 @@ pub(super) fn turned_away(sys: &mut System, alarm: Alarm, peer: &Peer) {
             _ => "protected mode, and the default user has no password",
         };
         tracing::warn!(addr = %peer.addr, why, untold, "Connection refused");
+    }
+}
+
+/// Keys have to go: memory is over its limit by so many bytes.
+#[cold]
+pub(super) fn evicting(sys: &mut System, excess: usize) {
+    if sys.alarms.rings(Alarm::Evicting, sys.now_us).is_some() {
+        let policy = sys.cfg.shown("maxmemory-policy");
+        let (maxmemory, evicted) = (sys.cfg.maxmemory, sys.stats.evicted_keys);
+        tracing::info!(maxmemory, excess, policy, evicted, "Keys are evicted");
     }
 }
 

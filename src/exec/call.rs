@@ -5,8 +5,8 @@ use super::replication::{leader, replica};
 use super::session::{Session, SessionId};
 use super::txn::Multi;
 use super::{
-    Args, Ctx, Entry, Flow, Origin, ScriptCall, State, acl, alarms, busy, declared, monitor, notify,
-    pause, persist, replay, tracking, unit,
+    Args, Ctx, Entry, Flow, Origin, ScriptCall, State, acl, alarms, busy, declared, monitor,
+    notify, pause, persist, replay, tracking, unit,
 };
 use crate::keyspace::event::Event;
 use crate::keyspace::{Change, Garbage, Interest, What};
