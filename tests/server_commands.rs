@@ -2,8 +2,20 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
     reason = "a test may stop at the first surprise"
 )]
+
+mod common;
+#[path = "introspection/commands.rs"]
+mod commands;
+#[path = "introspection/exporter.rs"]
+mod exporter;
+#[path = "introspection/info.rs"]
+mod info_fields;
+#[path = "introspection/redis_cli.rs"]
+mod redis_cli;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;

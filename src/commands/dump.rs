@@ -80,6 +80,7 @@ fn restore(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     }
     let deadline = options.deadline(args.int(2)?, cx.now)?;
     let object = payload::open(bytes, !cx.sys.debug.checksums_skipped).map_err(|_| BAD_FOOTER)?;
+    cx.sys.stats.payloads_checked += 1;
     let value = load(cx, object).map_err(|refused| {
         tracing::debug!("RESTORE: {refused}");
         BAD_FORMAT

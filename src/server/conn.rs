@@ -25,6 +25,7 @@ use crate::exec::output::{Input, Unsent};
 use crate::exec::ticket::Ticket;
 use crate::exec::{Action, Args, Argv, SessionId};
 use crate::resp::{ArgVec, Batch, Decoder, Limits, ReplyBuf, encode_command};
+use crate::service::stats::Stats;
 
 /// Nothing more is run or read for a client that has left this much output untaken.
 const MAX_OUTPUT: usize = 64 * 1024 * 1024;
@@ -82,6 +83,8 @@ pub(super) struct Conn<S> {
     backlog: bool,
     /// Bytes read that the session has not been told of.
     received: usize,
+    /// Reads and writes that the statistics do not know of.
+    calls: Calls,
     /// Answered and not yet taken by the peer.
     output: Outgoing,
     /// Tells the engine how much that is.
@@ -98,8 +101,26 @@ pub(super) struct Conn<S> {
     closed_others: bool,
 }
 
+/// How often a socket was read from and written to.
+#[derive(Default)]
+struct Calls {
+    reads: u64,
+    writes: u64,
+}
+
+impl Calls {
+    fn count(&mut self, stats: &mut Stats) {
+        let Self { reads, writes } = std::mem::take(self);
+        stats.reads += reads;
+        stats.writes += writes;
+    }
+}
+
 impl<S> Drop for Conn<S> {
     fn drop(&mut self) {
+        if let Ok(mut engine) = self.node.lock() {
+            self.calls.count(&mut engine.state().sys.stats);
+        }
         self.node.disconnect(self.sid);
     }
 }
@@ -132,6 +153,7 @@ impl<S: Socket> Conn<S> {
             input: Queue::default(),
             backlog: false,
             received: 0,
+            calls: Calls::default(),
             output: Outgoing::default(),
             unsent,
             told: Input::default(),
@@ -347,6 +369,7 @@ impl<S: Socket> Conn<S> {
     /// Bytes have arrived, the first `n` of the worker's read buffer.
     fn receive(&mut self, n: usize, worker: &mut Worker) {
         self.received += n;
+        self.calls.reads += 1;
         let read = std::mem::take(&mut worker.read);
         let fresh = read.get(..n).unwrap_or_default();
         if self.phase == Phase::Open && self.input.is_empty() {
@@ -475,6 +498,7 @@ impl<S: Socket> Conn<S> {
         let state = engine.state();
         state.sys.stats.net_input_bytes += self.received as u64;
         state.sys.stats.net_output_bytes += reply.len() as u64;
+        self.calls.count(&mut state.sys.stats);
         self.query_limit =
             usize::try_from(state.sys.cfg.client_query_buffer_limit).unwrap_or(usize::MAX);
         self.limits.max_bulk =
@@ -513,7 +537,10 @@ impl<S: Socket> Conn<S> {
         {
             match Pin::new(&mut self.io).poll_write(cx, rest) {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
-                Poll::Ready(Ok(n)) => written += n,
+                Poll::Ready(Ok(n)) => {
+                    written += n;
+                    self.calls.writes += 1;
+                }
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => break,
             }
@@ -553,7 +580,10 @@ impl<S: Socket> Conn<S> {
         while let bytes @ [_, ..] = self.output.sendable() {
             match ready!(Pin::new(&mut self.io).poll_write(cx, bytes))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                n => self.output.consume(n),
+                n => {
+                    self.output.consume(n);
+                    self.calls.writes += 1;
+                }
             }
             self.unsent.set(self.output.len());
         }

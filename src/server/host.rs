@@ -240,7 +240,8 @@ impl Host for ServerHost {
             .listening
             .first()
             .and_then(|socket| socket.local_addr().ok());
-        let (cpu_user, cpu_sys) = cpu_seconds().unwrap_or_default();
+        let [cpu_user, cpu_sys, cpu_user_children, cpu_sys_children] =
+            cpu_seconds().unwrap_or_default();
         Facts {
             os: system_name(),
             executable: std::env::current_exe()
@@ -249,6 +250,14 @@ impl Host for ServerHost {
             tcp_port: port.map_or(0, |addr| addr.port()),
             cpu_sys,
             cpu_user,
+            cpu_sys_children,
+            cpu_user_children,
+            monotonic_clock: if cfg!(unix) { "POSIX clock_gettime" } else { "" },
+            multiplexing_api: match () {
+                () if cfg!(target_os = "linux") => "epoll",
+                () if cfg!(unix) => "kqueue",
+                () => "",
+            },
             resident: kilobytes("/proc/self/status", "VmRSS:") * 1024,
             total_memory: kilobytes("/proc/meminfo", "MemTotal:") * 1024,
             allocator: if self.owns_process { "mimalloc" } else { "" },
@@ -387,18 +396,18 @@ fn kilobytes(file: &str, label: &str) -> u64 {
         .unwrap_or(0)
 }
 
-/// Processor time of this process, in the program and in the system.
-fn cpu_seconds() -> Option<(f64, f64)> {
+/// Processor time of this process, in the program and in the system, and of its children likewise.
+fn cpu_seconds() -> Option<[f64; 4]> {
     /// Linux counts these in hundredths of a second for programs, whatever it uses itself.
     const TICKS: f64 = 100.0;
     let text = fs::read_to_string("/proc/self/stat").ok()?;
     // The second field is the name in parentheses, which may hold spaces.
     let (_, rest) = text.rsplit_once(')')?;
-    let mut fields = rest
-        .split_whitespace()
-        .skip(11)
-        .map(|field| field.parse::<f64>());
-    Some((fields.next()?.ok()? / TICKS, fields.next()?.ok()? / TICKS))
+    let fields = rest.split_whitespace().skip(11).take(4);
+    let seconds: Vec<f64> = fields
+        .map(|field| Some(field.parse::<f64>().ok()? / TICKS))
+        .collect::<Option<_>>()?;
+    seconds.try_into().ok()
 }
 
 #[cfg(test)]
