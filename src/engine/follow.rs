@@ -9,6 +9,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Engine;
+use crate::exec::host::Milestone;
 use crate::exec::persist::load::{self, Loading, Shows};
 use crate::exec::persist::staging::{Fed, Staging};
 use crate::exec::persist::{Counts, STEP, save};
@@ -356,7 +357,10 @@ impl Follower {
                 self.stage = Stage::Continued;
                 return Ok(Work::More);
             }
-            Stage::Continued => self.go_online(engine),
+            Stage::Continued => {
+                self.go_online(engine);
+                engine.state().sys.host.0.reached(Milestone::Resumed);
+            }
             Stage::Whole(of) => {
                 part_with_forgetful(engine, of.as_ref())?;
                 self.adopt(engine, of)?;
@@ -488,6 +492,7 @@ impl Follower {
             "MASTER <-> REPLICA sync: Finished with success, {} keys loaded",
             counts.keys
         );
+        engine.state().sys.host.0.reached(Milestone::Synced);
         Ok(())
     }
 

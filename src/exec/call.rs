@@ -5,8 +5,8 @@ use super::replication::{leader, replica};
 use super::session::{Session, SessionId};
 use super::txn::Multi;
 use super::{
-    Args, Ctx, Entry, Flow, Origin, ScriptCall, State, System, acl, busy, declared, monitor,
-    notify, pause, persist, replay, tracking, unit,
+    Args, Ctx, Entry, Flow, Origin, ScriptCall, State, System, acl, alarms, busy, declared,
+    monitor, notify, pause, persist, replay, tracking, unit,
 };
 use crate::keyspace::event::Event;
 use crate::keyspace::{Change, Garbage, Interest, What};
@@ -603,10 +603,13 @@ fn accepts(row: &Entry, given: usize) -> bool {
 
 /// Answers a command that did not get past the gate.
 fn reject(state: &mut State, args: Args<'_>, e: &CmdError, reply: &mut ReplyBuf) {
+    let mut command = "";
     if let Lookup::Found(row) = state.sys.registry.find(args.at(0), args.get(1)) {
         state.sys.stats.rejected(row.id.index());
+        command = &row.name;
     }
     state.sys.stats.error(e.code());
+    alarms::answered(state, state.sys.current, command, e.code());
     reply.error(e.text());
 }
 
@@ -652,6 +655,7 @@ fn conclude(
         reply.error(e.text());
         if !e.is_counted() {
             state.sys.stats.error(e.code());
+            alarms::answered(state, Some(pending.sid), &pending.row.name, e.code());
         }
     }
     settle(state, pending.row, args);

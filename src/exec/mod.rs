@@ -8,6 +8,7 @@
 
 pub mod acl;
 pub mod admit;
+pub mod alarms;
 pub mod args;
 mod audit;
 pub mod block;
@@ -29,6 +30,7 @@ pub mod output;
 pub mod pause;
 pub mod persist;
 pub mod pubsub;
+pub mod ready;
 pub mod replay;
 pub mod replication;
 pub mod sentinel;
@@ -408,6 +410,8 @@ pub struct System {
     pub redact: Vec<usize>,
     /// Switches of DEBUG.
     pub debug: DebugSwitches,
+    /// What the log was told of already.
+    pub alarms: alarms::Alarms,
     /// The surroundings.
     pub host: HostBox,
 }
@@ -586,6 +590,12 @@ impl Ctx<'_> {
     /// How a log calls the running command: by its own name, whatever the client may call it.
     pub fn logged_name<'a>(&self, args: Args<'a>) -> &'a [u8] {
         self.sys.registry.logged_name(self.row, args.at(0))
+    }
+
+    /// Who asks, for the log.
+    pub fn who(&self) -> String {
+        let session = self.sessions.get(self.sid);
+        session.map_or_else(String::new, |session| acl::who(self.sys, session))
     }
 
     /// The client that asks. `None` only if it was removed while its command runs, which does not happen to a

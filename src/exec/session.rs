@@ -131,6 +131,12 @@ pub struct Session {
 }
 
 impl Session {
+    /// Who it is, for the log.
+    pub fn who(&self) -> String {
+        let name = String::from_utf8_lossy(&self.name);
+        format!("id={} addr={} name={name}", self.id, self.peer.addr)
+    }
+
     /// RESET, but for what it watches: everything a client can change is as on a new connection. The name of
     /// its library stays.
     pub fn reset(&mut self) {
@@ -451,6 +457,7 @@ impl Sessions {
                 session.seen = now;
             }
             if !busy && now.saturating_sub(session.seen) > allowed {
+                tracing::debug!("Closing idle client {}", session.who());
                 session.closing = true;
                 session.cut_off = true;
                 idle.push(SessionId(slot));

@@ -10,10 +10,12 @@ use std::thread::JoinHandle;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::access;
-use super::host::{IN_USE, ServerHost};
+use super::host::{IN_USE, Outlets, ServerHost};
 use super::listen::{self, Door, ListenError};
+use super::metrics;
 use super::runtime::{self, End, RuntimeId, Serving, Sockets, Stop};
 use super::sentinel;
+use super::supervised::Supervisor;
 use super::tls::{InMemory, Tls, TlsError};
 use super::wire::Network;
 use crate::commands;
@@ -227,7 +229,7 @@ impl Builder {
             disk: self.disk,
             network,
             tls: self.tls,
-            owns_process: false,
+            ..Surroundings::default()
         };
         let mut server = Server::open(loaded, ports, surroundings)?;
         server.load()?;
@@ -309,6 +311,8 @@ pub(super) struct Surroundings {
     pub(super) network: Network,
     /// Certificates and keys that are in no file.
     pub(super) tls: InMemory,
+    /// The service manager, if there is one to report to.
+    pub(super) supervisor: Supervisor,
 }
 
 /// A running server. Dropping it stops it and closes every connection.
@@ -358,6 +362,7 @@ impl Server {
             disk,
             network,
             tls,
+            supervisor,
         } = surroundings;
         let sentinel = sentinel::assemble(&loaded)?;
         let is_sentinel = sentinel.is_some();
@@ -381,14 +386,16 @@ impl Server {
         let network = network.secured_by(Arc::clone(&tls));
         let (sender, accept) = unbounded_channel();
         let (carrier, parcels) = unbounded_channel();
-        let mut host = ServerHost::new(
-            sender,
+        let (observers, observe) = unbounded_channel();
+        let outlets = Outlets {
+            accept: sender,
+            observe: observers,
             carrier,
-            Arc::clone(&tls),
-            owns_process,
-            disk.clone(),
-        );
+        };
+        let mut host = ServerHost::new(outlets, Arc::clone(&tls), owns_process, disk.clone());
         host.listen_on(doors)?;
+        host.observe_on(metrics::listen(&config)?)?;
+        host.report_to(supervisor);
         if disk.is_none() && config.appendonly && !is_sentinel {
             return Err(StartError::NoDirectory);
         }
@@ -411,6 +418,7 @@ impl Server {
                 config.unixsocketperm,
                 config.tcp_backlog,
             )?,
+            metrics: observe,
             network,
             parcels,
             owns_process,

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +12,11 @@ use tokio::sync::mpsc::UnboundedSender;
 use tracing::warn;
 
 use super::listen::{self, Door};
-use super::log;
+use super::log::{self, Role};
+use super::metrics;
+use super::supervised::Supervisor;
 use super::tls::Tls;
+use crate::exec::host::Milestone;
 use crate::exec::migrate::Parcel;
 use crate::exec::{Facts, Host};
 use crate::persist::aof::{Directory, Place};
@@ -40,6 +43,22 @@ pub(super) struct ServerHost {
     locked: Option<Box<dyn DirLock>>,
     /// The score that the process had before this server changed it; none while it has not.
     oom_score: Option<i32>,
+    /// Takes the sockets to serve HTTP on, in place of those before.
+    observe: UnboundedSender<Vec<TcpListener>>,
+    /// Those sockets.
+    observed: Vec<TcpListener>,
+    /// The service manager, if there is one to report to.
+    supervisor: Supervisor,
+}
+
+/// Where a host sends what tasks of the server act on.
+pub(super) struct Outlets {
+    /// The sockets to accept connections on, in place of those before.
+    pub(super) accept: UnboundedSender<Vec<Door>>,
+    /// The sockets to serve HTTP on, likewise.
+    pub(super) observe: UnboundedSender<Vec<TcpListener>>,
+    /// What is to be sent to other servers.
+    pub(super) carrier: UnboundedSender<Parcel>,
 }
 
 /// Why a directory cannot be had.
@@ -49,21 +68,75 @@ const OOM_SCORE: &str = "/proc/self/oom_score_adj";
 
 impl ServerHost {
     pub(super) fn new(
-        accept: UnboundedSender<Vec<Door>>,
-        carrier: UnboundedSender<Parcel>,
+        outlets: Outlets,
         tls: Arc<Tls>,
         owns_process: bool,
         disk: Option<Arc<dyn Disk>>,
     ) -> Self {
         Self {
             listening: Vec::new(),
-            accept,
-            carrier,
+            accept: outlets.accept,
+            carrier: outlets.carrier,
             tls,
             owns_process,
             disk,
             locked: None,
             oom_score: None,
+            observe: outlets.observe,
+            observed: Vec::new(),
+            supervisor: Supervisor::default(),
+        }
+    }
+
+    /// Has this service manager told what becomes of the server.
+    pub(super) fn report_to(&mut self, supervisor: Supervisor) {
+        self.supervisor = supervisor;
+    }
+
+    /// Serves HTTP on these sockets from now on.
+    pub(super) fn observe_on(&mut self, sockets: Vec<TcpListener>) -> io::Result<()> {
+        let observed = sockets
+            .iter()
+            .map(TcpListener::try_clone)
+            .collect::<Result<_, _>>()?;
+        self.hide();
+        self.observed = observed;
+        self.observe.send(sockets).map_err(io::Error::other)
+    }
+
+    /// Serves HTTP elsewhere. When that fails, it is served where it was.
+    fn move_observers(&mut self, old: &Config, new: &Config) -> io::Result<()> {
+        let sockets = |config: &Config| {
+            metrics::listen(config).map_err(|e| {
+                warn!("{e}");
+                e.source
+            })
+        };
+        match sockets(new) {
+            Ok(found) => self.observe_on(found),
+            Err(error)
+                if error.kind() == io::ErrorKind::AddrInUse
+                    && old.metrics_port == new.metrics_port =>
+            {
+                // Perhaps it is ours that are in the way.
+                self.hide();
+                let found = sockets(new);
+                let moved = found.is_ok();
+                self.observe_on(found.or_else(|_| sockets(old))?)?;
+                if moved { Ok(()) } else { Err(error) }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Frees the addresses for HTTP at once.
+    fn hide(&mut self) {
+        // Without a receiver the server is ending.
+        let _ = self.observe.send(Vec::new());
+        for socket in self.observed.drain(..) {
+            if let Err(error) = SockRef::from(&socket).shutdown(Shutdown::Both) {
+                warn!("Closing a listening socket: {error}");
+            }
         }
     }
 
@@ -250,6 +323,7 @@ impl Host for ServerHost {
             resident: kilobytes("/proc/self/status", "VmRSS:") * 1024,
             total_memory: kilobytes("/proc/meminfo", "MemTotal:") * 1024,
             allocator: if self.owns_process { "mimalloc" } else { "" },
+            supervised: self.supervisor.name(),
         }
     }
 
@@ -309,9 +383,24 @@ impl Host for ServerHost {
             let why = "Failed to set current oom_score_adj. Check server logs.".into();
             return Err(ApplyError { name, why });
         }
+        let observed = changed(&["metrics-port", "metrics-bind"])
+            .or_else(|| changed(&["bind"]).filter(|_| new.metrics_port != 0));
+        if let Some(name) = observed
+            && let Err(error) = self.move_observers(old, new)
+        {
+            if scored.is_some() {
+                let _ = self.set_oom_score(old);
+            }
+            let why = format!("Unable to listen there for HTTP: {}", reason(&error));
+            return Err(ApplyError { name, why });
+        }
         if let Some(name) = changed(&["port", "tls-port", "bind"])
             && self.move_sockets(old, new).is_err()
         {
+            if observed.is_some() {
+                // They were there a moment ago.
+                let _ = self.move_observers(new, old);
+            }
             if scored.is_some() {
                 // It could be set a moment ago.
                 let _ = self.set_oom_score(old);
@@ -331,8 +420,8 @@ impl Host for ServerHost {
         if let Some(both) = both {
             self.tls.install(both);
         }
-        if changed(&["loglevel"]).is_some() {
-            log::set_level(new.loglevel);
+        if self.owns_process && changed(&["loglevel", "log-format"]).is_some() {
+            log::configure(new);
         }
         Ok(())
     }
@@ -343,6 +432,17 @@ impl Host for ServerHost {
         {
             warn!("Unable to write oom_score_adj: {error}");
         }
+    }
+
+    fn reached(&self, milestone: Milestone) {
+        if self.owns_process {
+            match milestone {
+                Milestone::Leads => log::speak_as(Role::Leader),
+                Milestone::Follows => log::speak_as(Role::Replica),
+                _ => {}
+            }
+        }
+        self.supervisor.reached(milestone);
     }
 
     fn sleep(&self, time: Duration) {
@@ -420,8 +520,14 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn the_process_is_described() {
         let (accept, _sockets) = tokio::sync::mpsc::unbounded_channel();
+        let (observe, _observed) = tokio::sync::mpsc::unbounded_channel();
         let (carrier, _parcels) = tokio::sync::mpsc::unbounded_channel();
-        let facts = ServerHost::new(accept, carrier, Arc::default(), false, None).facts();
+        let outlets = Outlets {
+            accept,
+            observe,
+            carrier,
+        };
+        let facts = ServerHost::new(outlets, Arc::default(), false, None).facts();
         assert!(facts.os.starts_with("Linux "));
         assert!(facts.resident > 1 << 20 && facts.total_memory > facts.resident);
         assert!(facts.cpu_user >= 0.0 && facts.cpu_sys >= 0.0);

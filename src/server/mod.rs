@@ -18,13 +18,16 @@ mod json;
 mod link;
 mod listen;
 mod log;
+mod metrics;
 mod migrate;
 mod outgoing;
 mod runtime;
 mod seldom;
 mod sentinel;
 mod signal;
+mod startup;
 mod summons;
+mod supervised;
 mod switchboard;
 #[cfg(unix)]
 mod syslog;

@@ -28,7 +28,20 @@ pub(crate) const COMMANDS: &[Command] = &[Command::new("info", -1, info)
     .checked()];
 
 fn info(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    let wanted = Selection::parse(args.from(1).iter().copied());
+    let text = report(cx, Selection::parse(args.from(1).iter().copied()));
+    match cx.sys.sentinel.is_some() {
+        true => cx.reply.bulk(text.as_bytes()),
+        false => cx.reply.verbatim("txt", text.as_bytes()),
+    }
+    Ok(Flow::Done)
+}
+
+/// All that there is to tell, whether or not a client asks.
+pub(crate) fn everything(cx: &mut Ctx<'_>) -> String {
+    report(cx, Selection::parse([b"everything".as_slice()]))
+}
+
+fn report(cx: &mut Ctx<'_>, wanted: Selection) -> String {
     let mut out = Report::default();
     let is_sentinel = cx.sys.sentinel.is_some();
     for section in wanted.sections().filter(|s| s.is_of(is_sentinel)) {
@@ -66,12 +79,7 @@ fn info(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
             }
         }
     }
-    let text = out.finish();
-    match is_sentinel {
-        true => cx.reply.bulk(text.as_bytes()),
-        false => cx.reply.verbatim("txt", text.as_bytes()),
-    }
-    Ok(Flow::Done)
+    out.finish()
 }
 
 fn commands<'a>(cx: &'a Ctx<'_>) -> impl Iterator<Item = (usize, &'a str)> {
@@ -124,7 +132,11 @@ fn server(cx: &Ctx<'_>, out: &mut Report) {
         out.field(name, fact);
     }
     out.field("process_id", std::process::id());
-    out.field("process_supervised", "no");
+    let supervised = match facts.supervised {
+        "" => "no",
+        manager => manager,
+    };
+    out.field("process_supervised", supervised);
     out.field("run_id", &sys.run_id);
     out.field("tcp_port", port);
     out.field("server_time_usec", sys.now_us);

@@ -18,6 +18,10 @@ const UINT: i64 = u32::MAX as i64;
 const LONG: i64 = i64::MAX;
 const BYTES: u64 = i64::MAX as u64;
 
+const NO_DAEMON: &str = "Redkeep stays in the foreground. Have systemd run it with 'supervised systemd' \
+    (conf/redkeep.service), or a shell with 'nohup redkeep ... &' or 'setsid'";
+const NO_UPSTART: &str = "upstart stops a process to see that it is ready, which nobody does any more. Use 'supervised \
+    systemd' with conf/redkeep.service, or 'supervised no' with 'expect' left out of the job";
 const NO_CPU_LISTS: &str = "threads are not bound to processors";
 const NO_CLUSTER: &str = "there is no cluster mode";
 const NO_DEFRAG: &str = "there is no active defragmentation";
@@ -66,6 +70,19 @@ const LOG_LEVELS: Choice<LogLevel> = Choice(&[
     ("warning", LogLevel::Warning),
     ("nothing", LogLevel::Nothing),
 ]);
+
+/// How lines of the log are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// As Redis writes them, for people.
+    #[default]
+    Human,
+    /// An object of JSON each.
+    Json,
+}
+
+const LOG_FORMATS: Choice<LogFormat> =
+    Choice(&[("human", LogFormat::Human), ("json", LogFormat::Json)]);
 
 /// Who may use something dangerous.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -277,16 +294,20 @@ params! {
 
     section "General" {
         /// Run in the background. Redkeep stays in the foreground: a service manager does this better.
-        "daemonize" => daemonize: bool = "no", YesNo, immutable, only(&["no"], "start it from a service manager");
-        /// The service manager to report to.
+        "daemonize" => daemonize: bool = "no", YesNo, immutable, only(&["no"], NO_DAEMON);
+        /// Report to the service manager that the server is ready, what it does, and that it stops: `systemd` by its
+        /// notify socket, `auto` if there is one.
         "supervised" => supervised: &'static str = "no", Word(&["upstart", "systemd", "auto", "no"]), immutable,
-            only(&["no"], "start-up is not reported to a service manager");
+            only(&["no", "systemd", "auto"], NO_UPSTART);
         /// A file to write the process id to while running.
         "pidfile" => pidfile: String = "", TextOrNone, immutable;
         /// How much to log.
         "loglevel" => loglevel: LogLevel = "notice", LOG_LEVELS;
-        /// The file to log to; empty for standard output.
+        /// The file to log to; empty for standard output. It may be renamed, removed or cut off at any time: the next
+        /// line goes to the file that has the name then.
         "logfile" => logfile: String = "", Text, immutable;
+        /// How to log: lines as Redis writes them, or an object of JSON for each.
+        "log-format" => log_format: LogFormat = "human", LOG_FORMATS;
         /// Log to the syslog of this machine as well.
         "syslog-enabled" => syslog_enabled: bool = "no", YesNo, immutable;
         /// The name to log under.
@@ -498,6 +519,11 @@ params! {
         /// Percentiles of it that INFO prints.
         "latency-tracking-info-percentiles" => latency_tracking_info_percentiles: Vec<f64> = "50 99 99.9",
             Percentiles, multi, written;
+        /// The port for HTTP: `/metrics` for Prometheus, `/healthz` and `/readyz` for whoever looks after the process; 0
+        /// for none. Whoever reaches it needs no password.
+        "metrics-port" => metrics_port: u16 = "0", Int(0, 65535);
+        /// The addresses for that port. Empty: those of `bind` that are this machine's own, or else 127.0.0.1 and ::1.
+        "metrics-bind" => metrics_bind: Vec<String> = "", Addresses, multi;
     }
 
     section "Persistence" {

@@ -97,13 +97,6 @@ impl Row {
         }
     }
 
-    pub(super) const fn later(self) -> Self {
-        Self {
-            effect: Effect::Later,
-            ..self
-        }
-    }
-
     pub(super) const fn only(self, values: &'static [&'static str], why: &'static str) -> Self {
         Self {
             effect: Effect::Only(values, why),
