@@ -10,8 +10,8 @@ use super::lists::{
     SavePoint, SavePoints, ShutdownFlags, ShutdownWords,
 };
 use super::row::{Access, Row};
-use crate::keyspace::{Lfu, Merit, Policy};
 use crate::keyspace::event::Classes;
+use crate::keyspace::{Lfu, Merit, Policy};
 
 const INT: i64 = i32::MAX as i64;
 const UINT: i64 = u32::MAX as i64;
