@@ -21,7 +21,7 @@ use super::signal::{News, Signal};
 use crate::embed::{LockError, Node, Posted};
 use crate::engine::Outcome;
 use crate::exec::busy::{BusyRequest, Served};
-use crate::exec::output::Unsent;
+use crate::exec::output::{Input, Unsent};
 use crate::exec::ticket::Ticket;
 use crate::exec::{Action, Args, Argv, SessionId};
 use crate::resp::{ArgVec, Batch, Decoder, Limits, ReplyBuf, encode_command};
@@ -86,6 +86,8 @@ pub(super) struct Conn<S> {
     output: Outgoing,
     /// Tells the engine how much that is.
     unsent: Unsent,
+    /// What it was told of `input`.
+    told: Input,
     /// Its last batch woke others.
     woke_others: bool,
     /// The engine has more for it as soon as that is sent.
@@ -132,6 +134,7 @@ impl<S: Socket> Conn<S> {
             received: 0,
             output: Outgoing::default(),
             unsent,
+            told: Input::default(),
             woke_others: false,
             closed_others: false,
             more: false,
@@ -348,9 +351,9 @@ impl<S: Socket> Conn<S> {
         let fresh = read.get(..n).unwrap_or_default();
         if self.phase == Phase::Open && self.input.is_empty() {
             let used = self.run(fresh, worker);
-            self.input.extend(fresh.get(used..).unwrap_or_default());
+            self.keep(fresh.get(used..).unwrap_or_default());
         } else {
-            self.input.extend(fresh);
+            self.keep(fresh);
             if self.may_run() {
                 self.run_input(worker);
             }
@@ -368,6 +371,12 @@ impl<S: Socket> Conn<S> {
             }
             self.abandon();
         }
+    }
+
+    /// Keeps what cannot run yet.
+    fn keep(&mut self, bytes: &[u8]) {
+        let expected = self.decoder.wanted(self.input.len());
+        self.input.extend(bytes, expected);
     }
 
     /// Runs requests that were read earlier.
@@ -479,8 +488,6 @@ impl<S: Socket> Conn<S> {
             session.net.received += self.received as u64;
             session.net.sent += reply.len() as u64;
             session.net.replied(reply.len(), now, recent);
-            session.net.query_buf = buf.len().saturating_sub(batch.consumed());
-            session.net.query_buf_free = self.input.spare();
         }
         self.received = 0;
         let ticket = engine.release();
@@ -512,8 +519,33 @@ impl<S: Socket> Conn<S> {
             }
         }
         self.output.take_reply(reply, written);
-        self.unsent.set(self.output.len());
+        let kept = self.output.len();
+        let more = kept > self.unsent.get();
+        self.unsent.set(kept);
+        if self.tell_input() | more && self.unsent.is_limited() {
+            // Nobody else may come by for long who would find out that this is too much.
+            if let Ok(mut engine) = self.node.lock() {
+                engine.weigh_clients();
+                drop(engine.release());
+            }
+        }
         Ok(())
+    }
+
+    /// Tells what has come that cannot run yet; whether it has grown.
+    fn tell_input(&mut self) -> bool {
+        let (len, spare) = (self.input.len(), self.input.spare());
+        let parsed = self.decoder.done().min(len);
+        let now = Input {
+            unparsed: len - parsed,
+            parsed,
+            spare,
+        };
+        let was = std::mem::replace(&mut self.told, now);
+        if now != was {
+            self.unsent.set_input(now);
+        }
+        len > was.unparsed + was.parsed
     }
 
     /// Sends what is left over and need not wait. Ready when nothing is.
