@@ -17,6 +17,7 @@ pub mod declared;
 mod deliver;
 pub mod effects;
 pub mod error;
+pub mod evict;
 pub mod functions;
 pub mod host;
 mod limits;
@@ -36,6 +37,7 @@ pub mod tracking;
 pub mod txn;
 pub mod unconfirmed;
 pub mod unit;
+pub mod weight;
 
 use std::io;
 use std::sync::Arc;
@@ -372,6 +374,10 @@ pub struct System {
     pub unconfirmed: unconfirmed::Unconfirmed,
     /// Clients that are shown every command.
     pub monitors: std::collections::BTreeSet<SessionId>,
+    /// Making room when memory is over its limit.
+    pub eviction: evict::Eviction,
+    /// What clients weigh.
+    pub scales: weight::Scales,
     /// Clients that have too much output waiting.
     pub overdue: output::Overdue,
     /// For the outside.
@@ -469,17 +475,9 @@ impl State {
         session.is_some_and(|session| acl::must_log_in(&self.sys, session))
     }
 
-    /// Whether that is more than `maxmemory`.
+    /// Whether there was no room for more when the command at hand came.
     pub fn is_out_of_memory(&self) -> bool {
-        let limit = self.sys.cfg.maxmemory;
-        // It is for the leader to make room.
-        if self.sys.repl.is_replica() && self.sys.cfg.replica_ignore_maxmemory {
-            return false;
-        }
-        // What the log holds, and the stream, is not to be made room for: making room is logged, too.
-        let uncounted = self.sys.persist.log_memory() + self.sys.repl.memory_of_replicas();
-        let counted = |used: usize| used.saturating_sub(uncounted) as u64;
-        limit > 0 && counted(self.used_memory()) > limit
+        self.sys.eviction.no_room
     }
 }
 
@@ -489,6 +487,8 @@ pub fn configure(ks: &mut Keyspace, sys: &mut System) {
     sys.slowlog.trim(sys.cfg.slowlog_max_len);
     sys.summons.configure(&sys.cfg);
     ks.count_uses(sys.cfg.lfu());
+    sys.eviction.configure(sys.cfg.maxmemory > 0);
+    weight::configure(sys);
     acl::configure(sys);
     notify::listen(ks, sys);
     persist::log::configure(sys);
@@ -526,6 +526,7 @@ pub fn used_memory(ks: &Keyspace, sessions: &Sessions, sys: &System) -> usize {
         + sys.libraries.interpreter
         + sys.queued.get()
         + sys.pubsub.memory()
+        + sys.watchers.memory()
         + sys.tracking.memory()
         + sys.unconfirmed.memory()
         + sys.persist.log_memory()

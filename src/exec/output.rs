@@ -23,62 +23,115 @@ const UNAUTHENTICATED: BufferLimit = BufferLimit {
     soft_seconds: 0,
 };
 
-/// Bytes that the connections of one instance hold, all together.
+/// Bytes that the connections of one instance hold, all together: of their clients' requests, and of what is to be sent.
 #[derive(Debug, Clone, Default)]
-pub struct UnsentTotal(Arc<AtomicUsize>);
+pub struct UnsentTotal(Arc<OfAll>);
+
+#[derive(Debug, Default)]
+struct OfAll {
+    bytes: AtomicUsize,
+    limited: AtomicBool,
+}
 
 impl UnsentTotal {
     /// How many.
     pub fn get(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.0.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Says whether there is a limit to what clients may take.
+    pub(crate) fn set_limited(&self, limited: bool) {
+        if self.0.limited.load(Ordering::Relaxed) != limited {
+            self.0.limited.store(limited, Ordering::Relaxed);
+        }
+    }
+
+    fn change(&self, from: usize, to: usize) {
+        self.0
+            .bytes
+            .fetch_add(to.wrapping_sub(from), Ordering::Relaxed);
     }
 
     /// What a further connection holds.
     pub fn connection(&self) -> Unsent {
         Unsent(Arc::new(OfOne {
             bytes: AtomicUsize::new(0),
-            input: AtomicUsize::new(0),
+            unparsed: AtomicUsize::new(0),
+            parsed: AtomicUsize::new(0),
+            spare: AtomicUsize::new(0),
             heard: AtomicBool::new(false),
             total: self.clone(),
         }))
     }
 }
 
-/// Bytes that a connection holds: those that it has taken over for its client and not yet sent, and those of requests that
-/// are not complete. The connection says so, whenever it changes and without any lock; the engine looks.
+/// Bytes of a client that only its connection knows: what it has taken over to be sent and not yet sent, and what it has
+/// received that cannot run yet. The connection says so, whenever it changes and without any lock; the engine looks.
 #[derive(Debug, Clone, Default)]
 pub struct Unsent(Arc<OfOne>);
 
 #[derive(Debug, Default)]
 struct OfOne {
     bytes: AtomicUsize,
-    input: AtomicUsize,
+    unparsed: AtomicUsize,
+    parsed: AtomicUsize,
+    spare: AtomicUsize,
     heard: AtomicBool,
     total: UnsentTotal,
 }
 
+/// Requests of a client that cannot run yet.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Input {
+    /// Bytes received that nobody has looked at, or that are part of an argument whose end is to come.
+    pub unparsed: usize,
+    /// Bytes before these.
+    pub parsed: usize,
+    /// Room for more.
+    pub spare: usize,
+}
+
+impl Input {
+    const fn held(self) -> usize {
+        self.unparsed + self.parsed + self.spare
+    }
+}
+
 impl Unsent {
-    /// How many wait to be sent.
+    /// How many.
     pub fn get(&self) -> usize {
         self.0.bytes.load(Ordering::Relaxed)
     }
 
-    /// How many are of requests that have still to be run.
-    pub fn input(&self) -> usize {
-        self.0.input.load(Ordering::Relaxed)
-    }
-
-    /// So many wait to be sent now. To be called by one thread at a time.
+    /// There are so many now. To be called by one thread at a time.
     #[inline]
     pub fn set(&self, bytes: usize) {
-        self.tell(&self.0.bytes, bytes);
+        let known = self.get();
+        if bytes != known {
+            self.0.bytes.store(bytes, Ordering::Relaxed);
+            self.0.total.change(known, bytes);
+        }
     }
 
-    /// Something was received; so much of it is still to be run. To be called by one thread at a time.
-    #[inline]
-    pub fn set_input(&self, bytes: usize) {
-        self.tell(&self.0.input, bytes);
-        if bytes > 0 {
+    /// What has come and cannot run.
+    pub fn input(&self) -> Input {
+        let get = |number: &AtomicUsize| number.load(Ordering::Relaxed);
+        Input {
+            unparsed: get(&self.0.unparsed),
+            parsed: get(&self.0.parsed),
+            spare: get(&self.0.spare),
+        }
+    }
+
+    /// So much has come now. To be called by one thread at a time.
+    pub fn set_input(&self, input: Input) {
+        let known = self.input();
+        let set = |number: &AtomicUsize, to| number.store(to, Ordering::Relaxed);
+        set(&self.0.unparsed, input.unparsed);
+        set(&self.0.parsed, input.parsed);
+        set(&self.0.spare, input.spare);
+        self.0.total.change(known.held(), input.held());
+        if input.unparsed + input.parsed > 0 {
             self.0.heard.store(true, Ordering::Relaxed);
         }
     }
@@ -88,21 +141,27 @@ impl Unsent {
         self.0.heard.swap(false, Ordering::Relaxed)
     }
 
-    #[inline]
-    fn tell(&self, of: &AtomicUsize, bytes: usize) {
-        let known = of.load(Ordering::Relaxed);
-        if bytes != known {
-            of.store(bytes, Ordering::Relaxed);
-            let total = &self.0.total.0;
-            total.fetch_add(bytes.wrapping_sub(known), Ordering::Relaxed);
-        }
+    /// All that the connection holds.
+    pub fn held(&self) -> usize {
+        self.get() + self.input().held()
+    }
+
+    /// Whether the engine is to be asked if the connection may hold what it does.
+    pub fn is_limited(&self) -> bool {
+        self.0.total.0.limited.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for OfOne {
     fn drop(&mut self) {
-        let bytes = *self.bytes.get_mut() + *self.input.get_mut();
-        self.total.0.fetch_sub(bytes, Ordering::Relaxed);
+        let held = [
+            &mut self.bytes,
+            &mut self.unparsed,
+            &mut self.parsed,
+            &mut self.spare,
+        ];
+        let held = held.map(|number| *number.get_mut()).iter().sum();
+        self.total.change(held, 0);
     }
 }
 

@@ -261,8 +261,6 @@ impl Session {
 /// Sizes that only the connection knows.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NetCounters {
-    /// Capacity left in the query buffer.
-    pub query_buf_free: usize,
     /// Bytes received.
     pub received: u64,
     /// Bytes sent.
@@ -301,7 +299,7 @@ pub struct Sessions {
     /// Those that are connected, in order of arrival. Who is expelled keeps the slot until its connection ends.
     by_id: BTreeMap<u64, SessionId>,
     next_id: u64,
-    /// Bytes in the outboxes.
+    /// Bytes that the outboxes take.
     queued: usize,
     /// Bytes that the connections hold.
     unsent: UnsentTotal,
@@ -365,7 +363,7 @@ impl Sessions {
     #[inline]
     pub(crate) fn recount(&mut self, sid: SessionId) {
         if let Some(session) = self.slab.get_mut(sid.0) {
-            let now = session.outbox.len();
+            let now = session.outbox.capacity();
             self.queued = self.queued - session.counted + now;
             session.counted = now;
         }
@@ -374,6 +372,11 @@ impl Sessions {
     /// Bytes that the clients use: themselves, and what waits to be sent to them.
     pub fn memory(&self) -> usize {
         self.len() * size_of::<Session>() + self.queued + self.unsent.get()
+    }
+
+    /// Bytes that wait to be sent to clients, or have been received from them and cannot run yet.
+    pub fn in_transit(&self) -> usize {
+        self.queued + self.unsent.get()
     }
 
     /// What the connections of all clients hold.

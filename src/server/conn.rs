@@ -24,7 +24,7 @@ use crate::embed::{LockError, Node, Posted};
 use crate::engine::Outcome;
 use crate::exec::admit::Terms;
 use crate::exec::busy::{BusyRequest, Served};
-use crate::exec::output::Unsent;
+use crate::exec::output::{Input, Unsent};
 use crate::exec::ticket::Ticket;
 use crate::exec::{Action, Args, Argv, SessionId};
 use crate::resp::{ArgVec, Batch, Decoder, Limits, ReplyBuf, encode_command};
@@ -89,6 +89,8 @@ pub(super) struct Conn<S> {
     output: Outgoing,
     /// Tells the engine how much that is.
     unsent: Unsent,
+    /// What it was told of `input`.
+    told: Input,
     /// Its last batch woke others.
     woke_others: bool,
     /// The engine has more for it as soon as that is sent.
@@ -135,6 +137,7 @@ impl<S: Socket> Conn<S> {
             received: 0,
             output: Outgoing::default(),
             unsent,
+            told: Input::default(),
             woke_others: false,
             closed_others: false,
             more: false,
@@ -359,9 +362,9 @@ impl<S: Socket> Conn<S> {
         let fresh = read.get(..n).unwrap_or_default();
         if self.phase == Phase::Open && self.input.is_empty() {
             let used = self.run(fresh, worker);
-            self.input.extend(fresh.get(used..).unwrap_or_default());
+            self.keep(fresh.get(used..).unwrap_or_default());
         } else {
-            self.input.extend(fresh);
+            self.keep(fresh);
             if self.may_run() {
                 self.run_input(worker);
             }
@@ -370,7 +373,8 @@ impl<S: Socket> Conn<S> {
         if self.phase == Phase::Closing {
             self.input.clear();
         }
-        let held = self.tell_input();
+        // Millions of empty arguments are little input.
+        let held = self.input.len() + self.decoder.memory();
         if held > self.query_limit {
             warn!(
                 size = held,
@@ -383,11 +387,10 @@ impl<S: Socket> Conn<S> {
         }
     }
 
-    /// Tells the engine how much is held of requests that have still to be run.
-    fn tell_input(&self) -> usize {
-        let held = self.input.len() + self.decoder.memory();
-        self.unsent.set_input(held);
-        held
+    /// Keeps what cannot run yet.
+    fn keep(&mut self, bytes: &[u8]) {
+        let expected = self.decoder.wanted(self.input.len());
+        self.input.extend(bytes, expected);
     }
 
     /// Runs requests that were read earlier.
@@ -396,7 +399,6 @@ impl<S: Socket> Conn<S> {
         let used = self.run(input.bytes(), worker);
         input.consume(used);
         self.input = input;
-        self.tell_input();
     }
 
     /// Runs the requests at the front of `buf` and says how many bytes they took.
@@ -495,7 +497,6 @@ impl<S: Socket> Conn<S> {
             session.net.received += self.received as u64;
             session.net.sent += reply.len() as u64;
             session.net.replied(reply.len(), now, recent);
-            session.net.query_buf_free = self.input.spare();
         }
         self.received = 0;
         let ticket = engine.release();
@@ -530,8 +531,33 @@ impl<S: Socket> Conn<S> {
             }
         }
         self.output.take_reply(reply, written);
-        self.unsent.set(self.output.len());
+        let kept = self.output.len();
+        let more = kept > self.unsent.get();
+        self.unsent.set(kept);
+        if self.tell_input() | more && self.unsent.is_limited() {
+            // Nobody else may come by for long who would find out that this is too much.
+            if let Ok(mut engine) = self.node.lock() {
+                engine.weigh_clients();
+                drop(engine.release());
+            }
+        }
         Ok(())
+    }
+
+    /// Tells what has come that cannot run yet; whether it has grown.
+    fn tell_input(&mut self) -> bool {
+        let (len, spare) = (self.input.len(), self.input.spare());
+        let parsed = self.decoder.done().min(len);
+        let now = Input {
+            unparsed: len - parsed,
+            parsed,
+            spare: spare + self.decoder.memory(),
+        };
+        let was = std::mem::replace(&mut self.told, now);
+        if now != was {
+            self.unsent.set_input(now);
+        }
+        len > was.unparsed + was.parsed
     }
 
     /// Sends what is left over and need not wait. Ready when nothing is.

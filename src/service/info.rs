@@ -151,8 +151,16 @@ pub fn human(bytes: u64) -> String {
 
 impl Stats {
     /// Section Stats, with what the keyspace counts, and channels, patterns and channels of shards that somebody is
-    /// subscribed to, and how often replicas were sent everything, a part, or found that part gone.
-    pub fn report(&self, ks: &Keyspace, subscribed: [usize; 3], syncs: [u64; 3], out: &mut Report) {
+    /// subscribed to, and how often replicas were sent everything, a part, or found that part gone, and for how many
+    /// microseconds memory was over its limit in all, and is so now.
+    pub fn report(
+        &self,
+        ks: &Keyspace,
+        subscribed: [usize; 3],
+        syncs: [u64; 3],
+        over_memory_us: [u64; 2],
+        out: &mut Report,
+    ) {
         let [channels, patterns, shard_channels] = subscribed;
         let [full, partial, refused] = syncs;
         let rate = self.rate();
@@ -175,6 +183,9 @@ impl Stats {
         out.field("expired_time_cap_reached_count", 0);
         out.field("evicted_keys", self.evicted_keys);
         out.field("evicted_clients", self.evicted_clients);
+        let [in_all, now] = over_memory_us;
+        out.field("total_eviction_exceeded_time", in_all / 1000);
+        out.field("current_eviction_exceeded_time", now / 1000);
         out.field("keyspace_hits", hits);
         out.field("keyspace_misses", misses);
         out.field("pubsub_channels", channels);

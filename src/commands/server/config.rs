@@ -147,6 +147,7 @@ pub(super) fn write_file(cx: &mut Ctx<'_>, all: bool) -> CmdResult {
 
 fn resetstat(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
     cx.sys.stats.reset();
+    cx.sys.eviction.reset_stats();
     cx.ks.reset_stats();
     cx.sys.repl.counts = Syncs::default();
     cx.sys.acl.log.reset_counts();

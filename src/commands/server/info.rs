@@ -1,5 +1,6 @@
 //! INFO.
 
+use crate::exec::evict::uncounted_memory;
 use crate::exec::persist::load::{Loading, Shows};
 use crate::exec::persist::save::Purpose;
 use crate::exec::pubsub::Kind;
@@ -39,7 +40,10 @@ fn info(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
             Section::Stats => {
                 let syncs = cx.sys.repl.counts;
                 let syncs = [syncs.full, syncs.partial, syncs.refused];
-                cx.sys.stats.report(cx.ks, subscribed(cx), syncs, &mut out);
+                let (eviction, now_us) = (cx.sys.eviction, cx.sys.now_us);
+                let over = [eviction.over_in_all(now_us), eviction.over_now(now_us)];
+                let stats = &cx.sys.stats;
+                stats.report(cx.ks, subscribed(cx), syncs, over, &mut out);
                 let tracking = &cx.sys.tracking;
                 out.field("tracking_total_keys", tracking.keys());
                 out.field("tracking_total_items", tracking.items());
@@ -143,7 +147,7 @@ fn clients(cx: &Ctx<'_>, out: &mut Report) {
     out.field("maxclients", cx.sys.cfg.maxclients);
     out.field(
         "client_recent_max_input_buffer",
-        buffers().map(|s| s.peer.unsent.input()).max().unwrap_or(0),
+        buffers().map(|s| s.peer.unsent.input().unparsed).max().unwrap_or(0),
     );
     out.field(
         "client_recent_max_output_buffer",
@@ -209,7 +213,7 @@ fn memory(cx: &mut Ctx<'_>, out: &mut Report) {
         i128::from(facts.resident) - i128::from(used),
     );
     let of_replicas = cx.sys.repl.memory_of_replicas();
-    let uncounted = cx.sys.persist.log_memory() + of_replicas;
+    let uncounted = uncounted_memory(cx.ks, cx.sys);
     out.field("mem_not_counted_for_evict", uncounted);
     out.field("mem_replication_backlog", stream - of_replicas);
     out.field("mem_total_replication_buffers", stream);

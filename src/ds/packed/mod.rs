@@ -22,6 +22,7 @@ use super::listpack::{
 };
 use crate::util::num::parse_i64;
 use entry::Entry;
+use crate::util::heap;
 
 /// The bytes of a well-formed listpack, to be read.
 #[derive(Clone, Copy, Debug)]
@@ -209,6 +210,13 @@ impl Packed {
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.buf.capacity()
+    }
+
+    /// What that takes of the allocator.
+    #[inline]
+    #[must_use]
+    pub fn heap_size(&self) -> usize {
+        heap::rounded(self.buf.capacity())
     }
 
     /// Whether a string of this length cannot be added, since no listpack grows so large.

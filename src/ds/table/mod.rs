@@ -18,6 +18,7 @@ use std::hash::{BuildHasher, Hasher};
 
 use segment::{Probe, Segment};
 pub use stats::Stats;
+use crate::util::heap;
 
 /// A segment of this many entries is split before the next one is added. Tests of this crate split
 /// sooner, to see more of it.
@@ -162,8 +163,8 @@ impl<E> Table<E> {
     #[inline]
     pub fn memory(&self) -> usize {
         self.heap
-            + self.directory.capacity() * size_of::<u32>()
-            + self.segments.capacity() * size_of::<Segment<E>>()
+            + heap::rounded(self.directory.capacity() * size_of::<u32>())
+            + heap::rounded(self.segments.capacity() * size_of::<Segment<E>>())
     }
 
     /// All entries, in no particular order.

@@ -17,6 +17,7 @@ pub use limits::Limits;
 pub use node::NodeView;
 use node::{Content, Node, Stored};
 use quicklist::Quicklist;
+use crate::util::heap;
 
 /// An end of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -465,10 +466,10 @@ impl DataType for List {
     }
 
     fn heap_size(&self) -> usize {
-        size_of::<Self>()
+        heap::rounded(size_of::<Self>())
             + match &self.0 {
-                Repr::Packed(packed) => packed.capacity(),
-                Repr::Quick(quick) => size_of::<Quicklist>() + quick.heap_size(),
+                Repr::Packed(packed) => packed.heap_size(),
+                Repr::Quick(quick) => heap::rounded(size_of::<Quicklist>()) + quick.heap_size(),
             }
     }
 
