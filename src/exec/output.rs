@@ -98,12 +98,12 @@ impl Input {
 }
 
 impl Unsent {
-    /// How many.
+    /// How many wait to be sent.
     pub fn get(&self) -> usize {
         self.0.bytes.load(Ordering::Relaxed)
     }
 
-    /// There are so many now. To be called by one thread at a time.
+    /// So many wait to be sent now. To be called by one thread at a time.
     #[inline]
     pub fn set(&self, bytes: usize) {
         let known = self.get();
@@ -111,6 +111,11 @@ impl Unsent {
             self.0.bytes.store(bytes, Ordering::Relaxed);
             self.0.total.change(known, bytes);
         }
+    }
+
+    /// Whether a part of a request has come since this was asked last.
+    pub fn was_heard(&self) -> bool {
+        self.0.heard.swap(false, Ordering::Relaxed)
     }
 
     /// What has come and cannot run.
@@ -134,11 +139,6 @@ impl Unsent {
         if input.unparsed + input.parsed > 0 {
             self.0.heard.store(true, Ordering::Relaxed);
         }
-    }
-
-    /// Whether a part of a request has come since this was asked last.
-    pub fn was_heard(&self) -> bool {
-        self.0.heard.swap(false, Ordering::Relaxed)
     }
 
     /// All that the connection holds.

@@ -41,7 +41,8 @@ impl Db {
         same("keys", self.table.len(), self.table.iter().count())?;
         same("deadlines", self.ttl.len(), ttl.len())?;
         same("deadlines of parts", self.tally.due.len(), due.len())?;
-        match self.ttl == ttl && self.tally.due == due && self.ttl_sum == sum {
+        let in_order = self.ttl.iter().eq(&ttl) && self.tally.due.iter().eq(&due);
+        match in_order && self.ttl_sum == sum {
             true => Ok(()),
             false => Err("deadlines are not those of the keys".into()),
         }

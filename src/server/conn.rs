@@ -28,6 +28,7 @@ use crate::exec::output::{Input, Unsent};
 use crate::exec::ticket::Ticket;
 use crate::exec::{Action, Args, Argv, SessionId};
 use crate::resp::{ArgVec, Batch, Decoder, Limits, ReplyBuf, encode_command};
+use crate::service::stats::Stats;
 
 /// Nothing more is run or read for a client that has left this much output untaken.
 const MAX_OUTPUT: usize = 64 * 1024 * 1024;
@@ -85,6 +86,8 @@ pub(super) struct Conn<S> {
     backlog: bool,
     /// Bytes read that the session has not been told of.
     received: usize,
+    /// Reads and writes that the statistics do not know of.
+    calls: Calls,
     /// Answered and not yet taken by the peer.
     output: Outgoing,
     /// Tells the engine how much that is.
@@ -101,8 +104,26 @@ pub(super) struct Conn<S> {
     closed_others: bool,
 }
 
+/// How often a socket was read from and written to.
+#[derive(Default)]
+struct Calls {
+    reads: u64,
+    writes: u64,
+}
+
+impl Calls {
+    fn count(&mut self, stats: &mut Stats) {
+        let Self { reads, writes } = std::mem::take(self);
+        stats.reads += reads;
+        stats.writes += writes;
+    }
+}
+
 impl<S> Drop for Conn<S> {
     fn drop(&mut self) {
+        if let Ok(mut engine) = self.node.lock() {
+            self.calls.count(&mut engine.state().sys.stats);
+        }
         self.node.disconnect(self.sid);
     }
 }
@@ -135,6 +156,7 @@ impl<S: Socket> Conn<S> {
             input: Queue::default(),
             backlog: false,
             received: 0,
+            calls: Calls::default(),
             output: Outgoing::default(),
             unsent,
             told: Input::default(),
@@ -358,6 +380,7 @@ impl<S: Socket> Conn<S> {
     /// Bytes have arrived, the first `n` of the worker's read buffer.
     fn receive(&mut self, n: usize, worker: &mut Worker) {
         self.received += n;
+        self.calls.reads += 1;
         let read = std::mem::take(&mut worker.read);
         let fresh = read.get(..n).unwrap_or_default();
         if self.phase == Phase::Open && self.input.is_empty() {
@@ -373,7 +396,6 @@ impl<S: Socket> Conn<S> {
         if self.phase == Phase::Closing {
             self.input.clear();
         }
-        // Millions of empty arguments are little input.
         let held = self.input.len() + self.decoder.memory();
         if held > self.query_limit {
             warn!(
@@ -487,6 +509,7 @@ impl<S: Socket> Conn<S> {
         let state = engine.state();
         state.sys.stats.net_input_bytes += self.received as u64;
         state.sys.stats.net_output_bytes += reply.len() as u64;
+        self.calls.count(&mut state.sys.stats);
         let actions = &state.sys.actions;
         self.woke_others = !actions.is_empty();
         self.closed_others = actions.iter().any(|a| matches!(a, Action::Close(_)));
@@ -525,7 +548,10 @@ impl<S: Socket> Conn<S> {
         {
             match Pin::new(&mut self.io).poll_write(cx, rest) {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
-                Poll::Ready(Ok(n)) => written += n,
+                Poll::Ready(Ok(n)) => {
+                    written += n;
+                    self.calls.writes += 1;
+                }
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => break,
             }
@@ -546,12 +572,13 @@ impl<S: Socket> Conn<S> {
 
     /// Tells what has come that cannot run yet; whether it has grown.
     fn tell_input(&mut self) -> bool {
-        let (len, spare) = (self.input.len(), self.input.spare());
+        let len = self.input.len();
+        let spare = self.input.spare() + self.decoder.memory();
         let parsed = self.decoder.done().min(len);
         let now = Input {
             unparsed: len - parsed,
             parsed,
-            spare: spare + self.decoder.memory(),
+            spare,
         };
         let was = std::mem::replace(&mut self.told, now);
         if now != was {
@@ -565,7 +592,10 @@ impl<S: Socket> Conn<S> {
         while let bytes @ [_, ..] = self.output.sendable() {
             match ready!(Pin::new(&mut self.io).poll_write(cx, bytes))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                n => self.output.consume(n),
+                n => {
+                    self.output.consume(n);
+                    self.calls.writes += 1;
+                }
             }
             self.unsent.set(self.output.len());
         }

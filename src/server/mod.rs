@@ -23,6 +23,8 @@ mod seldom;
 mod sentinel;
 mod signal;
 mod summons;
+#[cfg(unix)]
+mod syslog;
 mod switchboard;
 pub mod topology;
 mod transit;

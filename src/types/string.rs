@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use super::{DataType, Value};
-use crate::util::num;
 use crate::util::heap;
+use crate::util::num;
 
 /// Longest string kept inside the value itself.
 pub const INLINE_MAX: usize = 22;
