@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use super::{DataType, Value};
-use crate::util::num;
 use crate::util::heap;
+use crate::util::num;
 
 /// Longest string kept inside the value itself.
 pub const INLINE_MAX: usize = 22;
@@ -161,7 +161,11 @@ const MAX_SURPLUS: usize = 1 << 20;
 /// Makes room for `more` bytes and some to come.
 fn grow(buf: &mut Vec<u8>, more: usize) {
     if buf.capacity() - buf.len() < more {
-        let surplus = (buf.len() + more).min(MAX_SURPLUS);
+        // Whoever writes for the first time need not come again.
+        let surplus = match buf.len() {
+            0 => 0,
+            len => (len + more).min(MAX_SURPLUS),
+        };
         buf.reserve_exact(more + surplus);
     }
 }
