@@ -185,7 +185,10 @@ mod tests {
             assert_eq!(&*small, bytes.as_slice());
             assert_eq!(small, SmallBytes::from(bytes.clone()));
             assert_eq!(small, SmallBytes::from(bytes.clone().into_boxed_slice()));
-            assert_eq!(small.heap_size(), if len <= 22 { 0 } else { heap::rounded(len) });
+            assert_eq!(
+                small.heap_size(),
+                if len <= 22 { 0 } else { heap::rounded(len) }
+            );
             assert_eq!(small.clone().into_vec(), bytes);
         }
     }

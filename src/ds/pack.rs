@@ -17,8 +17,8 @@ use std::ops::Range;
 use smallvec::SmallVec;
 
 use super::listpack::{Listpack, Value, decode, put_head, put_int};
-use crate::util::num::parse_i64;
 use crate::util::heap;
+use crate::util::num::parse_i64;
 
 /// The owner's bit.
 const MARK: u16 = 0x8000;

@@ -45,8 +45,8 @@ use crate::exec::unconfirmed::{self, Unconfirmed};
 use crate::exec::unit;
 use crate::exec::weight;
 use crate::exec::{
-    Action, Args, CmdError, DebugSwitches, Effects, Host, HostBox, Origin, ScriptCall, ScriptHost,
-    ScriptOrigin, Sessions, SharedClock, State, System, Waiters,
+    Action, Args, CmdError, Commands, DebugSwitches, Effects, Host, HostBox, Origin, ScriptCall,
+    ScriptHost, ScriptOrigin, Sessions, SharedClock, State, System, Waiters,
 };
 use smallvec::SmallVec;
 
@@ -166,6 +166,8 @@ pub struct Engine {
     gate: Arc<BusyGate>,
     /// A script of the running unit was busy: when the unit is over, the gate opens.
     was_busy: bool,
+    /// When this turn began, unix microseconds.
+    turn_began: i64,
 }
 
 impl std::fmt::Debug for Engine {
@@ -186,10 +188,10 @@ impl Engine {
         let tracking = Tracking::new(Seed::random(|| rng.next_u64()));
         let unconfirmed = Unconfirmed::new(Seed::random(|| rng.next_u64()));
         let now_us = options.clock.now_us();
-        let registry = match options.sentinel {
+        let registry = Commands::new(match options.sentinel {
             Some(_) => commands::sentinel_registry(),
             None => commands::registry(),
-        };
+        });
         let stats = Stats::new(registry.len());
         let mut state = State {
             ks,
@@ -249,6 +251,7 @@ impl Engine {
             host: script_host(),
             gate,
             was_busy: false,
+            turn_began: now_us,
         }
     }
 
@@ -271,6 +274,7 @@ impl Engine {
         let state = self.state();
         let now = state.sys.clock.0.now_us();
         state.sys.now_us = now;
+        self.turn_began = now;
     }
 
     /// A client connects from inside of this process; nothing refuses it.
@@ -634,11 +638,20 @@ impl Engine {
     /// anybody is answered who has seen it.
     #[inline]
     pub fn settle(&mut self) -> Option<Ticket> {
+        let began = self.turn_began;
         let state = self.state();
+        let now = state.sys.now_us;
+        // A clock that was set back makes a turn of no length.
+        state
+            .sys
+            .stats
+            .turn(u64::try_from(now - began).unwrap_or(0));
         if state.sys.sentinel.is_some() {
             exec::sentinel::settle(state);
         }
-        ticket::settle(state)
+        let ticket = ticket::settle(state);
+        self.turn_began = now;
+        ticket
     }
 
     /// Moves what waits in a client's outbox to `out`, and the next piece of the stream if it is a replica and there is
@@ -663,16 +676,21 @@ impl Engine {
     }
 
     fn take_bytes(&mut self, sid: SessionId, out: &mut ReplyBuf, room: bool) -> (Outcome, bool) {
+        let before = out.len();
         unconfirmed::hand_over(self.state(), sid, out);
         let State { sys, sessions, .. } = self.state();
-        match sessions.get_mut(sid) {
-            None => (Outcome::Cut, false),
-            Some(session) => {
-                let is_replica = session.is_replica();
-                let more = is_replica && (!room || feed::pull(sys, session, out));
-                (outcome_for(session), more)
-            }
+        let Some(session) = sessions.get_mut(sid) else {
+            return (Outcome::Cut, false);
+        };
+        let is_replica = session.is_replica();
+        let more = is_replica && (!room || feed::pull(sys, session, out));
+        let sent = (out.len() - before) as u64;
+        session.net.sent += sent;
+        sys.stats.net_output_bytes += sent;
+        if session.replica.is_some() {
+            sys.stats.repl_output_bytes += sent;
         }
+        (outcome_for(session), more)
     }
 
     /// A client has sent something that is no command: an empty line, by which replicas say that they are busy.
@@ -734,6 +752,15 @@ impl Engine {
         if state.sys.overdue.has_cut_off() {
             self.part_with_cut_off();
         }
+        self.time_tick();
+    }
+
+    /// Counts how long a tick took.
+    fn time_tick(&mut self) {
+        let began = self.turn_began;
+        let sys = &mut self.state().sys;
+        sys.now_us = sys.clock.0.now_us().max(sys.now_us);
+        sys.stats.turns.tick_usec += u64::try_from(sys.now_us - began).unwrap_or(0);
     }
 
     /// When [`tick`](Self::tick) has something to do next, in unix milliseconds.

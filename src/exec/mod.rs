@@ -9,9 +9,11 @@
 pub mod acl;
 pub mod admit;
 pub mod args;
+mod audit;
 pub mod block;
 pub mod busy;
 pub mod call;
+pub mod commands;
 pub mod declared;
 mod deliver;
 pub mod effects;
@@ -43,6 +45,7 @@ use std::sync::Arc;
 
 pub use args::{Args, Argv, Cursor};
 pub use block::{Block, TimeoutReply, Unblock, Wake};
+pub use commands::Commands;
 pub use effects::Effects;
 pub use error::{CmdError, CmdResult};
 pub use host::{Facts, Host};
@@ -60,7 +63,7 @@ use crate::service::config::Settings;
 use crate::service::latency::Latency;
 use crate::service::slowlog::SlowLog;
 use crate::service::stats::Stats;
-use crate::spec::{Registry, Row};
+use crate::spec::Row;
 use crate::util::clock::Clock;
 use crate::util::rng::Rng;
 
@@ -324,7 +327,7 @@ impl ScriptCache {
 #[derive(Debug)]
 pub struct System {
     /// All commands.
-    pub registry: &'static Registry<Handler>,
+    pub registry: Commands,
     /// Configuration.
     pub cfg: Settings,
     /// Counters.
@@ -509,7 +512,7 @@ pub fn save_config(sys: &System, all: bool) -> io::Result<()> {
         Some(_) => Vec::new(),
         None => sys.acl.users.lines_beside_requirepass(),
     };
-    let mut text = sys.cfg.rewritten(&old, &users, all);
+    let mut text = sys.cfg.rewritten(&old, &users, all, sys.sentinel.is_some());
     if let Some(sentinel) = &sys.sentinel {
         text = sentinel.rewritten(&text);
     }
@@ -566,6 +569,11 @@ impl Ctx<'_> {
             true => limit.max(USUAL),
             false => limit,
         }
+    }
+
+    /// How a log calls the running command: by its own name, whatever the client may call it.
+    pub fn logged_name<'a>(&self, args: Args<'a>) -> &'a [u8] {
+        self.sys.registry.logged_name(self.row, args.at(0))
     }
 
     /// The client that asks. `None` only if it was removed while its command runs, which does not happen to a

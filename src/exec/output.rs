@@ -8,12 +8,20 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use super::acl;
 use super::session::{Session, SessionId, Sessions};
 use super::{Action, System};
-use crate::service::config::{BufferLimit, BufferLimits};
+use crate::service::config::BufferLimit;
 
 /// Output up to this size does not count: in Redis it stands in the buffer that each client has for its replies.
 pub const REPLY_BUFFER: usize = 16 * 1024;
+
+/// A client that has not said yet who it is may have that much waiting, and no more.
+const UNAUTHENTICATED: BufferLimit = BufferLimit {
+    hard: REPLY_BUFFER as u64 + 1024,
+    soft: 0,
+    soft_seconds: 0,
+};
 
 /// Bytes that the connections of one instance hold, all together: of their clients' requests, and of what is to be sent.
 #[derive(Debug, Clone, Default)]
@@ -51,6 +59,7 @@ impl UnsentTotal {
             unparsed: AtomicUsize::new(0),
             parsed: AtomicUsize::new(0),
             spare: AtomicUsize::new(0),
+            heard: AtomicBool::new(false),
             total: self.clone(),
         }))
     }
@@ -67,6 +76,7 @@ struct OfOne {
     unparsed: AtomicUsize,
     parsed: AtomicUsize,
     spare: AtomicUsize,
+    heard: AtomicBool,
     total: UnsentTotal,
 }
 
@@ -88,12 +98,12 @@ impl Input {
 }
 
 impl Unsent {
-    /// How many.
+    /// How many wait to be sent.
     pub fn get(&self) -> usize {
         self.0.bytes.load(Ordering::Relaxed)
     }
 
-    /// There are so many now. To be called by one thread at a time.
+    /// So many wait to be sent now. To be called by one thread at a time.
     #[inline]
     pub fn set(&self, bytes: usize) {
         let known = self.get();
@@ -101,6 +111,11 @@ impl Unsent {
             self.0.bytes.store(bytes, Ordering::Relaxed);
             self.0.total.change(known, bytes);
         }
+    }
+
+    /// Whether a part of a request has come since this was asked last.
+    pub fn was_heard(&self) -> bool {
+        self.0.heard.swap(false, Ordering::Relaxed)
     }
 
     /// What has come and cannot run.
@@ -121,6 +136,9 @@ impl Unsent {
         set(&self.0.parsed, input.parsed);
         set(&self.0.spare, input.spare);
         self.0.total.change(known.held(), input.held());
+        if input.unparsed + input.parsed > 0 {
+            self.0.heard.store(true, Ordering::Relaxed);
+        }
     }
 
     /// All that the connection holds.
@@ -184,7 +202,9 @@ impl Session {
     }
 
     /// The limit of its class.
-    fn output_limit(&self, limits: &BufferLimits, backlog: u64) -> BufferLimit {
+    fn output_limit(&self, sys: &System) -> BufferLimit {
+        let limits = &sys.cfg.client_output_buffer_limit;
+        let backlog = sys.cfg.repl_backlog_size;
         if self.is_replica() {
             // Whoever may come back for the backlog may have as much.
             let BufferLimit { hard, .. } = limits.replica;
@@ -195,6 +215,8 @@ impl Session {
             }
         } else if self.subscriptions.is_some() {
             limits.pubsub
+        } else if acl::must_log_in(sys, self) {
+            UNAUTHENTICATED
         } else {
             limits.normal
         }
@@ -209,8 +231,7 @@ pub(crate) fn may_wait(
     sid: SessionId,
     more: usize,
 ) -> bool {
-    let limits = &sys.cfg.client_output_buffer_limit;
-    let limit = session.output_limit(limits, sys.cfg.repl_backlog_size);
+    let limit = session.output_limit(sys);
     if limit.hard == 0 && limit.soft == 0 {
         return true;
     }

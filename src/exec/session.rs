@@ -130,7 +130,7 @@ impl Session {
     /// RESET, but for what it watches: everything a client can change is as on a new connection. The name of
     /// its library stays.
     pub fn reset(&mut self) {
-        self.name.clear();
+        self.name = Vec::new();
         self.db = 0;
         self.proto = Proto::Resp2;
         self.outbox.set_proto(Proto::Resp2);
@@ -410,6 +410,16 @@ impl Sessions {
         }
     }
 
+    /// What waits in all outboxes, as it is kept.
+    pub(super) const fn queued(&self) -> usize {
+        self.queued
+    }
+
+    /// All sessions, those of whom is no client any more included.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Session> {
+        self.slab.iter().map(|(_, session)| session)
+    }
+
     /// All clients, in the order in which they connected.
     pub fn iter(&self) -> impl Iterator<Item = (SessionId, &Session)> {
         let all = self.by_id.values();
@@ -428,6 +438,10 @@ impl Sessions {
         for (slot, session) in &mut self.slab {
             let busy =
                 session.waits() || session.peer.trusted || session.closing || session.is_replica();
+            if session.peer.unsent.was_heard() {
+                // Of a request that is on its way.
+                session.seen = now;
+            }
             if !busy && now.saturating_sub(session.seen) > allowed {
                 session.closing = true;
                 session.cut_off = true;

@@ -11,6 +11,7 @@
 //! 5. `Tally::due` holds exactly one entry for each record whose value has parts with deadlines: the earliest.
 //!    Readers and editors treat parts that are over as they treat keys.
 
+mod audit;
 mod edit;
 pub mod event;
 mod evict;

@@ -20,9 +20,9 @@ use super::listpack::{
     COUNT_UNKNOWN, EMPTY, END, HEADER, Listpack, MAX_BYTES, Value, backlen_size, decode,
     read_backlen,
 };
+use crate::util::heap;
 use crate::util::num::parse_i64;
 use entry::Entry;
-use crate::util::heap;
 
 /// The bytes of a well-formed listpack, to be read.
 #[derive(Clone, Copy, Debug)]

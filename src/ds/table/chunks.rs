@@ -1,8 +1,8 @@
 //! A vector in chunks of one size: it grows without copying, and leaves no holes of odd sizes
 //! behind in the allocator.
 
-use std::ops::{Index, IndexMut};
 use crate::util::heap;
+use std::ops::{Index, IndexMut};
 
 // Invariant: the first `len` entries lie in full chunks of capacity `PER`, but for the last of them.
 // A lone chunk grows in small steps, so that small tables stay small. Behind the chunk in use there
@@ -160,9 +160,15 @@ mod tests {
     fn counts_its_memory_as_it_grows_and_shrinks() {
         let mut chunks = Chunks::<[usize; 8]>::new();
         let check = |chunks: &Chunks<[usize; 8]>| {
-            let counted = chunks.chunks.iter().map(|c| heap::rounded(c.capacity() * 64));
+            let counted = chunks
+                .chunks
+                .iter()
+                .map(|c| heap::rounded(c.capacity() * 64));
             let counted: usize = counted.sum();
-            assert_eq!(chunks.heap(), counted + heap::rounded(chunks.chunks.len() * 24));
+            assert_eq!(
+                chunks.heap(),
+                counted + heap::rounded(chunks.chunks.len() * 24)
+            );
             assert_eq!(chunks.iter().count(), chunks.len());
             let most = if chunks.len() > 16 {
                 chunks.len() + 144

@@ -16,9 +16,9 @@ mod tests;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 
+use crate::util::heap;
 use segment::{Probe, Segment};
 pub use stats::Stats;
-use crate::util::heap;
 
 /// A segment of this many entries is split before the next one is added. Tests of this crate split
 /// sooner, to see more of it.

@@ -267,6 +267,8 @@ pub(crate) fn change(state: &mut State) {
             }
         }
     }
+    let System { cfg, host, .. } = &mut state.sys;
+    host.0.part_changed(cfg.config());
 }
 
 /// The history goes on under another name, or another one begins. Where acknowledged writes are to outlast their leader the

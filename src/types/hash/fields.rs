@@ -67,7 +67,9 @@ impl Content {
     fn heap_size(&self) -> usize {
         match self {
             Self::Plain(value) => value.heap_size(),
-            Self::Timed(timed) => heap::rounded(size_of::<(SmallBytes, i64)>()) + timed.0.heap_size(),
+            Self::Timed(timed) => {
+                heap::rounded(size_of::<(SmallBytes, i64)>()) + timed.0.heap_size()
+            }
         }
     }
 }

@@ -12,12 +12,12 @@ mod tests;
 use super::{DataType, Value};
 use crate::ds::listpack::{Listpack, Value as Element};
 use crate::ds::packed::{Needle, Packed};
+use crate::util::heap;
 use limits::Fill;
 pub use limits::Limits;
 pub use node::NodeView;
 use node::{Content, Node, Stored};
 use quicklist::Quicklist;
-use crate::util::heap;
 
 /// An end of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
