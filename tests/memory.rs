@@ -287,7 +287,8 @@ const SETS: &[(&str, usize, Fill)] = &[
             i.line(&format!("XADD key:{n} * f v{k}"));
         }
         for group in 0..3 {
-            i.line(&format!("XGROUP CREATE key:{n} group{group}-{} 0", i.used));
+            i.line(&format!("XGROUP DESTROY key:{n} group{group}"));
+            i.line(&format!("XGROUP CREATE key:{n} group{group} 0"));
             for consumer in 0..10 {
                 i.line(&format!(
                     "XREADGROUP GROUP group{group} consumer{consumer} COUNT 100 STREAMS key:{n} >"
