@@ -304,7 +304,8 @@ impl Server {
         // Whoever asks for the port wants the one that was found.
         config.port = addrs.first().map_or(0, SocketAddr::port);
         let (sender, accept) = unbounded_channel();
-        let mut host = ServerHost::new(sender, owns_process, disk.clone());
+        let (carrier, parcels) = unbounded_channel();
+        let mut host = ServerHost::new(sender, carrier, owns_process, disk.clone());
         host.listen_on(tcp)?;
         if disk.is_none() && config.appendonly && !is_sentinel {
             return Err(StartError::NoDirectory);
@@ -328,6 +329,7 @@ impl Server {
                 config.tcp_backlog,
             )?,
             network,
+            parcels,
             owns_process,
         };
         let threads = usize::try_from(config.io_threads).unwrap_or(1);

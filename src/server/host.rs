@@ -12,6 +12,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tracing::warn;
 
 use super::{listen, log};
+use crate::exec::migrate::Parcel;
 use crate::exec::{Facts, Host};
 use crate::persist::aof::{Directory, Place};
 use crate::persist::write::directory;
@@ -25,6 +26,8 @@ pub(super) struct ServerHost {
     listening: Vec<TcpListener>,
     /// Takes the sockets to accept connections on, in place of those before.
     accept: UnboundedSender<Vec<TcpListener>>,
+    /// Takes what is to be sent to other servers.
+    carrier: UnboundedSender<Parcel>,
     /// The process is this server's: it may change what belongs to the whole process.
     owns_process: bool,
     /// Where data sets are saved, if they are.
@@ -43,12 +46,14 @@ const OOM_SCORE: &str = "/proc/self/oom_score_adj";
 impl ServerHost {
     pub(super) fn new(
         accept: UnboundedSender<Vec<TcpListener>>,
+        carrier: UnboundedSender<Parcel>,
         owns_process: bool,
         disk: Option<Arc<dyn Disk>>,
     ) -> Self {
         Self {
             listening: Vec::new(),
             accept,
+            carrier,
             owns_process,
             disk,
             locked: None,
@@ -177,6 +182,10 @@ impl ServerHost {
 }
 
 impl Host for ServerHost {
+    fn carry(&self, parcel: Parcel) -> bool {
+        self.carrier.send(parcel).is_ok()
+    }
+
     fn disk(&self) -> Option<Arc<dyn Disk>> {
         self.disk.clone()
     }
@@ -368,7 +377,8 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn the_process_is_described() {
         let (accept, _sockets) = tokio::sync::mpsc::unbounded_channel();
-        let facts = ServerHost::new(accept, false, None).facts();
+        let (carrier, _parcels) = tokio::sync::mpsc::unbounded_channel();
+        let facts = ServerHost::new(accept, carrier, false, None).facts();
         assert!(facts.os.starts_with("Linux "));
         assert!(facts.resident > 1 << 20 && facts.total_memory > facts.resident);
         assert!(facts.cpu_user >= 0.0 && facts.cpu_sys >= 0.0);
