@@ -429,6 +429,7 @@ impl<S: Socket> Conn<S> {
 
     /// Keeps what cannot run yet.
     fn keep(&mut self, bytes: &[u8]) {
+        // What is to come behind what is there, these bytes included.
         let expected = self.decoder.wanted(self.input.len());
         self.input.extend(bytes, expected);
     }
