@@ -79,6 +79,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .since("2.6.0")
         .group(Group::Scripting)
         .summary("Scripts: the cache of them and the one that runs.")
+        .complexity("Depends on the subcommand.")
         .subs(SUBCOMMANDS)
         .checked(),
 ];
@@ -91,6 +92,7 @@ const SUBCOMMANDS: &[Command] = &[
         .syntax("mode=(YES | SYNC | NO)")
         .summary("Choose whether scripts run in the debugger.")
         .complexity("O(1)")
+        .limits("There is no debugger: only `NO` is taken.")
         .checked(),
     Command::new("exists", -3, exists)
         .since("2.6.0")

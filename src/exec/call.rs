@@ -5,14 +5,15 @@ use super::replication::{leader, replica};
 use super::session::{Debugging, Session, SessionId};
 use super::txn::Multi;
 use super::{
-    Args, Ctx, Entry, Flow, Origin, ScriptCall, State, acl, busy, declared, monitor, notify, pause,
-    persist, replay, tracking, unit,
+    Args, Ctx, Entry, Flow, Origin, ScriptCall, State, System, acl, busy, declared, monitor,
+    notify, pause, persist, replay, tracking, unit,
 };
 use crate::keyspace::event::Event;
 use crate::keyspace::{Change, Garbage, Interest, What};
 use crate::resp::{Mark, ReplyBuf};
 use crate::service::acl::{Context, Denied};
-use crate::spec::{Lookup, Propagate, flag};
+use crate::service::slowlog::SlowLog;
+use crate::spec::{Flags, Lookup, Propagate, flag};
 
 /// What is left to do after a command was started.
 #[derive(Debug)]
@@ -42,6 +43,7 @@ pub struct Pending {
     pub(crate) mark: Mark,
     pub(super) origin: Origin,
     sid: SessionId,
+    /// When it began. What a script or a transaction calls has a time of its own, though their time stands still.
     began_us: i64,
 }
 
@@ -228,6 +230,10 @@ pub(super) fn dispatch(
         // A container called bare does not get past the arity check.
         return Step::Settled;
     };
+    let began_us = match origin {
+        Origin::Exec | Origin::Script { .. } => state.sys.clock.0.now_us(),
+        _ => now_us,
+    };
     let result = run(
         &mut Ctx {
             ks: &mut state.ks,
@@ -247,7 +253,7 @@ pub(super) fn dispatch(
         mark,
         origin,
         sid,
-        began_us: now_us,
+        began_us,
     };
     match result {
         Ok(Flow::Script(call)) => Step::Script(call, pending),
@@ -447,6 +453,7 @@ fn refused_for_replication(
     args: Args<'_>,
 ) -> Result<(), CmdError> {
     let flags = declared::flags_of(state, sid, row, args);
+    redirected(state, sid, flags)?;
     if flags.has(flag::WRITE) {
         may_write(state)?;
     }
@@ -454,6 +461,21 @@ fn refused_for_replication(
         return Err(CmdError::MASTER_DOWN);
     }
     Ok(())
+}
+
+/// Sends a client of a replica on to the leader that understands this.
+fn redirected(state: &State, sid: SessionId, flags: Flags) -> Result<(), CmdError> {
+    let Some(session) = state.sessions.get(sid).filter(|s| s.redirects) else {
+        return Ok(());
+    };
+    let reads = flags.has(flag::READONLY) && !session.reads_here;
+    match &state.sys.repl.upstream {
+        Some(leader) if reads || flags.has(flag::WRITE) => {
+            let (host, port) = (&leader.host, leader.port);
+            Err(CmdError::new(format!("REDIRECT {host}:{port}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether this instance takes writes.
@@ -587,8 +609,14 @@ pub fn find(state: &State, args: Args<'_>) -> Result<&'static Entry, CmdError> {
         Lookup::Found(row) if accepts(row, args.len()) => Ok(row),
         Lookup::Found(row) => Err(CmdError::arity(&row.name)),
         Lookup::Unknown => Err(CmdError::unknown_command(args.all())),
-        Lookup::UnknownSub(row) => Err(CmdError::unknown_subcommand(&row.name, args.at(1))),
+        Lookup::UnknownSub(_) => Err(CmdError::unknown_subcommand(args.at(0), args.at(1))),
     }
+}
+
+/// The row of what a log says, if it has the right number of arguments.
+pub(super) fn find_logged(state: &State, args: Args<'_>) -> Option<&'static Entry> {
+    let found = state.sys.registry.find_logged(args.at(0), args.get(1));
+    found.found().filter(|row| accepts(row, args.len()))
 }
 
 fn accepts(row: &Entry, given: usize) -> bool {
@@ -664,6 +692,11 @@ fn conclude(
     if state.sys.repl.is_replica() && pending.row.flags.has(flag::WRITE) {
         replica::note_deadlines(&state.ks, &mut state.sys.repl, pending.row, args);
     }
+    let cfg = &state.sys.cfg;
+    // The sign is lost where one of them is not negative: so one test is enough where neither log is kept.
+    if cfg.commandlog_request_larger_than & cfg.commandlog_reply_larger_than >= 0 {
+        log_large(state, pending, args, reply.since(pending.mark).len());
+    }
     account(state, pending, args, failed);
     if !matches!(pending.origin, Origin::Script { .. } | Origin::Exec) {
         spend_caching(state, pending.sid, Some(pending.row));
@@ -676,26 +709,33 @@ pub(super) fn account(state: &mut State, pending: &Pending, args: Args<'_>, fail
         show(state, pending.sid, pending.row, pending.origin, args);
     }
     note_reads(state, pending, args);
-    if matches!(pending.origin, Origin::Script { .. } | Origin::Exec) {
-        // One clock per unit: its commands are counted, the time is the script's or the transaction's.
-        state.sys.stats.called(pending.row.id.index(), 0, failed);
-        state.sys.redact.clear();
-        return;
-    }
     let now_us = state.sys.clock.0.now_us();
     let usec = u64::try_from(now_us - pending.began_us).unwrap_or(0);
     state.sys.stats.called(pending.row.id.index(), usec, failed);
     let slow = state.sys.cfg.slowlog_log_slower_than;
-    if slow >= 0 && usec >= slow.unsigned_abs() {
+    if slow >= 0 && usec >= slow.unsigned_abs() && !pending.row.flags.has(flag::SKIP_SLOWLOG) {
         log_slow(state, pending, usec, args);
     }
     if state.sys.cfg.latency_monitor_threshold > 0 {
-        let fast = pending.row.flags.has(flag::FAST);
-        note_spike(state, if fast { "fast-command" } else { "command" }, usec);
+        note_spike(state, event_of(pending), usec);
     }
     state.sys.redact.clear();
+    if matches!(pending.origin, Origin::Script { .. } | Origin::Exec) {
+        // Its time is a part of the script's or the transaction's, and stands still until they are over.
+        return;
+    }
+    state.sys.stats.turns.command_usec += usec;
     // The next command of the batch begins when this one ends.
     state.sys.now_us = now_us.max(state.sys.now_us);
+}
+
+/// What the latency monitor calls a command that took long.
+fn event_of(pending: &Pending) -> &'static str {
+    match pending.origin {
+        Origin::Woken | Origin::Resumed => "command-unblocking",
+        _ if pending.row.flags.has(flag::FAST) => "fast-command",
+        _ => "command",
+    }
 }
 
 /// What a command has read is remembered, if its client tracks: after what it found expired was forgotten.
@@ -745,9 +785,49 @@ pub(super) fn note_spike(state: &mut State, event: &'static str, usec: u64) {
     }
 }
 
-/// Notes a slow command, without what must not be logged.
+/// Notes a slow command.
 #[cold]
 fn log_slow(state: &mut State, pending: &Pending, usec: u64, args: Args<'_>) {
+    let max = state.sys.cfg.slowlog_max_len;
+    log_command(state, pending, usec, args, max, |sys| &mut sys.slowlog);
+}
+
+/// Notes a command whose request or reply is large, if that is wanted.
+#[cold]
+fn log_large(state: &mut State, pending: &Pending, args: Args<'_>, replied: usize) {
+    if matches!(pending.origin, Origin::Script { .. } | Origin::Exec) {
+        return;
+    }
+    let cfg = &state.sys.cfg;
+    let exceeds = |n: usize, limit: i64| limit >= 0 && n as u64 >= limit.unsigned_abs();
+    let requested = args.encoded_len();
+    let of_requests = exceeds(requested, cfg.commandlog_request_larger_than)
+        .then_some(cfg.commandlog_large_request_max_len);
+    let of_replies = exceeds(replied, cfg.commandlog_reply_larger_than)
+        .then_some(cfg.commandlog_large_reply_max_len);
+    if let Some(max) = of_requests {
+        let bytes = requested as u64;
+        log_command(state, pending, bytes, args, max, |sys| {
+            &mut sys.large_requests
+        });
+    }
+    if let Some(max) = of_replies {
+        let bytes = replied as u64;
+        log_command(state, pending, bytes, args, max, |sys| {
+            &mut sys.large_replies
+        });
+    }
+}
+
+/// Notes a command in one of the logs, without what must not be logged.
+fn log_command(
+    state: &mut State,
+    pending: &Pending,
+    value: u64,
+    args: Args<'_>,
+    max: u64,
+    log: impl FnOnce(&mut System) -> &mut SlowLog,
+) {
     let sys = &mut state.sys;
     let Some(session) = state.sessions.get(pending.sid) else {
         return;
@@ -765,13 +845,18 @@ fn log_slow(state: &mut State, pending: &Pending, usec: u64, args: Args<'_>) {
             }
         })
         .collect();
-    sys.slowlog.add(
+    // What a script calls is no client's, as in Redis.
+    let (peer, name): (&str, &[u8]) = match pending.origin {
+        Origin::Script { .. } => ("?:0", b""),
+        _ => (&session.peer.addr, &session.name),
+    };
+    log(sys).add(
         pending.began_us / 1_000_000,
-        i64::try_from(usec).unwrap_or(i64::MAX),
+        i64::try_from(value).unwrap_or(i64::MAX),
         shown.into_iter(),
-        &session.peer.addr,
-        &session.name,
-        sys.cfg.slowlog_max_len,
+        peer,
+        name,
+        max,
     );
 }
 
@@ -803,7 +888,7 @@ pub(super) fn settle(state: &mut State, row: &'static Entry, args: Args<'_>) {
             row.name
         );
         if as_sent {
-            fx.push(args.all());
+            sys.registry.log(fx, row, args);
         }
     }
     if !ks.log_is_quiet() {

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::net::{Shutdown, TcpListener};
+use std::net::Shutdown;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,26 +11,34 @@ use socket2::SockRef;
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::warn;
 
-use super::{listen, log};
+use super::listen::{self, Door};
+use super::log;
+use super::tls::Tls;
+use crate::exec::migrate::Parcel;
 use crate::exec::{Facts, Host};
 use crate::persist::aof::{Directory, Place};
 use crate::persist::write::directory;
 use crate::persist::{DirLock, Disk};
 use crate::service::config::{ApplyError, Change, Config, OomScoreAdj};
+use crate::util::system::reason;
 
 /// The surroundings of an engine behind sockets.
 pub(super) struct ServerHost {
     /// The sockets that are listened on, to tell the port and to close them.
-    listening: Vec<TcpListener>,
+    listening: Vec<Door>,
     /// Takes the sockets to accept connections on, in place of those before.
-    accept: UnboundedSender<Vec<TcpListener>>,
+    accept: UnboundedSender<Vec<Door>>,
+    /// Takes what is to be sent to other servers.
+    carrier: UnboundedSender<Parcel>,
+    /// What connections over TLS begin with.
+    tls: Arc<Tls>,
     /// The process is this server's: it may change what belongs to the whole process.
     owns_process: bool,
     /// Where data sets are saved, if they are.
     disk: Option<Arc<dyn Disk>>,
     /// The directory that they are saved in, if they are saved by themselves.
     locked: Option<Box<dyn DirLock>>,
-    /// The score that the process started with.
+    /// The score that the process had before this server changed it; none while it has not.
     oom_score: Option<i32>,
 }
 
@@ -41,31 +49,37 @@ const OOM_SCORE: &str = "/proc/self/oom_score_adj";
 
 impl ServerHost {
     pub(super) fn new(
-        accept: UnboundedSender<Vec<TcpListener>>,
+        accept: UnboundedSender<Vec<Door>>,
+        carrier: UnboundedSender<Parcel>,
+        tls: Arc<Tls>,
         owns_process: bool,
         disk: Option<Arc<dyn Disk>>,
     ) -> Self {
-        let oom_score = fs::read_to_string(OOM_SCORE).ok();
-        let oom_score = oom_score.and_then(|text| text.trim().parse().ok());
         Self {
             listening: Vec::new(),
             accept,
+            carrier,
+            tls,
             owns_process,
             disk,
             locked: None,
-            oom_score,
+            oom_score: None,
         }
     }
 
     /// Keeps the directory for this server, if data sets are saved there without being asked for.
     pub(super) fn lock_dir(&mut self, config: &Config) -> io::Result<()> {
-        let lasts = config.appendonly || !config.save.is_empty();
-        if let Some(disk) = self.disk.as_ref().filter(|_| lasts) {
-            // Given back only when the new one is there.
-            let locked = disk.lock(directory(&config.dir))?;
+        if let Some(locked) = self.lock(config)? {
             self.locked = Some(locked);
         }
         Ok(())
+    }
+
+    fn lock(&self, config: &Config) -> io::Result<Option<Box<dyn DirLock>>> {
+        let lasts = config.appendonly || !config.save.is_empty();
+        let disk = self.disk.as_ref().filter(|_| lasts);
+        disk.map(|disk| disk.lock(directory(&config.dir)))
+            .transpose()
     }
 
     /// Whether the append-only log can be opened where it is to be.
@@ -80,87 +94,125 @@ impl ServerHost {
         Ok(())
     }
 
-    /// The data set is to be kept elsewhere, or to be kept.
+    /// The data set is to be kept elsewhere, or to be kept: the directory for it, if that is another one.
     fn keep_data(
-        &mut self,
+        &self,
         old: &Config,
         new: &Config,
         name: &'static str,
-    ) -> Result<(), ApplyError> {
-        let refused = |why: String| Err(ApplyError { name, why });
+    ) -> Result<Option<Box<dyn DirLock>>, ApplyError> {
+        let refused = |why: String| ApplyError { name, why };
         if new.appendonly && (!old.appendonly || name == "dir") {
-            self.can_log(new).or_else(refused)?;
+            self.can_log(new).map_err(refused)?;
         }
-        let kept = old.dir == new.dir && self.locked.is_some();
-        if !kept && let Err(e) = self.lock_dir(new) {
-            return refused(match e.kind() {
+        if old.dir == new.dir && self.locked.is_some() {
+            return Ok(None);
+        }
+        self.lock(new).map_err(|e| {
+            refused(match e.kind() {
                 io::ErrorKind::WouldBlock => IN_USE.to_owned(),
-                _ => e.to_string(),
-            });
-        }
-        Ok(())
+                _ => reason(&e),
+            })
+        })
     }
 
     /// Accepts connections on these sockets from now on.
-    pub(super) fn listen_on(&mut self, sockets: Vec<TcpListener>) -> io::Result<()> {
-        self.listening = sockets
+    pub(super) fn listen_on(&mut self, doors: Vec<Door>) -> io::Result<()> {
+        self.listening = doors
             .iter()
-            .map(TcpListener::try_clone)
+            .map(Door::try_clone)
             .collect::<Result<_, _>>()?;
-        self.accept.send(sockets).map_err(io::Error::other)
+        self.accept.send(doors).map_err(io::Error::other)
     }
 
     /// Listens elsewhere. When that fails, the server listens where it did.
     fn move_sockets(&mut self, old: &Config, new: &Config) -> io::Result<()> {
-        let sockets = |config: &Config| match config.port {
-            0 => Ok(Vec::new()),
-            port => listen::tcp(&config.bind, port, config.tcp_backlog).map_err(|e| {
-                warn!("{e}");
-                e.source
-            }),
-        };
-        let found = sockets(new);
+        let found = self.doors(old, new);
+        let ours = [old.port, old.tls_port];
         let ours_in_the_way = matches!(&found, Err(e) if e.kind() == io::ErrorKind::AddrInUse)
-            && old.port == new.port;
+            && [new.port, new.tls_port]
+                .iter()
+                .any(|port| *port != 0 && ours.contains(port));
         if !ours_in_the_way {
             return self.listen_on(found?);
         }
         self.close();
-        match sockets(new) {
+        match self.doors(old, new) {
             Ok(found) => self.listen_on(found),
             Err(error) => {
-                self.listen_on(sockets(old)?)?;
+                let before = self.doors(new, old)?;
+                self.listen_on(before)?;
                 Err(error)
             }
         }
+    }
+
+    /// The doors of a configuration: those that are open and stay where they are, and new ones.
+    fn doors(&self, old: &Config, new: &Config) -> io::Result<Vec<Door>> {
+        let mut doors = Vec::new();
+        for (secure, before, port) in [
+            (false, old.port, new.port),
+            (true, old.tls_port, new.tls_port),
+        ] {
+            let open = || self.listening.iter().filter(|door| door.secure == secure);
+            if port == before && old.bind == new.bind && open().next().is_some() {
+                for door in open() {
+                    doors.push(door.try_clone()?);
+                }
+                continue;
+            }
+            let port = Some(port).filter(|port| *port != 0);
+            let found = listen::doors(&new.bind, port, new.tcp_backlog, secure);
+            doors.extend(found.map_err(|e| {
+                warn!("{e}");
+                e.source
+            })?);
+        }
+        Ok(doors)
     }
 
     /// Frees the addresses at once; the tasks that accept on them are told to end.
     fn close(&mut self) {
         // Without a receiver the server is ending.
         let _ = self.accept.send(Vec::new());
-        for socket in self.listening.drain(..) {
-            if let Err(error) = SockRef::from(&socket).shutdown(Shutdown::Both) {
+        for door in self.listening.drain(..) {
+            if let Err(error) = SockRef::from(&door.socket).shutdown(Shutdown::Both) {
                 warn!("Closing a listening socket: {error}");
             }
         }
     }
 
-    /// Writes the score that the configuration asks for.
-    pub(super) fn set_oom_score(&self, config: &Config) -> io::Result<()> {
-        let (Some(start), [leader, ..]) = (self.oom_score, config.oom_score_adj_values) else {
-            return Err(io::ErrorKind::Unsupported.into());
+    /// Writes the score that the configuration asks for, or the one that was there before, if it was changed at all.
+    pub(super) fn set_oom_score(&mut self, config: &Config) -> io::Result<()> {
+        let [leader, replica, _] = config.oom_score_adj_values;
+        let value = match config.replicaof {
+            None => leader,
+            Some(_) => replica,
         };
-        let score = match config.oom_score_adj {
-            OomScoreAdj::No => start,
-            OomScoreAdj::Relative => start + leader,
-            OomScoreAdj::Absolute => leader,
+        let score = match (config.oom_score_adj, self.oom_score.take()) {
+            (OomScoreAdj::No, None) => return Ok(()),
+            (OomScoreAdj::No, Some(before)) => before,
+            (asked, before) => {
+                let before = match before {
+                    Some(before) => before,
+                    None => oom_score()?,
+                };
+                self.oom_score = Some(before);
+                match asked {
+                    OomScoreAdj::Relative => before + value,
+                    _ => value,
+                }
+            }
         };
         fs::write(OOM_SCORE, score.clamp(-1000, 1000).to_string())
     }
 }
 
 impl Host for ServerHost {
+    fn carry(&self, parcel: Parcel) -> bool {
+        self.carrier.send(parcel).is_ok()
+    }
+
     fn disk(&self) -> Option<Arc<dyn Disk>> {
         self.disk.clone()
     }
@@ -170,19 +222,31 @@ impl Host for ServerHost {
     }
 
     fn facts(&self) -> Facts {
-        let port = self
-            .listening
-            .first()
-            .and_then(|socket| socket.local_addr().ok());
-        let (cpu_user, cpu_sys) = cpu_seconds().unwrap_or_default();
+        let plain = || self.listening.iter().filter(|door| !door.secure);
+        let [cpu_user, cpu_sys, cpu_user_children, cpu_sys_children] =
+            cpu_seconds().unwrap_or_default();
         Facts {
             os: system_name(),
             executable: std::env::current_exe()
                 .map(|path| path.display().to_string())
                 .unwrap_or_default(),
-            tcp_port: port.map_or(0, |addr| addr.port()),
+            tcp_port: plain().next().map_or(0, Door::port),
+            tcp_sockets: plain().count(),
+            tls_sockets: self.listening.len() - plain().count(),
             cpu_sys,
             cpu_user,
+            cpu_sys_children,
+            cpu_user_children,
+            monotonic_clock: if cfg!(unix) {
+                "POSIX clock_gettime"
+            } else {
+                ""
+            },
+            multiplexing_api: match () {
+                () if cfg!(target_os = "linux") => "epoll",
+                () if cfg!(unix) => "kqueue",
+                () => "",
+            },
             resident: kilobytes("/proc/self/status", "VmRSS:") * 1024,
             total_memory: kilobytes("/proc/meminfo", "MemTotal:") * 1024,
             allocator: if self.owns_process { "mimalloc" } else { "" },
@@ -204,12 +268,28 @@ impl Host for ServerHost {
         if let Some(name) = changed(&["dir"]) {
             new.dir = absolute(old, &new.dir).map_err(|e| ApplyError {
                 name,
-                why: e.to_string(),
+                why: reason(&e),
             })?;
         }
-        if let Some(name) = changed(&["dir", "appendonly", "save"]) {
-            self.keep_data(old, new, name)?;
-        }
+        let tls = changes
+            .iter()
+            .map(|c| c.row.name)
+            .find(|name| name.starts_with("tls-"));
+        let both = tls.map(|name| {
+            self.tls.prepare(new).map_err(|error| {
+                warn!("{error}");
+                ApplyError {
+                    name,
+                    why: "Unable to update TLS configuration. Check server logs.".into(),
+                }
+            })
+        });
+        let both = both.transpose()?;
+        // Taken only when nothing else has failed.
+        let locked = match changed(&["dir", "appendonly", "save"]) {
+            Some(name) => self.keep_data(old, new, name)?,
+            None => None,
+        };
         if let Some(name) = changed(&["maxclients"]) {
             self.make_room(new.maxclients).map_err(|most| ApplyError {
                 name,
@@ -222,10 +302,14 @@ impl Host for ServerHost {
         if let Some(name) = scored
             && (!self.owns_process || self.set_oom_score(new).is_err())
         {
-            let why = "Failed to apply new oom_score_adj configuration, check server logs.".into();
+            if self.owns_process {
+                warn!("Unable to write oom_score_adj");
+                let _ = self.set_oom_score(old);
+            }
+            let why = "Failed to set current oom_score_adj. Check server logs.".into();
             return Err(ApplyError { name, why });
         }
-        if let Some(name) = changed(&["port", "bind"])
+        if let Some(name) = changed(&["port", "tls-port", "bind"])
             && self.move_sockets(old, new).is_err()
         {
             if scored.is_some() {
@@ -233,7 +317,7 @@ impl Host for ServerHost {
                 let _ = self.set_oom_score(old);
             }
             let why = match name {
-                "port" => "Unable to listen on this port. Check server logs.",
+                "port" | "tls-port" => "Unable to listen on this port. Check server logs.",
                 _ => "Failed to bind to specified addresses.",
             };
             return Err(ApplyError {
@@ -241,10 +325,24 @@ impl Host for ServerHost {
                 why: why.into(),
             });
         }
+        if locked.is_some() {
+            self.locked = locked;
+        }
+        if let Some(both) = both {
+            self.tls.install(both);
+        }
         if changed(&["loglevel"]).is_some() {
             log::set_level(new.loglevel);
         }
         Ok(())
+    }
+
+    fn part_changed(&mut self, config: &Config) {
+        if self.owns_process
+            && let Err(error) = self.set_oom_score(config)
+        {
+            warn!("Unable to write oom_score_adj: {error}");
+        }
     }
 
     fn sleep(&self, time: Duration) {
@@ -263,6 +361,12 @@ impl ServerHost {
     fn make_room(&self, _: u32) -> Result<(), u64> {
         Ok(())
     }
+}
+
+/// How early the system is to choose this process when memory runs out.
+fn oom_score() -> io::Result<i32> {
+    let text = fs::read_to_string(OOM_SCORE)?;
+    text.trim().parse().map_err(io::Error::other)
 }
 
 fn absolute(old: &Config, dir: &str) -> io::Result<String> {
@@ -294,18 +398,18 @@ fn kilobytes(file: &str, label: &str) -> u64 {
         .unwrap_or(0)
 }
 
-/// Processor time of this process, in the program and in the system.
-fn cpu_seconds() -> Option<(f64, f64)> {
+/// Processor time of this process, in the program and in the system, and of its children likewise.
+fn cpu_seconds() -> Option<[f64; 4]> {
     /// Linux counts these in hundredths of a second for programs, whatever it uses itself.
     const TICKS: f64 = 100.0;
     let text = fs::read_to_string("/proc/self/stat").ok()?;
     // The second field is the name in parentheses, which may hold spaces.
     let (_, rest) = text.rsplit_once(')')?;
-    let mut fields = rest
-        .split_whitespace()
-        .skip(11)
-        .map(|field| field.parse::<f64>());
-    Some((fields.next()?.ok()? / TICKS, fields.next()?.ok()? / TICKS))
+    let fields = rest.split_whitespace().skip(11).take(4);
+    let seconds: Vec<f64> = fields
+        .map(|field| Some(field.parse::<f64>().ok()? / TICKS))
+        .collect::<Option<_>>()?;
+    seconds.try_into().ok()
 }
 
 #[cfg(test)]
@@ -316,7 +420,8 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn the_process_is_described() {
         let (accept, _sockets) = tokio::sync::mpsc::unbounded_channel();
-        let facts = ServerHost::new(accept, false, None).facts();
+        let (carrier, _parcels) = tokio::sync::mpsc::unbounded_channel();
+        let facts = ServerHost::new(accept, carrier, Arc::default(), false, None).facts();
         assert!(facts.os.starts_with("Linux "));
         assert!(facts.resident > 1 << 20 && facts.total_memory > facts.resident);
         assert!(facts.cpu_user >= 0.0 && facts.cpu_sys >= 0.0);

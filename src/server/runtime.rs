@@ -1,11 +1,13 @@
 //! The thread that runs a server: it builds the runtime, waits for the end, and drops the runtime.
 
 use std::cell::Cell;
+use std::future::Future;
 use std::io;
-use std::net::TcpListener;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::task::Context;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
@@ -17,9 +19,13 @@ use tracing::{debug, error};
 
 use super::accept;
 use super::link::Linker;
+use super::listen::Door;
+use super::migrate;
 use super::sentinel::Driver;
+use super::tls::Tls;
 use super::wire::Network;
 use crate::embed::{Event, LockError, Node};
+use crate::exec::migrate::Parcel;
 
 /// How long tasks may take to end once they are told to.
 const PATIENCE: Duration = Duration::from_millis(80);
@@ -29,6 +35,12 @@ const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 /// How long a busy script waits for another thread to take over.
 const HAND_OVER: Duration = Duration::from_secs(1);
+
+/// The most connections that are found ready by one look at the sockets: what the runtime asks for.
+const READY_AT_ONCE: u32 = 1024;
+
+/// Each how many steps a thread takes from the common queue first. Each step would leave its own queue to wait.
+const COMMON_QUEUE: u32 = 3;
 
 thread_local! {
     /// The server whose worker this thread is; 0 for none.
@@ -43,6 +55,12 @@ thread_local! {
 /// has its turn behind them, so that requests of several connections are served in the order in which they arrived.
 pub(super) fn is_out_of_turn() -> bool {
     JUST_WOKEN.replace(false)
+}
+
+/// Has the task at hand go on when all others have had their turn that are ready by the next look at the sockets.
+pub(super) fn put_off(cx: &mut Context<'_>) {
+    // It is pending once, and has asked to be woken.
+    let _ = pin!(tokio::task::yield_now()).poll(cx);
 }
 
 /// Why a server ended.
@@ -85,7 +103,9 @@ impl Stop {
 /// What a runtime serves.
 pub(super) struct Sockets {
     /// Gives the TCP sockets to accept on, each time in place of those before.
-    pub(super) tcp: UnboundedReceiver<Vec<TcpListener>>,
+    pub(super) tcp: UnboundedReceiver<Vec<Door>>,
+    /// What connections through secure doors begin with.
+    pub(super) tls: Arc<Tls>,
     #[cfg(unix)]
     pub(super) unix: Option<(
         std::os::unix::net::UnixListener,
@@ -94,6 +114,8 @@ pub(super) struct Sockets {
     )>,
     /// How others are reached.
     pub(super) network: Network,
+    /// What is to be sent to them.
+    pub(super) parcels: UnboundedReceiver<Parcel>,
     /// The process is the server's own.
     pub(super) owns_process: bool,
 }
@@ -122,6 +144,10 @@ pub(super) fn build(threads: usize) -> io::Result<(Runtime, RuntimeId)> {
         .thread_name("redkeep-io")
         .on_thread_start(move || WORKER_OF.set(id.0))
         .on_thread_unpark(|| JUST_WOKEN.set(true))
+        // Whoever is ready is served once before sockets are looked at again, as many as one look may find. Else those that
+        // do not fit into the thread's own queue wait in the common one, while all that come later go before them.
+        .event_interval(READY_AT_ONCE)
+        .global_queue_interval(COMMON_QUEUE)
         .enable_all()
         .build()?;
     Ok((runtime, id))
@@ -139,6 +165,8 @@ pub(super) fn serve(
     let (poke, ender) = (Arc::clone(&deadline), Arc::clone(stop));
     let linker = Arc::new(Linker::new(node, sockets.network.clone()));
     let link = Arc::clone(&linker);
+    let network = sockets.network.clone();
+    handle.spawn(migrate::carry_all(node.clone(), network, sockets.parcels));
     let driver = Driver::new(node, sockets.network, sockets.owns_process, stop);
     let sentinel = Arc::new(driver);
     let driver = Arc::clone(&sentinel);
@@ -155,7 +183,7 @@ pub(super) fn serve(
     node.gate().on_busy(hand_over);
     let (listening, end) = oneshot::channel();
     let (open, closed) = mpsc::channel();
-    let accepting = accept::all(sockets.tcp, node.clone(), end);
+    let accepting = accept::all(sockets.tcp, node.clone(), sockets.tls, end);
     handle.spawn(async move {
         accepting.await;
         drop(open);

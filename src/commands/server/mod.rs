@@ -1,21 +1,20 @@
 //! The server itself.
 
+pub(super) mod commandlog;
 pub(super) mod config;
 pub(super) mod debug;
 pub(super) mod info;
 pub(super) mod latency;
+mod lolwut;
 pub(super) mod memory;
 pub(super) mod slowlog;
 
-use crate::exec::args::is;
 use crate::exec::block::{Block, TimeoutReply, Wake};
 use crate::exec::session::Session;
 use crate::exec::shutdown::{self, Course};
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, busy};
 use crate::service::config::{Allow, ShutdownFlags};
-use crate::service::info::REDIS_VERSION;
 use crate::spec::{Group, flag};
-use crate::util::num;
 
 /// The rows of this family that have no file of their own.
 pub(super) const COMMANDS: &[Command] = &[
@@ -40,14 +39,14 @@ pub(super) const COMMANDS: &[Command] = &[
             flag::ALLOW_BUSY,
         ])
         .syntax(
-            "[abort-selector=(save-selector-block={[save-selector=(NOSAVE | SAVE)] [NOW@7.0.0] [FORCE@7.0.0]} \
+            "[abort-selector=(save-selector-block={[save-selector=(NOSAVE | SAVE)] [NOW@7.0.0] [FORCE@7.0.0] [SAFE@9.0.0]} \
              | ABORT@7.0.0)]",
         )
         .summary("Stop the server.")
         .complexity("O(N) in the number of keys when it saves, otherwise O(1)")
         .history(&[("7.0.0", "Added NOW, FORCE and ABORT.")])
         .checked(),
-    Command::new("lolwut", -1, lolwut)
+    Command::new("lolwut", -1, lolwut::lolwut)
         .since("5.0.0")
         .group(Group::Server)
         .read()
@@ -55,29 +54,6 @@ pub(super) const COMMANDS: &[Command] = &[
         .syntax("[VERSION^version:int]")
         .summary("Draw something, and tell the version.")
         .complexity("O(1)")
-        .checked(),
-    Command::container("module", -2)
-        .since("4.0.0")
-        .group(Group::Server)
-        .summary("Commands about modules.")
-        .complexity("Depends on the subcommand.")
-        .subs(&[
-            Command::new("list", 2, module_list)
-                .since("4.0.0")
-                .group(Group::Server)
-                .flags(&[flag::ADMIN, flag::NOSCRIPT])
-                .summary("List the loaded modules; there are none.")
-                .complexity("O(1)")
-                .tips(&["nondeterministic_output_order"])
-                .checked(),
-            Command::new("help", 2, module_help)
-                .since("5.0.0")
-                .group(Group::Server)
-                .flags(&[flag::LOADING, flag::STALE])
-                .summary("Show the subcommands.")
-                .complexity("O(1)")
-                .checked(),
-        ])
         .checked(),
 ];
 
@@ -98,6 +74,8 @@ fn shut_down(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
             b"save" => flags.save = true,
             b"now" => flags.now = true,
             b"force" => flags.force = true,
+            // It keeps a node of a cluster from ending that holds slots.
+            b"safe" => {}
             b"abort" => abort = true,
             _ => return Err(CmdError::SYNTAX),
         }
@@ -138,46 +116,8 @@ fn shut_down(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     Ok(Flow::Done)
 }
 
-/// A keep, and the version that clients look for in the last line.
-fn lolwut(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    if let Some(word) = args.get(1)
-        && is(word, "version")
-        && args.len() > 2
-    {
-        num::parse_i64(args.at(2)).ok_or(CmdError::NOT_INTEGER)?;
-    }
-    const WALL: usize = 13;
-    let mut picture = String::from(" _   _   _   _\n| |_| |_| |_| |\n");
-    for _ in 0..3 {
-        let stones: String = (0..WALL)
-            .map(|_| match cx.sys.rng.below(6) {
-                0 => '#',
-                1 => '.',
-                _ => ' ',
-            })
-            .collect();
-        picture.push_str(&format!("|{stones}|\n"));
-    }
-    picture.push_str("|____[ ]______|\n\n");
-    picture.push_str(&format!(
-        "Redkeep {}, Redis ver. {REDIS_VERSION}\n",
-        env!("CARGO_PKG_VERSION")
-    ));
-    cx.reply.verbatim("txt", picture.as_bytes());
-    Ok(Flow::Done)
-}
-
-fn module_list(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
-    cx.reply.array(0);
-    Ok(Flow::Done)
-}
-
-fn module_help(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
-    cx.help(&["LIST", "    List the loaded modules; Redkeep has none."])
-}
-
 /// Whether a client may use something that is open to all, to nobody, or to clients from this machine.
-fn allowed(to: Allow, session: Option<&Session>) -> bool {
+pub(super) fn allowed(to: Allow, session: Option<&Session>) -> bool {
     match to {
         Allow::Yes => true,
         Allow::No => false,
