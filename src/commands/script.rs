@@ -92,7 +92,10 @@ const SUBCOMMANDS: &[Command] = &[
         .syntax("mode=(YES | SYNC | NO)")
         .summary("Choose whether scripts run in the debugger.")
         .complexity("O(1)")
-        .limits("There is no debugger: only `NO` is taken.")
+        .limits(
+            "`YES` is refused, since nothing is forked whose changes could be forgotten. While a script stands still \
+             others are served. `print` shows global variables only; `redis.breakpoint` and `redis.debug` do nothing.",
+        )
         .checked(),
     Command::new("exists", -3, exists)
         .since("2.6.0")
