@@ -106,7 +106,11 @@ pub enum ScriptCall {
         numkeys: usize,
         /// Whether writing is refused.
         read_only: bool,
+        /// Whether it is run in the debugger.
+        debug: bool,
     },
+    /// What a client says to the debugger that its script stands still in: all arguments.
+    Debug,
     /// SCRIPT LOAD: compiles argument 2 and answers with its SHA1.
     Load,
     /// FCALL and FCALL_RO: the keys follow argument 2.
@@ -153,6 +157,17 @@ pub trait ScriptHost: Send {
 
     /// Bytes that the interpreter uses.
     fn memory(&self) -> usize;
+}
+
+/// A script that stands still in the debugger, with the client that debugs it. Dropped, it is over.
+pub trait Debuggee: std::fmt::Debug + Send {
+    /// Does what it is told and writes the reply. It stays in the session until it is over.
+    fn obey(
+        self: Box<Self>,
+        state: Box<State>,
+        words: Args<'_>,
+        reply: &mut ReplyBuf,
+    ) -> (Box<State>, Result<(), CmdError>);
 }
 
 /// The host of a build without Lua.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use slab::Slab;
 
+use super::Debuggee;
 use super::block::Blocked;
 use super::output::{Unsent, UnsentTotal};
 use super::pause::Postponed;
@@ -126,6 +127,8 @@ pub struct Session {
     pub replica: Option<Box<Replica>>,
     /// Nothing is sent to it any more: others end the connection, or it had too much output waiting.
     pub cut_off: bool,
+    /// What it asked for by SCRIPT DEBUG.
+    pub debug: Option<Box<Debugging>>,
     /// The connection ends as soon as what is to be sent has been sent.
     pub closing: bool,
 }
@@ -151,6 +154,7 @@ impl Session {
         self.no_evict = false;
         self.monitors = false;
         self.multi = None;
+        self.debug = None;
         self.user = DEFAULT;
         self.unrestricted = self.peer.trusted;
     }
@@ -198,6 +202,7 @@ impl Session {
             wrote_at: 0,
             wrote_offset: 0,
             replica: None,
+            debug: None,
             cut_off: false,
             closing: false,
         }
@@ -269,6 +274,20 @@ impl Session {
         outbox.raw(self.outbox.as_slice());
         outbox.set_proto(self.proto);
         self.outbox = outbox;
+    }
+}
+
+/// SCRIPT DEBUG: the next script runs in the debugger.
+#[derive(Debug, Default)]
+pub struct Debugging {
+    /// The script that stands still there.
+    pub(crate) session: Option<Box<dyn Debuggee>>,
+}
+
+impl Debugging {
+    /// Whether what the client says is for the debugger.
+    pub fn stands_still(&self) -> bool {
+        self.session.is_some()
     }
 }
 

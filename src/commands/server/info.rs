@@ -277,7 +277,7 @@ fn memory(cx: &mut Ctx<'_>, out: &mut Report) {
     );
     out.field("active_defrag_running", 0);
     out.field("lazyfree_pending_objects", 0);
-    out.field("lazyfreed_objects", 0);
+    out.field("lazyfreed_objects", cx.ks.freed_later);
 }
 
 fn persistence(cx: &Ctx<'_>, out: &mut Report) {
