@@ -7,9 +7,9 @@
     reason = "a test may stop at the first surprise"
 )]
 
-mod common;
 #[path = "introspection/commands.rs"]
 mod commands;
+mod common;
 #[path = "introspection/exporter.rs"]
 mod exporter;
 #[path = "introspection/info.rs"]

@@ -597,7 +597,10 @@ impl Engine {
         let state = self.state();
         let now = state.sys.now_us;
         // A clock that was set back makes a turn of no length.
-        state.sys.stats.turn(u64::try_from(now - began).unwrap_or(0));
+        state
+            .sys
+            .stats
+            .turn(u64::try_from(now - began).unwrap_or(0));
         if state.sys.sentinel.is_some() {
             exec::sentinel::settle(state);
         }

@@ -186,7 +186,11 @@ impl Host for ServerHost {
             cpu_user,
             cpu_sys_children,
             cpu_user_children,
-            monotonic_clock: if cfg!(unix) { "POSIX clock_gettime" } else { "" },
+            monotonic_clock: if cfg!(unix) {
+                "POSIX clock_gettime"
+            } else {
+                ""
+            },
             multiplexing_api: match () {
                 () if cfg!(target_os = "linux") => "epoll",
                 () if cfg!(unix) => "kqueue",

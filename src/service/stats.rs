@@ -171,7 +171,9 @@ impl Stats {
         turns.count += 1;
         turns.usec += usec;
         turns.longest_usec = turns.longest_usec.max(usec);
-        let commands = self.commands_processed.saturating_sub(turns.commands_before);
+        let commands = self
+            .commands_processed
+            .saturating_sub(turns.commands_before);
         turns.most_commands = turns.most_commands.max(commands);
         turns.commands_before = self.commands_processed;
     }
@@ -280,7 +282,11 @@ impl Stats {
     /// When the next sample is due, in unix milliseconds; none while nothing happens.
     pub fn next_tick(&self) -> Option<i64> {
         let (then, _) = self.rates.last;
-        (!self.is_idle()).then_some(if self.rates.awake { then + SAMPLE_MS } else { then })
+        (!self.is_idle()).then_some(if self.rates.awake {
+            then + SAMPLE_MS
+        } else {
+            then
+        })
     }
 
     /// Whether nothing happens, and nothing has since the oldest sample was taken. A sample is a turn itself, so turns
