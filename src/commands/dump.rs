@@ -137,6 +137,7 @@ fn propagate(cx: &mut Ctx<'_>, args: Args<'_>, at: Option<i64>, over: &[Vec<u8>]
     }
     let mut text = itoa::Buffer::new();
     let mut words = args.all().to_vec();
+    words[0] = cx.logged_name(args);
     if let Some(at) = at {
         words[2] = text.format(at).as_bytes();
         words.push(b"ABSTTL");

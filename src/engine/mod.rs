@@ -31,6 +31,7 @@ use crate::exec::admit::{self, Refusal};
 use crate::exec::busy::{self, BusyGate, BusyRequest};
 use crate::exec::call::{self, Step};
 use crate::exec::declared::ReadDeclared;
+use crate::exec::evict;
 use crate::exec::functions::Policy;
 use crate::exec::host::Alone;
 use crate::exec::output;
@@ -42,9 +43,10 @@ use crate::exec::tracking::{self, Tracking};
 use crate::exec::txn::{Multi, Queued, Watchers};
 use crate::exec::unconfirmed::{self, Unconfirmed};
 use crate::exec::unit;
+use crate::exec::weight;
 use crate::exec::{
-    Action, Args, CmdError, DebugSwitches, Effects, Host, HostBox, Origin, ScriptCall, ScriptHost,
-    ScriptOrigin, Sessions, SharedClock, State, System, Waiters,
+    Action, Args, CmdError, Commands, DebugSwitches, Effects, Host, HostBox, Origin, ScriptCall,
+    ScriptHost, ScriptOrigin, Sessions, SharedClock, State, System, Waiters,
 };
 use smallvec::SmallVec;
 
@@ -186,10 +188,10 @@ impl Engine {
         let tracking = Tracking::new(Seed::random(|| rng.next_u64()));
         let unconfirmed = Unconfirmed::new(Seed::random(|| rng.next_u64()));
         let now_us = options.clock.now_us();
-        let registry = match options.sentinel {
+        let registry = Commands::new(match options.sentinel {
             Some(_) => commands::sentinel_registry(),
             None => commands::registry(),
-        };
+        });
         let stats = Stats::new(registry.len());
         let mut state = State {
             ks,
@@ -224,6 +226,8 @@ impl Engine {
                 tracking,
                 unconfirmed,
                 monitors: Default::default(),
+                eviction: Default::default(),
+                scales: Default::default(),
                 overdue: Default::default(),
                 actions: Vec::new(),
                 scripts: Default::default(),
@@ -312,6 +316,16 @@ impl Engine {
     /// stays in its outbox.
     pub fn run(&mut self, sid: SessionId, args: Args<'_>, reply: &mut ReplyBuf) -> Outcome {
         self.end_pause_if_over();
+        if self.state().sys.scales.is_on() {
+            let bytes = args.all().iter().map(|arg| arg.len()).sum();
+            self.part_with_heavy(Some((sid, bytes)));
+            if self.state().sessions.get(sid).is_none_or(|s| s.cut_off) {
+                return Outcome::Cut;
+            }
+        }
+        if self.state().sys.cfg.maxmemory > 0 {
+            self.make_room(sid, reply);
+        }
         let (from, before) = (reply.len(), reply.mark());
         let shows = self.run_unit(sid, args, Origin::Client, reply);
         self.spurn_replica(sid, args, reply, before);
@@ -332,6 +346,37 @@ impl Engine {
             None => Outcome::Close,
             Some(_) if !keeps_limit => Outcome::Cut,
             Some(session) => outcome_for(session),
+        }
+    }
+
+    /// Makes room if memory is over its limit. What the client hears of keys that go is in front of the reply.
+    fn make_room(&mut self, sid: SessionId, reply: &mut ReplyBuf) {
+        if evict::before_command(self.state()) {
+            unconfirmed::hand_over(self.state(), sid, reply);
+        }
+    }
+
+    /// Parts with the heaviest clients if all together weigh too much.
+    pub fn weigh_clients(&mut self) {
+        let State { sys, sessions, .. } = self.state();
+        let is_on = sys.scales.is_on();
+        sessions.unsent().set_limited(is_on);
+        if is_on {
+            self.part_with_heavy(None);
+        }
+    }
+
+    fn part_with_heavy(&mut self, running: Option<(SessionId, usize)>) {
+        let state = self.state();
+        for sid in weight::overweight(state, running) {
+            let State {
+                ks, sys, sessions, ..
+            } = &mut *state;
+            if let Some(session) = sessions.get(sid) {
+                tracing::info!("Evicting client: {}", commands::describe(session, sys));
+                admit::expel(sys, sessions, ks, sid);
+                sys.stats.evicted_clients += 1;
+            }
         }
     }
 
@@ -658,6 +703,7 @@ impl Engine {
 
     /// Ends a batch of commands: takes what the outside must do.
     pub fn take_actions(&mut self) -> Vec<Action> {
+        self.weigh_clients();
         // Replicas for which the stream was too fast.
         if self.state().sys.overdue.has_cut_off() {
             self.part_with_cut_off();
@@ -686,6 +732,7 @@ impl Engine {
             unit::expire_keys(state, EXPIRE_BATCH);
             tracking::tick(&mut state.sys, &mut state.sessions);
         }
+        evict::tick(state);
         unit::expire_waits(state);
         exec::persist::tick(state);
         exec::replication::tick(state);
@@ -700,6 +747,8 @@ impl Engine {
             .actions
             .extend(idle.into_iter().map(Action::Close));
         output::look_again(&mut state.sys, &mut state.sessions, now);
+        self.weigh_clients();
+        let state = self.state();
         if state.sys.overdue.has_cut_off() {
             self.part_with_cut_off();
         }
@@ -720,6 +769,7 @@ impl Engine {
         [
             unit::next_expiry(state)
                 .filter(|_| !state.sys.debug.cron_paused && state.sys.persist.loading.is_none()),
+            evict::next_tick(&state.sys),
             exec::persist::next_look(&state.sys),
             state.sys.unconfirmed.gate().next_deadline(),
             exec::replication::next_tick(&state.sys),
@@ -735,6 +785,7 @@ impl Engine {
             state.sys.stats.next_tick(),
             state.sessions.next_idle_check(state.sys.cfg.timeout),
             state.sys.overdue.next_look(),
+            state.sys.scales.next_tick(),
         ]
         .into_iter()
         .flatten()

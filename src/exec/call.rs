@@ -564,8 +564,14 @@ pub fn find(state: &State, args: Args<'_>) -> Result<&'static Entry, CmdError> {
         Lookup::Found(row) if accepts(row, args.len()) => Ok(row),
         Lookup::Found(row) => Err(CmdError::arity(&row.name)),
         Lookup::Unknown => Err(CmdError::unknown_command(args.all())),
-        Lookup::UnknownSub(row) => Err(CmdError::unknown_subcommand(&row.name, args.at(1))),
+        Lookup::UnknownSub(_) => Err(CmdError::unknown_subcommand(args.at(0), args.at(1))),
     }
+}
+
+/// The row of what a log says, if it has the right number of arguments.
+pub(super) fn find_logged(state: &State, args: Args<'_>) -> Option<&'static Entry> {
+    let found = state.sys.registry.find_logged(args.at(0), args.get(1));
+    found.found().filter(|row| accepts(row, args.len()))
 }
 
 fn accepts(row: &Entry, given: usize) -> bool {
@@ -792,7 +798,7 @@ pub(super) fn settle(state: &mut State, row: &'static Entry, args: Args<'_>) {
             row.name
         );
         if as_sent {
-            fx.push(args.all());
+            sys.registry.log(fx, row, args);
         }
     }
     if !ks.log_is_quiet() {

@@ -30,6 +30,9 @@ pub trait Host: Send {
         Ok(())
     }
 
+    /// The instance has become a replica, or a leader.
+    fn part_changed(&mut self, _config: &Config) {}
+
     /// Does nothing for a while, as DEBUG SLEEP asks.
     fn sleep(&self, time: Duration) {
         std::thread::sleep(time);

@@ -217,7 +217,7 @@ impl Keyspace {
                 n += 1;
             } else {
                 // No such key: unreachable while invariant 3 holds, and the loop must end in any case.
-                db.ttl.remove(&(at, hash));
+                db.ttl.remove((at, hash));
             }
         }
         n
@@ -238,7 +238,7 @@ impl Keyspace {
                 n += self.expire_fields(index, hash, &key, limit - n);
             } else {
                 // As above, with invariant 5.
-                db.tally.due.remove(&(at, hash));
+                db.tally.due.remove((at, hash));
             }
         }
         n

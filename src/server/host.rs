@@ -17,6 +17,7 @@ use crate::persist::aof::{Directory, Place};
 use crate::persist::write::directory;
 use crate::persist::{DirLock, Disk};
 use crate::service::config::{ApplyError, Change, Config, OomScoreAdj};
+use crate::util::system::reason;
 
 /// The surroundings of an engine behind sockets.
 pub(super) struct ServerHost {
@@ -30,7 +31,7 @@ pub(super) struct ServerHost {
     disk: Option<Arc<dyn Disk>>,
     /// The directory that they are saved in, if they are saved by themselves.
     locked: Option<Box<dyn DirLock>>,
-    /// The score that the process started with.
+    /// The score that the process had before this server changed it; none while it has not.
     oom_score: Option<i32>,
 }
 
@@ -45,27 +46,29 @@ impl ServerHost {
         owns_process: bool,
         disk: Option<Arc<dyn Disk>>,
     ) -> Self {
-        let oom_score = fs::read_to_string(OOM_SCORE).ok();
-        let oom_score = oom_score.and_then(|text| text.trim().parse().ok());
         Self {
             listening: Vec::new(),
             accept,
             owns_process,
             disk,
             locked: None,
-            oom_score,
+            oom_score: None,
         }
     }
 
     /// Keeps the directory for this server, if data sets are saved there without being asked for.
     pub(super) fn lock_dir(&mut self, config: &Config) -> io::Result<()> {
-        let lasts = config.appendonly || !config.save.is_empty();
-        if let Some(disk) = self.disk.as_ref().filter(|_| lasts) {
-            // Given back only when the new one is there.
-            let locked = disk.lock(directory(&config.dir))?;
+        if let Some(locked) = self.lock(config)? {
             self.locked = Some(locked);
         }
         Ok(())
+    }
+
+    fn lock(&self, config: &Config) -> io::Result<Option<Box<dyn DirLock>>> {
+        let lasts = config.appendonly || !config.save.is_empty();
+        let disk = self.disk.as_ref().filter(|_| lasts);
+        disk.map(|disk| disk.lock(directory(&config.dir)))
+            .transpose()
     }
 
     /// Whether the append-only log can be opened where it is to be.
@@ -80,25 +83,26 @@ impl ServerHost {
         Ok(())
     }
 
-    /// The data set is to be kept elsewhere, or to be kept.
+    /// The data set is to be kept elsewhere, or to be kept: the directory for it, if that is another one.
     fn keep_data(
-        &mut self,
+        &self,
         old: &Config,
         new: &Config,
         name: &'static str,
-    ) -> Result<(), ApplyError> {
-        let refused = |why: String| Err(ApplyError { name, why });
+    ) -> Result<Option<Box<dyn DirLock>>, ApplyError> {
+        let refused = |why: String| ApplyError { name, why };
         if new.appendonly && (!old.appendonly || name == "dir") {
-            self.can_log(new).or_else(refused)?;
+            self.can_log(new).map_err(refused)?;
         }
-        let kept = old.dir == new.dir && self.locked.is_some();
-        if !kept && let Err(e) = self.lock_dir(new) {
-            return refused(match e.kind() {
+        if old.dir == new.dir && self.locked.is_some() {
+            return Ok(None);
+        }
+        self.lock(new).map_err(|e| {
+            refused(match e.kind() {
                 io::ErrorKind::WouldBlock => IN_USE.to_owned(),
-                _ => e.to_string(),
-            });
-        }
-        Ok(())
+                _ => reason(&e),
+            })
+        })
     }
 
     /// Accepts connections on these sockets from now on.
@@ -146,15 +150,27 @@ impl ServerHost {
         }
     }
 
-    /// Writes the score that the configuration asks for.
-    pub(super) fn set_oom_score(&self, config: &Config) -> io::Result<()> {
-        let (Some(start), [leader, ..]) = (self.oom_score, config.oom_score_adj_values) else {
-            return Err(io::ErrorKind::Unsupported.into());
+    /// Writes the score that the configuration asks for, or the one that was there before, if it was changed at all.
+    pub(super) fn set_oom_score(&mut self, config: &Config) -> io::Result<()> {
+        let [leader, replica, _] = config.oom_score_adj_values;
+        let value = match config.replicaof {
+            None => leader,
+            Some(_) => replica,
         };
-        let score = match config.oom_score_adj {
-            OomScoreAdj::No => start,
-            OomScoreAdj::Relative => start + leader,
-            OomScoreAdj::Absolute => leader,
+        let score = match (config.oom_score_adj, self.oom_score.take()) {
+            (OomScoreAdj::No, None) => return Ok(()),
+            (OomScoreAdj::No, Some(before)) => before,
+            (asked, before) => {
+                let before = match before {
+                    Some(before) => before,
+                    None => oom_score()?,
+                };
+                self.oom_score = Some(before);
+                match asked {
+                    OomScoreAdj::Relative => before + value,
+                    _ => value,
+                }
+            }
         };
         fs::write(OOM_SCORE, score.clamp(-1000, 1000).to_string())
     }
@@ -217,12 +233,14 @@ impl Host for ServerHost {
         if let Some(name) = changed(&["dir"]) {
             new.dir = absolute(old, &new.dir).map_err(|e| ApplyError {
                 name,
-                why: e.to_string(),
+                why: reason(&e),
             })?;
         }
-        if let Some(name) = changed(&["dir", "appendonly", "save"]) {
-            self.keep_data(old, new, name)?;
-        }
+        // Taken only when nothing else has failed.
+        let locked = match changed(&["dir", "appendonly", "save"]) {
+            Some(name) => self.keep_data(old, new, name)?,
+            None => None,
+        };
         if let Some(name) = changed(&["maxclients"]) {
             self.make_room(new.maxclients).map_err(|most| ApplyError {
                 name,
@@ -235,7 +253,11 @@ impl Host for ServerHost {
         if let Some(name) = scored
             && (!self.owns_process || self.set_oom_score(new).is_err())
         {
-            let why = "Failed to apply new oom_score_adj configuration, check server logs.".into();
+            if self.owns_process {
+                warn!("Unable to write oom_score_adj");
+                let _ = self.set_oom_score(old);
+            }
+            let why = "Failed to set current oom_score_adj. Check server logs.".into();
             return Err(ApplyError { name, why });
         }
         if let Some(name) = changed(&["port", "bind"])
@@ -254,10 +276,21 @@ impl Host for ServerHost {
                 why: why.into(),
             });
         }
+        if locked.is_some() {
+            self.locked = locked;
+        }
         if changed(&["loglevel"]).is_some() {
             log::set_level(new.loglevel);
         }
         Ok(())
+    }
+
+    fn part_changed(&mut self, config: &Config) {
+        if self.owns_process
+            && let Err(error) = self.set_oom_score(config)
+        {
+            warn!("Unable to write oom_score_adj: {error}");
+        }
     }
 
     fn sleep(&self, time: Duration) {
@@ -276,6 +309,12 @@ impl ServerHost {
     fn make_room(&self, _: u32) -> Result<(), u64> {
         Ok(())
     }
+}
+
+/// How early the system is to choose this process when memory runs out.
+fn oom_score() -> io::Result<i32> {
+    let text = fs::read_to_string(OOM_SCORE)?;
+    text.trim().parse().map_err(io::Error::other)
 }
 
 fn absolute(old: &Config, dir: &str) -> io::Result<String> {

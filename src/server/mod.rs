@@ -19,9 +19,12 @@ mod listen;
 mod log;
 mod outgoing;
 mod runtime;
+mod seldom;
 mod sentinel;
 mod signal;
 mod summons;
+#[cfg(unix)]
+mod syslog;
 mod switchboard;
 pub mod topology;
 mod transit;

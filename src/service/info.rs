@@ -158,6 +158,8 @@ pub struct Others {
     pub subscribed: [usize; 3],
     /// How often replicas were sent everything, a part, or found that part gone.
     pub syncs: [u64; 3],
+    /// For how many microseconds memory was over its limit in all, and is so now.
+    pub over_memory_us: [u64; 2],
     /// Keys that clients of this replica have given a deadline.
     pub lapses: usize,
     /// Keys, clients that remember them, and prefixes that are tracked.
@@ -196,6 +198,9 @@ impl Stats {
         out.field("expire_cycle_cpu_milliseconds", self.expiry_usec / 1000);
         out.field("evicted_keys", self.evicted_keys);
         out.field("evicted_clients", self.evicted_clients);
+        let [in_all, now] = others.over_memory_us;
+        out.field("total_eviction_exceeded_time", in_all / 1000);
+        out.field("current_eviction_exceeded_time", now / 1000);
         out.field("keyspace_hits", hits);
         out.field("keyspace_misses", misses);
         out.field("pubsub_channels", channels);

@@ -1,5 +1,6 @@
 //! INFO.
 
+use crate::exec::evict::uncounted_memory;
 use crate::exec::persist::load::{Loading, Shows};
 use crate::exec::persist::save::Purpose;
 use crate::exec::pubsub::Kind;
@@ -83,6 +84,7 @@ fn commands<'a>(cx: &'a Ctx<'_>) -> impl Iterator<Item = (usize, &'a str)> {
 fn others(cx: &Ctx<'_>) -> Others {
     let (pubsub, tracking) = (&cx.sys.pubsub, &cx.sys.tracking);
     let syncs = cx.sys.repl.counts;
+    let (eviction, now_us) = (cx.sys.eviction, cx.sys.now_us);
     Others {
         subscribed: [
             pubsub.channels(Kind::Channel).len(),
@@ -90,6 +92,7 @@ fn others(cx: &Ctx<'_>) -> Others {
             pubsub.channels(Kind::Shard).len(),
         ],
         syncs: [syncs.full, syncs.partial, syncs.refused],
+        over_memory_us: [eviction.over_in_all(now_us), eviction.over_now(now_us)],
         lapses: cx.sys.repl.lapses.len(),
         tracked: [tracking.keys(), tracking.items(), tracking.prefixes()],
     }
@@ -151,7 +154,10 @@ fn clients(cx: &Ctx<'_>, out: &mut Report) {
     out.field("maxclients", cx.sys.cfg.maxclients);
     out.field(
         "client_recent_max_input_buffer",
-        buffers().map(|s| s.net.query_buf).max().unwrap_or(0),
+        buffers()
+            .map(|s| s.peer.unsent.input().unparsed)
+            .max()
+            .unwrap_or(0),
     );
     out.field(
         "client_recent_max_output_buffer",
@@ -219,7 +225,7 @@ fn memory(cx: &mut Ctx<'_>, out: &mut Report) {
         i128::from(facts.resident) - i128::from(used),
     );
     let of_replicas = cx.sys.repl.memory_of_replicas();
-    let uncounted = cx.sys.persist.log_memory() + of_replicas;
+    let uncounted = uncounted_memory(cx.ks, cx.sys);
     out.field("mem_not_counted_for_evict", uncounted);
     out.field("mem_replication_backlog", stream - of_replicas);
     out.field("mem_total_replication_buffers", stream);
