@@ -36,6 +36,9 @@ const RANKS: &[(&str, u32)] = &[
 const KEPT: &[(&str, &[&str])] = &[
     ("tokio", &["server", "embed", "main"]),
     ("mlua", &["script"]),
+    ("rustls", &["server"]),
+    ("tokio_rustls", &["server"]),
+    ("pkcs8", &["server"]),
 ];
 
 #[test]

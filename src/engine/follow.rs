@@ -186,12 +186,10 @@ impl Follower {
             return None;
         }
         let up = sys.repl.upstream.as_ref()?;
-        let facts = sys.host.0.facts();
         let from = sys.repl.position().filter(|_| !up.starts_over);
-        let port = match (sys.cfg.replica_announce_port, facts.tcp_port) {
-            (0, 0) => sys.cfg.port,
-            (0, port) => port,
-            (port, _) => port,
+        let port = match sys.cfg.replica_announce_port {
+            0 => sys.cfg.announced_port(),
+            port => port,
         };
         let greeting = Greeting {
             user: String::from_utf8_lossy(&sys.cfg.masteruser).into_owned(),

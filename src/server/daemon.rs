@@ -7,12 +7,11 @@ use std::sync::Arc;
 
 use tracing::{error, info, warn};
 
-use super::handle::{Server, StartError, Surroundings};
+use super::handle::{Ports, Server, StartError, Surroundings};
 use super::log;
 use super::runtime::End;
 use super::sentinel;
 use super::summons::Signals;
-use super::wire::Network;
 use crate::embed::jobs::JobError;
 use crate::persist::Files;
 use crate::persist::aof::{DirectoryError, ManifestError};
@@ -126,7 +125,7 @@ fn run(loaded: Loaded) -> ExitCode {
         error!("Can't chdir to '{}': {error}", config.dir);
         return ExitCode::FAILURE;
     }
-    if config.port == 0 && config.unixsocket.is_empty() {
+    if config.port == 0 && config.tls_port == 0 && config.unixsocket.is_empty() {
         error!("Configured to not listen anywhere, exiting.");
         return ExitCode::FAILURE;
     }
@@ -143,7 +142,11 @@ fn run(loaded: Loaded) -> ExitCode {
     {
         warn!("Transparent huge pages are not disabled: {error}");
     }
-    info!("Running mode={mode}, port={}. PID: {pid}", config.port);
+    let shown = match config.port {
+        0 => config.tls_port,
+        port => port,
+    };
+    info!("Running mode={mode}, port={shown}. PID: {pid}");
     let signals = match Signals::hear() {
         Ok(signals) => Some(signals),
         Err(error) => {
@@ -151,13 +154,16 @@ fn run(loaded: Loaded) -> ExitCode {
             None
         }
     };
-    let port = (config.port != 0).then_some(config.port);
+    let ports = Ports {
+        plain: Some(config.port).filter(|port| *port != 0),
+        tls: Some(config.tls_port).filter(|port| *port != 0),
+    };
     let surroundings = Surroundings {
         owns_process: true,
         disk: Some(Arc::new(Files)),
-        network: Network::direct(),
+        ..Surroundings::default()
     };
-    let mut server = match Server::open(loaded, port, surroundings) {
+    let mut server = match Server::open(loaded, ports, surroundings) {
         Ok(server) => server,
         Err(error) => {
             explain(&error, &config);
@@ -203,6 +209,9 @@ fn announce(server: &Server, config: &Config) {
     if !config.unixsocket.is_empty() {
         info!("Ready to accept connections unix");
     }
+    if server.tls_addr().is_some() {
+        info!("Ready to accept connections tls");
+    }
 }
 
 fn explain(error: &StartError, config: &Config) {
@@ -212,7 +221,18 @@ fn explain(error: &StartError, config: &Config) {
                 "Could not create server TCP listening socket {}:{}: {}",
                 failed.address, failed.port, failed.source
             );
-            error!("Failed listening on port {} (tcp), aborting.", config.port);
+            let kind = match failed.port == config.tls_port && failed.port != config.port {
+                true => "tls",
+                false => "tcp",
+            };
+            error!(
+                "Failed listening on port {} ({kind}), aborting.",
+                failed.port
+            );
+        }
+        StartError::Tls(why) => {
+            warn!("{why}");
+            error!("Failed to configure TLS. Check logs for more info.");
         }
         StartError::Unix { path, source } => {
             error!("Failed opening Unix socket: bind: {path}: {source}");

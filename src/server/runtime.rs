@@ -3,7 +3,6 @@
 use std::cell::Cell;
 use std::future::Future;
 use std::io;
-use std::net::TcpListener;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,9 +19,13 @@ use tracing::{debug, error};
 
 use super::accept;
 use super::link::Linker;
+use super::listen::Door;
+use super::migrate;
 use super::sentinel::Driver;
+use super::tls::Tls;
 use super::wire::Network;
 use crate::embed::{Event, LockError, Node};
+use crate::exec::migrate::Parcel;
 
 /// How long tasks may take to end once they are told to.
 const PATIENCE: Duration = Duration::from_millis(80);
@@ -100,7 +103,9 @@ impl Stop {
 /// What a runtime serves.
 pub(super) struct Sockets {
     /// Gives the TCP sockets to accept on, each time in place of those before.
-    pub(super) tcp: UnboundedReceiver<Vec<TcpListener>>,
+    pub(super) tcp: UnboundedReceiver<Vec<Door>>,
+    /// What connections through secure doors begin with.
+    pub(super) tls: Arc<Tls>,
     #[cfg(unix)]
     pub(super) unix: Option<(
         std::os::unix::net::UnixListener,
@@ -109,6 +114,8 @@ pub(super) struct Sockets {
     )>,
     /// How others are reached.
     pub(super) network: Network,
+    /// What is to be sent to them.
+    pub(super) parcels: UnboundedReceiver<Parcel>,
     /// The process is the server's own.
     pub(super) owns_process: bool,
 }
@@ -158,6 +165,8 @@ pub(super) fn serve(
     let (poke, ender) = (Arc::clone(&deadline), Arc::clone(stop));
     let linker = Arc::new(Linker::new(node, sockets.network.clone()));
     let link = Arc::clone(&linker);
+    let network = sockets.network.clone();
+    handle.spawn(migrate::carry_all(node.clone(), network, sockets.parcels));
     let driver = Driver::new(node, sockets.network, sockets.owns_process, stop);
     let sentinel = Arc::new(driver);
     let driver = Arc::clone(&sentinel);
@@ -174,7 +183,7 @@ pub(super) fn serve(
     node.gate().on_busy(hand_over);
     let (listening, end) = oneshot::channel();
     let (open, closed) = mpsc::channel();
-    let accepting = accept::all(sockets.tcp, node.clone(), end);
+    let accepting = accept::all(sockets.tcp, node.clone(), sockets.tls, end);
     handle.spawn(async move {
         accepting.await;
         drop(open);

@@ -254,7 +254,7 @@ fn age(seconds: i64) -> String {
 }
 
 fn histogram(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    let registry = &cx.sys.registry;
+    let registry = cx.sys.registry.own();
     let entries: Vec<&Entry> = match args.from(2) {
         [] => registry.iter().collect(),
         names => {

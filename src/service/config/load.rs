@@ -53,32 +53,6 @@ pub const REFUSED: &[(&str, &str)] = &[
     ("loadmodule", "modules are not part of Redkeep"),
     ("rdma-bind", "there is no RDMA"),
     ("rdma-port", "there is no RDMA"),
-    ("tls-auth-clients", "TLS is not part of this version"),
-    ("tls-ca-cert-dir", "TLS is not part of this version"),
-    ("tls-ca-cert-file", "TLS is not part of this version"),
-    ("tls-cert-file", "TLS is not part of this version"),
-    ("tls-ciphers", "TLS is not part of this version"),
-    ("tls-ciphersuites", "TLS is not part of this version"),
-    ("tls-client-cert-file", "TLS is not part of this version"),
-    ("tls-client-key-file", "TLS is not part of this version"),
-    (
-        "tls-client-key-file-pass",
-        "TLS is not part of this version",
-    ),
-    ("tls-dh-params-file", "TLS is not part of this version"),
-    ("tls-key-file", "TLS is not part of this version"),
-    ("tls-key-file-pass", "TLS is not part of this version"),
-    (
-        "tls-prefer-server-ciphers",
-        "TLS is not part of this version",
-    ),
-    ("tls-protocols", "TLS is not part of this version"),
-    ("tls-session-cache-size", "TLS is not part of this version"),
-    (
-        "tls-session-cache-timeout",
-        "TLS is not part of this version",
-    ),
-    ("tls-session-caching", "TLS is not part of this version"),
 ];
 
 /// What the command line asks for.
