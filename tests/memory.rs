@@ -105,10 +105,9 @@ impl Instance {
     fn line(&mut self, line: &str) -> i64 {
         let words: Vec<&str> = line.split(' ').collect();
         let reply = self.run(&words);
-        let number = reply.strip_prefix(b":").map_or(0, |digits| {
+        reply.strip_prefix(b":").map_or(0, |digits| {
             std::str::from_utf8(digits).unwrap().trim().parse().unwrap()
-        });
-        number
+        })
     }
 
     /// What it says and what it has got since it was empty.

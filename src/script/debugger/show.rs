@@ -22,11 +22,9 @@ fn nested(value: &Value, depth: usize) -> String {
         Value::String(text) => quoted(&text.as_bytes()),
         Value::Table(table) => {
             let pairs = table.pairs::<Value, Value>().flatten();
-            let mut next = 1;
             let (mut plain, mut full, mut is_list) = (Vec::new(), Vec::new(), true);
-            for (key, value) in pairs {
+            for (next, (key, value)) in (1..).zip(pairs) {
                 is_list &= key.as_i64() == Some(next);
-                next += 1;
                 let shown = nested(&value, depth + 1);
                 full.push(format!("[{}]={shown}", nested(&key, depth + 1)));
                 plain.push(shown);
