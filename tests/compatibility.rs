@@ -1,6 +1,9 @@
 //! The list of commands in docs/COMPATIBILITY.md is what the table of commands says. `UPDATE=1` rewrites it.
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
+#[path = "compatibility/directives.rs"]
+mod directives;
+
 use redkeep::commands;
 use redkeep::exec::Entry;
 use redkeep::spec::syntax::Syntax;

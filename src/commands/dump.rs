@@ -80,6 +80,7 @@ fn restore(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     }
     let deadline = options.deadline(args.int(2)?, cx.now)?;
     let object = payload::open(bytes, !cx.sys.debug.checksums_skipped).map_err(|_| BAD_FOOTER)?;
+    cx.sys.stats.payloads_checked += 1;
     let value = load(cx, object).map_err(|refused| {
         tracing::debug!("RESTORE: {refused}");
         BAD_FORMAT
@@ -136,6 +137,7 @@ fn propagate(cx: &mut Ctx<'_>, args: Args<'_>, at: Option<i64>, over: &[Vec<u8>]
     }
     let mut text = itoa::Buffer::new();
     let mut words = args.all().to_vec();
+    words[0] = cx.logged_name(args);
     if let Some(at) = at {
         words[2] = text.format(at).as_bytes();
         words.push(b"ABSTTL");

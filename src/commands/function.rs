@@ -46,6 +46,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .since("7.0.0")
         .group(Group::Scripting)
         .summary("Functions: libraries of them and the one that runs.")
+        .complexity("Depends on the subcommand.")
         .subs(SUBCOMMANDS)
         .checked(),
 ];

@@ -1,7 +1,7 @@
 //! COMMAND: the commands about commands. Every answer is derived from the registry.
 
 use crate::exec::args::is;
-use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Entry, Flow, Handler};
+use crate::exec::{Args, CmdError, CmdResult, Command, Commands, Ctx, Entry, Flow, Handler};
 use crate::resp::ReplyBuf;
 use crate::spec::keys::{Begin, Find};
 use crate::spec::syntax::{Arg, Syntax};
@@ -83,7 +83,7 @@ fn command(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
 }
 
 fn all_infos(cx: &mut Ctx<'_>) -> CmdResult {
-    let registry = cx.sys.registry;
+    let registry = &cx.sys.registry;
     cx.reply.array(registry.commands().count());
     for entry in registry.commands() {
         write_info(cx.reply, registry, entry);
@@ -101,7 +101,7 @@ fn info(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     if names.is_empty() {
         return all_infos(cx);
     }
-    let registry = cx.sys.registry;
+    let registry = &cx.sys.registry;
     cx.reply.array(names.len());
     for name in names {
         match registry.by_full_name(name) {
@@ -113,7 +113,7 @@ fn info(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 }
 
 fn docs(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    let registry = cx.sys.registry;
+    let registry = &cx.sys.registry;
     let names = args.from(2);
     let entries: Vec<&Entry> = if names.is_empty() {
         registry.commands().collect()
@@ -152,7 +152,8 @@ fn list(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     };
     let mut n = 0;
     let out = cx.reply.deferred_array();
-    for entry in cx.sys.registry.iter().filter(|e| keep(e)) {
+    let registry = &cx.sys.registry;
+    for entry in registry.iter().filter(|e| keep(e) && registry.has(e)) {
         cx.reply.bulk(entry.name.as_bytes());
         n += 1;
     }
@@ -162,7 +163,7 @@ fn list(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 
 fn getkeys(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let call = args.from(2);
-    let keys = keys_of(cx.sys.registry, call)?;
+    let keys = keys_of(&cx.sys.registry, call)?;
     cx.reply.array(keys.len());
     for key in keys {
         cx.reply
@@ -173,7 +174,7 @@ fn getkeys(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 
 fn getkeysandflags(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let call = args.from(2);
-    let keys = keys_of(cx.sys.registry, call)?;
+    let keys = keys_of(&cx.sys.registry, call)?;
     cx.reply.array(keys.len());
     for key in keys {
         cx.reply.array(2);
@@ -185,7 +186,7 @@ fn getkeysandflags(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 }
 
 /// The keys of a call that is not made.
-fn keys_of(registry: &Registry<Handler>, call: &[&[u8]]) -> Result<Keys, CmdError> {
+fn keys_of(registry: &Commands, call: &[&[u8]]) -> Result<Keys, CmdError> {
     let name = call.first().copied().unwrap_or_default();
     let Lookup::Found(entry) = registry.find(name, call.get(1).copied()) else {
         return Err(CmdError::fixed("ERR Invalid command specified"));

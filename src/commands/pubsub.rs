@@ -251,7 +251,8 @@ fn spublish(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 /// Subscribers of replicas hear of it, too.
 fn pass_on(cx: &mut Ctx<'_>, args: Args<'_>) {
     if cx.sys.repl.leads() {
-        cx.fx.push_passing(args.all());
+        let name = cx.logged_name(args);
+        cx.fx.push_passing(&[name, args.at(1), args.at(2)]);
     }
 }
 

@@ -76,6 +76,7 @@ pub(super) const COMMANDS: &[Command] = &[
         ])
         .summary("Tell a leader about a replica.")
         .complexity("O(1)")
+        .syscmd()
         .checked(),
     Command::new("role", 1, role)
         .since("2.8.12")

@@ -79,6 +79,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .since("2.6.0")
         .group(Group::Scripting)
         .summary("Scripts: the cache of them and the one that runs.")
+        .complexity("Depends on the subcommand.")
         .subs(SUBCOMMANDS)
         .checked(),
 ];

@@ -344,7 +344,8 @@ fn propagate_set(cx: &mut Ctx<'_>, args: Args<'_>, req: &SetRequest<'_>, deadlin
         (None, false) if req.get => {
             let kept = args.all().iter().enumerate();
             let kept = kept.filter(|(i, arg)| *i < 3 || !is(arg, "GET"));
-            let kept: Vec<&[u8]> = kept.map(|(_, arg)| *arg).collect();
+            let mut kept: Vec<&[u8]> = kept.map(|(_, arg)| *arg).collect();
+            kept[0] = cx.logged_name(args);
             cx.fx.push(&kept);
         }
         (None, false) => {}

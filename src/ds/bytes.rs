@@ -6,6 +6,8 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 
+use crate::util::heap;
+
 /// An owned, immutable byte string of 24 bytes: up to [`SmallBytes::INLINE`] bytes live inside,
 /// longer contents in one exact heap allocation.
 #[derive(Clone)]
@@ -50,7 +52,7 @@ impl SmallBytes {
     pub fn heap_size(&self) -> usize {
         match &self.0 {
             Repr::Inline { .. } => 0,
-            Repr::Heap(data) => data.len(),
+            Repr::Heap(data) => heap::rounded(data.len()),
         }
     }
 
@@ -183,7 +185,10 @@ mod tests {
             assert_eq!(&*small, bytes.as_slice());
             assert_eq!(small, SmallBytes::from(bytes.clone()));
             assert_eq!(small, SmallBytes::from(bytes.clone().into_boxed_slice()));
-            assert_eq!(small.heap_size(), if len <= 22 { 0 } else { len });
+            assert_eq!(
+                small.heap_size(),
+                if len <= 22 { 0 } else { heap::rounded(len) }
+            );
             assert_eq!(small.clone().into_vec(), bytes);
         }
     }

@@ -2,6 +2,7 @@
 
 pub mod bytes;
 pub mod chunks;
+pub mod deadlines;
 pub mod intset;
 pub mod listpack;
 pub mod lzf;

@@ -17,6 +17,7 @@ use std::ops::Range;
 use smallvec::SmallVec;
 
 use super::listpack::{Listpack, Value, decode, put_head, put_int};
+use crate::util::heap;
 use crate::util::num::parse_i64;
 
 /// The owner's bit.
@@ -188,7 +189,7 @@ impl Pack {
     #[inline]
     #[must_use]
     pub fn heap_size(&self) -> usize {
-        self.0.len()
+        heap::rounded(self.0.len())
     }
 
     /// Number of elements; walks over them if there are very many.
@@ -401,7 +402,7 @@ mod tests {
     fn what_it_holds_for_another_comes_back() {
         let mut pack = Pack::holding(vec![0xFF; 10]);
         assert!(pack.is_marked());
-        assert_eq!((pack.bytes(), pack.heap_size()), (&[0xFF; 10][..], 12));
+        assert_eq!((pack.bytes(), pack.heap_size()), (&[0xFF; 10][..], 16));
         assert_eq!(pack.take_bytes(), [0xFF; 10]);
         assert_eq!((pack.bytes(), pack.len()), (&[][..], 0));
     }

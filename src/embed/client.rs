@@ -375,14 +375,14 @@ fn join(node: &Node, peer: &Peer) -> Result<SessionId, CallError> {
         let (sender, joined) = mpsc::channel();
         let request = BusyRequest::Connect {
             peer: peer.clone(),
-            done: Box::new(move |sid| {
+            done: Box::new(move |joined| {
                 // It is waited for until it comes or cannot come any more.
-                let _ = sender.send(sid);
+                let _ = sender.send(joined);
             }),
         };
         if let Posted::Yes = node.post(request) {
             return match joined.recv() {
-                Ok(Ok(sid)) => Ok(sid),
+                Ok(Ok((sid, _))) => Ok(sid),
                 _ => Err(CallError::Stopped),
             };
         }

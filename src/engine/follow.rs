@@ -121,6 +121,8 @@ pub struct Follower {
     /// When the leader was heard, and whether it was since.
     heard: i64,
     hears: bool,
+    /// Bytes that have come, and that were sent, of which the statistics do not know.
+    moved: [u64; 2],
     /// When the leader was told something last.
     told: i64,
     /// And which offset; and to which we have come.
@@ -215,6 +217,7 @@ impl Follower {
             key_delay: sys.cfg.key_load_delay,
             heard: now,
             hears: false,
+            moved: [0; 2],
             told: now,
             acknowledged: 0,
             reached: 0,
@@ -246,6 +249,7 @@ impl Follower {
     /// What is wrong with them.
     pub fn receive(&mut self, bytes: &[u8]) -> Result<(), Parted> {
         self.hears |= !bytes.is_empty();
+        self.moved[0] += bytes.len() as u64;
         if let Stage::Stream | Stage::Continued | Stage::Continues(_) | Stage::Whole(_) = self.stage
         {
             self.stream.bytes.extend_from_slice(bytes);
@@ -315,6 +319,10 @@ impl Follower {
     /// When the link is to be given up: [`lost`](Self::lost) is to be called then.
     pub fn work(&mut self, engine: &mut Engine) -> Result<Work, Parted> {
         let sys = &mut engine.state().sys;
+        let [received, sent] = std::mem::take(&mut self.moved);
+        sys.stats.net_input_bytes += received;
+        sys.stats.repl_input_bytes += received;
+        sys.stats.net_output_bytes += sent;
         let now = sys.now_us / 1000;
         let Some(up) = sys
             .repl
@@ -584,6 +592,7 @@ impl Follower {
     pub fn take_output(&mut self) -> Vec<u8> {
         let mut out = std::mem::take(self.link.output());
         out.append(&mut self.out);
+        self.moved[1] += out.len() as u64;
         out
     }
 

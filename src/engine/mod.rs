@@ -31,6 +31,7 @@ use crate::exec::admit::{self, Refusal};
 use crate::exec::busy::{self, BusyGate, BusyRequest};
 use crate::exec::call::{self, Step};
 use crate::exec::declared::ReadDeclared;
+use crate::exec::evict;
 use crate::exec::functions::Policy;
 use crate::exec::host::Alone;
 use crate::exec::output;
@@ -42,9 +43,10 @@ use crate::exec::tracking::{self, Tracking};
 use crate::exec::txn::{Multi, Queued, Watchers};
 use crate::exec::unconfirmed::{self, Unconfirmed};
 use crate::exec::unit;
+use crate::exec::weight;
 use crate::exec::{
-    Action, Args, CmdError, DebugSwitches, Effects, Host, HostBox, Origin, ScriptCall, ScriptHost,
-    ScriptOrigin, Sessions, SharedClock, State, System, Waiters,
+    Action, Args, CmdError, Commands, DebugSwitches, Effects, Host, HostBox, Origin, ScriptCall,
+    ScriptHost, ScriptOrigin, Sessions, SharedClock, State, System, Waiters,
 };
 use smallvec::SmallVec;
 
@@ -164,6 +166,8 @@ pub struct Engine {
     gate: Arc<BusyGate>,
     /// A script of the running unit was busy: when the unit is over, the gate opens.
     was_busy: bool,
+    /// When this turn began, unix microseconds.
+    turn_began: i64,
 }
 
 impl std::fmt::Debug for Engine {
@@ -184,10 +188,10 @@ impl Engine {
         let tracking = Tracking::new(Seed::random(|| rng.next_u64()));
         let unconfirmed = Unconfirmed::new(Seed::random(|| rng.next_u64()));
         let now_us = options.clock.now_us();
-        let registry = match options.sentinel {
+        let registry = Commands::new(match options.sentinel {
             Some(_) => commands::sentinel_registry(),
             None => commands::registry(),
-        };
+        });
         let stats = Stats::new(registry.len());
         let mut state = State {
             ks,
@@ -222,6 +226,8 @@ impl Engine {
                 tracking,
                 unconfirmed,
                 monitors: Default::default(),
+                eviction: Default::default(),
+                scales: Default::default(),
                 overdue: Default::default(),
                 actions: Vec::new(),
                 scripts: Default::default(),
@@ -245,6 +251,7 @@ impl Engine {
             host: script_host(),
             gate,
             was_busy: false,
+            turn_began: now_us,
         }
     }
 
@@ -267,6 +274,7 @@ impl Engine {
         let state = self.state();
         let now = state.sys.clock.0.now_us();
         state.sys.now_us = now;
+        self.turn_began = now;
     }
 
     /// A client connects from inside of this process; nothing refuses it.
@@ -308,6 +316,16 @@ impl Engine {
     /// stays in its outbox.
     pub fn run(&mut self, sid: SessionId, args: Args<'_>, reply: &mut ReplyBuf) -> Outcome {
         self.end_pause_if_over();
+        if self.state().sys.scales.is_on() {
+            let bytes = args.all().iter().map(|arg| arg.len()).sum();
+            self.part_with_heavy(Some((sid, bytes)));
+            if self.state().sessions.get(sid).is_none_or(|s| s.cut_off) {
+                return Outcome::Cut;
+            }
+        }
+        if self.state().sys.cfg.maxmemory > 0 {
+            self.make_room(sid, reply);
+        }
         let (from, before) = (reply.len(), reply.mark());
         let shows = self.run_unit(sid, args, Origin::Client, reply);
         self.spurn_replica(sid, args, reply, before);
@@ -328,6 +346,37 @@ impl Engine {
             None => Outcome::Close,
             Some(_) if !keeps_limit => Outcome::Cut,
             Some(session) => outcome_for(session),
+        }
+    }
+
+    /// Makes room if memory is over its limit. What the client hears of keys that go is in front of the reply.
+    fn make_room(&mut self, sid: SessionId, reply: &mut ReplyBuf) {
+        if evict::before_command(self.state()) {
+            unconfirmed::hand_over(self.state(), sid, reply);
+        }
+    }
+
+    /// Parts with the heaviest clients if all together weigh too much.
+    pub fn weigh_clients(&mut self) {
+        let State { sys, sessions, .. } = self.state();
+        let is_on = sys.scales.is_on();
+        sessions.unsent().set_limited(is_on);
+        if is_on {
+            self.part_with_heavy(None);
+        }
+    }
+
+    fn part_with_heavy(&mut self, running: Option<(SessionId, usize)>) {
+        let state = self.state();
+        for sid in weight::overweight(state, running) {
+            let State {
+                ks, sys, sessions, ..
+            } = &mut *state;
+            if let Some(session) = sessions.get(sid) {
+                tracing::info!("Evicting client: {}", commands::describe(session, sys));
+                admit::expel(sys, sessions, ks, sid);
+                sys.stats.evicted_clients += 1;
+            }
         }
     }
 
@@ -589,11 +638,20 @@ impl Engine {
     /// anybody is answered who has seen it.
     #[inline]
     pub fn settle(&mut self) -> Option<Ticket> {
+        let began = self.turn_began;
         let state = self.state();
+        let now = state.sys.now_us;
+        // A clock that was set back makes a turn of no length.
+        state
+            .sys
+            .stats
+            .turn(u64::try_from(now - began).unwrap_or(0));
         if state.sys.sentinel.is_some() {
             exec::sentinel::settle(state);
         }
-        ticket::settle(state)
+        let ticket = ticket::settle(state);
+        self.turn_began = now;
+        ticket
     }
 
     /// Moves what waits in a client's outbox to `out`, and the next piece of the stream if it is a replica and there is
@@ -618,16 +676,21 @@ impl Engine {
     }
 
     fn take_bytes(&mut self, sid: SessionId, out: &mut ReplyBuf, room: bool) -> (Outcome, bool) {
+        let before = out.len();
         unconfirmed::hand_over(self.state(), sid, out);
         let State { sys, sessions, .. } = self.state();
-        match sessions.get_mut(sid) {
-            None => (Outcome::Cut, false),
-            Some(session) => {
-                let is_replica = session.is_replica();
-                let more = is_replica && (!room || feed::pull(sys, session, out));
-                (outcome_for(session), more)
-            }
+        let Some(session) = sessions.get_mut(sid) else {
+            return (Outcome::Cut, false);
+        };
+        let is_replica = session.is_replica();
+        let more = is_replica && (!room || feed::pull(sys, session, out));
+        let sent = (out.len() - before) as u64;
+        session.net.sent += sent;
+        sys.stats.net_output_bytes += sent;
+        if session.replica.is_some() {
+            sys.stats.repl_output_bytes += sent;
         }
+        (outcome_for(session), more)
     }
 
     /// A client has sent something that is no command: an empty line, by which replicas say that they are busy.
@@ -640,6 +703,7 @@ impl Engine {
 
     /// Ends a batch of commands: takes what the outside must do.
     pub fn take_actions(&mut self) -> Vec<Action> {
+        self.weigh_clients();
         // Replicas for which the stream was too fast.
         if self.state().sys.overdue.has_cut_off() {
             self.part_with_cut_off();
@@ -668,6 +732,7 @@ impl Engine {
             unit::expire_keys(state, EXPIRE_BATCH);
             tracking::tick(&mut state.sys, &mut state.sessions);
         }
+        evict::tick(state);
         unit::expire_waits(state);
         exec::persist::tick(state);
         exec::replication::tick(state);
@@ -682,9 +747,20 @@ impl Engine {
             .actions
             .extend(idle.into_iter().map(Action::Close));
         output::look_again(&mut state.sys, &mut state.sessions, now);
+        self.weigh_clients();
+        let state = self.state();
         if state.sys.overdue.has_cut_off() {
             self.part_with_cut_off();
         }
+        self.time_tick();
+    }
+
+    /// Counts how long a tick took.
+    fn time_tick(&mut self) {
+        let began = self.turn_began;
+        let sys = &mut self.state().sys;
+        sys.now_us = sys.clock.0.now_us().max(sys.now_us);
+        sys.stats.turns.tick_usec += u64::try_from(sys.now_us - began).unwrap_or(0);
     }
 
     /// When [`tick`](Self::tick) has something to do next, in unix milliseconds.
@@ -693,6 +769,7 @@ impl Engine {
         [
             unit::next_expiry(state)
                 .filter(|_| !state.sys.debug.cron_paused && state.sys.persist.loading.is_none()),
+            evict::next_tick(&state.sys),
             exec::persist::next_look(&state.sys),
             state.sys.unconfirmed.gate().next_deadline(),
             exec::replication::next_tick(&state.sys),
@@ -708,6 +785,7 @@ impl Engine {
             state.sys.stats.next_tick(),
             state.sessions.next_idle_check(state.sys.cfg.timeout),
             state.sys.overdue.next_look(),
+            state.sys.scales.next_tick(),
         ]
         .into_iter()
         .flatten()

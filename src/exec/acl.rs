@@ -200,7 +200,7 @@ pub fn reads_every_key(cx: &Ctx<'_>, args: Args<'_>) -> bool {
 /// # Errors
 /// The rule that was refused.
 pub fn set_user(cx: &mut Ctx<'_>, name: &[u8], rules: &[&[u8]]) -> Result<(), CmdError> {
-    let registry = cx.sys.registry;
+    let registry = cx.sys.registry.own();
     let set = cx.sys.acl.users.set(name, rules, registry);
     let (id, before) = set.map_err(|fault| CmdError::new(format!("ERR {fault}")))?;
     if let Some(before) = before {
@@ -291,7 +291,7 @@ pub fn load(cx: &mut Ctx<'_>, path: &Path) -> Result<(), FileFault> {
         Ok(None) => return Err(FileFault::unreadable(&name, "No such file or directory")),
         Err(e) => return Err(FileFault::unreadable(&name, &reason(&e))),
     };
-    let registry = cx.sys.registry;
+    let registry = cx.sys.registry.own();
     let changed = cx.sys.acl.users.load(&text, &name, registry)?;
     for (id, before) in changed {
         match cx.sys.acl.users.get(id) {

@@ -1,5 +1,6 @@
 //! Who is let in, and who is let go.
 
+use super::acl;
 use super::replication::leader;
 use super::session::{Peer, Session, SessionId, Sessions};
 use super::{Action, State, System};
@@ -20,6 +21,41 @@ pub enum Refusal {
 const PROTECTED: &str = "DENIED Redis is running in protected mode: no password is set for the default user, and \
     this connection does not come from the machine itself. To let others in, set a password (requirepass), or turn \
     the mode off: CONFIG SET protected-mode no from the machine itself, or protected-mode no in its configuration.";
+
+/// What a connection has to keep to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// The smaller limits of whoever has not said yet who it is.
+    pub unauthenticated: bool,
+    /// `proto-max-bulk-len`.
+    pub max_bulk: usize,
+    /// `client-query-buffer-limit`.
+    pub max_query: usize,
+    /// `tcp-keepalive`.
+    pub keepalive: u64,
+}
+
+impl Terms {
+    /// What holds for a client now.
+    #[inline]
+    pub fn of(sys: &System, session: &Session) -> Terms {
+        let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        Terms {
+            unauthenticated: acl::must_log_in(sys, session),
+            max_bulk: size(sys.cfg.proto_max_bulk_len),
+            max_query: size(sys.cfg.client_query_buffer_limit),
+            keepalive: sys.cfg.tcp_keepalive,
+        }
+    }
+}
+
+/// Lets a client in, if it may, on these terms. Whoever cannot be found has none: it is gone already.
+pub fn admit_on_terms(state: &mut State, peer: Peer) -> Result<(SessionId, Terms), Refusal> {
+    let sid = admit(state, peer)?;
+    let State { sys, sessions, .. } = state;
+    let session = sessions.get(sid).ok_or(Refusal::Full)?;
+    Ok((sid, Terms::of(sys, session)))
+}
 
 /// Lets a client in, if it may. Nothing keeps those inside of this process out.
 pub fn admit(state: &mut State, peer: Peer) -> Result<SessionId, Refusal> {

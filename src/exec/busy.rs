@@ -12,13 +12,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
-use super::admit::{self, Refusal};
+use super::admit::{self, Refusal, Terms};
 use super::args::{Args, Argv};
 use super::call::{self, Step};
 use super::session::{Peer, SessionId};
 use super::ticket::{self, Ticket};
 use super::{Action, CmdError, Origin, RunningScript, State, System, output, unconfirmed};
 use crate::resp::ReplyBuf;
+
+/// The answer to [`BusyRequest::Connect`].
+pub type Admission = Result<(SessionId, Terms), Refusal>;
 
 /// What a connection wants while a script is busy.
 pub enum BusyRequest {
@@ -35,8 +38,8 @@ pub enum BusyRequest {
     Connect {
         /// Who asks.
         peer: Peer,
-        /// Takes the session.
-        done: Box<dyn FnOnce(Result<SessionId, Refusal>) + Send>,
+        /// Takes the session, and what its connection has to keep to.
+        done: Box<dyn FnOnce(Admission) + Send>,
     },
     /// To be forgotten.
     Disconnect(SessionId),
@@ -233,7 +236,7 @@ pub fn serve(state: &mut State, request: BusyRequest) {
             requests,
             done,
         } => done(run(state, sid, &requests)),
-        BusyRequest::Connect { peer, done } => done(admit::admit(state, peer)),
+        BusyRequest::Connect { peer, done } => done(admit::admit_on_terms(state, peer)),
         BusyRequest::Disconnect(sid) => admit::forget(state, sid),
     }
     state.sys.unconfirmed.resume_batch(batch);

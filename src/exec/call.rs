@@ -42,6 +42,7 @@ pub struct Pending {
     pub(crate) mark: Mark,
     pub(super) origin: Origin,
     sid: SessionId,
+    /// When it began. What a script or a transaction calls has a time of its own, though their time stands still.
     began_us: i64,
 }
 
@@ -201,6 +202,10 @@ pub(super) fn dispatch(
         // A container called bare does not get past the arity check.
         return Step::Settled;
     };
+    let began_us = match origin {
+        Origin::Exec | Origin::Script { .. } => state.sys.clock.0.now_us(),
+        _ => now_us,
+    };
     let result = run(
         &mut Ctx {
             ks: &mut state.ks,
@@ -220,7 +225,7 @@ pub(super) fn dispatch(
         mark,
         origin,
         sid,
-        began_us: now_us,
+        began_us,
     };
     match result {
         Ok(Flow::Script(call)) => Step::Script(call, pending),
@@ -559,8 +564,14 @@ pub fn find(state: &State, args: Args<'_>) -> Result<&'static Entry, CmdError> {
         Lookup::Found(row) if accepts(row, args.len()) => Ok(row),
         Lookup::Found(row) => Err(CmdError::arity(&row.name)),
         Lookup::Unknown => Err(CmdError::unknown_command(args.all())),
-        Lookup::UnknownSub(row) => Err(CmdError::unknown_subcommand(&row.name, args.at(1))),
+        Lookup::UnknownSub(_) => Err(CmdError::unknown_subcommand(args.at(0), args.at(1))),
     }
+}
+
+/// The row of what a log says, if it has the right number of arguments.
+pub(super) fn find_logged(state: &State, args: Args<'_>) -> Option<&'static Entry> {
+    let found = state.sys.registry.find_logged(args.at(0), args.get(1));
+    found.found().filter(|row| accepts(row, args.len()))
 }
 
 fn accepts(row: &Entry, given: usize) -> bool {
@@ -648,26 +659,33 @@ pub(super) fn account(state: &mut State, pending: &Pending, args: Args<'_>, fail
         show(state, pending.sid, pending.row, pending.origin, args);
     }
     note_reads(state, pending, args);
-    if matches!(pending.origin, Origin::Script { .. } | Origin::Exec) {
-        // One clock per unit: its commands are counted, the time is the script's or the transaction's.
-        state.sys.stats.called(pending.row.id.index(), 0, failed);
-        state.sys.redact.clear();
-        return;
-    }
     let now_us = state.sys.clock.0.now_us();
     let usec = u64::try_from(now_us - pending.began_us).unwrap_or(0);
     state.sys.stats.called(pending.row.id.index(), usec, failed);
     let slow = state.sys.cfg.slowlog_log_slower_than;
-    if slow >= 0 && usec >= slow.unsigned_abs() {
+    if slow >= 0 && usec >= slow.unsigned_abs() && !pending.row.flags.has(flag::SKIP_SLOWLOG) {
         log_slow(state, pending, usec, args);
     }
     if state.sys.cfg.latency_monitor_threshold > 0 {
-        let fast = pending.row.flags.has(flag::FAST);
-        note_spike(state, if fast { "fast-command" } else { "command" }, usec);
+        note_spike(state, event_of(pending), usec);
     }
     state.sys.redact.clear();
+    if matches!(pending.origin, Origin::Script { .. } | Origin::Exec) {
+        // Its time is a part of the script's or the transaction's, and stands still until they are over.
+        return;
+    }
+    state.sys.stats.turns.command_usec += usec;
     // The next command of the batch begins when this one ends.
     state.sys.now_us = now_us.max(state.sys.now_us);
+}
+
+/// What the latency monitor calls a command that took long.
+fn event_of(pending: &Pending) -> &'static str {
+    match pending.origin {
+        Origin::Woken | Origin::Resumed => "command-unblocking",
+        _ if pending.row.flags.has(flag::FAST) => "fast-command",
+        _ => "command",
+    }
 }
 
 /// What a command has read is remembered, if its client tracks: after what it found expired was forgotten.
@@ -737,12 +755,17 @@ fn log_slow(state: &mut State, pending: &Pending, usec: u64, args: Args<'_>) {
             }
         })
         .collect();
+    // What a script calls is no client's, as in Redis.
+    let (peer, name): (&str, &[u8]) = match pending.origin {
+        Origin::Script { .. } => ("?:0", b""),
+        _ => (&session.peer.addr, &session.name),
+    };
     sys.slowlog.add(
         pending.began_us / 1_000_000,
         i64::try_from(usec).unwrap_or(i64::MAX),
         shown.into_iter(),
-        &session.peer.addr,
-        &session.name,
+        peer,
+        name,
         sys.cfg.slowlog_max_len,
     );
 }
@@ -775,7 +798,7 @@ pub(super) fn settle(state: &mut State, row: &'static Entry, args: Args<'_>) {
             row.name
         );
         if as_sent {
-            fx.push(args.all());
+            sys.registry.log(fx, row, args);
         }
     }
     if !ks.log_is_quiet() {

@@ -101,11 +101,12 @@ impl CmdError {
     }
 
     /// A container command without such a subcommand.
-    pub fn unknown_subcommand(container: &str, given: &[u8]) -> CmdError {
+    pub fn unknown_subcommand(container: &[u8], given: &[u8]) -> CmdError {
         let given = shown(given, SHOWN);
+        let container = container.to_ascii_uppercase();
         CmdError::new(format!(
             "ERR unknown subcommand '{given}'. Try {} HELP.",
-            container.to_ascii_uppercase()
+            shown(&container, SHOWN)
         ))
     }
 

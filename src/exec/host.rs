@@ -30,6 +30,9 @@ pub trait Host: Send {
         Ok(())
     }
 
+    /// The instance has become a replica, or a leader.
+    fn part_changed(&mut self, _config: &Config) {}
+
     /// Does nothing for a while, as DEBUG SLEEP asks.
     fn sleep(&self, time: Duration) {
         std::thread::sleep(time);
@@ -94,6 +97,14 @@ pub struct Facts {
     pub cpu_sys: f64,
     /// Seconds of processor time spent in the program.
     pub cpu_user: f64,
+    /// The same of processes that it has started, and waited for.
+    pub cpu_sys_children: f64,
+    /// The same of processes that it has started, and waited for.
+    pub cpu_user_children: f64,
+    /// By what time is measured that cannot be set.
+    pub monotonic_clock: &'static str,
+    /// By what it waits for many sockets at a time.
+    pub multiplexing_api: &'static str,
     /// Resident memory in bytes.
     pub resident: u64,
     /// Memory of the machine in bytes.

@@ -9,13 +9,16 @@
 pub mod acl;
 pub mod admit;
 pub mod args;
+mod audit;
 pub mod block;
 pub mod busy;
 pub mod call;
+pub mod commands;
 pub mod declared;
 mod deliver;
 pub mod effects;
 pub mod error;
+pub mod evict;
 pub mod functions;
 pub mod host;
 mod limits;
@@ -35,12 +38,14 @@ pub mod tracking;
 pub mod txn;
 pub mod unconfirmed;
 pub mod unit;
+pub mod weight;
 
 use std::io;
 use std::sync::Arc;
 
 pub use args::{Args, Argv, Cursor};
 pub use block::{Block, TimeoutReply, Unblock, Wake};
+pub use commands::Commands;
 pub use effects::Effects;
 pub use error::{CmdError, CmdResult};
 pub use host::{Facts, Host};
@@ -58,7 +63,7 @@ use crate::service::config::Settings;
 use crate::service::latency::Latency;
 use crate::service::slowlog::SlowLog;
 use crate::service::stats::Stats;
-use crate::spec::{Registry, Row};
+use crate::spec::Row;
 use crate::util::clock::Clock;
 use crate::util::rng::Rng;
 
@@ -322,7 +327,7 @@ impl ScriptCache {
 #[derive(Debug)]
 pub struct System {
     /// All commands.
-    pub registry: &'static Registry<Handler>,
+    pub registry: Commands,
     /// Configuration.
     pub cfg: Settings,
     /// Counters.
@@ -371,6 +376,10 @@ pub struct System {
     pub unconfirmed: unconfirmed::Unconfirmed,
     /// Clients that are shown every command.
     pub monitors: std::collections::BTreeSet<SessionId>,
+    /// Making room when memory is over its limit.
+    pub eviction: evict::Eviction,
+    /// What clients weigh.
+    pub scales: weight::Scales,
     /// Clients that have too much output waiting.
     pub overdue: output::Overdue,
     /// For the outside.
@@ -468,17 +477,9 @@ impl State {
         session.is_some_and(|session| acl::must_log_in(&self.sys, session))
     }
 
-    /// Whether that is more than `maxmemory`.
+    /// Whether there was no room for more when the command at hand came.
     pub fn is_out_of_memory(&self) -> bool {
-        let limit = self.sys.cfg.maxmemory;
-        // It is for the leader to make room.
-        if self.sys.repl.is_replica() && self.sys.cfg.replica_ignore_maxmemory {
-            return false;
-        }
-        // What the log holds, and the stream, is not to be made room for: making room is logged, too.
-        let uncounted = self.sys.persist.log_memory() + self.sys.repl.memory_of_replicas();
-        let counted = |used: usize| used.saturating_sub(uncounted) as u64;
-        limit > 0 && counted(self.used_memory()) > limit
+        self.sys.eviction.no_room
     }
 }
 
@@ -488,6 +489,8 @@ pub fn configure(ks: &mut Keyspace, sys: &mut System) {
     sys.slowlog.trim(sys.cfg.slowlog_max_len);
     sys.summons.configure(&sys.cfg);
     ks.count_uses(sys.cfg.lfu());
+    sys.eviction.configure(sys.cfg.maxmemory > 0);
+    weight::configure(sys);
     acl::configure(sys);
     notify::listen(ks, sys);
     persist::log::configure(sys);
@@ -509,7 +512,7 @@ pub fn save_config(sys: &System, all: bool) -> io::Result<()> {
         Some(_) => Vec::new(),
         None => sys.acl.users.lines_beside_requirepass(),
     };
-    let mut text = sys.cfg.rewritten(&old, &users, all);
+    let mut text = sys.cfg.rewritten(&old, &users, all, sys.sentinel.is_some());
     if let Some(sentinel) = &sys.sentinel {
         text = sentinel.rewritten(&text);
     }
@@ -525,6 +528,7 @@ pub fn used_memory(ks: &Keyspace, sessions: &Sessions, sys: &System) -> usize {
         + sys.libraries.interpreter
         + sys.queued.get()
         + sys.pubsub.memory()
+        + sys.watchers.memory()
         + sys.tracking.memory()
         + sys.unconfirmed.memory()
         + sys.persist.log_memory()
@@ -565,6 +569,11 @@ impl Ctx<'_> {
             true => limit.max(USUAL),
             false => limit,
         }
+    }
+
+    /// How a log calls the running command: by its own name, whatever the client may call it.
+    pub fn logged_name<'a>(&self, args: Args<'a>) -> &'a [u8] {
+        self.sys.registry.logged_name(self.row, args.at(0))
     }
 
     /// The client that asks. `None` only if it was removed while its command runs, which does not happen to a

@@ -6,67 +6,162 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use super::acl;
 use super::session::{Session, SessionId, Sessions};
 use super::{Action, System};
-use crate::service::config::{BufferLimit, BufferLimits};
+use crate::service::config::BufferLimit;
 
 /// Output up to this size does not count: in Redis it stands in the buffer that each client has for its replies.
 pub const REPLY_BUFFER: usize = 16 * 1024;
 
-/// Bytes that the connections of one instance hold, all together.
+/// A client that has not said yet who it is may have that much waiting, and no more.
+const UNAUTHENTICATED: BufferLimit = BufferLimit {
+    hard: REPLY_BUFFER as u64 + 1024,
+    soft: 0,
+    soft_seconds: 0,
+};
+
+/// Bytes that the connections of one instance hold, all together: of their clients' requests, and of what is to be sent.
 #[derive(Debug, Clone, Default)]
-pub struct UnsentTotal(Arc<AtomicUsize>);
+pub struct UnsentTotal(Arc<OfAll>);
+
+#[derive(Debug, Default)]
+struct OfAll {
+    bytes: AtomicUsize,
+    limited: AtomicBool,
+}
 
 impl UnsentTotal {
     /// How many.
     pub fn get(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.0.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Says whether there is a limit to what clients may take.
+    pub(crate) fn set_limited(&self, limited: bool) {
+        if self.0.limited.load(Ordering::Relaxed) != limited {
+            self.0.limited.store(limited, Ordering::Relaxed);
+        }
+    }
+
+    fn change(&self, from: usize, to: usize) {
+        self.0
+            .bytes
+            .fetch_add(to.wrapping_sub(from), Ordering::Relaxed);
     }
 
     /// What a further connection holds.
     pub fn connection(&self) -> Unsent {
         Unsent(Arc::new(OfOne {
             bytes: AtomicUsize::new(0),
+            unparsed: AtomicUsize::new(0),
+            parsed: AtomicUsize::new(0),
+            spare: AtomicUsize::new(0),
+            heard: AtomicBool::new(false),
             total: self.clone(),
         }))
     }
 }
 
-/// Bytes that a connection has taken over for its client and not yet sent. The connection says so, whenever it changes
-/// and without any lock; the engine looks.
+/// Bytes of a client that only its connection knows: what it has taken over to be sent and not yet sent, and what it has
+/// received that cannot run yet. The connection says so, whenever it changes and without any lock; the engine looks.
 #[derive(Debug, Clone, Default)]
 pub struct Unsent(Arc<OfOne>);
 
 #[derive(Debug, Default)]
 struct OfOne {
     bytes: AtomicUsize,
+    unparsed: AtomicUsize,
+    parsed: AtomicUsize,
+    spare: AtomicUsize,
+    heard: AtomicBool,
     total: UnsentTotal,
 }
 
+/// Requests of a client that cannot run yet.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Input {
+    /// Bytes received that nobody has looked at, or that are part of an argument whose end is to come.
+    pub unparsed: usize,
+    /// Bytes before these.
+    pub parsed: usize,
+    /// Room for more.
+    pub spare: usize,
+}
+
+impl Input {
+    const fn held(self) -> usize {
+        self.unparsed + self.parsed + self.spare
+    }
+}
+
 impl Unsent {
-    /// How many.
+    /// How many wait to be sent.
     pub fn get(&self) -> usize {
         self.0.bytes.load(Ordering::Relaxed)
     }
 
-    /// There are so many now. To be called by one thread at a time.
+    /// So many wait to be sent now. To be called by one thread at a time.
     #[inline]
     pub fn set(&self, bytes: usize) {
         let known = self.get();
         if bytes != known {
             self.0.bytes.store(bytes, Ordering::Relaxed);
-            let total = &self.0.total.0;
-            total.fetch_add(bytes.wrapping_sub(known), Ordering::Relaxed);
+            self.0.total.change(known, bytes);
         }
+    }
+
+    /// Whether a part of a request has come since this was asked last.
+    pub fn was_heard(&self) -> bool {
+        self.0.heard.swap(false, Ordering::Relaxed)
+    }
+
+    /// What has come and cannot run.
+    pub fn input(&self) -> Input {
+        let get = |number: &AtomicUsize| number.load(Ordering::Relaxed);
+        Input {
+            unparsed: get(&self.0.unparsed),
+            parsed: get(&self.0.parsed),
+            spare: get(&self.0.spare),
+        }
+    }
+
+    /// So much has come now. To be called by one thread at a time.
+    pub fn set_input(&self, input: Input) {
+        let known = self.input();
+        let set = |number: &AtomicUsize, to| number.store(to, Ordering::Relaxed);
+        set(&self.0.unparsed, input.unparsed);
+        set(&self.0.parsed, input.parsed);
+        set(&self.0.spare, input.spare);
+        self.0.total.change(known.held(), input.held());
+        if input.unparsed + input.parsed > 0 {
+            self.0.heard.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// All that the connection holds.
+    pub fn held(&self) -> usize {
+        self.get() + self.input().held()
+    }
+
+    /// Whether the engine is to be asked if the connection may hold what it does.
+    pub fn is_limited(&self) -> bool {
+        self.0.total.0.limited.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for OfOne {
     fn drop(&mut self) {
-        let bytes = *self.bytes.get_mut();
-        self.total.0.fetch_sub(bytes, Ordering::Relaxed);
+        let held = [
+            &mut self.bytes,
+            &mut self.unparsed,
+            &mut self.parsed,
+            &mut self.spare,
+        ];
+        let held = held.map(|number| *number.get_mut()).iter().sum();
+        self.total.change(held, 0);
     }
 }
 
@@ -107,7 +202,9 @@ impl Session {
     }
 
     /// The limit of its class.
-    fn output_limit(&self, limits: &BufferLimits, backlog: u64) -> BufferLimit {
+    fn output_limit(&self, sys: &System) -> BufferLimit {
+        let limits = &sys.cfg.client_output_buffer_limit;
+        let backlog = sys.cfg.repl_backlog_size;
         if self.is_replica() {
             // Whoever may come back for the backlog may have as much.
             let BufferLimit { hard, .. } = limits.replica;
@@ -118,6 +215,8 @@ impl Session {
             }
         } else if self.subscriptions.is_some() {
             limits.pubsub
+        } else if acl::must_log_in(sys, self) {
+            UNAUTHENTICATED
         } else {
             limits.normal
         }
@@ -132,8 +231,7 @@ pub(crate) fn may_wait(
     sid: SessionId,
     more: usize,
 ) -> bool {
-    let limits = &sys.cfg.client_output_buffer_limit;
-    let limit = session.output_limit(limits, sys.cfg.repl_backlog_size);
+    let limit = session.output_limit(sys);
     if limit.hard == 0 && limit.soft == 0 {
         return true;
     }

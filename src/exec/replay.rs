@@ -82,7 +82,7 @@ pub(crate) fn start(
     args: Args<'_>,
     reply: &mut ReplyBuf,
 ) -> Result<Step, Unreplayable> {
-    let row = call::find(state, args).map_err(|_| unreplayable(state, args))?;
+    let row = call::find_logged(state, args).ok_or_else(|| unreplayable(state, args))?;
     let now = state.sys.now_us / 1000;
     let Some(session) = state.sessions.get_mut(sid).filter(|s| !s.closing) else {
         return Ok(Step::Settled);
@@ -194,7 +194,7 @@ fn tell_failure(state: &mut State, row: &Entry, e: &CmdError) {
 
 #[cold]
 fn unreplayable(state: &State, args: Args<'_>) -> Unreplayable {
-    match state.sys.registry.find(args.at(0), args.get(1)) {
+    match state.sys.registry.find_logged(args.at(0), args.get(1)) {
         Lookup::Found(row) => Unreplayable::Arity(row.name.to_string()),
         Lookup::Unknown | Lookup::UnknownSub(_) => {
             const SHOWN: usize = 128;

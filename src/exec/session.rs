@@ -130,7 +130,7 @@ impl Session {
     /// RESET, but for what it watches: everything a client can change is as on a new connection. The name of
     /// its library stays.
     pub fn reset(&mut self) {
-        self.name.clear();
+        self.name = Vec::new();
         self.db = 0;
         self.proto = Proto::Resp2;
         self.outbox.set_proto(Proto::Resp2);
@@ -261,10 +261,6 @@ impl Session {
 /// Sizes that only the connection knows.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NetCounters {
-    /// Bytes of requests not yet run.
-    pub query_buf: usize,
-    /// Capacity left in the query buffer.
-    pub query_buf_free: usize,
     /// Bytes received.
     pub received: u64,
     /// Bytes sent.
@@ -303,7 +299,7 @@ pub struct Sessions {
     /// Those that are connected, in order of arrival. Who is expelled keeps the slot until its connection ends.
     by_id: BTreeMap<u64, SessionId>,
     next_id: u64,
-    /// Bytes in the outboxes.
+    /// Bytes that the outboxes take.
     queued: usize,
     /// Bytes that the connections hold.
     unsent: UnsentTotal,
@@ -367,7 +363,7 @@ impl Sessions {
     #[inline]
     pub(crate) fn recount(&mut self, sid: SessionId) {
         if let Some(session) = self.slab.get_mut(sid.0) {
-            let now = session.outbox.len();
+            let now = session.outbox.capacity();
             self.queued = self.queued - session.counted + now;
             session.counted = now;
         }
@@ -376,6 +372,11 @@ impl Sessions {
     /// Bytes that the clients use: themselves, and what waits to be sent to them.
     pub fn memory(&self) -> usize {
         self.len() * size_of::<Session>() + self.queued + self.unsent.get()
+    }
+
+    /// Bytes that wait to be sent to clients, or have been received from them and cannot run yet.
+    pub fn in_transit(&self) -> usize {
+        self.queued + self.unsent.get()
     }
 
     /// What the connections of all clients hold.
@@ -409,6 +410,16 @@ impl Sessions {
         }
     }
 
+    /// What waits in all outboxes, as it is kept.
+    pub(super) const fn queued(&self) -> usize {
+        self.queued
+    }
+
+    /// All sessions, those of whom is no client any more included.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Session> {
+        self.slab.iter().map(|(_, session)| session)
+    }
+
     /// All clients, in the order in which they connected.
     pub fn iter(&self) -> impl Iterator<Item = (SessionId, &Session)> {
         let all = self.by_id.values();
@@ -427,6 +438,10 @@ impl Sessions {
         for (slot, session) in &mut self.slab {
             let busy =
                 session.waits() || session.peer.trusted || session.closing || session.is_replica();
+            if session.peer.unsent.was_heard() {
+                // Of a request that is on its way.
+                session.seen = now;
+            }
             if !busy && now.saturating_sub(session.seen) > allowed {
                 session.closing = true;
                 session.cut_off = true;

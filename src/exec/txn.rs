@@ -112,6 +112,21 @@ impl Watch {
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
+
+    /// Bytes that it takes, and what remembers who watches.
+    pub fn memory(&self) -> usize {
+        self.keys.iter().map(Watched::memory).sum()
+    }
+}
+
+impl Watched {
+    /// What it takes with its client and, where no other client watches it, in the table of all.
+    fn memory(&self) -> usize {
+        const ENTRY: usize = size_of::<((usize, SmallBytes), BTreeSet<SessionId>)>();
+        // A tree of one client is a node of eleven; the table stands half empty on average.
+        const NODE: usize = 11 * size_of::<SessionId>() + 16;
+        size_of::<Self>() + NODE + ENTRY * 3 / 2 + 2 * self.key.heap_size()
+    }
 }
 
 /// Who watches what.
@@ -119,12 +134,19 @@ impl Watch {
 pub struct Watchers {
     by_key: HashMap<(usize, SmallBytes), BTreeSet<SessionId>>,
     clients: usize,
+    /// Sum over what all clients watch.
+    bytes: usize,
 }
 
 impl Watchers {
     /// Whether nobody watches anything.
     pub fn is_empty(&self) -> bool {
         self.by_key.is_empty()
+    }
+
+    /// Bytes that it takes what clients watch, here and with them.
+    pub const fn memory(&self) -> usize {
+        self.bytes
     }
 
     /// Number of keys watched.
@@ -156,12 +178,14 @@ impl Watchers {
         self.clients += usize::from(session.watch.is_empty());
         let stale = ks.is_stale(db, &key);
         let existed = stale || ks.is_there(db, &key);
-        session.watch.keys.push(Watched {
+        let watched = Watched {
             db,
             key,
             existed,
             stale,
-        });
+        };
+        self.bytes += watched.memory();
+        session.watch.keys.push(watched);
     }
 
     /// A client watches nothing any more. Returns whether what it watched is unchanged.
@@ -182,8 +206,9 @@ impl Watchers {
 
     fn part(&mut self, watch: &mut Watch, sid: SessionId) {
         self.clients -= usize::from(!watch.is_empty());
-        for Watched { db, key, .. } in std::mem::take(&mut watch.keys) {
-            let at = (db, key);
+        for watched in std::mem::take(&mut watch.keys) {
+            self.bytes -= watched.memory();
+            let at = (watched.db, watched.key);
             if let Some(clients) = self.by_key.get_mut(&at) {
                 clients.remove(&sid);
                 if clients.is_empty() {

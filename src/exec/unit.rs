@@ -173,7 +173,10 @@ pub fn expire_keys(state: &mut State, limit: usize) -> usize {
         state.fx.loosen();
         end_unit(state);
         let took = state.sys.clock.0.now_us() - state.sys.now_us;
-        call::note_spike(state, "expire-cycle", u64::try_from(took).unwrap_or(0));
+        let took = u64::try_from(took).unwrap_or(0);
+        state.sys.stats.expiry_usec += took;
+        state.sys.stats.expiry_cut_short += u64::from(n >= limit);
+        call::note_spike(state, "expire-cycle", took);
     }
     n
 }

@@ -187,6 +187,19 @@ impl Keyspace {
         n
     }
 
+    /// Which part of the keys that have a deadline is over and not yet deleted; a lower bound if they are many.
+    pub fn overdue_share(&self) -> f64 {
+        /// So many are counted: all are gone within a few turns.
+        const COUNTED: usize = 100_000;
+        let due = |db: &Db| {
+            let over = db.ttl.iter().take_while(|(at, _)| self.horizon > *at);
+            over.take(COUNTED).count()
+        };
+        let over: usize = self.dbs.iter().map(due).sum();
+        let all: usize = self.dbs.iter().map(Db::volatile_len).sum();
+        over as f64 / all.max(1) as f64
+    }
+
     fn expire_keys_of(&mut self, index: usize, limit: usize) -> usize {
         let mut n = 0;
         while n < limit
@@ -204,7 +217,7 @@ impl Keyspace {
                 n += 1;
             } else {
                 // No such key: unreachable while invariant 3 holds, and the loop must end in any case.
-                db.ttl.remove(&(at, hash));
+                db.ttl.remove((at, hash));
             }
         }
         n
@@ -225,7 +238,7 @@ impl Keyspace {
                 n += self.expire_fields(index, hash, &key, limit - n);
             } else {
                 // As above, with invariant 5.
-                db.tally.due.remove(&(at, hash));
+                db.tally.due.remove((at, hash));
             }
         }
         n

@@ -11,8 +11,10 @@
 //! 5. `Tally::due` holds exactly one entry for each record whose value has parts with deadlines: the earliest.
 //!    Readers and editors treat parts that are over as they treat keys.
 
+mod audit;
 mod edit;
 pub mod event;
+mod evict;
 mod expire;
 pub mod snapshot;
 mod tally;
@@ -25,12 +27,15 @@ use std::sync::atomic::AtomicU32;
 
 pub use edit::{Change, ChangeLog, Edit, Expired, Interest, What};
 use event::Event;
+use evict::Pool;
+pub use evict::{Merit, Policy};
 use tally::{Measure, Tally};
 pub use transfer::{Arrival, Garbage, Place};
 pub use uses::Lfu;
 use uses::Uses;
 
 use crate::ds::bytes::SmallBytes;
+use crate::ds::deadlines::Deadlines;
 use crate::ds::table::{Keyed, Seed, Slot, Stats, Table};
 use crate::types::{DataType, Value};
 
@@ -85,6 +90,16 @@ impl Record {
         }
     }
 
+    /// Bytes that the key takes: its place in the table and in the order of deadlines, its name and its value.
+    pub fn memory(&self) -> usize {
+        // Slots of eight bytes are three quarters full, and so are the pieces of deadlines.
+        const SLOT: usize = size_of::<u64>() * 4 / 3;
+        const DEADLINE: usize = size_of::<(i64, u64)>() * 4 / 3;
+        let deadlines = usize::from(self.expire_at != NEVER)
+            + usize::from(self.value.next_deadline().is_some());
+        size_of::<Self>() + SLOT + deadlines * DEADLINE + self.measure().heap
+    }
+
     fn measure(&self) -> Measure {
         let value = Measure::of(&self.value);
         Measure {
@@ -121,7 +136,7 @@ pub enum Expiry {
 pub struct Db {
     table: Table<Record>,
     /// (deadline, hash of the key), ordered: see invariant 3.
-    ttl: BTreeSet<(i64, u64)>,
+    ttl: Deadlines,
     /// Sum of all deadlines, for the average that INFO prints.
     ttl_sum: i128,
     tally: Tally,
@@ -133,7 +148,7 @@ impl Db {
     fn new(seed: Seed) -> Db {
         Db {
             table: Table::new(seed),
-            ttl: BTreeSet::new(),
+            ttl: Deadlines::new(),
             ttl_sum: 0,
             tally: Tally::default(),
             cut: None,
@@ -171,8 +186,17 @@ impl Db {
 
     /// Bytes used by this database: table, keys, values and the index of deadlines.
     pub fn memory(&self) -> usize {
-        // A BTreeSet of 16-byte items stands about 3/4 full.
-        self.table.memory() + self.tally.heap + (self.ttl.len() + self.tally.due.len()) * 22
+        self.table_memory() + self.tally.heap + self.index_memory()
+    }
+
+    /// Bytes of its hash table, in which short keys and values are.
+    pub fn table_memory(&self) -> usize {
+        self.table.memory()
+    }
+
+    /// Bytes of the order of deadlines.
+    pub fn index_memory(&self) -> usize {
+        self.ttl.heap_size() + self.tally.due.heap_size()
     }
 
     /// How its hash table is filled.
@@ -188,7 +212,7 @@ impl Db {
         if was != NEVER {
             // Two keys of one database with the same 64-bit hash and the same deadline would share the entry;
             // the lazy check still expires the second.
-            self.ttl.remove(&(was, hash));
+            self.ttl.remove((was, hash));
             self.ttl_sum -= i128::from(was);
         }
         if is != NEVER {
@@ -217,6 +241,8 @@ pub struct Keyspace {
     /// Whether reads count as access (CLIENT NO-TOUCH).
     pub touch: bool,
     uses: Uses,
+    /// Keys that may be evicted next.
+    pool: Pool,
     /// Whether keys expire by themselves, without being touched (DEBUG SET-ACTIVE-EXPIRE).
     pub active_expire: bool,
     /// Whether keys and fields whose time is over are left where they are for now, though nobody sees them (CLIENT
@@ -249,6 +275,7 @@ impl Keyspace {
             horizon: 0,
             touch: true,
             uses: Uses::new(random()),
+            pool: Pool::default(),
             active_expire: true,
             expiry_paused: false,
             log: ChangeLog::default(),
@@ -344,7 +371,7 @@ impl Keyspace {
 
     /// Bytes used by all databases.
     pub fn memory(&self) -> usize {
-        self.dbs.iter().map(Db::memory).sum::<usize>() + self.snapshot_memory()
+        self.databases_memory() + self.snapshot_memory()
     }
 
     // ---- reading

@@ -334,7 +334,7 @@ impl Keyspace {
     }
 
     /// Bytes written out of turn that wait to be taken.
-    pub(super) fn snapshot_memory(&self) -> usize {
+    pub fn snapshot_memory(&self) -> usize {
         let cuts = self.dbs.iter().filter_map(|db| db.cut.as_ref());
         cuts.map(|cut| {
             let pinned = cut.pinned.as_ref();

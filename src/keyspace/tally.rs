@@ -1,7 +1,6 @@
 //! What a database knows of its values without looking at them: their memory, and when parts of them are over.
 
-use std::collections::BTreeSet;
-
+use crate::ds::deadlines::Deadlines;
 use crate::types::Value;
 
 /// What counts of one record or value.
@@ -29,7 +28,7 @@ pub(super) struct Tally {
     /// Heap bytes of keys and values.
     pub(super) heap: usize,
     /// (when the next part of a value is over, hash of its key), ordered.
-    pub(super) due: BTreeSet<(i64, u64)>,
+    pub(super) due: Deadlines,
 }
 
 impl Tally {
@@ -57,7 +56,7 @@ impl Tally {
     fn reindex(&mut self, hash: u64, was: Option<i64>, is: Option<i64>) {
         // As with `Db::ttl`, two keys with the same hash and deadline would share an entry.
         if let Some(at) = was {
-            self.due.remove(&(at, hash));
+            self.due.remove((at, hash));
         }
         if let Some(at) = is {
             self.due.insert((at, hash));

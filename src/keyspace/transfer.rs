@@ -9,11 +9,12 @@ use super::event::Event;
 use super::tally::Tally;
 use super::{Db, Keyspace, Record, What};
 use crate::ds::bytes::SmallBytes;
+use crate::ds::deadlines::Deadlines;
 use crate::ds::table::{Slot, Table};
 use crate::types::Value;
 
 /// A value that takes longer to drop than the command that deletes it should take.
-const HEAVY: usize = 64 * 1024;
+pub(super) const HEAVY: usize = 64 * 1024;
 
 /// What was deleted and is still to be dropped, when nobody waits for it.
 #[derive(Debug)]
@@ -237,7 +238,7 @@ impl Keyspace {
         if later && n > 0 {
             self.garbage.extend(contents.map(Garbage::Contents));
         }
-        db.ttl.clear();
+        db.ttl = Deadlines::new();
         db.ttl_sum = 0;
         db.tally = Tally::default();
         self.log.push(index, b"", What::AllModified);

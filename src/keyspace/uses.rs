@@ -1,8 +1,9 @@
 //! When a key was used last, or how often: 32 bits of each record, which the eviction policy reads.
 //!
-//! Under an LFU policy they are what Redis keeps in 24: the minute of the last decay in 16 bits, and a logarithmic
-//! counter in the low 8. Otherwise they are the seconds of the clock at the last access. A change of the policy
-//! leaves them as they are, and what they say of older accesses is wrong until the next one, as in Redis.
+//! Under an LFU policy they are much as Redis keeps them: a logarithmic counter in the low 8 bits; and in 24, in quarters
+//! of a second and not in minutes, when the key was used last. Otherwise they are the time of the last access in
+//! sixteenths of a second, where Redis has seconds. A change of the policy leaves them as they are, and what they say of
+//! older accesses is wrong until the next one, as in Redis.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -41,7 +42,7 @@ impl Uses {
     #[inline]
     pub(super) fn fresh(&self, now: i64) -> AtomicU32 {
         AtomicU32::new(match self.lfu {
-            None => seconds(now),
+            None => ticks(now),
             Some(_) => pack(now, FRESH),
         })
     }
@@ -50,10 +51,7 @@ impl Uses {
     pub(super) fn loaded(&self, idle: Option<u64>, count: Option<u8>, now: i64) -> AtomicU32 {
         match (&self.lfu, idle, count) {
             (Some(_), _, Some(count)) => AtomicU32::new(pack(now, count)),
-            (None, Some(idle), _) => {
-                let idle = u32::try_from(idle).unwrap_or(u32::MAX);
-                AtomicU32::new(seconds(now).saturating_sub(idle))
-            }
+            (None, Some(idle), _) => AtomicU32::new(idle_since(now, idle)),
             _ => self.fresh(now),
         }
     }
@@ -62,7 +60,7 @@ impl Uses {
     #[inline]
     pub(super) fn note(&self, access: &AtomicU32, now: i64) {
         let is = match &self.lfu {
-            None => seconds(now),
+            None => ticks(now),
             Some(lfu) => self.counted(lfu, access.load(Ordering::Relaxed), now),
         };
         access.store(is, Ordering::Relaxed);
@@ -83,46 +81,87 @@ impl Uses {
         Some(decayed(lfu, access, now))
     }
 
-    /// A number from 0 up to 1 (xorshift).
-    fn unit(&self) -> f64 {
+    /// How soon a key is to go that has this access: the more rarely it was used, and of those that are alike the longer
+    /// ago, the sooner.
+    pub(super) fn rarity(&self, access: u32, now: i64) -> u32 {
+        let count = self.frequency(access, now).unwrap_or(0);
+        u32::from(u8::MAX - count) << 24 | quarters_since(access, now)
+    }
+
+    /// A number at random (xorshift).
+    pub(super) fn draw(&self) -> u64 {
         let mut x = self.draws.get();
         x ^= x << 13;
         x ^= x >> 7;
         x ^= x << 17;
         self.draws.set(x);
-        (x >> 11) as f64 / (1u64 << 53) as f64
+        // The low bits of the state are poor, and so are the high ones of those that follow a small one.
+        x.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    /// A number from 0 up to 1.
+    fn unit(&self) -> f64 {
+        (self.draw() >> 11) as f64 / (1u64 << 53) as f64
     }
 }
 
-fn seconds(now: i64) -> u32 {
-    u32::try_from(now / 1000).unwrap_or(u32::MAX)
+/// The clock of an LRU policy: sixteenths of a second. It goes around in eight years.
+fn ticks(now: i64) -> u32 {
+    // Cut off on purpose, here and below: only differences count.
+    (now * 2 / 125) as u32
 }
 
-/// The minutes of the clock, as far as 16 bits hold them.
-fn minutes(now: i64) -> u16 {
-    // Cut off on purpose: only differences count.
-    (now / 60_000) as u16
+const TICKS_PER_SECOND: u32 = 16;
+
+/// The access of a key that was not used for so many seconds.
+fn idle_since(now: i64, seconds: u64) -> u32 {
+    const MOST: u32 = u32::MAX / 2 / TICKS_PER_SECOND;
+    let seconds = u32::try_from(seconds).unwrap_or(MOST).min(MOST);
+    ticks(now).wrapping_sub(seconds * TICKS_PER_SECOND)
 }
+
+/// How long a key was not used that has this access, in ticks.
+pub(super) fn idle_ticks(access: u32, now: i64) -> u32 {
+    match ticks(now).wrapping_sub(access) {
+        // The clock was set back.
+        idle if idle > u32::MAX / 2 => 0,
+        idle => idle,
+    }
+}
+
+/// The clock of an LFU policy, in quarters of a second, of which a record has 24 bits: they go around in 48 days.
+const fn quarters(now: i64) -> i64 {
+    now / 250
+}
+
+const QUARTERS: u32 = 0xff_ffff;
+const QUARTERS_PER_MINUTE: i64 = 240;
 
 fn pack(now: i64, count: u8) -> u32 {
-    u32::from(minutes(now)) << 8 | u32::from(count)
+    (quarters(now) as u32) << 8 | u32::from(count)
 }
 
-/// The counter, less what time has taken.
+/// How many quarters of a second ago the use was that is noted in an access.
+fn quarters_since(access: u32, now: i64) -> u32 {
+    (quarters(now) as u32).wrapping_sub(access >> 8) & QUARTERS
+}
+
+/// The counter, less what time has taken: a step for each beginning of a minute since, or of several.
 fn decayed(lfu: &Lfu, access: u32, now: i64) -> u8 {
-    let [count, low, high, _] = access.to_le_bytes();
-    let passed = minutes(now).wrapping_sub(u16::from_le_bytes([low, high]));
-    let steps = u32::from(passed)
-        .checked_div(lfu.decay_minutes)
-        .unwrap_or(0);
+    let [count, ..] = access.to_le_bytes();
+    let is = quarters(now);
+    let was = is - i64::from(quarters_since(access, now));
+    let minutes = is.div_euclid(QUARTERS_PER_MINUTE) - was.div_euclid(QUARTERS_PER_MINUTE);
+    let minutes = u32::try_from(minutes).unwrap_or(u32::MAX);
+    let steps = minutes.checked_div(lfu.decay_minutes).unwrap_or(0);
     count.saturating_sub(u8::try_from(steps).unwrap_or(u8::MAX))
 }
 
 impl Record {
     /// Seconds since the last access.
     pub fn idle_secs(&self, now: i64) -> u64 {
-        let seen = i64::from(self.access.load(Ordering::Relaxed));
-        u64::try_from(now / 1000 - seen).unwrap_or(0)
+        let access = self.access.load(Ordering::Relaxed);
+        u64::from(idle_ticks(access, now) / TICKS_PER_SECOND)
     }
 }
 
@@ -143,10 +182,10 @@ impl Keyspace {
         if self.uses.lfu.is_some() {
             return;
         }
-        let idle = u32::try_from(idle).unwrap_or(u32::MAX);
         if let Some(record) = self.peek(key) {
-            let at = seconds(self.now).saturating_sub(idle);
-            record.access.store(at, Ordering::Relaxed);
+            record
+                .access
+                .store(idle_since(self.now, idle), Ordering::Relaxed);
         }
     }
 

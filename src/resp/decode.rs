@@ -267,6 +267,12 @@ impl Decoder {
         self.missing == 0
     }
 
+    /// How far the request has been decoded that has begun, from the start of the buffer.
+    #[must_use]
+    pub const fn done(&self) -> usize {
+        self.done
+    }
+
     /// Bytes known to be missing for the argument being received; a hint of how much to read.
     #[must_use]
     pub fn wanted(&self, buffered: usize) -> usize {

@@ -19,14 +19,14 @@ use tracing::warn;
 
 use super::conn::Conn;
 use super::listen::{self, Door};
+use super::seldom::Seldom;
 use super::signal::Signal;
 use super::tls::Tls;
 use crate::embed::{LockError, Node, Posted};
 use crate::exec::SessionId;
-use crate::exec::admit::Refusal;
+use crate::exec::admit::{self, Refusal, Terms};
 use crate::exec::busy::BusyRequest;
 use crate::exec::session::Peer;
-use crate::resp::Limits;
 
 /// How long to wait when the system has no socket to give.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -107,7 +107,7 @@ pub(super) async fn unix(listener: tokio::net::UnixListener, path: String, node:
             let unsent = peer.unsent.clone();
             match join(&node, peer).await {
                 Ok(joined) => {
-                    Conn::new(stream, node, joined.sid, unsent, joined.limits)
+                    Conn::new(stream, node, joined.sid, unsent, joined.terms)
                         .serve()
                         .await
                 }
@@ -119,11 +119,14 @@ pub(super) async fn unix(listener: tokio::net::UnixListener, path: String, node:
 
 /// The next connection. Errors are of one connection, or of the whole system: neither ends the loop.
 async fn next<T, F: Future<Output = io::Result<T>>>(accept: impl Fn() -> F) -> T {
+    static SAID: Seldom = Seldom::once_in(Duration::from_secs(1));
     loop {
         match accept().await {
             Ok(accepted) => return accepted,
             Err(error) => {
-                warn!("Accepting client connection: {error}");
+                if SAID.is_due() {
+                    warn!("Accepting client connection: {error}");
+                }
                 tokio::time::sleep(PAUSE).await;
             }
         }
@@ -157,8 +160,8 @@ async fn serve_tcp(stream: TcpStream, addr: SocketAddr, node: Node) {
     let unsent = peer.unsent.clone();
     match join(&node, peer).await {
         Ok(joined) => {
-            tune(&stream, addr, joined.keepalive);
-            Conn::new(stream, node, joined.sid, unsent, joined.limits)
+            tune(&stream, addr, joined.terms.keepalive);
+            Conn::new(stream, node, joined.sid, unsent, joined.terms)
                 .serve()
                 .await;
         }
@@ -181,7 +184,7 @@ async fn serve_tls(stream: TcpStream, addr: SocketAddr, node: Node, tls: Arc<Tls
             return;
         }
     };
-    tune(&stream, addr, joined.keepalive);
+    tune(&stream, addr, joined.terms.keepalive);
     let entrant = Entrant::new(&node, joined.sid);
     let shaken = tokio::select! {
         shaken = timeout(HANDSHAKE, shake(stream, &tls)) => shaken,
@@ -190,14 +193,17 @@ async fn serve_tls(stream: TcpStream, addr: SocketAddr, node: Node, tls: Arc<Tls
     let why = match shaken {
         Ok(Ok(stream)) => {
             entrant.stays();
-            return Conn::new(stream, node, joined.sid, unsent, joined.limits)
+            return Conn::new(stream, node, joined.sid, unsent, joined.terms)
                 .serve()
                 .await;
         }
         Ok(Err(error)) => error.to_string(),
         Err(_) => "the TLS handshake takes too long".to_owned(),
     };
-    warn!("Error accepting a client connection: {why} (addr={addr} laddr={laddr})");
+    static SAID: Seldom = Seldom::once_in(Duration::from_millis(100));
+    if SAID.is_due() {
+        warn!("Error accepting a client connection: {why} (addr={addr} laddr={laddr})");
+    }
 }
 
 /// Agrees on TLS. Whoever says something else is not answered: it would not understand an alert.
@@ -266,8 +272,7 @@ pub(super) fn descriptor(_: &TcpStream) -> i64 {
 /// A client that was let in.
 struct Joined {
     sid: SessionId,
-    limits: Limits,
-    keepalive: u64,
+    terms: Terms,
 }
 
 /// Makes a session; without a refusal to send, the server is stopping.
@@ -281,39 +286,22 @@ async fn join(node: &Node, peer: Peer) -> Result<Joined, Option<Refusal>> {
         let (done, joined) = oneshot::channel();
         let request = BusyRequest::Connect {
             peer: peer.clone(),
-            done: Box::new(|sid| {
+            done: Box::new(|joined| {
                 // Nobody takes it only when the runtime is being dropped.
-                let _ = done.send(sid);
+                let _ = done.send(joined);
             }),
         };
         if let Posted::Yes = node.post(request) {
-            let sid = joined.await.map_err(|_| None)?.map_err(Some)?;
-            // The parameters are out of reach; the first batch under the lock looks at them.
-            return Ok(Joined {
-                sid,
-                limits: Limits::default(),
-                keepalive: 0,
-            });
+            let (sid, terms) = joined.await.map_err(|_| None)?.map_err(Some)?;
+            return Ok(Joined { sid, terms });
         }
     }
 }
 
 fn join_now(node: &Node, peer: &Peer) -> Result<Result<Joined, Refusal>, LockError> {
     let mut engine = node.lock()?;
-    let sid = match engine.admit(peer.clone()) {
-        Ok(sid) => sid,
-        Err(refusal) => return Ok(Err(refusal)),
-    };
-    let state = engine.state();
-    Ok(Ok(Joined {
-        sid,
-        limits: Limits {
-            max_bulk: usize::try_from(state.sys.cfg.proto_max_bulk_len).unwrap_or(usize::MAX),
-            unauthenticated: state.must_log_in(sid),
-            ..Limits::default()
-        },
-        keepalive: state.sys.cfg.tcp_keepalive,
-    }))
+    let joined = admit::admit_on_terms(engine.state(), peer.clone());
+    Ok(joined.map(|(sid, terms)| Joined { sid, terms }))
 }
 
 /// Tells a client why it is not let in.

@@ -75,7 +75,18 @@ impl Queue {
         self.len() == 0
     }
 
-    pub(super) fn extend(&mut self, bytes: &[u8]) {
+    /// Adds bytes at the back. Where it has to grow it grows by a quarter, but not beyond what is `expected` to come, if
+    /// that is known: nobody gets room for what he only announces.
+    pub(super) fn extend(&mut self, bytes: &[u8], expected: usize) {
+        let room = self.buf.capacity() - self.buf.len();
+        if bytes.len() > room {
+            let len = self.buf.len() + bytes.len();
+            let more = match expected {
+                0 => len / 4,
+                _ => (len / 4).min(expected.saturating_sub(bytes.len())),
+            };
+            self.buf.reserve_exact(bytes.len() + more);
+        }
         self.buf.extend_from_slice(bytes);
     }
 
@@ -133,7 +144,7 @@ mod tests {
         let (mut next_in, mut next_out) = (0u32, 0u32);
         for round in 0..2000usize {
             for _ in 0..round % 7 {
-                queue.extend(&next_in.to_le_bytes());
+                queue.extend(&next_in.to_le_bytes(), 0);
                 next_in += 1;
             }
             for _ in 0..(round % 5).min(queue.len() / 4) {
@@ -162,7 +173,7 @@ mod tests {
     #[test]
     fn what_is_replaced_stands_where_the_other_did() {
         let mut queue = Queue::default();
-        queue.extend(b"0123456789");
+        queue.extend(b"0123456789", 0);
         queue.consume(3);
         queue.replace(1..3, b"abc");
         assert_eq!(queue.bytes(), b"3abc6789");
@@ -173,13 +184,13 @@ mod tests {
     #[test]
     fn what_is_put_back_comes_first() {
         let mut queue = Queue::default();
-        queue.extend(b"0123456789");
+        queue.extend(b"0123456789", 0);
         queue.consume(3);
         queue.put_back(b"ab");
         assert_eq!(queue.bytes(), b"ab3456789");
         let mut empty = Queue::default();
         empty.put_back(b"c");
-        empty.extend(b"d");
+        empty.extend(b"d", 0);
         assert_eq!(empty.bytes(), b"cd");
     }
 }

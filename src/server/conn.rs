@@ -9,6 +9,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -17,15 +18,18 @@ use tracing::{debug, warn};
 
 use super::buffers::{Queue, READ, REPLY_PER_HOLD, Worker};
 use super::outgoing::Outgoing;
-use super::runtime::is_out_of_turn;
+use super::runtime::{is_out_of_turn, put_off};
+use super::seldom::Seldom;
 use super::signal::{News, Signal};
 use crate::embed::{LockError, Node, Posted};
 use crate::engine::Outcome;
+use crate::exec::admit::Terms;
 use crate::exec::busy::{BusyRequest, Served};
-use crate::exec::output::Unsent;
+use crate::exec::output::{Input, Unsent};
 use crate::exec::ticket::Ticket;
 use crate::exec::{Action, Args, Argv, SessionId};
 use crate::resp::{ArgVec, Batch, Decoder, Limits, ReplyBuf, encode_command};
+use crate::service::stats::Stats;
 
 /// Nothing more is run or read for a client that has left this much output untaken.
 const MAX_OUTPUT: usize = 64 * 1024 * 1024;
@@ -97,10 +101,14 @@ pub(super) struct Conn<S> {
     backlog: bool,
     /// Bytes read that the session has not been told of.
     received: usize,
+    /// Reads and writes that the statistics do not know of.
+    calls: Calls,
     /// Answered and not yet taken by the peer.
     output: Outgoing,
     /// Tells the engine how much that is.
     unsent: Unsent,
+    /// What it was told of `input`.
+    told: Input,
     /// Its last batch woke others.
     woke_others: bool,
     /// The engine has more for it as soon as that is sent.
@@ -111,8 +119,26 @@ pub(super) struct Conn<S> {
     closed_others: bool,
 }
 
+/// How often a socket was read from and written to.
+#[derive(Default)]
+struct Calls {
+    reads: u64,
+    writes: u64,
+}
+
+impl Calls {
+    fn count(&mut self, stats: &mut Stats) {
+        let Self { reads, writes } = std::mem::take(self);
+        stats.reads += reads;
+        stats.writes += writes;
+    }
+}
+
 impl<S> Drop for Conn<S> {
     fn drop(&mut self) {
+        if let Ok(mut engine) = self.node.lock() {
+            self.calls.count(&mut engine.state().sys.stats);
+        }
         self.node.disconnect(self.sid);
     }
 }
@@ -130,28 +156,38 @@ enum Ran {
 }
 
 impl<S: Socket> Conn<S> {
-    pub(super) fn new(io: S, node: Node, sid: SessionId, unsent: Unsent, limits: Limits) -> Self {
+    pub(super) fn new(io: S, node: Node, sid: SessionId, unsent: Unsent, terms: Terms) -> Self {
         let signal = Arc::new(Signal::default());
         node.set_waker(sid, Arc::clone(&signal) as _);
-        Self {
+        let mut conn = Self {
             io,
             node,
             sid,
             signal,
             phase: Phase::Open,
-            limits,
-            query_limit: usize::MAX,
+            limits: Limits::default(),
+            query_limit: 0,
             decoder: Decoder::new(),
             input: Queue::default(),
             backlog: false,
             received: 0,
+            calls: Calls::default(),
             output: Outgoing::default(),
             unsent,
+            told: Input::default(),
             woke_others: false,
             closed_others: false,
             more: false,
             gathers: false,
-        }
+        };
+        conn.keep_to(terms);
+        conn
+    }
+
+    fn keep_to(&mut self, terms: Terms) {
+        self.limits.unauthenticated = terms.unauthenticated;
+        self.limits.max_bulk = terms.max_bulk;
+        self.query_limit = terms.max_query;
     }
 
     /// Serves the client until either side ends the connection.
@@ -227,8 +263,8 @@ impl<S: Socket> Conn<S> {
                 break;
             }
         }
-        // Others first; this connection is polled again at once.
-        cx.waker().wake_by_ref();
+        // Others first, those included that have become ready meanwhile.
+        put_off(cx);
         Poll::Pending
     }
 
@@ -362,13 +398,14 @@ impl<S: Socket> Conn<S> {
     /// Bytes have arrived, the first `n` of the worker's read buffer.
     fn receive(&mut self, n: usize, worker: &mut Worker) {
         self.received += n;
+        self.calls.reads += 1;
         let read = std::mem::take(&mut worker.read);
         let fresh = read.get(..n).unwrap_or_default();
         if self.phase == Phase::Open && self.input.is_empty() {
             let used = self.run(fresh, worker);
-            self.input.extend(fresh.get(used..).unwrap_or_default());
+            self.keep(fresh.get(used..).unwrap_or_default());
         } else {
-            self.input.extend(fresh);
+            self.keep(fresh);
             if self.may_run() {
                 self.run_input(worker);
             }
@@ -376,9 +413,11 @@ impl<S: Socket> Conn<S> {
         worker.read = read;
         if self.phase == Phase::Closing {
             self.input.clear();
-        } else if self.input.len() > self.query_limit {
+        }
+        let held = self.input.len() + self.decoder.memory();
+        if held > self.query_limit {
             warn!(
-                size = self.input.len(),
+                size = held,
                 "Closing a client that reached the maximum query buffer length"
             );
             if let Ok(mut engine) = self.node.lock() {
@@ -386,6 +425,12 @@ impl<S: Socket> Conn<S> {
             }
             self.abandon();
         }
+    }
+
+    /// Keeps what cannot run yet.
+    fn keep(&mut self, bytes: &[u8]) {
+        let expected = self.decoder.wanted(self.input.len());
+        self.input.extend(bytes, expected);
     }
 
     /// Runs requests that were read earlier.
@@ -469,10 +514,8 @@ impl<S: Socket> Conn<S> {
             argv.clear();
             argv.extend(batch.args(i, buf));
             if is_http(&argv) {
-                warn!(
-                    "Possible SECURITY ATTACK detected: a client sends HTTP, as a web page could make a browser do. \
-                     Its connection is closed."
-                );
+                let session = engine.state().sessions.get(self.sid);
+                warn_of_http(session.map_or("", |s| &s.peer.addr));
                 return Ran::Stopped;
             }
             outcome = engine.execute(self.sid, Args::new(&argv), reply);
@@ -484,24 +527,23 @@ impl<S: Socket> Conn<S> {
         let state = engine.state();
         state.sys.stats.net_input_bytes += self.received as u64;
         state.sys.stats.net_output_bytes += reply.len() as u64;
-        self.query_limit =
-            usize::try_from(state.sys.cfg.client_query_buffer_limit).unwrap_or(usize::MAX);
-        self.limits.max_bulk =
-            usize::try_from(state.sys.cfg.proto_max_bulk_len).unwrap_or(usize::MAX);
+        self.calls.count(&mut state.sys.stats);
         let actions = &state.sys.actions;
         self.woke_others = !actions.is_empty();
         self.closed_others = actions.iter().any(|a| matches!(a, Action::Close(_)));
         let (now, recent) = (state.sys.now_us / 1000, state.sys.debug.recent_reply_ms());
-        self.limits.unauthenticated = state.must_log_in(self.sid);
+        let mut terms = None;
         if let Some(session) = state.sessions.get_mut(self.sid) {
+            terms = Some(Terms::of(&state.sys, session));
             session.net.received += self.received as u64;
             session.net.sent += reply.len() as u64;
             session.net.replied(reply.len(), now, recent);
-            session.net.query_buf = buf.len().saturating_sub(batch.consumed());
-            session.net.query_buf_free = self.input.spare();
         }
         self.received = 0;
         let ticket = engine.release();
+        if let Some(terms) = terms {
+            self.keep_to(terms);
+        }
         if outcome == Outcome::Cut || !self.hold(ticket, reply) {
             return Ran::Stopped;
         }
@@ -524,14 +566,43 @@ impl<S: Socket> Conn<S> {
         {
             match Pin::new(&mut self.io).poll_write(cx, rest) {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
-                Poll::Ready(Ok(n)) => written += n,
+                Poll::Ready(Ok(n)) => {
+                    written += n;
+                    self.calls.writes += 1;
+                }
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => break,
             }
         }
         self.output.take_reply(reply, written);
-        self.unsent.set(self.output.len());
+        let kept = self.output.len();
+        let more = kept > self.unsent.get();
+        self.unsent.set(kept);
+        if self.tell_input() | more && self.unsent.is_limited() {
+            // Nobody else may come by for long who would find out that this is too much.
+            if let Ok(mut engine) = self.node.lock() {
+                engine.weigh_clients();
+                drop(engine.release());
+            }
+        }
         Ok(())
+    }
+
+    /// Tells what has come that cannot run yet; whether it has grown.
+    fn tell_input(&mut self) -> bool {
+        let len = self.input.len();
+        let spare = self.input.spare() + self.decoder.memory();
+        let parsed = self.decoder.done().min(len);
+        let now = Input {
+            unparsed: len - parsed,
+            parsed,
+            spare,
+        };
+        let was = std::mem::replace(&mut self.told, now);
+        if now != was {
+            self.unsent.set_input(now);
+        }
+        len > was.unparsed + was.parsed
     }
 
     /// Sends what is left over and need not wait, here and in the socket. Ready when nothing is.
@@ -539,7 +610,10 @@ impl<S: Socket> Conn<S> {
         while let bytes @ [_, ..] = self.output.sendable() {
             match ready!(Pin::new(&mut self.io).poll_write(cx, bytes))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                n => self.output.consume(n),
+                n => {
+                    self.output.consume(n);
+                    self.calls.writes += 1;
+                }
             }
             self.unsent.set(self.output.len());
         }
@@ -567,6 +641,17 @@ fn ask(sid: SessionId, requests: Vec<Argv>, signal: &Arc<Signal>) -> BusyRequest
         sid,
         requests,
         done,
+    }
+}
+
+#[cold]
+fn warn_of_http(addr: &str) {
+    static SAID: Seldom = Seldom::once_in(Duration::from_secs(60));
+    if SAID.is_due() {
+        warn!(
+            "Possible SECURITY ATTACK detected: a client sends HTTP, as a web page could make a browser do. Its connection \
+             ({addr}) is closed."
+        );
     }
 }
 

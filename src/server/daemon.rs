@@ -102,7 +102,7 @@ fn run(loaded: Loaded) -> ExitCode {
         true => ("sentinel", 'X', "Sentinel"),
         false => ("standalone", 'M', "Redkeep"),
     };
-    if let Err(error) = log::start(config.loglevel, &config.logfile, role) {
+    if let Err(error) = log::start(&config, role) {
         complain(&format!("Can't open the log file: {error}"));
         return ExitCode::FAILURE;
     }

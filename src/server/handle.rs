@@ -20,6 +20,7 @@ use crate::commands;
 use crate::embed::jobs::{self, JobError};
 use crate::embed::{Client, Node};
 use crate::engine::{Engine, Options};
+use crate::exec::Commands;
 use crate::exec::persist::load::Loading;
 use crate::persist::{Disk, Files as FilesOnDisk};
 use crate::service::config::{
@@ -179,6 +180,14 @@ impl Builder {
         self
     }
 
+    /// Gives a command another name, or none if that is empty: clients, scripts included, do not find it under its own then.
+    pub fn rename_command(mut self, from: &str, to: &str) -> Self {
+        let words = ["--rename-command", from, to];
+        let words = words.map(|word| word.as_bytes().to_vec());
+        self.options.extend(words);
+        self
+    }
+
     /// Keeps the data set on another disk than the one of the operating system; without a directory (`dir`) and without
     /// a disk it is kept in memory only.
     pub fn disk(mut self, disk: Arc<dyn Disk>) -> Self {
@@ -274,6 +283,21 @@ pub(super) struct Ports {
     pub(super) tls: Option<u16>,
 }
 
+/// The commands of a server, under the names that its configuration gives them.
+fn commands_of(loaded: &Loaded, is_sentinel: bool) -> Result<Commands, LoadError> {
+    let mut commands = Commands::new(match is_sentinel {
+        true => commands::sentinel_registry(),
+        false => commands::registry(),
+    });
+    for line in &loaded.renames {
+        if let [_, from, to] = line.words.as_slice() {
+            let renamed = commands.rename(from, to);
+            renamed.map_err(|why| line.refused(why.to_string()))?;
+        }
+    }
+    Ok(commands)
+}
+
 /// What a server runs in.
 #[derive(Debug, Default)]
 pub(super) struct Surroundings {
@@ -337,11 +361,8 @@ impl Server {
         } = surroundings;
         let sentinel = sentinel::assemble(&loaded)?;
         let is_sentinel = sentinel.is_some();
-        let registry = match is_sentinel {
-            true => commands::sentinel_registry(),
-            false => commands::registry(),
-        };
-        let users = access::users(&loaded, registry)?;
+        let commands = commands_of(&loaded, is_sentinel)?;
+        let users = access::users(&loaded, commands.own())?;
         // A sentinel has no data set.
         let disk = disk.filter(|_| !is_sentinel);
         let Loaded {
@@ -394,6 +415,7 @@ impl Server {
             users,
             ..Options::default()
         });
+        engine.state().sys.registry = commands;
         // Before the first client: nobody may see the databases empty that are to be loaded.
         engine.state().sys.persist.loading = disk.as_ref().map(|_| Loading::default());
         let node = Node::new(engine);

@@ -19,6 +19,7 @@ use crate::persist::aof::{Directory, Place};
 use crate::persist::write::directory;
 use crate::persist::{DirLock, Disk};
 use crate::service::config::{ApplyError, Change, Config, OomScoreAdj};
+use crate::util::system::reason;
 
 /// The surroundings of an engine behind sockets.
 pub(super) struct ServerHost {
@@ -34,7 +35,7 @@ pub(super) struct ServerHost {
     disk: Option<Arc<dyn Disk>>,
     /// The directory that they are saved in, if they are saved by themselves.
     locked: Option<Box<dyn DirLock>>,
-    /// The score that the process started with.
+    /// The score that the process had before this server changed it; none while it has not.
     oom_score: Option<i32>,
 }
 
@@ -50,8 +51,6 @@ impl ServerHost {
         owns_process: bool,
         disk: Option<Arc<dyn Disk>>,
     ) -> Self {
-        let oom_score = fs::read_to_string(OOM_SCORE).ok();
-        let oom_score = oom_score.and_then(|text| text.trim().parse().ok());
         Self {
             listening: Vec::new(),
             accept,
@@ -59,19 +58,23 @@ impl ServerHost {
             owns_process,
             disk,
             locked: None,
-            oom_score,
+            oom_score: None,
         }
     }
 
     /// Keeps the directory for this server, if data sets are saved there without being asked for.
     pub(super) fn lock_dir(&mut self, config: &Config) -> io::Result<()> {
-        let lasts = config.appendonly || !config.save.is_empty();
-        if let Some(disk) = self.disk.as_ref().filter(|_| lasts) {
-            // Given back only when the new one is there.
-            let locked = disk.lock(directory(&config.dir))?;
+        if let Some(locked) = self.lock(config)? {
             self.locked = Some(locked);
         }
         Ok(())
+    }
+
+    fn lock(&self, config: &Config) -> io::Result<Option<Box<dyn DirLock>>> {
+        let lasts = config.appendonly || !config.save.is_empty();
+        let disk = self.disk.as_ref().filter(|_| lasts);
+        disk.map(|disk| disk.lock(directory(&config.dir)))
+            .transpose()
     }
 
     /// Whether the append-only log can be opened where it is to be.
@@ -86,25 +89,26 @@ impl ServerHost {
         Ok(())
     }
 
-    /// The data set is to be kept elsewhere, or to be kept.
+    /// The data set is to be kept elsewhere, or to be kept: the directory for it, if that is another one.
     fn keep_data(
-        &mut self,
+        &self,
         old: &Config,
         new: &Config,
         name: &'static str,
-    ) -> Result<(), ApplyError> {
-        let refused = |why: String| Err(ApplyError { name, why });
+    ) -> Result<Option<Box<dyn DirLock>>, ApplyError> {
+        let refused = |why: String| ApplyError { name, why };
         if new.appendonly && (!old.appendonly || name == "dir") {
-            self.can_log(new).or_else(refused)?;
+            self.can_log(new).map_err(refused)?;
         }
-        let kept = old.dir == new.dir && self.locked.is_some();
-        if !kept && let Err(e) = self.lock_dir(new) {
-            return refused(match e.kind() {
+        if old.dir == new.dir && self.locked.is_some() {
+            return Ok(None);
+        }
+        self.lock(new).map_err(|e| {
+            refused(match e.kind() {
                 io::ErrorKind::WouldBlock => IN_USE.to_owned(),
-                _ => e.to_string(),
-            });
-        }
-        Ok(())
+                _ => reason(&e),
+            })
+        })
     }
 
     /// Accepts connections on these sockets from now on.
@@ -173,15 +177,27 @@ impl ServerHost {
         }
     }
 
-    /// Writes the score that the configuration asks for.
-    pub(super) fn set_oom_score(&self, config: &Config) -> io::Result<()> {
-        let (Some(start), [leader, ..]) = (self.oom_score, config.oom_score_adj_values) else {
-            return Err(io::ErrorKind::Unsupported.into());
+    /// Writes the score that the configuration asks for, or the one that was there before, if it was changed at all.
+    pub(super) fn set_oom_score(&mut self, config: &Config) -> io::Result<()> {
+        let [leader, replica, _] = config.oom_score_adj_values;
+        let value = match config.replicaof {
+            None => leader,
+            Some(_) => replica,
         };
-        let score = match config.oom_score_adj {
-            OomScoreAdj::No => start,
-            OomScoreAdj::Relative => start + leader,
-            OomScoreAdj::Absolute => leader,
+        let score = match (config.oom_score_adj, self.oom_score.take()) {
+            (OomScoreAdj::No, None) => return Ok(()),
+            (OomScoreAdj::No, Some(before)) => before,
+            (asked, before) => {
+                let before = match before {
+                    Some(before) => before,
+                    None => oom_score()?,
+                };
+                self.oom_score = Some(before);
+                match asked {
+                    OomScoreAdj::Relative => before + value,
+                    _ => value,
+                }
+            }
         };
         fs::write(OOM_SCORE, score.clamp(-1000, 1000).to_string())
     }
@@ -198,7 +214,8 @@ impl Host for ServerHost {
 
     fn facts(&self) -> Facts {
         let plain = || self.listening.iter().filter(|door| !door.secure);
-        let (cpu_user, cpu_sys) = cpu_seconds().unwrap_or_default();
+        let [cpu_user, cpu_sys, cpu_user_children, cpu_sys_children] =
+            cpu_seconds().unwrap_or_default();
         Facts {
             os: system_name(),
             executable: std::env::current_exe()
@@ -209,6 +226,18 @@ impl Host for ServerHost {
             tls_sockets: self.listening.len() - plain().count(),
             cpu_sys,
             cpu_user,
+            cpu_sys_children,
+            cpu_user_children,
+            monotonic_clock: if cfg!(unix) {
+                "POSIX clock_gettime"
+            } else {
+                ""
+            },
+            multiplexing_api: match () {
+                () if cfg!(target_os = "linux") => "epoll",
+                () if cfg!(unix) => "kqueue",
+                () => "",
+            },
             resident: kilobytes("/proc/self/status", "VmRSS:") * 1024,
             total_memory: kilobytes("/proc/meminfo", "MemTotal:") * 1024,
             allocator: if self.owns_process { "mimalloc" } else { "" },
@@ -230,12 +259,14 @@ impl Host for ServerHost {
         if let Some(name) = changed(&["dir"]) {
             new.dir = absolute(old, &new.dir).map_err(|e| ApplyError {
                 name,
-                why: e.to_string(),
+                why: reason(&e),
             })?;
         }
-        if let Some(name) = changed(&["dir", "appendonly", "save"]) {
-            self.keep_data(old, new, name)?;
-        }
+        // Taken only when nothing else has failed.
+        let locked = match changed(&["dir", "appendonly", "save"]) {
+            Some(name) => self.keep_data(old, new, name)?,
+            None => None,
+        };
         let tls = changes
             .iter()
             .map(|c| c.row.name)
@@ -262,7 +293,11 @@ impl Host for ServerHost {
         if let Some(name) = scored
             && (!self.owns_process || self.set_oom_score(new).is_err())
         {
-            let why = "Failed to apply new oom_score_adj configuration, check server logs.".into();
+            if self.owns_process {
+                warn!("Unable to write oom_score_adj");
+                let _ = self.set_oom_score(old);
+            }
+            let why = "Failed to set current oom_score_adj. Check server logs.".into();
             return Err(ApplyError { name, why });
         }
         if let Some(name) = changed(&["port", "tls-port", "bind"])
@@ -281,6 +316,9 @@ impl Host for ServerHost {
                 why: why.into(),
             });
         }
+        if locked.is_some() {
+            self.locked = locked;
+        }
         if let Some(both) = both {
             self.tls.install(both);
         }
@@ -288,6 +326,14 @@ impl Host for ServerHost {
             log::set_level(new.loglevel);
         }
         Ok(())
+    }
+
+    fn part_changed(&mut self, config: &Config) {
+        if self.owns_process
+            && let Err(error) = self.set_oom_score(config)
+        {
+            warn!("Unable to write oom_score_adj: {error}");
+        }
     }
 
     fn sleep(&self, time: Duration) {
@@ -306,6 +352,12 @@ impl ServerHost {
     fn make_room(&self, _: u32) -> Result<(), u64> {
         Ok(())
     }
+}
+
+/// How early the system is to choose this process when memory runs out.
+fn oom_score() -> io::Result<i32> {
+    let text = fs::read_to_string(OOM_SCORE)?;
+    text.trim().parse().map_err(io::Error::other)
 }
 
 fn absolute(old: &Config, dir: &str) -> io::Result<String> {
@@ -337,18 +389,18 @@ fn kilobytes(file: &str, label: &str) -> u64 {
         .unwrap_or(0)
 }
 
-/// Processor time of this process, in the program and in the system.
-fn cpu_seconds() -> Option<(f64, f64)> {
+/// Processor time of this process, in the program and in the system, and of its children likewise.
+fn cpu_seconds() -> Option<[f64; 4]> {
     /// Linux counts these in hundredths of a second for programs, whatever it uses itself.
     const TICKS: f64 = 100.0;
     let text = fs::read_to_string("/proc/self/stat").ok()?;
     // The second field is the name in parentheses, which may hold spaces.
     let (_, rest) = text.rsplit_once(')')?;
-    let mut fields = rest
-        .split_whitespace()
-        .skip(11)
-        .map(|field| field.parse::<f64>());
-    Some((fields.next()?.ok()? / TICKS, fields.next()?.ok()? / TICKS))
+    let fields = rest.split_whitespace().skip(11).take(4);
+    let seconds: Vec<f64> = fields
+        .map(|field| Some(field.parse::<f64>().ok()? / TICKS))
+        .collect::<Option<_>>()?;
+    seconds.try_into().ok()
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::service::config::LogLevel;
+use crate::service::config::{Config, LogLevel};
 
 const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
@@ -29,23 +29,24 @@ type Setter = Box<dyn Fn(LevelFilter) + Send + Sync>;
 /// Changes the level of the log of this process, once there is one.
 static SETTER: OnceLock<Setter> = OnceLock::new();
 
-/// Logs to `file`, or to standard output if that is empty. The role is M, or X for a sentinel.
-pub(super) fn start(level: LogLevel, file: &str, role: char) -> io::Result<()> {
-    if file.is_empty() {
-        start_on(io::stdout, level, role);
+/// Logs to a file, or to standard output if none is configured, and to the syslog if it is to. The role is M, or X for a sentinel.
+pub(super) fn start(config: &Config, role: char) -> io::Result<()> {
+    if config.logfile.is_empty() {
+        start_on(io::stdout, config, role);
     } else {
-        let file = OpenOptions::new().create(true).append(true).open(file)?;
-        start_on(Mutex::new(file), level, role);
+        let mut file = OpenOptions::new();
+        let file = file.create(true).append(true).open(&config.logfile)?;
+        start_on(Mutex::new(file), config, role);
     }
     Ok(())
 }
 
 fn start_on(
     writer: impl for<'w> MakeWriter<'w> + Send + Sync + 'static,
-    level: LogLevel,
+    config: &Config,
     role: char,
 ) {
-    let (level, handle) = reload::Layer::new(filter(level));
+    let (level, handle) = reload::Layer::new(filter(config.loglevel));
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(writer)
         .event_format(Shape {
@@ -55,12 +56,23 @@ fn start_on(
     tracing_subscriber::registry()
         .with(level)
         .with(lines)
+        .with(syslog(config))
         .init();
     // The first log of the process stays.
     let _ = SETTER.set(Box::new(move |level| {
         // It fails only when the log is gone.
         let _ = handle.reload(level);
     }));
+}
+
+#[cfg(unix)]
+fn syslog(config: &Config) -> Option<super::syslog::Syslog> {
+    super::syslog::layer(config)
+}
+
+#[cfg(not(unix))]
+fn syslog(_: &Config) -> Option<tracing_subscriber::layer::Identity> {
+    None
 }
 
 /// Logs more or less from now on. A program that merely contains a server keeps its own log as it is.

@@ -20,9 +20,12 @@ mod listen;
 mod log;
 mod outgoing;
 mod runtime;
+mod seldom;
 mod sentinel;
 mod signal;
 mod summons;
+#[cfg(unix)]
+mod syslog;
 mod switchboard;
 mod tls;
 pub mod topology;

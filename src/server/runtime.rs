@@ -1,10 +1,13 @@
 //! The thread that runs a server: it builds the runtime, waits for the end, and drops the runtime.
 
 use std::cell::Cell;
+use std::future::Future;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::task::Context;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
@@ -31,6 +34,12 @@ const BUSY_PAUSE: Duration = Duration::from_millis(10);
 /// How long a busy script waits for another thread to take over.
 const HAND_OVER: Duration = Duration::from_secs(1);
 
+/// The most connections that are found ready by one look at the sockets: what the runtime asks for.
+const READY_AT_ONCE: u32 = 1024;
+
+/// Each how many steps a thread takes from the common queue first. Each step would leave its own queue to wait.
+const COMMON_QUEUE: u32 = 3;
+
 thread_local! {
     /// The server whose worker this thread is; 0 for none.
     static WORKER_OF: Cell<u64> = const { Cell::new(0) };
@@ -44,6 +53,12 @@ thread_local! {
 /// has its turn behind them, so that requests of several connections are served in the order in which they arrived.
 pub(super) fn is_out_of_turn() -> bool {
     JUST_WOKEN.replace(false)
+}
+
+/// Has the task at hand go on when all others have had their turn that are ready by the next look at the sockets.
+pub(super) fn put_off(cx: &mut Context<'_>) {
+    // It is pending once, and has asked to be woken.
+    let _ = pin!(tokio::task::yield_now()).poll(cx);
 }
 
 /// Why a server ended.
@@ -125,6 +140,10 @@ pub(super) fn build(threads: usize) -> io::Result<(Runtime, RuntimeId)> {
         .thread_name("redkeep-io")
         .on_thread_start(move || WORKER_OF.set(id.0))
         .on_thread_unpark(|| JUST_WOKEN.set(true))
+        // Whoever is ready is served once before sockets are looked at again, as many as one look may find. Else those that
+        // do not fit into the thread's own queue wait in the common one, while all that come later go before them.
+        .event_interval(READY_AT_ONCE)
+        .global_queue_interval(COMMON_QUEUE)
         .enable_all()
         .build()?;
     Ok((runtime, id))

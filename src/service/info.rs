@@ -36,6 +36,7 @@ sections! {
     Latencystats "Latencystats" false,
     Cluster "Cluster" true,
     Keyspace "Keyspace" true,
+    Debug "Debug" false,
     Sentinel "Sentinel" true,
 }
 
@@ -63,7 +64,8 @@ impl Selection {
             none = false;
             let pick = |(section, title, default): &(Section, &str, bool)| {
                 let hit = match word.to_ascii_lowercase().as_slice() {
-                    b"all" | b"everything" => true,
+                    // What is of use to those who work on the server has to be asked for by name.
+                    b"all" | b"everything" => *section != Section::Debug,
                     b"default" => *default,
                     name => title.as_bytes().eq_ignore_ascii_case(name),
                 };
@@ -149,12 +151,26 @@ pub fn human(bytes: u64) -> String {
     format!("{value:.2}{}", UNITS.get(unit).unwrap_or(&"P"))
 }
 
+/// What section Stats tells that others count.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Others {
+    /// Channels, patterns and channels of shards that somebody is subscribed to.
+    pub subscribed: [usize; 3],
+    /// How often replicas were sent everything, a part, or found that part gone.
+    pub syncs: [u64; 3],
+    /// For how many microseconds memory was over its limit in all, and is so now.
+    pub over_memory_us: [u64; 2],
+    /// Keys that clients of this replica have given a deadline.
+    pub lapses: usize,
+    /// Keys, clients that remember them, and prefixes that are tracked.
+    pub tracked: [usize; 3],
+}
+
 impl Stats {
-    /// Section Stats, with what the keyspace counts, and channels, patterns and channels of shards that somebody is
-    /// subscribed to, and how often replicas were sent everything, a part, or found that part gone.
-    pub fn report(&self, ks: &Keyspace, subscribed: [usize; 3], syncs: [u64; 3], out: &mut Report) {
-        let [channels, patterns, shard_channels] = subscribed;
-        let [full, partial, refused] = syncs;
+    /// Section Stats, with what the keyspace counts, and what others do.
+    pub fn report(&self, ks: &Keyspace, others: &Others, out: &mut Report) {
+        let [channels, patterns, shard_channels] = others.subscribed;
+        let [full, partial, refused] = others.syncs;
         let rate = self.rate();
         let kilobytes = |bytes: u64| format!("{:.2}", bytes as f64 / 1024.0);
         let (hits, misses) = ks.read_stats();
@@ -163,27 +179,45 @@ impl Stats {
         out.field("instantaneous_ops_per_sec", rate.ops);
         out.field("total_net_input_bytes", self.net_input_bytes);
         out.field("total_net_output_bytes", self.net_output_bytes);
+        out.field("total_net_repl_input_bytes", self.repl_input_bytes);
+        out.field("total_net_repl_output_bytes", self.repl_output_bytes);
         out.field("instantaneous_input_kbps", kilobytes(rate.input_bytes));
         out.field("instantaneous_output_kbps", kilobytes(rate.output_bytes));
+        let (read, written) = (rate.repl_input_bytes, rate.repl_output_bytes);
+        out.field("instantaneous_input_repl_kbps", kilobytes(read));
+        out.field("instantaneous_output_repl_kbps", kilobytes(written));
         out.field("rejected_connections", self.rejected_connections);
         out.field("sync_full", full);
         out.field("sync_partial_ok", partial);
         out.field("sync_partial_err", refused);
         out.field("expired_keys", ks.expired_total);
         out.field("expired_subkeys", ks.expired_fields_total);
-        out.field("expired_stale_perc", "0.00");
-        out.field("expired_time_cap_reached_count", 0);
+        let stale = format_args!("{:.2}", ks.overdue_share() * 100.0).to_string();
+        out.field("expired_stale_perc", stale);
+        out.field("expired_time_cap_reached_count", self.expiry_cut_short);
+        out.field("expire_cycle_cpu_milliseconds", self.expiry_usec / 1000);
         out.field("evicted_keys", self.evicted_keys);
         out.field("evicted_clients", self.evicted_clients);
+        let [in_all, now] = others.over_memory_us;
+        out.field("total_eviction_exceeded_time", in_all / 1000);
+        out.field("current_eviction_exceeded_time", now / 1000);
         out.field("keyspace_hits", hits);
         out.field("keyspace_misses", misses);
         out.field("pubsub_channels", channels);
         out.field("pubsub_patterns", patterns);
         out.field("pubsubshard_channels", shard_channels);
-        out.field("latest_fork_usec", 0);
+        out.field("latest_fork_usec", self.snapshot_usec);
         out.field("total_forks", self.background_saves);
+        out.field("slave_expires_tracked_keys", others.lapses);
+        let [keys, items, prefixes] = others.tracked;
+        out.field("tracking_total_keys", keys);
+        out.field("tracking_total_items", items);
+        out.field("tracking_total_prefixes", prefixes);
         out.field("unexpected_error_replies", self.unexpected_errors);
         out.field("total_error_replies", self.error_replies);
+        out.field("dump_payload_sanitizations", self.payloads_checked);
+        out.field("total_reads_processed", self.reads);
+        out.field("total_writes_processed", self.writes);
         out.field(
             "client_query_buffer_limit_disconnections",
             self.query_limit_disconnections,
@@ -192,6 +226,21 @@ impl Stats {
             "client_output_buffer_limit_disconnections",
             self.output_limit_disconnections,
         );
+        let turns = &self.turns;
+        out.field("eventloop_cycles", turns.count);
+        out.field("eventloop_duration_sum", turns.usec);
+        out.field("eventloop_duration_cmd_sum", turns.command_usec);
+        out.field("instantaneous_eventloop_cycles_per_sec", rate.turns);
+        out.field("instantaneous_eventloop_duration_usec", rate.turn_usec);
+    }
+
+    /// Section Debug. The append-only log takes no time of a turn: a thread of its own writes it.
+    pub fn report_turns(&self, out: &mut Report) {
+        let turns = &self.turns;
+        out.field("eventloop_duration_aof_sum", 0);
+        out.field("eventloop_duration_cron_sum", turns.tick_usec);
+        out.field("eventloop_duration_max", turns.longest_usec);
+        out.field("eventloop_cmd_per_cycle_max", turns.most_commands);
     }
 
     /// A line of section Commandstats for each of `commands` (index and full name) that was called or refused.

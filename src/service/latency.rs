@@ -37,10 +37,9 @@ impl Latency {
         spikes.samples.push_back((now, millis));
     }
 
-    /// The spikes of an event.
+    /// The spikes of an event. Its name is written as it is.
     pub fn event(&self, name: &[u8]) -> Option<(&'static str, &Spikes)> {
-        self.events()
-            .find(|(known, _)| known.as_bytes().eq_ignore_ascii_case(name))
+        self.events().find(|(known, _)| known.as_bytes() == name)
     }
 
     /// All events that had spikes.
@@ -48,7 +47,7 @@ impl Latency {
         self.events.iter().map(|(name, spikes)| (*name, spikes))
     }
 
-    /// Forgets the events of these names, or all; returns how many there were.
+    /// Forgets the events of these names, in whatever case, or all; returns how many there were.
     pub fn reset(&mut self, names: &[&[u8]]) -> usize {
         let before = self.events.len();
         self.events.retain(|known, _| {
@@ -92,7 +91,8 @@ mod tests {
         for (now, millis) in [(1, 5), (1, 9), (1, 7), (2, 3)] {
             latency.add("command", now, millis);
         }
-        let (_, spikes) = latency.event(b"COMMAND").unwrap();
+        assert_eq!(latency.event(b"COMMAND"), None);
+        let (_, spikes) = latency.event(b"command").unwrap();
         assert_eq!(spikes.samples, [(1, 9), (2, 3)]);
         assert_eq!(
             (spikes.max, spikes.range(), spikes.mean()),

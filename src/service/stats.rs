@@ -23,6 +23,24 @@ pub struct Stats {
     pub net_input_bytes: u64,
     /// Bytes written to clients.
     pub net_output_bytes: u64,
+    /// Of those read: from the leader.
+    pub repl_input_bytes: u64,
+    /// Of those written: to replicas.
+    pub repl_output_bytes: u64,
+    /// Reads from sockets.
+    pub reads: u64,
+    /// Writes to sockets.
+    pub writes: u64,
+    /// How long the latest snapshot held everybody up when it was begun, in microseconds; Redis forks for it.
+    pub snapshot_usec: u64,
+    /// Microseconds spent deleting what was over.
+    pub expiry_usec: u64,
+    /// How often more was over than one turn deletes.
+    pub expiry_cut_short: u64,
+    /// Payloads of RESTORE that were looked through.
+    pub payloads_checked: u64,
+    /// Turns of the engine.
+    pub turns: Turns,
     /// Changes made to the data.
     pub changes: u64,
     /// Error replies.
@@ -73,12 +91,46 @@ pub struct Rate {
     pub input_bytes: u64,
     /// Bytes written.
     pub output_bytes: u64,
+    /// Bytes read from the leader.
+    pub repl_input_bytes: u64,
+    /// Bytes written to replicas.
+    pub repl_output_bytes: u64,
+    /// Turns of the engine.
+    pub turns: u64,
+    /// The mean length of a turn in microseconds; this one is not per second.
+    pub turn_usec: u64,
 }
+
+/// What happens while somebody holds the engine, once around: a batch of commands, or what time has made due. It is what
+/// a cycle of its event loop is in Redis.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turns {
+    /// How many there were.
+    pub count: u64,
+    /// Microseconds that they took.
+    pub usec: u64,
+    /// Of these: spent in commands.
+    pub command_usec: u64,
+    /// Of these: spent in what time has made due.
+    pub tick_usec: u64,
+    /// The longest.
+    pub longest_usec: u64,
+    /// The most commands in one.
+    pub most_commands: u64,
+    /// Commands that had run when this one began.
+    commands_before: u64,
+}
+
+/// What is sampled, in the order of [`Rate`].
+const SAMPLED: usize = 7;
 
 #[derive(Clone, Debug, Default)]
 struct Rates {
-    last: Option<(i64, [u64; 3])>,
-    ring: [[u64; 3]; SAMPLES],
+    /// When the latest sample was taken, and what was counted then.
+    last: (i64, [u64; SAMPLED]),
+    /// Samples are being taken: something has happened of late.
+    awake: bool,
+    ring: [[u64; SAMPLED]; SAMPLES],
     next: usize,
 }
 
@@ -110,6 +162,20 @@ impl Stats {
                 stats.latency.record(usec.saturating_mul(1000));
             }
         }
+    }
+
+    /// A turn of the engine is over that took `usec`.
+    #[inline]
+    pub fn turn(&mut self, usec: u64) {
+        let turns = &mut self.turns;
+        turns.count += 1;
+        turns.usec += usec;
+        turns.longest_usec = turns.longest_usec.max(usec);
+        let commands = self
+            .commands_processed
+            .saturating_sub(turns.commands_before);
+        turns.most_commands = turns.most_commands.max(commands);
+        turns.commands_before = self.commands_processed;
     }
 
     /// The command at `index` was refused before it ran.
@@ -170,20 +236,29 @@ impl Stats {
                 .sum();
             sum / SAMPLES as u64
         };
+        // Nobody samples while nothing happens, and then there are no turns.
+        let turns = if self.is_idle() { 0 } else { mean(5) };
         Rate {
             ops: mean(0),
             input_bytes: mean(1),
             output_bytes: mean(2),
+            repl_input_bytes: mean(3),
+            repl_output_bytes: mean(4),
+            turns,
+            turn_usec: mean(6).checked_div(turns).unwrap_or(0),
         }
     }
 
     /// Takes a sample of the rates when one is due; `now` in unix milliseconds.
     pub fn tick(&mut self, now: i64) {
         let counts = self.sampled();
-        let Some((then, before)) = self.rates.last else {
-            self.rates.last = Some((now, counts));
+        let (then, before) = self.rates.last;
+        if !self.rates.awake {
+            // What has woken it has happened just now.
+            self.rates.last.0 = now;
+            self.rates.awake = !self.is_idle();
             return;
-        };
+        }
         let elapsed = now - then;
         if (0..SAMPLE_MS).contains(&elapsed) {
             return;
@@ -195,24 +270,41 @@ impl Stats {
                 .map_or(0, |(a, b)| a.saturating_sub(*b));
             grown.saturating_mul(1000) / u64::try_from(elapsed).unwrap_or(1).max(1)
         };
-        let sample = [per_second(0), per_second(1), per_second(2)];
+        let sample = std::array::from_fn(per_second);
         if let Some(slot) = self.rates.ring.get_mut(self.rates.next) {
             *slot = sample;
         }
         self.rates.next = (self.rates.next + 1) % SAMPLES;
-        self.rates.last = Some((now, counts));
+        self.rates.last = (now, counts);
+        self.rates.awake = !self.is_idle();
     }
 
     /// When the next sample is due, in unix milliseconds; none while nothing happens.
     pub fn next_tick(&self) -> Option<i64> {
-        let (then, before) = self.rates.last.unwrap_or_default();
-        let idle = before == self.sampled() && self.rates.ring == [[0; 3]; SAMPLES];
-        (!idle).then_some(then + SAMPLE_MS)
+        let (then, _) = self.rates.last;
+        (!self.is_idle()).then_some(if self.rates.awake {
+            then + SAMPLE_MS
+        } else {
+            then
+        })
+    }
+
+    /// Whether nothing happens, and nothing has since the oldest sample was taken. A sample is a turn itself, so turns
+    /// do not count.
+    fn is_idle(&self) -> bool {
+        let counts = |sample: &[u64; SAMPLED]| sample[..5] != [0; 5];
+        let (_, before) = self.rates.last;
+        before[..5] == self.sampled()[..5] && !self.rates.ring.iter().any(counts)
     }
 
     /// Forgets what `CONFIG RESETSTAT` forgets.
     pub fn reset(&mut self) {
         *self = Self {
+            rates: Rates {
+                last: (self.rates.last.0, [0; SAMPLED]),
+                awake: self.rates.awake,
+                ..Rates::default()
+            },
             changes: self.changes,
             peak_memory: self.peak_memory,
             track_latency: self.track_latency,
@@ -220,11 +312,15 @@ impl Stats {
         };
     }
 
-    fn sampled(&self) -> [u64; 3] {
+    fn sampled(&self) -> [u64; SAMPLED] {
         [
             self.commands_processed,
             self.net_input_bytes,
             self.net_output_bytes,
+            self.repl_input_bytes,
+            self.repl_output_bytes,
+            self.turns.count,
+            self.turns.usec,
         ]
     }
 }

@@ -43,14 +43,14 @@ pub enum Group {
 }
 
 impl Group {
-    /// The name on the wire (`sorted_set`, say).
+    /// The name on the wire (`sorted-set`, say).
     pub const fn name(self) -> &'static str {
         match self {
             Self::Generic => "generic",
             Self::String => "string",
             Self::List => "list",
             Self::Set => "set",
-            Self::SortedSet => "sorted_set",
+            Self::SortedSet => "sorted-set",
             Self::Hash => "hash",
             Self::Stream => "stream",
             Self::Bitmap => "bitmap",

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::{DataType, Value};
+use crate::util::heap;
 use crate::util::num;
 
 /// Longest string kept inside the value itself.
@@ -221,8 +222,8 @@ impl DataType for Str {
     fn heap_size(&self) -> usize {
         match self {
             Str::Int(_) | Str::Inline(..) => 0,
-            Str::Heap(b) => b.len(),
-            Str::Buf(b) => size_of::<Vec<u8>>() + b.capacity(),
+            Str::Heap(b) => heap::rounded(b.len()),
+            Str::Buf(b) => heap::rounded(size_of::<Vec<u8>>()) + heap::rounded(b.capacity()),
         }
     }
 }

@@ -5,6 +5,7 @@ pub mod digest;
 pub mod ext80;
 pub mod geohash;
 pub mod glob;
+pub mod heap;
 pub mod num;
 pub mod pqsort;
 pub mod rng;

@@ -268,6 +268,20 @@ impl Server {
         )
     }
 
+    /// The number of the process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The files and sockets that the process has open, where the system tells.
+    pub fn descriptors(&self) -> Option<usize> {
+        Some(
+            fs::read_dir(format!("/proc/{}/fd", self.child.id()))
+                .ok()?
+                .count(),
+        )
+    }
+
     pub fn name(&self) -> &str {
         &self.name
     }

@@ -1,6 +1,7 @@
 //! The bodies of the fuzz targets in `fuzz/`, run with mutations of good samples: a short run at each test,
 //! `REDKEEP_FUZZ_SECONDS=600 cargo test --test fuzz` for longer ones. `cargo +nightly fuzz run listpack` runs the same
-//! bodies guided by coverage.
+//! bodies guided by coverage; `REDKEEP_FUZZ_CORPUS=$PWD/fuzz/corpus cargo test
+//! --test fuzz` writes the samples for it to begin with, and some have a dictionary there.
 #![allow(
     unreachable_pub,
     dead_code,
@@ -10,7 +11,9 @@
 )]
 
 mod bodies;
+mod requests;
 mod samples;
+mod sessions;
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -21,6 +24,14 @@ fn run(name: &str, body: fn(&[u8]), samples: &[Vec<u8>]) {
         let value = std::env::var(name).ok();
         value.and_then(|v| v.parse().ok()).unwrap_or(default)
     };
+    if let Ok(corpus) = std::env::var("REDKEEP_FUZZ_CORPUS") {
+        let dir = std::path::Path::new(&corpus).join(name);
+        std::fs::create_dir_all(&dir).unwrap();
+        for (n, sample) in samples.iter().enumerate() {
+            std::fs::write(dir.join(format!("sample-{n:04}")), sample).unwrap();
+        }
+        return;
+    }
     let mut rng = SmallRng::seed_from_u64(setting("REDKEEP_FUZZ_SEED", 1));
     let time = Duration::from_secs(setting("REDKEEP_FUZZ_SECONDS", 2));
     let began = Instant::now();
@@ -92,6 +103,16 @@ fn leaders_are_refused_or_understood() {
 #[test]
 fn compressed_data_is_refused_or_holds() {
     run("lzf", bodies::lzf, &samples::compressed());
+}
+
+#[test]
+fn requests_mean_the_same_however_they_come() {
+    run("request", requests::request, &samples::requests());
+}
+
+#[test]
+fn sessions_leave_nothing_and_strangers_change_nothing() {
+    run("session", sessions::session, &samples::sessions());
 }
 
 #[test]

@@ -374,3 +374,74 @@ pub fn for_script_libraries() -> Vec<Vec<u8>> {
         of(3, b"", b"[[[[]],0x10,nan,-inf,1e999,\"\"]]"),
     ]
 }
+
+/// Lines of transcripts, without what was answered: whose it is, then a command.
+fn transcripts() -> Vec<Vec<Vec<u8>>> {
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts");
+    let mut files: Vec<_> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|f| f.unwrap().path())
+        .collect();
+    files.retain(|path| path.extension().is_some_and(|e| e == "resp"));
+    files.sort();
+    let of = |path: &std::path::PathBuf| {
+        let text = std::fs::read_to_string(path).unwrap();
+        let lines = text.lines().filter_map(|line| {
+            let (who, command) = line.split_once("> ")?;
+            let number = who.strip_prefix('c')?.parse::<u8>().ok()?;
+            Some([&[b'0' + (number - 1) % 4], command.as_bytes()].concat())
+        });
+        lines.collect()
+    };
+    files.iter().map(of).collect()
+}
+
+/// What each client of some says, a line each; see `sessions.rs`.
+pub fn sessions() -> Vec<Vec<u8>> {
+    let of =
+        |lines: &[Vec<u8>]| [&lines.join(&b'\n')[..], b"\n!100\n-0\n3AUTH pw\n3MULTI"].concat();
+    let all = transcripts();
+    let mut samples: Vec<_> = all
+        .iter()
+        .flat_map(|lines| lines.chunks(40).map(of))
+        .collect();
+    samples.push(
+        b"0CLIENT PAUSE 100\n1SET a b\n1BLPOP l 1\n!200\n0LPUSH l a\n2AUTH pw\n2MONITOR\n0RESET"
+            .to_vec(),
+    );
+    samples
+}
+
+/// What holds for a client, how long the pieces are, and what it sends; see `requests.rs`.
+pub fn requests() -> Vec<Vec<u8>> {
+    let mut samples = Vec::new();
+    for (n, lines) in transcripts().iter().step_by(4).enumerate() {
+        let mut bytes = vec![(n * 37) as u8, (n * 11) as u8];
+        for (n, line) in lines.iter().take(12).enumerate() {
+            let Ok(words) = redkeep::resp::split_line(&line[1..]) else {
+                continue;
+            };
+            if n % 5 == 4 {
+                bytes.extend([&line[1..], b"\r\n"].concat());
+                continue;
+            }
+            bytes.extend(format!("*{}\r\n", words.len()).bytes());
+            for word in words {
+                bytes.extend(format!("${}\r\n", word.len()).bytes());
+                bytes.extend([&word[..], b"\r\n"].concat());
+            }
+        }
+        samples.push(bytes);
+    }
+    let odd: &[&[u8]] = &[
+        b"\x00\x05*1\r\n$20000\r\na\xFD\x47\r\nPING\r\n",
+        b"\x02\x05*x\r\n",
+        b"\x42\x00*10\r\n$3\r\nDEL\r\n$0\r\n\r\n$0\r\n\r\n",
+        b"\x00\x00PING a\xFD\xB4 b\r\nPING\r\n",
+        b"\x00\x00*1\0\xFD\xB4\r\n",
+        b"\x10\x07*0\r\n*-1\r\n\r\n\"a\\x41\" 'b'\r\n*1\r\n$-1\r\n",
+        b"\x00\x30*1000000\r\n$0\r\n\r\n$0\r\n\r\n$0\r\n\r\n",
+    ];
+    samples.extend(odd.iter().map(|bytes| bytes.to_vec()));
+    samples
+}

@@ -86,20 +86,11 @@ fn recent_replies(session: &Session, sys: &System, now: i64) -> (usize, usize) {
 /// One line of CLIENT LIST. `running` is the command that the client is running, if it is the one that asks.
 fn describe(out: &mut String, s: &Session, sys: &System, now: i64, running: Option<Args<'_>>) {
     let argv_mem = running.map_or(0, |args| args.all().iter().map(|a| a.len()).sum());
-    let qbuf = s.net.query_buf + running.map_or(0, encoded_len);
+    let input = s.peer.unsent.input();
+    let qbuf = input.unparsed + running.map_or(0, encoded_len);
+    let argv_mem: usize = argv_mem + input.parsed;
     let multi_mem = s.multi.as_ref().map_or(0, |m| m.memory());
-    let total = size_of::<Session>()
-        + multi_mem
-        + qbuf
-        + s.net.query_buf_free
-        + argv_mem
-        + s.outbox.capacity()
-        + s.peer.unsent.get()
-        + s.subscriptions.as_ref().map_or(0, |s| s.memory())
-        + [&s.name, &s.lib_name, &s.lib_ver]
-            .iter()
-            .map(|v| v.capacity())
-            .sum::<usize>();
+    let total = s.memory() + running.map_or(0, encoded_len);
     let waiting = Waiting::of(s);
     let (rbs, rbp) = recent_replies(s, sys, now);
     let subscribed = |kind| s.subscriptions.as_ref().map_or(0, |s| s.of(kind).len());
@@ -127,7 +118,7 @@ fn describe(out: &mut String, s: &Session, sys: &System, now: i64, running: Opti
         subscribed(pubsub::Kind::Pattern),
         subscribed(pubsub::Kind::Shard),
         s.multi.as_ref().map_or(-1, |m| m.queue.len() as i64),
-        s.net.query_buf_free,
+        input.spare,
     );
     let _ = writeln!(
         out,

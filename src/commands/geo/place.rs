@@ -35,7 +35,7 @@ pub(super) const GEODIST: Command = Command::new("geodist", -4, geodist)
     .group(Group::Geo)
     .read()
     .keys(&[KeySpec::at(1).ro().access()])
-    .syntax("key:key member1 member2 [unit=(m | km | ft | mi)]")
+    .syntax("key:key member1 member2 [unit=('m' | 'km' | 'ft' | 'mi')]")
     .summary("Return the distance between two members.")
     .complexity("O(1)")
     .checked();

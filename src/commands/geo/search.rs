@@ -27,8 +27,8 @@ pub(super) const GEOSEARCH: Command = Command::new("geosearch", -7, geosearch)
     .syntax(
         "key:key search-type=(radius-or-box={\
          from=(FROMMEMBER^member | FROMLONLAT^fromlonlat={longitude:double latitude:double}) \
-         by=(circle={BYRADIUS^radius:double unit=(m | km | ft | mi)} | \
-         box={BYBOX^width:double height:double unit=(m | km | ft | mi)})} | \
+         by=(circle={BYRADIUS^radius:double unit=('m' | 'km' | 'ft' | 'mi')} | \
+         box={BYBOX^width:double height:double unit=('m' | 'km' | 'ft' | 'mi')})} | \
          polygon={BYPOLYGON^num-vertices:int vertices={longitude:double latitude:double}...=num-vertices}@9.0.0) \
          [order=(ASC | DESC)] [count-block={COUNT^count:int [any=ANY]}] \
          [WITHCOORD] [WITHDIST] [WITHHASH]",
@@ -54,8 +54,8 @@ pub(super) const GEOSEARCHSTORE: Command = Command::new("geosearchstore", -8, ge
     .syntax(
         "destination:key source:key#1 search-type=(radius-or-box={\
          from=(FROMMEMBER^member | FROMLONLAT^fromlonlat={longitude:double latitude:double}) \
-         by=(circle={BYRADIUS^radius:double unit=(m | km | ft | mi)} | \
-         box={BYBOX^width:double height:double unit=(m | km | ft | mi)})} | \
+         by=(circle={BYRADIUS^radius:double unit=('m' | 'km' | 'ft' | 'mi')} | \
+         box={BYBOX^width:double height:double unit=('m' | 'km' | 'ft' | 'mi')})} | \
          polygon={BYPOLYGON^num-vertices:int vertices={longitude:double latitude:double}...=num-vertices}@9.0.0) \
          [order=(ASC | DESC)] [count-block={COUNT^count:int [any=ANY]}] [STOREDIST]",
     )
@@ -79,7 +79,7 @@ pub(super) const GEORADIUS: Command = Command::new("georadius", -6, georadius)
         KeySpec::keyword("STOREDIST", 6).ow().update(),
     ])
     .syntax(
-        "key:key longitude:double latitude:double radius:double unit=(m | km | ft | mi) \
+        "key:key longitude:double latitude:double radius:double unit=('m' | 'km' | 'ft' | 'mi') \
          [WITHCOORD] [WITHDIST] [WITHHASH] [count-block={COUNT^count:int [any=ANY@6.2.0]}] \
          [order=(ASC | DESC)] \
          [store=(STORE^storekey:key#1\"key\" | STOREDIST^storedistkey:key#2\"key\")]",
@@ -100,7 +100,7 @@ pub(super) const GEORADIUS_RO: Command = Command::new("georadius_ro", -6, georad
     .read()
     .keys(&[KeySpec::at(1).ro().access()])
     .syntax(
-        "key:key longitude:double latitude:double radius:double unit=(m | km | ft | mi) \
+        "key:key longitude:double latitude:double radius:double unit=('m' | 'km' | 'ft' | 'mi') \
          [WITHCOORD] [WITHDIST] [WITHHASH] [count-block={COUNT^count:int [any=ANY@6.2.0]}] \
          [order=(ASC | DESC)]",
     )
@@ -126,7 +126,7 @@ pub(super) const GEORADIUSBYMEMBER: Command =
             KeySpec::keyword("STOREDIST", 5).ow().update(),
         ])
         .syntax(
-            "key:key member radius:double unit=(m | km | ft | mi) \
+            "key:key member radius:double unit=('m' | 'km' | 'ft' | 'mi') \
              [WITHCOORD] [WITHDIST] [WITHHASH] [count-block={COUNT^count:int [any=ANY]}] \
              [order=(ASC | DESC)] \
              [store=(STORE^storekey:key#1\"key\" | STOREDIST^storedistkey:key#2\"key\")]",
@@ -151,7 +151,7 @@ pub(super) const GEORADIUSBYMEMBER_RO: Command =
         .read()
         .keys(&[KeySpec::at(1).ro().access()])
         .syntax(
-            "key:key member radius:double unit=(m | km | ft | mi) \
+            "key:key member radius:double unit=('m' | 'km' | 'ft' | 'mi') \
              [WITHCOORD] [WITHDIST] [WITHHASH] [count-block={COUNT^count:int [any=ANY]}] \
              [order=(ASC | DESC)]",
         )

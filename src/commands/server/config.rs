@@ -5,6 +5,7 @@ use crate::exec::replication::Syncs;
 use crate::exec::{self, Action, Args, CmdError, CmdResult, Command, Ctx, Flow, System};
 use crate::service::config::{Change, Rights, SetError, find};
 use crate::spec::{Group, flag};
+use crate::util::system::reason;
 
 const ALL_NODES: &[&str] = &["request_policy:all_nodes", "response_policy:all_succeeded"];
 
@@ -139,16 +140,26 @@ pub(super) fn write_file(cx: &mut Ctx<'_>, all: bool) -> CmdResult {
         ));
     }
     exec::save_config(cx.sys, all).map_err(|e| {
-        tracing::warn!("CONFIG REWRITE failed: {e}");
-        CmdError::new(format!("ERR Rewriting config file: {e}"))
+        let why = reason(&e);
+        tracing::warn!("CONFIG REWRITE failed: {why}");
+        CmdError::new(format!("ERR Rewriting config file: {why}"))
     })?;
+    tracing::info!("CONFIG REWRITE executed with success.");
     cx.ok()
 }
 
 fn resetstat(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
     cx.sys.stats.reset();
+    cx.sys.eviction.reset_stats();
     cx.ks.reset_stats();
     cx.sys.repl.counts = Syncs::default();
+    let persist = &mut cx.sys.persist;
+    persist.saves = 0;
+    persist.rewrites.begun = 0;
+    persist.rewrites.failures = 0;
+    if let Some(logging) = &persist.logging {
+        logging.log.forget_delayed_syncs();
+    }
     cx.sys.acl.log.reset_counts();
     cx.sys.unconfirmed.gate().reset_figures();
     cx.ok()

@@ -54,9 +54,20 @@ const SUBS: &[(&str, usize, usize, Sub)] = &[
     ("protocol", 3, 3, protocol),
     ("quicklist", 3, 4, quicklist),
     ("quicklist-packed-threshold", 3, 3, packed_threshold),
+    ("assert", 2, 2, ends_the_process),
+    ("crash-and-recover", 2, 3, ends_the_process),
+    ("oom", 2, 2, ends_the_process),
+    ("panic", 2, 2, ends_the_process),
+    ("restart", 2, 3, ends_the_process),
+    ("segfault", 2, 2, ends_the_process),
+    ("leak", 3, 3, not_here),
+    ("mallctl", 3, 4, not_here),
+    ("mallctl-str", 3, 4, not_here),
+    ("structsize", 2, 2, not_here),
     ("reload", 2, 5, reload),
     ("replicate", 3, usize::MAX, replicate),
     ("replybuffer", 4, 4, reply_buffer),
+    ("sdslen", 3, 3, string_sizes),
     ("set-active-expire", 3, 3, set_active_expire),
     ("set-disable-deny-scripts", 3, 3, set_disable_deny_scripts),
     (
@@ -92,6 +103,39 @@ fn unknown(args: Args<'_>) -> CmdError {
     CmdError::new(format!(
         "ERR unknown subcommand or wrong number of arguments for '{given}'. Try DEBUG HELP."
     ))
+}
+
+/// What ends the process, or makes it begin anew. The instance may be a part of somebody's program.
+fn ends_the_process(_: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    refuse(args, "this server does not end the process that it runs in")
+}
+
+/// What looks into the inside of Redis.
+fn not_here(_: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    refuse(args, "there is nothing of that kind in this server")
+}
+
+fn refuse(args: Args<'_>, why: &str) -> CmdResult {
+    let name = String::from_utf8_lossy(args.at(1)).to_ascii_uppercase();
+    Err(CmdError::new(format!(
+        "ERR DEBUG {name} is not supported: {why}"
+    )))
+}
+
+/// Lengths of a key and of the string at it, and what memory they take; nothing is kept free behind either.
+fn string_sizes(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    let record = cx.ks.stored(args.at(2)).ok_or(CmdError::NO_SUCH_KEY)?;
+    let (key, value) = (record.key().len(), record.value());
+    let length = match value {
+        Value::Str(s) if value.encoding() != "int" => s.len(),
+        _ => return Err(CmdError::fixed("ERR Not an sds encoded string.")),
+    };
+    let text = format!(
+        "key_sds_len:{key}, key_sds_avail:0, key_zmalloc: {key}, val_sds_len:{length}, val_sds_avail:0, val_zmalloc: {}",
+        value.heap_size().max(length)
+    );
+    cx.reply.simple(&text);
+    Ok(Flow::Done)
 }
 
 fn config_rewrite(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
@@ -359,11 +403,10 @@ fn is_on(arg: &[u8]) -> bool {
 
 /// Makes `prefix:0`, `prefix:1` and so on where they are missing. They reach neither the log nor replicas.
 fn populate(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    let count = args.int(2)?;
-    let size = args.get(4).map(|_| args.int(4)).transpose()?;
-    if count < 0 || size.is_some_and(|size| size < 0) {
-        return Err(CmdError::NOT_POSITIVE);
-    }
+    let number = |i| num::parse_i64(args.at(i)).filter(|n| *n >= 0);
+    let count = number(2).ok_or(CmdError::NOT_POSITIVE)?;
+    let size = args.get(4).map(|_| number(4).ok_or(CmdError::NOT_POSITIVE));
+    let size = size.transpose()?;
     let size = size.and_then(|size| usize::try_from(size).ok());
     if size.is_some_and(|size| size as u64 > cx.sys.cfg.proto_max_bulk_len) {
         return Err(CmdError::STRING_TOO_LONG);
@@ -496,6 +539,8 @@ fn help(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
         "    How long a reply counts as a recent one in field rbp of CLIENT LIST; RESET for the usual time.",
         "REPLYBUFFER RESIZING <0|1>",
         "    With 0, field rbs of CLIENT LIST shows the largest buffer whatever the recent replies were.",
+        "SDSLEN <key>",
+        "    Tell how long a key and the string at it are, and what memory they take.",
         "SET-ACTIVE-EXPIRE <0|1>",
         "    With 0, delete expired keys only when they are asked for.",
         "SET-DISABLE-DENY-SCRIPTS <0|1>",

@@ -1,12 +1,13 @@
 //! INFO.
 
+use crate::exec::evict::uncounted_memory;
 use crate::exec::persist::load::{Loading, Shows};
 use crate::exec::persist::save::Purpose;
 use crate::exec::pubsub::Kind;
 use crate::exec::{Args, CmdResult, Command, Ctx, Facts, Flow, Session, used_memory};
 use crate::service::acl::Reason;
 use crate::service::config::Config;
-use crate::service::info::{REDIS_VERSION, Report, Section, Selection};
+use crate::service::info::{Others, REDIS_VERSION, Report, Section, Selection, human};
 use crate::spec::{Group, category, flag};
 
 /// The rows of this family.
@@ -38,19 +39,14 @@ fn info(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
             Section::Memory => memory(cx, &mut out),
             Section::Persistence => persistence(cx, &mut out),
             Section::Stats => {
-                let syncs = cx.sys.repl.counts;
-                let syncs = [syncs.full, syncs.partial, syncs.refused];
-                cx.sys.stats.report(cx.ks, subscribed(cx), syncs, &mut out);
-                let tracking = &cx.sys.tracking;
-                out.field("tracking_total_keys", tracking.keys());
-                out.field("tracking_total_items", tracking.items());
-                out.field("tracking_total_prefixes", tracking.prefixes());
+                cx.sys.stats.report(cx.ks, &others(cx), &mut out);
                 let denied = &cx.sys.acl.log;
                 out.field("acl_access_denied_auth", denied.count(Reason::Auth));
                 out.field("acl_access_denied_cmd", denied.count(Reason::Command));
                 out.field("acl_access_denied_key", denied.count(Reason::Key));
                 out.field("acl_access_denied_channel", denied.count(Reason::Channel));
             }
+            Section::Debug => cx.sys.stats.report_turns(&mut out),
             Section::Replication => crate::commands::replication::report(cx, &mut out),
             Section::Cpu => cpu(cx, &mut out),
             Section::Modules => {}
@@ -85,14 +81,22 @@ fn commands<'a>(cx: &'a Ctx<'_>) -> impl Iterator<Item = (usize, &'a str)> {
         .map(|entry| (entry.id.index(), &*entry.name))
 }
 
-/// Channels, patterns and channels of shards that somebody is subscribed to.
-fn subscribed(cx: &Ctx<'_>) -> [usize; 3] {
-    let pubsub = &cx.sys.pubsub;
-    [
-        pubsub.channels(Kind::Channel).len(),
-        pubsub.patterns(),
-        pubsub.channels(Kind::Shard).len(),
-    ]
+/// What section Stats tells that is counted elsewhere.
+fn others(cx: &Ctx<'_>) -> Others {
+    let (pubsub, tracking) = (&cx.sys.pubsub, &cx.sys.tracking);
+    let syncs = cx.sys.repl.counts;
+    let (eviction, now_us) = (cx.sys.eviction, cx.sys.now_us);
+    Others {
+        subscribed: [
+            pubsub.channels(Kind::Channel).len(),
+            pubsub.patterns(),
+            pubsub.channels(Kind::Shard).len(),
+        ],
+        syncs: [syncs.full, syncs.partial, syncs.refused],
+        over_memory_us: [eviction.over_in_all(now_us), eviction.over_now(now_us)],
+        lapses: cx.sys.repl.lapses.len(),
+        tracked: [tracking.keys(), tracking.items(), tracking.prefixes()],
+    }
 }
 
 fn server(cx: &Ctx<'_>, out: &mut Report) {
@@ -112,6 +116,13 @@ fn server(cx: &Ctx<'_>, out: &mut Report) {
     out.field("redis_mode", mode);
     out.field("os", &facts.os);
     out.field("arch_bits", usize::BITS);
+    let of_server = [
+        ("monotonic_clock", facts.monotonic_clock),
+        ("multiplexing_api", facts.multiplexing_api),
+    ];
+    for (name, fact) in of_server.into_iter().filter(|(_, fact)| !fact.is_empty()) {
+        out.field(name, fact);
+    }
     out.field("process_id", std::process::id());
     out.field("process_supervised", "no");
     out.field("run_id", &sys.run_id);
@@ -166,7 +177,10 @@ fn clients(cx: &Ctx<'_>, out: &mut Report) {
     out.field("maxclients", cx.sys.cfg.maxclients);
     out.field(
         "client_recent_max_input_buffer",
-        buffers().map(|s| s.net.query_buf).max().unwrap_or(0),
+        buffers()
+            .map(|s| s.peer.unsent.input().unparsed)
+            .max()
+            .unwrap_or(0),
     );
     out.field(
         "client_recent_max_output_buffer",
@@ -213,8 +227,10 @@ fn memory(cx: &mut Ctx<'_>, out: &mut Report) {
     out.field("used_memory_dataset", dataset);
     out.field("used_memory_dataset_perc", percent(dataset, used));
     out.bytes("total_system_memory", facts.total_memory);
+    // Redis's order: a field stands between the two forms of the one.
+    out.field("used_memory_lua", interpreter);
     out.field("used_memory_vm_eval", interpreter);
-    out.bytes("used_memory_lua", interpreter);
+    out.field("used_memory_lua_human", human(interpreter));
     out.field("used_memory_scripts_eval", scripts);
     out.field("number_of_cached_scripts", sys.scripts.len());
     out.field("number_of_functions", sys.libraries.functions());
@@ -232,7 +248,7 @@ fn memory(cx: &mut Ctx<'_>, out: &mut Report) {
         i128::from(facts.resident) - i128::from(used),
     );
     let of_replicas = cx.sys.repl.memory_of_replicas();
-    let uncounted = cx.sys.persist.log_memory() + of_replicas;
+    let uncounted = uncounted_memory(cx.ks, cx.sys);
     out.field("mem_not_counted_for_evict", uncounted);
     out.field("mem_replication_backlog", stream - of_replicas);
     out.field("mem_total_replication_buffers", stream);
@@ -286,8 +302,6 @@ fn persistence(cx: &Ctx<'_>, out: &mut Report) {
     out.field("rdb_last_load_keys_expired", persist.intake.counts.expired);
     out.field("rdb_last_load_keys_loaded", persist.intake.counts.keys);
     append_only(cx, out);
-    out.field("module_fork_in_progress", 0);
-    out.field("module_fork_last_cow_size", 0);
     if let Some(loading) = &persist.loading {
         progress(loading, persist.intake.used_memory, cx.now, out);
     } else if let Some(incoming) = &persist.incoming {
@@ -317,6 +331,8 @@ fn append_only(cx: &Ctx<'_>, out: &mut Report) {
     let troubled = log.is_some_and(|log| log.is_troubled());
     out.field("aof_last_write_status", status(troubled));
     out.field("aof_last_cow_size", rewrites.copied);
+    out.field("module_fork_in_progress", 0);
+    out.field("module_fork_last_cow_size", 0);
     let Some(log) = log else {
         return;
     };
@@ -352,8 +368,9 @@ fn cpu(cx: &Ctx<'_>, out: &mut Report) {
     let facts = cx.sys.host.0.facts();
     out.field("used_cpu_sys", format_args!("{:.6}", facts.cpu_sys));
     out.field("used_cpu_user", format_args!("{:.6}", facts.cpu_user));
-    out.field("used_cpu_sys_children", "0.000000");
-    out.field("used_cpu_user_children", "0.000000");
+    let children = [facts.cpu_sys_children, facts.cpu_user_children];
+    out.field("used_cpu_sys_children", format_args!("{:.6}", children[0]));
+    out.field("used_cpu_user_children", format_args!("{:.6}", children[1]));
 }
 
 fn keyspace(cx: &Ctx<'_>, out: &mut Report) {

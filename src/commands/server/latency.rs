@@ -1,6 +1,7 @@
 //! LATENCY.
 
-use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow};
+use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Entry, Flow};
+use crate::service::config::Settings;
 use crate::service::latency::Spikes;
 use crate::spec::{Group, flag};
 
@@ -69,26 +70,109 @@ const fn sub(name: &'static str, arity: i16, run: crate::exec::Handler) -> Comma
         .flags(&[flag::ADMIN, flag::NOSCRIPT, flag::LOADING, flag::STALE])
 }
 
-fn doctor(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
-    let threshold = cx.sys.cfg.latency_monitor_threshold;
-    let mut text = String::new();
-    if threshold == 0 {
-        text.push_str(
-            "Spikes are not recorded. CONFIG SET latency-monitor-threshold <milliseconds> starts to record those that \
-             last at least so long.\n",
-        );
-    } else if cx.sys.latency.events().len() == 0 {
-        text.push_str(&format!("Nothing took {threshold} ms or more so far.\n"));
+/// Something that may make spikes rarer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Advice {
+    SlowLogOff,
+    SlowLogCoarse,
+    SlowLog,
+    LargeValues,
+    Starved,
+    Disk,
+    FsyncAlways,
+    Deadlines,
+    MemoryLimit,
+}
+
+impl Advice {
+    /// What to do about the spikes of an event.
+    fn on(event: &str, cfg: &Settings) -> &'static [Advice] {
+        let threshold = i64::try_from(cfg.latency_monitor_threshold).unwrap_or(i64::MAX);
+        match event {
+            "command" | "command-unblocking" => match cfg.slowlog_log_slower_than {
+                ..0 => &[Self::SlowLogOff, Self::SlowLog, Self::LargeValues],
+                slower if slower / 1000 > threshold => {
+                    &[Self::SlowLogCoarse, Self::SlowLog, Self::LargeValues]
+                }
+                _ => &[Self::SlowLog, Self::LargeValues],
+            },
+            "fast-command" => &[Self::Starved],
+            "aof-fsync-always" if cfg.appendfsync == "always" => &[Self::Disk, Self::FsyncAlways],
+            event if event.starts_with("aof-") => &[Self::Disk],
+            "expire-cycle" => &[Self::Deadlines],
+            event if event.starts_with("eviction-") => &[Self::MemoryLimit],
+            _ => &[],
+        }
     }
-    for (name, spikes) in cx.sys.latency.events() {
+
+    fn text(self, cfg: &Settings) -> String {
+        let micros = cfg.latency_monitor_threshold.saturating_mul(1000);
+        match self {
+            Self::SlowLogOff => format!(
+                "The slow log is off. CONFIG SET slowlog-log-slower-than {micros} has it keep the commands that take \
+                 that many microseconds, which are those that count as spikes."
+            ),
+            Self::SlowLogCoarse => format!(
+                "The slow log keeps fewer commands than count as spikes. CONFIG SET slowlog-log-slower-than {micros} \
+                 has it keep all of them."
+            ),
+            Self::SlowLog => "SLOWLOG GET shows which commands took long, and whose they were.".to_owned(),
+            Self::LargeValues => "Everybody waits for a command that goes through a large value: HSCAN, SSCAN, ZSCAN and \
+                                  ranges with a limit take it in pieces, and several smaller values share the work."
+                .to_owned(),
+            Self::Starved => "Commands that take microseconds took milliseconds: the process was not running. Look for \
+                              others that need the same processors, for memory that was swapped out, and on a virtual \
+                              machine for stolen time; `redis-cli --intrinsic-latency 100`, run here, measures what the \
+                              machine itself adds."
+                .to_owned(),
+            Self::Disk => "The disk is slow, or busy with something else: a local one, or one of its own for `dir`, \
+                           answers sooner."
+                .to_owned(),
+            Self::FsyncAlways => "With `appendfsync always` each write waits for the disk. `everysec` does not, and may \
+                                  lose a second of writes when the machine fails."
+                .to_owned(),
+            Self::Deadlines => "Many keys end at the same moment, or large ones do. A random part of a few seconds in \
+                                their times to live spreads that."
+                .to_owned(),
+            Self::MemoryLimit => "Room was made for new data all at once: `maxmemory` was lowered, or one command needed \
+                                  much. Lower it in steps, or raise it."
+                .to_owned(),
+        }
+    }
+}
+
+fn doctor(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
+    let (cfg, latency) = (&cx.sys.cfg, &cx.sys.latency);
+    let threshold = cfg.latency_monitor_threshold;
+    let mut text = String::new();
+    let mut advice: Vec<Advice> = Vec::new();
+    if latency.events().len() == 0 {
+        text = match threshold {
+            0 => "Spikes are not recorded. CONFIG SET latency-monitor-threshold <milliseconds> starts to record those \
+                  that last at least so long.\n"
+                .to_owned(),
+            _ => format!("Nothing took {threshold} ms or more so far.\n"),
+        };
+    }
+    for (n, (name, spikes)) in latency.events().enumerate() {
         let (mean, spread) = spikes.mean();
         let (count, max) = (spikes.samples.len(), spikes.max);
+        let first = spikes.samples.front().map_or(0, |(second, _)| *second);
+        let period = (cx.now / 1000 - first).max(0) as f64 / count.max(1) as f64;
         text.push_str(&format!(
-            "{name}: {count} latency spikes (average {mean}ms, mean deviation {spread}ms). Worst all time event {max}ms.\n"
+            "{}. {name}: {count} latency spikes (average {mean}ms, mean deviation {spread}ms, period {period:.2} sec). \
+             Worst all time event {max}ms.\n",
+            n + 1
         ));
+        let more = Advice::on(name, cfg).iter();
+        let more = more.filter(|more| !advice.contains(more));
+        advice.extend(more.copied().collect::<Vec<_>>());
     }
-    if cx.sys.latency.events().len() > 0 {
-        text.push_str("\nSLOWLOG GET shows which commands took long.\n");
+    if !advice.is_empty() {
+        text.push_str("\nWhat may help:\n\n");
+    }
+    for advice in advice {
+        text.push_str(&format!("- {}\n", advice.text(cfg)));
     }
     cx.reply.verbatim("txt", text.as_bytes());
     Ok(Flow::Done)
@@ -106,9 +190,8 @@ fn graph(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     Ok(Flow::Done)
 }
 
-/// Columns, a few lines high, over the age of each spike written downwards.
+/// Columns, a few lines high, over the age of each spike written downwards; below them those that find no room beside.
 fn draw(name: &str, spikes: &Spikes, now: i64) -> String {
-    const ROWS: u64 = 4;
     const WIDTH: usize = 80;
     let (low, high) = spikes.range();
     let mut text = format!(
@@ -117,20 +200,36 @@ fn draw(name: &str, spikes: &Spikes, now: i64) -> String {
     );
     text.push_str(&"-".repeat(WIDTH));
     text.push('\n');
-    let kept = spikes.samples.len().saturating_sub(WIDTH);
-    let samples: Vec<(i64, u64)> = spikes.samples.iter().skip(kept).copied().collect();
-    // Heights in halves of a row, at least one.
-    let height = |millis: u64| 1 + (millis - low) * (2 * ROWS - 1) / (high - low).max(1);
+    let samples: Vec<(i64, u64)> = spikes.samples.iter().copied().collect();
+    for (n, part) in samples.chunks(WIDTH).enumerate() {
+        if n > 0 {
+            text.push('\n');
+        }
+        draw_part(&mut text, part, (low, high), now);
+    }
+    text
+}
+
+fn draw_part(text: &mut String, samples: &[(i64, u64)], (low, high): (u64, u64), now: i64) {
+    const ROWS: u64 = 4;
+    /// Heights that a row tells apart.
+    const STEPS: u64 = 3;
+    let range = (high - low).max(1);
+    let height = |millis: u64| ((millis - low) * STEPS * ROWS / range).min(STEPS * ROWS - 1);
     for row in (0..ROWS).rev() {
-        let cell = |&(_, millis): &(i64, u64)| match height(millis).saturating_sub(2 * row) {
-            0 => ' ',
-            1 => '_',
-            2 => '#',
-            _ => '|',
+        let below = row * STEPS;
+        let cell = |&(_, millis): &(i64, u64)| match height(millis).checked_sub(below) {
+            None => ' ',
+            Some(0) => '_',
+            Some(1) => 'o',
+            Some(2) => '#',
+            Some(_) => '|',
         };
         text.extend(samples.iter().map(cell));
         text.push('\n');
     }
+    let blank = std::iter::repeat_n(' ', samples.len());
+    text.extend(blank);
     text.push('\n');
     let ages: Vec<Vec<u8>> = samples
         .iter()
@@ -143,7 +242,6 @@ fn draw(name: &str, spikes: &Spikes, now: i64) -> String {
         );
         text.push('\n');
     }
-    text
 }
 
 fn age(seconds: i64) -> String {
@@ -156,17 +254,20 @@ fn age(seconds: i64) -> String {
 }
 
 fn histogram(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    let wanted = |entry: &crate::exec::Entry| {
-        args.from(2).iter().any(|name| {
-            let own = entry.name.as_bytes();
-            let parent = own.split(|b| *b == b'|').next().unwrap_or_default();
-            own.eq_ignore_ascii_case(name) || parent.eq_ignore_ascii_case(name)
-        })
+    let registry = cx.sys.registry.own();
+    let entries: Vec<&Entry> = match args.from(2) {
+        [] => registry.iter().collect(),
+        names => {
+            let named = names.iter().filter_map(|name| registry.by_full_name(name));
+            // A container stands for its subcommands.
+            named
+                .flat_map(|entry| std::iter::once(entry).chain(registry.subs(entry)))
+                .collect()
+        }
     };
-    let all = args.len() == 2;
     let map = cx.reply.deferred_map();
     let mut shown = 0;
-    for entry in cx.sys.registry.iter().filter(|entry| all || wanted(entry)) {
+    for entry in entries {
         let stats = cx.sys.stats.command(entry.id.index());
         let Some(stats) = stats.filter(|stats| stats.latency.total() > 0) else {
             continue;
@@ -252,6 +353,20 @@ mod tests {
         let text = draw(name, spikes, 1000);
         let lines: Vec<&str> = text.lines().skip(2).collect();
         assert!(text.starts_with("command - high 80 ms, low 10 ms (all time high 80 ms)\n---"));
-        assert_eq!(lines, ["  #", "  |", " #|", "_||", "", "111", "5ms", "m  "]);
+        let drawn = ["  #", "  |", " _|", "_||", "   ", "111", "5ms", "m  "];
+        assert_eq!(lines, drawn);
+    }
+
+    #[test]
+    fn many_spikes_stand_below_each_other() {
+        let mut latency = crate::service::latency::Latency::default();
+        (0..100).for_each(|second| latency.add("command", second, 7));
+        let (name, spikes) = latency.event(b"command").unwrap();
+        let text = draw(name, spikes, 100);
+        let lines: Vec<&str> = text.lines().skip(2).collect();
+        let lengths: Vec<usize> = lines.iter().map(|line| line.len()).collect();
+        let (wide, narrow) = ([80; 7], [20; 8]);
+        assert_eq!(lengths, [&wide[..], &[0], &narrow].concat());
+        assert_eq!((lines[3], lines[11]), (&*"_".repeat(80), &*"_".repeat(20)));
     }
 }

@@ -1,7 +1,8 @@
 //! MEMORY.
 
-use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow};
+use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, used_memory, weight};
 use crate::keyspace::Record;
+use crate::resp::ReplyBuf;
 use crate::service::info::human;
 use crate::spec::{Group, KeySpec, flag};
 
@@ -22,6 +23,16 @@ pub(crate) const COMMANDS: &[Command] = &[Command::container("memory", -2)
             .summary("Return a report on memory, for people.")
             .complexity("O(1)")
             .tips(SPECIAL)
+            .checked(),
+        sub("malloc-stats", 2, malloc_stats)
+            .summary("Return what the allocator tells of itself: nothing.")
+            .complexity("O(1)")
+            .tips(SPECIAL)
+            .checked(),
+        sub("purge", 2, purge)
+            .summary("Drop what was deleted and still waits for that.")
+            .complexity("O(N) in what waits.")
+            .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
             .checked(),
         sub("stats", 2, stats)
             .summary("Return where memory is used.")
@@ -60,15 +71,10 @@ fn usage(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
             return Err(CmdError::SYNTAX);
         }
     }
-    match cx.ks.peek(args.at(2)).map(size_of_record) {
+    match cx.ks.peek(args.at(2)).map(Record::memory) {
         Some(bytes) => cx.count(bytes),
         None => cx.null(),
     }
-}
-
-/// Bytes of a key's record: its slot, the key and the value.
-fn size_of_record(record: &Record) -> usize {
-    size_of::<Record>() + record.key().len() + record.value().heap_size()
 }
 
 fn doctor(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
@@ -88,44 +94,88 @@ fn doctor(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
 }
 
 fn stats(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
-    let dataset = cx.ks.memory();
-    let scripts = cx.sys.scripts.memory();
-    let functions = cx.sys.libraries.memory();
-    let total = dataset + scripts + functions;
-    cx.sys.stats.memory_seen(total as u64);
-    let peak = usize::try_from(cx.sys.stats.peak_memory).unwrap_or(usize::MAX);
-    let keys: usize = (0..cx.ks.databases())
-        .filter_map(|i| cx.ks.db(i))
-        .map(|db| db.len())
-        .sum();
-    let fields = [
+    let Ctx {
+        ks, sys, sessions, ..
+    } = cx;
+    let used = used_memory(ks, sessions, sys);
+    sys.stats.memory_seen(used as u64);
+    let peak = usize::try_from(sys.stats.peak_memory).unwrap_or(usize::MAX);
+    let dataset = ks.memory();
+    let of_replicas = sys.repl.memory_of_replicas();
+    let dbs = (0..ks.databases()).filter_map(|i| Some((i, ks.db(i)?)));
+    let dbs: Vec<_> = dbs.filter(|(_, db)| !db.is_empty()).collect();
+    let keys: usize = dbs.iter().map(|(_, db)| db.len()).sum();
+    let resident = usize::try_from(sys.host.0.facts().resident).unwrap_or(usize::MAX);
+    let percent = |part: usize, whole: usize| part as f64 * 100.0 / whole.max(1) as f64;
+    let parts = [
         ("peak.allocated", peak),
-        ("total.allocated", total),
+        ("total.allocated", used),
         ("startup.allocated", 0),
-        ("replication.backlog", 0),
-        ("clients.slaves", 0),
-        ("lua.caches", scripts),
-        ("functions.caches", functions),
-        ("overhead.total", scripts + functions),
+        ("replication.backlog", sys.repl.memory() - of_replicas),
+        ("clients.slaves", of_replicas),
+        ("clients.normal", weight::estimate(sys, sessions)),
+        ("cluster.links", 0),
+        ("aof.buffer", sys.persist.log_memory()),
+        ("lua.caches", sys.scripts.memory() + sys.scripts.interpreter),
+        (
+            "functions.caches",
+            sys.libraries.memory() + sys.libraries.interpreter,
+        ),
+    ];
+    let sums = [
+        ("overhead.total", used - dataset),
         ("keys.count", keys),
         ("keys.bytes-per-key", dataset / keys.max(1)),
         ("dataset.bytes", dataset),
     ];
-    cx.reply.map(fields.len() + 1);
-    for (name, value) in fields {
-        cx.reply.bulk(name.as_bytes());
-        cx.reply.int(i64::try_from(value).unwrap_or(i64::MAX));
+    let reply = &mut *cx.reply;
+    reply.map(parts.len() + dbs.len() + sums.len() + 4);
+    let number = |reply: &mut ReplyBuf, name: &str, value: usize| {
+        reply.bulk(name.as_bytes());
+        reply.int(i64::try_from(value).unwrap_or(i64::MAX));
+    };
+    for (name, value) in parts {
+        number(reply, name, value);
     }
-    cx.reply.bulk(b"dataset.percentage");
-    cx.reply
-        .double(dataset as f64 * 100.0 / total.max(1) as f64);
+    for (index, db) in dbs {
+        reply.bulk(format!("db.{index}").as_bytes());
+        reply.map(3);
+        number(reply, "overhead.hashtable.main", db.table_memory());
+        number(reply, "overhead.hashtable.expires", db.index_memory());
+        number(reply, "overhead.hashtable.slot-to-keys", 0);
+    }
+    for (name, value) in sums {
+        number(reply, name, value);
+    }
+    reply.bulk(b"dataset.percentage");
+    reply.double(percent(dataset, used));
+    reply.bulk(b"peak.percentage");
+    reply.double(percent(used, peak));
+    reply.bulk(b"fragmentation");
+    reply.double(resident as f64 / used.max(1) as f64);
+    number(reply, "fragmentation.bytes", resident.saturating_sub(used));
     Ok(Flow::Done)
+}
+
+/// Drops what was deleted and still waits for that. Pages that are free the allocator gives back by itself.
+fn purge(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
+    cx.ks.garbage.clear();
+    cx.ok()
+}
+
+/// As Redis says it where it does not know the insides of its allocator either.
+fn malloc_stats(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
+    cx.bulk(b"Stats not supported for the current allocator")
 }
 
 fn help(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
     cx.help(&[
         "DOCTOR",
         "    Show a report on memory, for people.",
+        "MALLOC-STATS",
+        "    Say that the allocator is not asked for statistics.",
+        "PURGE",
+        "    Drop at once what was deleted and still waits for that.",
         "STATS",
         "    Show where memory is used.",
         "USAGE <key> [SAMPLES <count>]",

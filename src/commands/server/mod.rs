@@ -4,18 +4,16 @@ pub(super) mod config;
 pub(super) mod debug;
 pub(super) mod info;
 pub(super) mod latency;
+mod lolwut;
 pub(super) mod memory;
 pub(super) mod slowlog;
 
-use crate::exec::args::is;
 use crate::exec::block::{Block, TimeoutReply, Wake};
 use crate::exec::session::Session;
 use crate::exec::shutdown::{self, Course};
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, busy};
 use crate::service::config::{Allow, ShutdownFlags};
-use crate::service::info::REDIS_VERSION;
 use crate::spec::{Group, flag};
-use crate::util::num;
 
 /// The rows of this family that have no file of their own.
 pub(super) const COMMANDS: &[Command] = &[
@@ -47,7 +45,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .complexity("O(N) in the number of keys when it saves, otherwise O(1)")
         .history(&[("7.0.0", "Added NOW, FORCE and ABORT.")])
         .checked(),
-    Command::new("lolwut", -1, lolwut)
+    Command::new("lolwut", -1, lolwut::lolwut)
         .since("5.0.0")
         .group(Group::Server)
         .read()
@@ -135,35 +133,6 @@ fn shut_down(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     if let Some(session) = cx.session() {
         session.closing = true;
     }
-    Ok(Flow::Done)
-}
-
-/// A keep, and the version that clients look for in the last line.
-fn lolwut(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    if let Some(word) = args.get(1)
-        && is(word, "version")
-        && args.len() > 2
-    {
-        num::parse_i64(args.at(2)).ok_or(CmdError::NOT_INTEGER)?;
-    }
-    const WALL: usize = 13;
-    let mut picture = String::from(" _   _   _   _\n| |_| |_| |_| |\n");
-    for _ in 0..3 {
-        let stones: String = (0..WALL)
-            .map(|_| match cx.sys.rng.below(6) {
-                0 => '#',
-                1 => '.',
-                _ => ' ',
-            })
-            .collect();
-        picture.push_str(&format!("|{stones}|\n"));
-    }
-    picture.push_str("|____[ ]______|\n\n");
-    picture.push_str(&format!(
-        "Redkeep {}, Redis ver. {REDIS_VERSION}\n",
-        env!("CARGO_PKG_VERSION")
-    ));
-    cx.reply.verbatim("txt", picture.as_bytes());
     Ok(Flow::Done)
 }
 

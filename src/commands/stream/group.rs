@@ -87,7 +87,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         .write(Propagate::Verbatim)
         .flags(&[flag::FAST])
         .keys(&[KeySpec::at(1).rw().update()])
-        .syntax("key:key group id...")
+        .syntax("key:key group ID:string...")
         .summary("Acknowledge entries: they are no longer pending.")
         .complexity("O(log P) for each id among P pending ones")
         .checked(),

@@ -34,7 +34,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         .flags(&[flag::FAST])
         .keys(&[KeySpec::at(1).rw().update()])
         .syntax(
-            "key:key group consumer min-idle-time id... [IDLE^ms:int] \
+            "key:key group consumer min-idle-time ID:string... [IDLE^ms:int] \
              [TIME^unix-time-milliseconds:unix-time] [RETRYCOUNT^count:int] [FORCE] [JUSTID] [LASTID^lastid]",
         )
         .summary("Make a consumer the owner of pending entries.")

@@ -46,7 +46,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         .write(Propagate::Verbatim)
         .flags(&[flag::FAST])
         .keys(&[KeySpec::at(1).rw().delete()])
-        .syntax("key:key id...")
+        .syntax("key:key ID:string...")
         .summary("Delete entries by their ids.")
         .complexity("O(log M) for each id in a stream with M nodes")
         .checked(),

@@ -25,7 +25,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         .keys(&[KeySpec::keyword("STREAMS", 1).range(-1, 1, 2).ro().access()])
         .syntax(
             "[COUNT^count:int] [MAXCOUNT^maxcount:int@8.10.0] [MAXSIZE^maxsize:int@8.10.0] \
-             [BLOCK^milliseconds:int] STREAMS^streams={key:key... id...=key}",
+             [BLOCK^milliseconds:int] STREAMS^streams={key:key... ID:string...=key}",
         )
         .summary("Entries of one or more streams above given ids; waits for them if asked to.")
         .complexity("O(log M + N) for each stream, with M nodes and N entries returned")
@@ -40,7 +40,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         .syntax(
             "GROUP^group-block={group consumer} [COUNT^count:int] [MAXCOUNT^maxcount:int@8.10.0] \
              [MAXSIZE^maxsize:int@8.10.0] [BLOCK^milliseconds:int] [CLAIM^min-idle-time:int@8.4.0] [NOACK] \
-             STREAMS^streams={key:key... id...=key}",
+             STREAMS^streams={key:key... ID:string...=key}",
         )
         .summary("Deliver new or pending entries to a consumer of a group; waits for new ones if asked to.")
         .complexity("O(log M + N) for each stream, with M nodes and N entries delivered")

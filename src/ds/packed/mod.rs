@@ -20,6 +20,7 @@ use super::listpack::{
     COUNT_UNKNOWN, EMPTY, END, HEADER, Listpack, MAX_BYTES, Value, backlen_size, decode,
     read_backlen,
 };
+use crate::util::heap;
 use crate::util::num::parse_i64;
 use entry::Entry;
 
@@ -209,6 +210,13 @@ impl Packed {
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.buf.capacity()
+    }
+
+    /// What that takes of the allocator.
+    #[inline]
+    #[must_use]
+    pub fn heap_size(&self) -> usize {
+        heap::rounded(self.buf.capacity())
     }
 
     /// Whether a string of this length cannot be added, since no listpack grows so large.

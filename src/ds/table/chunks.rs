@@ -1,6 +1,7 @@
 //! A vector in chunks of one size: it grows without copying, and leaves no holes of odd sizes
 //! behind in the allocator.
 
+use crate::util::heap;
 use std::ops::{Index, IndexMut};
 
 // Invariant: the first `len` entries lie in full chunks of capacity `PER`, but for the last of them.
@@ -81,11 +82,11 @@ impl<E> Chunks<E> {
 
     fn give_back(&mut self) {
         let len = self.len();
-        let keep = match len {
-            0 => 0,
-            _ if len < Self::PER / 2 => 1,
-            _ => len / Self::PER + 2,
-        };
+        // An empty chunk is worth its room only while the one before it is nearly full: what is evicted is to make room
+        // for others, and not for its like in this segment alone.
+        let in_last = len % Self::PER;
+        let spare = len > 0 && (in_last == 0 || in_last >= Self::PER / 4 * 3);
+        let keep = len.div_ceil(Self::PER) + usize::from(spare);
         if self.chunks.len() > keep {
             self.set_chunks(keep, 0);
         }
@@ -109,11 +110,12 @@ impl<E> Chunks<E> {
     /// Bytes allocated here.
     #[inline]
     pub(super) fn heap(&self) -> usize {
+        let full = heap::rounded(Self::PER * size_of::<E>());
         let room = match &*self.chunks {
-            [chunk] => chunk.capacity(),
-            chunks => chunks.len() * Self::PER,
+            [chunk] => heap::rounded(chunk.capacity() * size_of::<E>()),
+            chunks => chunks.len() * full,
         };
-        size_of_val(&*self.chunks) + room * size_of::<E>()
+        heap::rounded(size_of_val(&*self.chunks)) + room
     }
 }
 
@@ -158,8 +160,15 @@ mod tests {
     fn counts_its_memory_as_it_grows_and_shrinks() {
         let mut chunks = Chunks::<[usize; 8]>::new();
         let check = |chunks: &Chunks<[usize; 8]>| {
-            let counted: usize = chunks.chunks.iter().map(|c| c.capacity() * 64).sum();
-            assert_eq!(chunks.heap(), counted + chunks.chunks.len() * 24);
+            let counted = chunks
+                .chunks
+                .iter()
+                .map(|c| heap::rounded(c.capacity() * 64));
+            let counted: usize = counted.sum();
+            assert_eq!(
+                chunks.heap(),
+                counted + heap::rounded(chunks.chunks.len() * 24)
+            );
             assert_eq!(chunks.iter().count(), chunks.len());
             let most = if chunks.len() > 16 {
                 chunks.len() + 144

@@ -16,6 +16,7 @@ mod tests;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 
+use crate::util::heap;
 use segment::{Probe, Segment};
 pub use stats::Stats;
 
@@ -162,8 +163,8 @@ impl<E> Table<E> {
     #[inline]
     pub fn memory(&self) -> usize {
         self.heap
-            + self.directory.capacity() * size_of::<u32>()
-            + self.segments.capacity() * size_of::<Segment<E>>()
+            + heap::rounded(self.directory.capacity() * size_of::<u32>())
+            + heap::rounded(self.segments.capacity() * size_of::<Segment<E>>())
     }
 
     /// All entries, in no particular order.

@@ -2,6 +2,7 @@
 
 use super::chunks::Chunks;
 use super::{Keyed, SEGMENT_MAX};
+use crate::util::heap;
 
 /// The part of a hash that a slot keeps; the rest of the slot is the entry's index.
 pub(super) const HASH: u64 = !0xffff;
@@ -203,7 +204,7 @@ impl<E> Segment<E> {
         } else {
             0
         };
-        self.slots.len() * size_of::<u64>() + self.entries.heap() + captured
+        heap::rounded(self.slots.len() * size_of::<u64>()) + self.entries.heap() + captured
     }
 
     /// Cuts the segment's range in two: keeps the lower half and returns the upper.

@@ -204,7 +204,7 @@ impl Replication {
 
     /// Those of them that are no backlog: replicas have still to get them.
     pub fn memory_of_replicas(&self) -> usize {
-        let stream = self.stream.as_ref();
+        let stream = self.stream.as_ref().filter(|_| !self.replicas.is_empty());
         stream.map_or(0, |s| s.memory().saturating_sub(s.keep()))
     }
 }
@@ -267,6 +267,8 @@ pub(crate) fn change(state: &mut State) {
             }
         }
     }
+    let System { cfg, host, .. } = &mut state.sys;
+    host.0.part_changed(cfg.config());
 }
 
 /// The history goes on under another name, or another one begins. Where acknowledged writes are to outlast their leader the

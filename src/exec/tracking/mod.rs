@@ -109,6 +109,11 @@ impl Tracking {
         self.cached.memory() + self.prefixes.memory() + self.clients.len() * 22
     }
 
+    /// Bytes that prefixes take.
+    pub(super) fn memory_of_prefixes(&self) -> usize {
+        self.prefixes.memory()
+    }
+
     /// Whether more keys are remembered than `most`; 0 is no limit.
     #[inline]
     pub(crate) fn is_over(&self, most: u64) -> bool {

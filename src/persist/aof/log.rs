@@ -396,6 +396,11 @@ impl Log {
         self.delayed.load(Ordering::Relaxed)
     }
 
+    /// Counts them anew.
+    pub fn forget_delayed_syncs(&self) {
+        self.delayed.store(0, Ordering::Relaxed);
+    }
+
     pub(super) fn sync_was_delayed(&self) {
         self.delayed.fetch_add(1, Ordering::Relaxed);
     }

@@ -55,12 +55,27 @@ pub(crate) fn quoted(word: &[u8]) -> Vec<u8> {
         && word
             .iter()
             .all(|&b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\'' | b'\\' | b'#'));
-    if plain {
-        return word.to_vec();
+    match plain {
+        true => word.to_vec(),
+        false => in_quotes(word),
     }
+}
+
+/// The same, always between quotes: so Redis writes what is text.
+pub(crate) fn in_quotes(word: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(word.len() + 2);
     crate::resp::quote(&mut out, word);
     out
+}
+
+/// An amount of memory as Redis writes it into a file: with the largest unit that fits.
+pub(crate) fn memory(bytes: u64) -> String {
+    let units = [(30, "gb"), (20, "mb"), (10, "kb")];
+    let fits = |&(bits, _): &(u32, &str)| bytes != 0 && bytes.trailing_zeros() >= bits;
+    match units.into_iter().find(fits) {
+        Some((bits, unit)) => format!("{}{unit}", bytes >> bits),
+        None => bytes.to_string(),
+    }
 }
 
 /// `yes` or `no`.
@@ -112,14 +127,19 @@ impl<T: TryFrom<i64> + Display> Codec<T> for Int {
     }
 }
 
-/// An integer that is moved to the nearest bound instead of being refused.
-pub(crate) struct Clamped(pub(crate) i64, pub(crate) i64);
+/// An integer of which everything within the bounds of `taken` is accepted and moved into those of `kept`.
+pub(crate) struct Clamped {
+    pub(crate) taken: (i64, i64),
+    pub(crate) kept: (i64, i64),
+}
 
 impl<T: TryFrom<i64> + Display> Codec<T> for Clamped {
     fn assign(&self, value: &mut T, words: &[&[u8]], _: Origin) -> Result<(), Fault> {
         let number =
             num::parse_i64(single(words)?).ok_or("argument couldn't be parsed into an integer")?;
-        *value = within(number.clamp(self.0, self.1), self.0, self.1)?;
+        let number: i64 = within(number, self.taken.0, self.taken.1)?;
+        let (least, most) = self.kept;
+        *value = within(number.clamp(least, most), least, most)?;
         Ok(())
     }
 
@@ -128,14 +148,17 @@ impl<T: TryFrom<i64> + Display> Codec<T> for Clamped {
     }
 
     fn accepts(&self) -> String {
-        format!("{} to {}", self.0, self.1)
+        format!("{} to {}", self.kept.0, self.kept.1)
     }
 }
 
 /// An amount of memory, with or without a unit, within bounds.
 pub(crate) struct Mem(pub(crate) u64, pub(crate) u64);
 
-impl<T: TryFrom<u64> + Display> Codec<T> for Mem {
+impl<T: TryFrom<u64> + Copy + Display> Codec<T> for Mem
+where
+    u64: TryFrom<T>,
+{
     fn assign(&self, value: &mut T, words: &[&[u8]], _: Origin) -> Result<(), Fault> {
         let number = num::parse_memory(single(words)?).ok_or("argument must be a memory value")?;
         let fits = (self.0..=self.1).contains(&number);
@@ -148,6 +171,14 @@ impl<T: TryFrom<u64> + Display> Codec<T> for Mem {
 
     fn show(&self, value: &T) -> Vec<u8> {
         value.to_string().into_bytes()
+    }
+
+    fn lines(&self, value: &T) -> Vec<Vec<u8>> {
+        let line = match u64::try_from(*value) {
+            Ok(bytes) => memory(bytes),
+            Err(_) => value.to_string(),
+        };
+        vec![line.into_bytes()]
     }
 
     fn accepts(&self) -> String {
@@ -195,6 +226,13 @@ impl Codec<Share> for MemOrPercent {
             Share::Bytes(n) => n.to_string().into_bytes(),
             Share::Percent(n) => format!("{n}%").into_bytes(),
         }
+    }
+
+    fn lines(&self, value: &Share) -> Vec<Vec<u8>> {
+        vec![match value {
+            Share::Bytes(n) => memory(*n).into_bytes(),
+            Share::Percent(_) => self.show(value),
+        }]
     }
 
     fn accepts(&self) -> String {
@@ -272,23 +310,87 @@ impl Codec<String> for Text {
     fn show(&self, value: &String) -> Vec<u8> {
         value.as_bytes().to_vec()
     }
+
+    fn lines(&self, value: &String) -> Vec<Vec<u8>> {
+        vec![in_quotes(value.as_bytes())]
+    }
 }
 
-/// The name of a file in `dir`, never a path.
-pub(crate) struct FileName;
+/// Text that is not there when it is empty: then it has no line.
+pub(crate) struct TextOrNone;
 
-impl Codec<String> for FileName {
+impl Codec<String> for TextOrNone {
+    fn assign(&self, value: &mut String, words: &[&[u8]], origin: Origin) -> Result<(), Fault> {
+        Text.assign(value, words, origin)
+    }
+
+    fn show(&self, value: &String) -> Vec<u8> {
+        Text.show(value)
+    }
+
+    fn lines(&self, value: &String) -> Vec<Vec<u8>> {
+        lines_unless_empty(value.as_bytes())
+    }
+}
+
+fn lines_unless_empty(value: &[u8]) -> Vec<Vec<u8>> {
+    match value {
+        b"" => Vec::new(),
+        _ => vec![in_quotes(value)],
+    }
+}
+
+/// The name of a machine, or none.
+pub(crate) struct HostName;
+
+impl Codec<String> for HostName {
     fn assign(&self, value: &mut String, words: &[&[u8]], _: Origin) -> Result<(), Fault> {
         let name = utf8(single(words)?)?;
-        if name.is_empty() || name.contains(['/', '\\']) {
-            return Err("the argument must be a filename, not a path".into());
+        if name.len() >= 256 {
+            return Err("Hostnames must be less than 256 characters".into());
+        }
+        let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.');
+        if !name.bytes().all(fits) {
+            return Err(
+                "Hostnames may only contain alphanumeric characters, hyphens or dots".into(),
+            );
         }
         *value = name;
         Ok(())
     }
 
     fn show(&self, value: &String) -> Vec<u8> {
-        value.as_bytes().to_vec()
+        Text.show(value)
+    }
+
+    fn lines(&self, value: &String) -> Vec<Vec<u8>> {
+        lines_unless_empty(value.as_bytes())
+    }
+}
+
+/// The name of something in `dir`, never a path: the parameter's name and the word for what it names.
+pub(crate) struct FileName(pub(crate) &'static str, pub(crate) &'static str);
+
+impl Codec<String> for FileName {
+    fn assign(&self, value: &mut String, words: &[&[u8]], _: Origin) -> Result<(), Fault> {
+        let Self(parameter, what) = self;
+        let name = utf8(single(words)?)?;
+        if name.is_empty() {
+            return Err(format!("{parameter} can't be empty").into());
+        }
+        if name.contains(['/', '\\']) {
+            return Err(format!("{parameter} can't be a path, just a {what}").into());
+        }
+        *value = name;
+        Ok(())
+    }
+
+    fn show(&self, value: &String) -> Vec<u8> {
+        Text.show(value)
+    }
+
+    fn lines(&self, value: &String) -> Vec<Vec<u8>> {
+        Text.lines(value)
     }
 }
 
@@ -321,9 +423,13 @@ impl Codec<String> for TitleTemplate {
     fn show(&self, value: &String) -> Vec<u8> {
         value.as_bytes().to_vec()
     }
+
+    fn lines(&self, value: &String) -> Vec<Vec<u8>> {
+        Text.lines(value)
+    }
 }
 
-/// Any bytes: a password, a user's name.
+/// Any bytes: a password, a user's name. It has no line when it is empty.
 pub(crate) struct Secret;
 
 impl Codec<Vec<u8>> for Secret {
@@ -334,6 +440,10 @@ impl Codec<Vec<u8>> for Secret {
 
     fn show(&self, value: &Vec<u8>) -> Vec<u8> {
         value.clone()
+    }
+
+    fn lines(&self, value: &Vec<u8>) -> Vec<Vec<u8>> {
+        lines_unless_empty(value)
     }
 }
 

@@ -6,6 +6,9 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::util::glob;
 
+/// The most bytes of a file that are read: more than any configuration has, and less than what a device gives.
+pub(super) const LARGEST_FILE: u64 = 64 << 20;
+
 /// Where configuration files come from.
 pub trait Files {
     /// The contents of a file.
@@ -31,13 +34,11 @@ pub struct SystemFiles;
 
 impl Files for SystemFiles {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        fs::read(path)
+        whole(fs::File::open(path)?)
     }
 
     fn stdin(&self) -> io::Result<Vec<u8>> {
-        let mut text = Vec::new();
-        io::stdin().lock().read_to_end(&mut text)?;
-        Ok(text)
+        whole(io::stdin().lock())
     }
 
     fn expand(&self, pattern: &Path) -> Vec<PathBuf> {
@@ -70,6 +71,16 @@ impl Files for SystemFiles {
 
     fn absolute(&self, path: &Path) -> PathBuf {
         std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+    }
+}
+
+/// Everything that is there to be read, within bounds.
+fn whole(from: impl Read) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    from.take(LARGEST_FILE + 1).read_to_end(&mut text)?;
+    match text.len() as u64 > LARGEST_FILE {
+        true => Err(io::ErrorKind::FileTooLarge.into()),
+        false => Ok(text),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Parameters of several words.
 
-use super::codec::{Codec, Fault, Origin, one_of, quoted, utf8};
+use super::codec::{Codec, Fault, Origin, in_quotes, memory, one_of, quoted, utf8};
 use crate::keyspace::event::Classes;
 use crate::util::num;
 
@@ -108,7 +108,7 @@ impl ClientLimits {
 
 impl Codec<BufferLimits> for ClientLimits {
     fn assign(&self, value: &mut BufferLimits, words: &[&[u8]], _: Origin) -> Result<(), Fault> {
-        if words.is_empty() || !words.len().is_multiple_of(4) {
+        if !words.len().is_multiple_of(4) {
             return Err("Wrong number of arguments in buffer limit configuration.".into());
         }
         let mut next = *value;
@@ -138,8 +138,17 @@ impl Codec<BufferLimits> for ClientLimits {
         Self::each(value).join(" ").into_bytes()
     }
 
+    /// Redis says `slave` when it is asked, and writes `replica`.
     fn lines(&self, value: &BufferLimits) -> Vec<Vec<u8>> {
-        Self::each(value).map(String::into_bytes).to_vec()
+        let line = |(class, l): (&str, BufferLimit)| {
+            let (hard, soft) = (memory(l.hard), memory(l.soft));
+            format!("{class} {hard} {soft} {}", l.soft_seconds).into_bytes()
+        };
+        vec![
+            line(("normal", value.normal)),
+            line(("replica", value.replica)),
+            line(("pubsub", value.pubsub)),
+        ]
     }
 }
 
@@ -156,9 +165,6 @@ pub(crate) struct Addresses;
 
 impl Codec<Vec<String>> for Addresses {
     fn assign(&self, value: &mut Vec<String>, words: &[&[u8]], _: Origin) -> Result<(), Fault> {
-        if words.is_empty() {
-            return Err("wrong number of arguments".into());
-        }
         if words.len() > 16 {
             return Err("Too many bind addresses specified.".into());
         }
@@ -387,7 +393,7 @@ impl Codec<Classes> for NotifyClasses {
     }
 
     fn lines(&self, value: &Classes) -> Vec<Vec<u8>> {
-        vec![super::codec::quoted(&letters(*value))]
+        vec![in_quotes(&letters(*value))]
     }
 
     fn accepts(&self) -> String {
@@ -424,12 +430,12 @@ mod tests {
     #[test]
     fn notify_classes_fold_into_a() {
         for (letters, shown, line) in [
-            ("KEA", "AKE", "AKE"),
-            ("Kx", "xK", "xK"),
-            ("g$lshzxetdm", "Am", "Am"),
-            ("nKE", "nKE", "nKE"),
-            ("mnAKE", "AKEm", "AnKEm"),
-            ("KKAA", "AK", "AK"),
+            ("KEA", "AKE", "\"AKE\""),
+            ("Kx", "xK", "\"xK\""),
+            ("g$lshzxetdm", "Am", "\"Am\""),
+            ("nKE", "nKE", "\"nKE\""),
+            ("mnAKE", "AKEm", "\"AnKEm\""),
+            ("KKAA", "AK", "\"AK\""),
             ("", "", "\"\""),
         ] {
             let value = read(&NotifyClasses, letters).unwrap();

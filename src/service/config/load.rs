@@ -5,16 +5,22 @@
 //! ```
 //! A file, then standard input (`-`), then the options are read as one text, so that what comes later overrides.
 
-use std::fmt;
+mod fault;
+mod options;
+
 use std::io;
 use std::path::{Path, PathBuf};
 
+use self::fault::{LineFault, unreadable};
+use self::options::CommandLine;
 use super::codec::Origin;
-use super::files::Files;
+use super::files::{Files, LARGEST_FILE};
 use super::params::{Config, find, rows};
 use super::row::{Effect, Row};
 use crate::resp::split_line;
 use crate::util::system::reason;
+
+pub use self::fault::{LoadError, Place};
 
 /// What the lines of a sentinel begin with; as an option, what makes it one.
 const SENTINEL: &[u8] = b"sentinel";
@@ -22,17 +28,31 @@ const SENTINEL: &[u8] = b"sentinel";
 /// What lines about users begin with.
 const USER: &[u8] = b"user";
 
+/// What gives a command another name.
+const RENAME_COMMAND: &[u8] = b"rename-command";
+
 /// How deeply files may include each other.
 const INCLUDE_DEPTH: usize = 16;
 
+/// How much all files together may hold. Each counts as a page at least, for there may be many small ones.
+const MOST_BYTES: usize = LARGEST_FILE as usize;
+const LEAST_BYTES: usize = 4096;
+
+/// Where a server listens whose file does not say where.
+pub(super) const EVERYWHERE: [&str; 2] = ["*", "-::*"];
+
+/// Directives of older versions that say nothing any more, for anybody.
+const FORGOTTEN: [&str; 3] = [
+    "list-max-ziplist-entries",
+    "list-max-ziplist-value",
+    "lua-replicate-commands",
+];
+
 /// Directives of Redis that are known and refused.
-const REFUSED: &[(&str, &str)] = &[
+pub const REFUSED: &[(&str, &str)] = &[
     ("loadmodule", "modules are not part of Redkeep"),
-    (
-        "rename-command",
-        "commands cannot be renamed in this version",
-    ),
-    ("sentinel", "this is not a sentinel"),
+    ("rdma-bind", "there is no RDMA"),
+    ("rdma-port", "there is no RDMA"),
 ];
 
 /// What the command line asks for.
@@ -59,6 +79,8 @@ pub struct Loaded {
     pub sentinel: Option<Vec<Directive>>,
     /// The lines about users.
     pub users: Vec<Directive>,
+    /// The lines that give commands other names, in order.
+    pub renames: Vec<Directive>,
 }
 
 /// A line that is not a parameter's.
@@ -120,73 +142,6 @@ impl Given {
     }
 }
 
-/// Where a directive stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// Line of the file named on the command line.
-    File(usize),
-    /// Line of a file that was included.
-    Included(PathBuf, usize),
-    /// Line of standard input.
-    Stdin(usize),
-    /// Among the options.
-    CommandLine,
-}
-
-/// Why there is no configuration. Displays as what the operator should read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LoadError {
-    /// A line was refused.
-    Directive {
-        /// Where it stands.
-        place: Place,
-        /// The line.
-        line: String,
-        /// Why.
-        why: String,
-    },
-    /// A file could not be read.
-    Unreadable {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        why: String,
-    },
-}
-
-impl fmt::Display for LoadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unreadable { path, why } => {
-                write!(
-                    f,
-                    "Fatal error, can't open config file '{}': {why}",
-                    path.display()
-                )
-            }
-            Self::Directive { place, line, why } => {
-                let version = env!("CARGO_PKG_VERSION");
-                writeln!(f, "\n*** FATAL CONFIG FILE ERROR (Redkeep {version}) ***")?;
-                match place {
-                    Place::File(n) => writeln!(f, "Reading the configuration file, at line {n}")?,
-                    Place::Included(path, n) => {
-                        writeln!(
-                            f,
-                            "Reading the configuration file {}, at line {n}",
-                            path.display()
-                        )?;
-                    }
-                    Place::Stdin(n) => writeln!(f, "Reading standard input, at line {n}")?,
-                    Place::CommandLine => writeln!(f, "Reading the command line")?,
-                }
-                write!(f, ">>> '{line}'\n{why}")
-            }
-        }
-    }
-}
-
-impl std::error::Error for LoadError {}
-
 /// Reads the command line (without the name of the program) and everything it refers to.
 pub fn invocation(argv: &[Vec<u8>], files: &dyn Files) -> Result<Invocation, LoadError> {
     invocation_as(Given::default(), argv, files)
@@ -201,64 +156,29 @@ pub fn invocation_as(
     match argv.first().map(Vec::as_slice) {
         Some(b"--help" | b"-h") => return Ok(Invocation::Help),
         Some(b"--version" | b"-v") => return Ok(Invocation::Version),
+        Some(option @ (b"--test-memory" | b"--check-system")) => {
+            return Err(LoadError::Option(
+                String::from_utf8_lossy(option).into_owned(),
+            ));
+        }
         _ => {}
     }
-    let (file, rest) = match argv.split_first() {
-        Some((first, rest)) if !first.starts_with(b"-") => (Some(path_of(first)), rest),
-        _ => (None, argv),
-    };
-    let (stdin, options) = match (rest.split_first(), rest.split_last()) {
-        (_, Some((last, options))) if last == b"-" => (true, options),
-        (Some((first, options)), _) if first == b"-" => (true, options),
-        _ => (false, rest),
-    };
+    let called = CommandLine::new(argv);
     let mut loader = Loader::new(given.or_by(argv), files);
-    if let Some(path) = &file {
+    if let Some(path) = &called.file {
         loader.file(path, 0)?;
     }
-    if stdin {
+    if called.stdin {
         let text = files.stdin().map_err(|e| unreadable(Path::new("-"), &e))?;
         loader.text(&text, 0, &Place::Stdin)?;
     }
-    if (file.is_some() || stdin) && !given.embedded {
+    if (called.file.is_some() || called.stdin) && !given.embedded {
         loader.bind_everywhere();
     }
-    loader.text(&option_lines(options), 0, &|_| Place::CommandLine)?;
+    loader.text(&called.lines(), 0, &|_| Place::CommandLine)?;
     loader
-        .finish(file)
+        .finish(called.file)
         .map(|loaded| Invocation::Run(Box::new(loaded)))
-}
-
-/// The options as the lines of a configuration file.
-///
-/// The word after a name is its value even when it begins with `--`; `--save` alone is `save ""`, and `--sentinel` alone has
-/// no value; a name and its values may also come as one argument, which is then taken as a line.
-fn option_lines(options: &[Vec<u8>]) -> Vec<u8> {
-    let mut text = Vec::new();
-    let mut value_due = false;
-    for (i, arg) in options.iter().enumerate() {
-        let Some(name) = arg.strip_prefix(b"--").filter(|_| !value_due) else {
-            crate::resp::quote(&mut text, arg);
-            text.push(b' ');
-            value_due = false;
-            continue;
-        };
-        text.push(b'\n');
-        text.extend(name);
-        text.push(b' ');
-        if split_line(name).is_ok_and(|words| words.len() > 1) {
-            continue;
-        }
-        let lone = options
-            .get(i + 1)
-            .is_none_or(|next| next.starts_with(b"--"));
-        if lone && name.eq_ignore_ascii_case(b"save") {
-            text.extend(b"\"\"");
-        } else if !(lone && name == SENTINEL) {
-            value_due = true;
-        }
-    }
-    text
 }
 
 struct Loader<'a> {
@@ -268,6 +188,9 @@ struct Loader<'a> {
     sentinel: Option<Vec<Directive>>,
     /// The lines that begin with `user`.
     users: Vec<Directive>,
+    renames: Vec<Directive>,
+    /// How much may still be read.
+    left: usize,
 }
 
 impl<'a> Loader<'a> {
@@ -278,11 +201,18 @@ impl<'a> Loader<'a> {
             seen: Vec::new(),
             sentinel: given.sentinel.then(Vec::new),
             users: Vec::new(),
+            renames: Vec::new(),
+            left: MOST_BYTES,
         }
     }
 
     fn file(&mut self, path: &Path, depth: usize) -> Result<(), LoadError> {
         let text = self.files.read(path).map_err(|e| unreadable(path, &e))?;
+        let left = self.left.checked_sub(text.len().max(LEAST_BYTES));
+        self.left = left.ok_or_else(|| {
+            let too_large = io::Error::other("the files are too large together, or too many");
+            unreadable(path, &too_large)
+        })?;
         let place = |line| match depth {
             0 => Place::File(line),
             _ => Place::Included(path.to_owned(), line),
@@ -324,27 +254,26 @@ impl<'a> Loader<'a> {
         let Some((name, args)) = words.split_first() else {
             return Ok(());
         };
-        if name.eq_ignore_ascii_case(b"include") {
-            let [pattern] = args else {
-                return Err("wrong number of arguments".into());
-            };
-            return self.include(&path_of(pattern), depth + 1);
-        }
-        let kept = match name.to_ascii_lowercase().as_slice() {
-            SENTINEL => self.sentinel.as_mut(),
-            USER => Some(&mut self.users),
-            _ => None,
+        let keep = |words| Directive {
+            place: place(),
+            line: String::from_utf8_lossy(line).into_owned(),
+            words,
         };
-        if let Some(lines) = kept {
-            lines.push(Directive {
-                place: place(),
-                line: String::from_utf8_lossy(line).into_owned(),
-                words,
-            });
-            return Ok(());
-        }
         let Some(row) = find(name) else {
-            return Err(unknown(name).into());
+            match (name.to_ascii_lowercase().as_slice(), args) {
+                (b"include", [pattern]) => return self.include(&path_of(pattern), depth + 1),
+                (RENAME_COMMAND, [_, _]) => self.renames.push(keep(words)),
+                (USER, _) => self.users.push(keep(words)),
+                // Its place on the command line has been seen to.
+                (SENTINEL, []) if self.sentinel.is_none() => {}
+                (SENTINEL, _) => match &mut self.sentinel {
+                    Some(lines) => lines.push(keep(words)),
+                    None => return Err("sentinel directive while not in sentinel mode".into()),
+                },
+                (name, [_]) if FORGOTTEN.iter().any(|known| known.as_bytes() == name) => {}
+                (name, _) => return Err(unknown(name).into()),
+            }
+            return Ok(());
         };
         let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
         let origin = if self.seen.contains(&row.name) {
@@ -370,6 +299,11 @@ impl<'a> Loader<'a> {
         if depth > INCLUDE_DEPTH {
             return Err("files include each other too deeply".into());
         }
+        // A `dir` that was read is where the server is from then on.
+        let pattern = match self.seen.contains(&"dir") {
+            true => &Path::new(&self.config.dir).join(pattern),
+            false => pattern,
+        };
         for path in self.files.expand(pattern) {
             self.file(&path, depth)?;
         }
@@ -389,7 +323,7 @@ impl<'a> Loader<'a> {
     /// A file without `bind` has always meant every address; see the row of `bind`.
     fn bind_everywhere(&mut self) {
         if !self.seen.contains(&"bind") {
-            self.config.bind = vec!["*".into(), "-::*".into()];
+            self.config.bind = EVERYWHERE.map(str::to_owned).to_vec();
         }
     }
 
@@ -416,31 +350,8 @@ impl<'a> Loader<'a> {
             warnings,
             sentinel: self.sentinel,
             users: self.users,
+            renames: self.renames,
         })
-    }
-}
-
-/// A line was refused, or a file that it includes.
-enum LineFault {
-    Here(String),
-    Below(LoadError),
-}
-
-impl From<&str> for LineFault {
-    fn from(why: &str) -> Self {
-        Self::Here(why.to_owned())
-    }
-}
-
-impl From<String> for LineFault {
-    fn from(why: String) -> Self {
-        Self::Here(why)
-    }
-}
-
-impl From<LoadError> for LineFault {
-    fn from(error: LoadError) -> Self {
-        Self::Below(error)
     }
 }
 
@@ -450,14 +361,11 @@ fn unknown(name: &[u8]) -> String {
         .find(|(known, _)| known.as_bytes().eq_ignore_ascii_case(name));
     match refused {
         Some((known, why)) => format!("'{known}' is not supported: {why}"),
+        None if name.contains(&b'.') => {
+            let name = String::from_utf8_lossy(name);
+            format!("'{name}' is not supported: modules are not part of Redkeep")
+        }
         None => "Bad directive or wrong number of arguments".to_owned(),
-    }
-}
-
-fn unreadable(path: &Path, error: &io::Error) -> LoadError {
-    LoadError::Unreadable {
-        path: path.to_owned(),
-        why: reason(error),
     }
 }
 
@@ -473,348 +381,4 @@ fn path_of(bytes: &[u8]) -> PathBuf {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::BTreeMap;
-
-    #[derive(Default)]
-    struct Memory(BTreeMap<PathBuf, &'static str>);
-
-    impl Files for Memory {
-        fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-            let text = self.0.get(path).ok_or(io::ErrorKind::NotFound)?;
-            Ok(text.as_bytes().to_vec())
-        }
-
-        fn stdin(&self) -> io::Result<Vec<u8>> {
-            self.read(Path::new("-"))
-        }
-
-        fn expand(&self, pattern: &Path) -> Vec<PathBuf> {
-            let pattern = pattern.as_os_str().as_encoded_bytes();
-            if !pattern.contains(&b'*') {
-                return vec![path_of(pattern)];
-            }
-            let matches = |path: &&PathBuf| {
-                crate::util::glob::matches(pattern, path.as_os_str().as_encoded_bytes(), false)
-            };
-            self.0.keys().filter(matches).cloned().collect()
-        }
-
-        fn directory(&self, path: &Path) -> io::Result<PathBuf> {
-            if path == Path::new("gone") {
-                return Err(io::Error::other("No such file or directory (os error 2)"));
-            }
-            Ok(Path::new("/cwd").join(path))
-        }
-
-        fn absolute(&self, path: &Path) -> PathBuf {
-            Path::new("/cwd").join(path)
-        }
-    }
-
-    fn run(argv: &[&str], files: &[(&str, &'static str)]) -> Result<Loaded, String> {
-        let files = Memory(
-            files
-                .iter()
-                .map(|(path, text)| (PathBuf::from(path), *text))
-                .collect(),
-        );
-        let argv: Vec<_> = argv.iter().map(|arg| arg.as_bytes().to_vec()).collect();
-        match invocation(&argv, &files) {
-            Ok(Invocation::Run(loaded)) => Ok(*loaded),
-            Ok(other) => Err(format!("{other:?}")),
-            Err(error) => Err(error.to_string()),
-        }
-    }
-
-    fn value(loaded: &Loaded, name: &str) -> String {
-        String::from_utf8(find(name.as_bytes()).unwrap().show(&loaded.config)).unwrap()
-    }
-
-    #[test]
-    fn options_override_standard_input_which_overrides_the_file() {
-        let files = [
-            ("a.conf", "port 1\ntimeout 1\nhz 20\n"),
-            ("-", "timeout 2\nhz 30"),
-        ];
-        let loaded = run(&["a.conf", "--hz", "40", "-"], &files).unwrap();
-        assert_eq!(
-            (loaded.config.port, loaded.config.timeout, loaded.config.hz),
-            (1, 2, 40)
-        );
-        assert_eq!(loaded.file, Some("/cwd/a.conf".into()));
-        assert_eq!(run(&["-", "--port", "5"], &files).unwrap().config.port, 5);
-    }
-
-    #[test]
-    fn only_a_file_without_bind_opens_every_address() {
-        assert_eq!(
-            value(&run(&["--port", "0"], &[]).unwrap(), "bind"),
-            "127.0.0.1 -::1"
-        );
-        let files = [("a", "port 1"), ("b", "bind 10.0.0.1 -::1")];
-        assert_eq!(value(&run(&["a"], &files).unwrap(), "bind"), "* -::*");
-        assert_eq!(
-            value(&run(&["b"], &files).unwrap(), "bind"),
-            "10.0.0.1 -::1"
-        );
-        assert_eq!(
-            value(&run(&["a", "--bind", "::1"], &files).unwrap(), "bind"),
-            "::1"
-        );
-    }
-
-    #[test]
-    fn options_are_read_as_redis_reads_them() {
-        for (argv, name, shown) in [
-            (
-                &["--maxmemory 700mb", "--maxmemory-policy volatile-lru"][..],
-                "maxmemory",
-                "734003200",
-            ),
-            (
-                &["loglevel", "verbose", "--maxmemory '700mb'"],
-                "loglevel",
-                "verbose",
-            ),
-            (
-                &[
-                    "--proc-title-template",
-                    "--my--title",
-                    "--loglevel",
-                    "verbose",
-                ],
-                "proc-title-template",
-                "--my--title",
-            ),
-            (
-                &[
-                    "--proc-title-template",
-                    "--save",
-                    "--save",
-                    "",
-                    "--loglevel",
-                    "verbose",
-                ],
-                "loglevel",
-                "verbose",
-            ),
-            (
-                &["--shutdown-on-sigint", "nosave", "force", "now"],
-                "shutdown-on-sigint",
-                "nosave now force",
-            ),
-            (
-                &["--shutdown-on-sigterm", "nosave force"],
-                "shutdown-on-sigterm",
-                "nosave force",
-            ),
-            (&["--save", "--loglevel", "verbose"], "save", ""),
-            (
-                &["--save", "100", "100", "--save", "9 9"],
-                "save",
-                "100 100 9 9",
-            ),
-            (&["--save", "100", "100", "--save"], "save", ""),
-            (&["--lua-time-limit", "7"], "busy-reply-threshold", "7"),
-        ] {
-            let argv: Vec<_> = std::iter::once("f").chain(argv.iter().copied()).collect();
-            let loaded = run(&argv, &[("f", "")]).unwrap();
-            assert_eq!(value(&loaded, name), shown, "{argv:?}");
-        }
-    }
-
-    #[test]
-    fn refused_options_name_themselves() {
-        for (argv, line, why) in [
-            (
-                &["--invalid"][..],
-                "invalid",
-                "Bad directive or wrong number of arguments",
-            ),
-            (&["--port"], "port", "wrong number of arguments"),
-            (
-                &["--port", "6380", "--loglevel"],
-                "loglevel",
-                "wrong number of arguments",
-            ),
-            (
-                &["--port", "6379", "6380"],
-                "port \"6379\" \"6380\"",
-                "wrong number of arguments",
-            ),
-            (
-                &["--port", "--bla", "--loglevel", "verbose"],
-                "port \"--bla\"",
-                "argument couldn't be parsed into an integer",
-            ),
-            (
-                &["--replicaof", "127.0.0.1", "abc"],
-                "replicaof \"127.0.0.1\" \"abc\"",
-                "Invalid master port",
-            ),
-            (
-                &["--replicaof", "--127.0.0.1", "--abc"],
-                "replicaof \"--127.0.0.1\"",
-                "wrong number of arguments",
-            ),
-            (
-                &["--loadmodule", "x"],
-                "loadmodule \"x\"",
-                "'loadmodule' is not supported: modules are not part of Redkeep",
-            ),
-            (
-                &["--cluster-enabled", "yes"],
-                "cluster-enabled \"yes\"",
-                "this value of 'cluster-enabled' is not supported: cluster mode is not part of Redkeep",
-            ),
-            (
-                &["--dir", "gone"],
-                "dir \"gone\"",
-                "No such file or directory",
-            ),
-        ] {
-            let error = run(argv, &[]).unwrap_err();
-            assert!(
-                error.ends_with(&format!("Reading the command line\n>>> '{line}'\n{why}")),
-                "{error}"
-            );
-        }
-    }
-
-    #[test]
-    fn refused_lines_name_file_and_line() {
-        let files = [
-            ("a", "# x\n\n  foo bar \n"),
-            ("b", "port 1\ninclude *.inc"),
-            ("x.inc", "hz 1\nport x"),
-            ("c", "dir 'open"),
-            ("d", "include d"),
-            ("e", "include gone"),
-            ("f", "include no*match\nport 7"),
-        ];
-        for (file, text) in [
-            (
-                "a",
-                "file, at line 3\n>>> 'foo bar'\nBad directive or wrong number of arguments",
-            ),
-            (
-                "b",
-                "file x.inc, at line 2\n>>> 'port x'\nargument couldn't be parsed into an integer",
-            ),
-            (
-                "c",
-                "file, at line 1\n>>> 'dir 'open'\nUnbalanced quotes in configuration line",
-            ),
-            (
-                "d",
-                "file d, at line 1\n>>> 'include d'\nfiles include each other too deeply",
-            ),
-            ("e", "can't open config file 'gone': entity not found"),
-            ("gone", "can't open config file 'gone': entity not found"),
-        ] {
-            let error = run(&[file], &files).unwrap_err();
-            assert!(error.ends_with(text), "{error}");
-        }
-        assert_eq!(run(&["f"], &files).unwrap().config.port, 7);
-    }
-
-    #[test]
-    fn what_has_no_effect_yet_draws_a_warning() {
-        let loaded = run(&["--acllog-max-len", "9", "--hz", "50"], &[]).unwrap();
-        assert_eq!(
-            loaded.warnings,
-            ["'acllog-max-len' is accepted, but has no effect in this version."]
-        );
-        assert!(run(&[], &[]).unwrap().warnings.is_empty());
-    }
-
-    fn lines_of_sentinel(argv: &[&str], files: &[(&str, &'static str)]) -> Vec<(Place, String)> {
-        let loaded = run(argv, files).unwrap();
-        let lines = loaded.sentinel.unwrap().into_iter();
-        lines.map(|line| (line.place, line.line)).collect()
-    }
-
-    #[test]
-    fn the_option_makes_a_sentinel_wherever_it_stands() {
-        let files = [("a", "port 7\nsentinel monitor m 127.0.0.1 1 1"), ("b", "")];
-        let line = "sentinel monitor m 127.0.0.1 1 1".to_owned();
-        for argv in [
-            &["a", "--sentinel"][..],
-            &["a", "--sentinel", "--hz", "20"],
-            &["a", "--hz", "20", "--sentinel"],
-        ] {
-            let found = lines_of_sentinel(argv, &files);
-            assert_eq!(found[0], (Place::File(2), line.clone()), "{argv:?}");
-            assert!(found[1..].iter().all(|(_, line)| line == "sentinel"));
-        }
-        let found = lines_of_sentinel(&["b", "--sentinel", "myid", "x"], &files);
-        let line = "sentinel \"myid\" \"x\"".to_owned();
-        assert_eq!(found, [(Place::CommandLine, line)]);
-    }
-
-    #[test]
-    fn a_sentinel_has_a_port_of_its_own_and_no_protected_mode() {
-        let files = [("a", ""), ("b", "port 7\nprotected-mode yes")];
-        let settings = |argv: &[&str]| {
-            let loaded = run(argv, &files).unwrap();
-            (loaded.config.port, loaded.config.protected_mode)
-        };
-        assert_eq!(settings(&["a", "--sentinel"]), (26379, false));
-        assert_eq!(settings(&["b", "--sentinel"]), (7, true));
-        assert_eq!(settings(&["a"]), (6379, true));
-    }
-
-    #[test]
-    fn a_user_is_taken_that_may_do_everything_with_the_password_there_is() {
-        let files = [
-            ("a", "user default on nopass ~* &* +@all"),
-            ("b", "user default on nopass sanitize-payload ~* &* +@all"),
-            (
-                "c",
-                "user default on #2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b ~* &* +@all\nrequirepass secret",
-            ),
-            (
-                "d",
-                "user default on nopass ~* &* +@all\nrequirepass secret",
-            ),
-            ("e", "user default on nopass ~* &* -@all"),
-            ("f", "user default on nopass ~* &* +@all -get"),
-            ("g", "user alice on nopass ~* &* +@all"),
-            ("h", "user"),
-        ];
-        for file in ["a", "b", "c"] {
-            assert!(run(&[file], &files).is_ok(), "{file}");
-        }
-        for file in ["d", "e", "f", "g", "h"] {
-            let error = run(&[file], &files).unwrap_err();
-            assert!(error.contains("at line 1\n>>> 'user"), "{error}");
-        }
-    }
-
-    #[test]
-    fn save_points_of_a_file_add_up_until_one_is_empty() {
-        let files = [
-            ("a", "save 900 1\nsave 300 10"),
-            ("b", "save 1 1\nsave ''\nsave 5 5"),
-        ];
-        assert_eq!(value(&run(&["a"], &files).unwrap(), "save"), "900 1 300 10");
-        assert_eq!(value(&run(&["b"], &files).unwrap(), "save"), "5 5");
-    }
-
-    #[test]
-    fn any_bytes_are_read_without_harm() {
-        let mut rng = crate::util::rng::Rng::seed_from_u64(7);
-        let alphabet = b"port save 'x\" \\x41\n#include bind\0\xff\r\t--user";
-        for _ in 0..500 {
-            let text: Vec<u8> = (0..rng.index(60))
-                .map(|_| alphabet[rng.index(alphabet.len())])
-                .collect();
-            let argv: Vec<Vec<u8>> = text.split(|b| *b == b'\t').map(<[u8]>::to_vec).collect();
-            let files = Memory::default();
-            let _ = invocation(&argv, &files);
-            let _ = Loader::new(Given::default(), &files).text(&text, 0, &Place::File);
-        }
-    }
-}
+mod tests;

@@ -14,9 +14,11 @@ pub use codec::Share;
 pub use files::{Files, SystemFiles, WithInput, replace};
 pub(crate) use lists::percentile;
 pub use lists::{BufferLimit, BufferLimits, SavePoint, ShutdownFlags};
-pub use load::{Directive, Given, Invocation, LoadError, Loaded, Place, invocation, invocation_as};
+pub use load::{
+    Directive, Given, Invocation, LoadError, Loaded, Place, REFUSED, invocation, invocation_as,
+};
 pub use params::{Allow, Config, Eviction, LogLevel, OomScoreAdj, SECTIONS, TlsAuth, find, rows};
 pub use reference::reference;
-pub use rewrite::rewrite;
+pub use rewrite::{Rewrite, rewrite};
 pub use row::{Effect, Row};
 pub use settings::{Apply, ApplyError, Change, Rights, SetError, Settings};

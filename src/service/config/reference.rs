@@ -39,18 +39,18 @@ fn entry(out: &mut String, row: &Row, defaults: &Config) {
     }
     match row.effect {
         Effect::Live => {}
-        Effect::Hint => out.push_str("# Accepted and reported, for it changes nothing here.\n"),
+        Effect::Hint(why) => out.push_str(&format!("# Accepted; no meaning here: {why}.\n")),
         Effect::Later => out.push_str("# No effect in this version.\n"),
         Effect::Only(values, why) => {
             let values: Vec<_> = values
                 .iter()
                 .map(|v| String::from_utf8_lossy(&quoted(v.as_bytes())).into_owned())
                 .collect();
-            out.push_str(&format!("# Only {} for now: {why}.\n", values.join(" or ")));
+            out.push_str(&format!("# Only {}: {why}.\n", values.join(" or ")));
         }
     }
-    if let Some(alias) = row.alias {
-        out.push_str(&format!("# Also known as {alias}.\n"));
+    if !row.aliases.is_empty() {
+        out.push_str(&format!("# Also known as {}.\n", row.aliases.join(", ")));
     }
     if row.immutable {
         out.push_str("# CONFIG SET cannot change it.\n");

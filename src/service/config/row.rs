@@ -9,8 +9,8 @@ use crate::resp::split_line;
 pub enum Effect {
     /// It does what its documentation says.
     Live,
-    /// A hint about the insides of Redis that has no counterpart here. Any value is as good as another.
-    Hint,
+    /// A hint about the insides of Redis that has no counterpart here, and why not. Any value is as good as another.
+    Hint(&'static str),
     /// Kept and reported, but without effect in this version: a value other than the default draws a warning.
     Later,
     /// Only these values are accepted; the text says why no other is.
@@ -22,8 +22,8 @@ pub enum Effect {
 pub struct Row {
     /// Its name.
     pub name: &'static str,
-    /// An older name, still accepted and still listed by `CONFIG GET`.
-    pub alias: Option<&'static str>,
+    /// Names that older versions and Valkey have for it: accepted, and listed by `CONFIG GET`.
+    pub aliases: &'static [&'static str],
     /// Its default, as a configuration file would spell it.
     pub default: &'static str,
     /// What it does, for the reference.
@@ -44,6 +44,8 @@ pub struct Row {
     pub not_loading: bool,
     /// It names a file: setting it to what it is already is a change, for there may be something else in the file.
     pub reread: bool,
+    /// `CONFIG REWRITE` writes it whether or not it has its default.
+    pub written: bool,
     pub(super) access: Access,
 }
 
@@ -68,7 +70,7 @@ impl Row {
     ) -> Self {
         Self {
             name,
-            alias: None,
+            aliases: &[],
             default,
             doc,
             effect: Effect::Live,
@@ -79,20 +81,18 @@ impl Row {
             multi: false,
             not_loading: false,
             reread: false,
+            written: false,
             access,
         }
     }
 
-    pub(super) const fn alias(self, alias: &'static str) -> Self {
-        Self {
-            alias: Some(alias),
-            ..self
-        }
+    pub(super) const fn alias(self, aliases: &'static [&'static str]) -> Self {
+        Self { aliases, ..self }
     }
 
-    pub(super) const fn hint(self) -> Self {
+    pub(super) const fn hint(self, why: &'static str) -> Self {
         Self {
-            effect: Effect::Hint,
+            effect: Effect::Hint(why),
             ..self
         }
     }
@@ -160,15 +160,27 @@ impl Row {
         }
     }
 
-    /// The names under which it is known.
+    pub(super) const fn written(self) -> Self {
+        Self {
+            written: true,
+            ..self
+        }
+    }
+
+    /// The names under which it is known, its own first.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
-        std::iter::once(self.name).chain(self.alias)
+        std::iter::once(self.name).chain(self.aliases.iter().copied())
+    }
+
+    /// The one of its names that `name` is, in any case.
+    pub fn known_as(&self, name: &[u8]) -> Option<&'static str> {
+        self.names()
+            .find(|known| known.as_bytes().eq_ignore_ascii_case(name))
     }
 
     /// Whether `name` is one of its names, in any case.
     pub fn is(&self, name: &[u8]) -> bool {
-        self.names()
-            .any(|known| known.as_bytes().eq_ignore_ascii_case(name))
+        self.known_as(name).is_some()
     }
 
     /// Its value as `CONFIG GET` answers it.
@@ -186,7 +198,8 @@ impl Row {
         (self.access.accepts)()
     }
 
-    /// Replaces the value by what `words` say. A parameter of several words takes them also as one word with spaces.
+    /// Replaces the value by what `words` say. A parameter of several words takes them also as one word with spaces:
+    /// of a file it is read as a line would be, of `CONFIG SET` it is cut at each space.
     pub(super) fn assign(
         &self,
         config: &mut Config,
@@ -194,6 +207,10 @@ impl Row {
         origin: Origin,
     ) -> Result<(), Fault> {
         match words {
+            [word] if self.multi && origin == Origin::Command => {
+                let words = word.split(|&b| b == b' ').filter(|_| !word.is_empty());
+                (self.access.assign)(config, &words.collect::<Vec<_>>(), origin)?;
+            }
             [word] if self.multi && !word.is_empty() => {
                 let split =
                     split_line(word).map_err(|_| "Unbalanced quotes in configuration line")?;

@@ -108,8 +108,14 @@ impl Settings {
 
     /// What the file that it came from should hold, given what it holds; every parameter if `all`.
     /// `users` are the lines about users.
-    pub fn rewritten(&self, old: &[u8], users: &[Vec<u8>], all: bool) -> Vec<u8> {
-        super::rewrite::rewrite(old, &self.config, users, all)
+    pub fn rewritten(&self, old: &[u8], users: &[Vec<u8>], all: bool, sentinel: bool) -> Vec<u8> {
+        let wanted = super::rewrite::Rewrite {
+            config: &self.config,
+            users,
+            all,
+            sentinel,
+        };
+        super::rewrite::rewrite(old, wanted)
     }
 
     /// Another leader is followed from now on, or none: as a client or a sentinel has it, and not CONFIG SET.
@@ -164,7 +170,7 @@ impl Settings {
         let mut next = self.config.clone();
         for (row, name, value) in &targets {
             let assigned = row.assign(&mut next, &[value], Origin::Command);
-            assigned.map_err(|why| refused(name, why))?;
+            assigned.map_err(|why| refused(known(row, name), why))?;
         }
         let changes: Vec<Change> = targets
             .iter()
@@ -178,7 +184,7 @@ impl Settings {
             let spelt = targets
                 .iter()
                 .find(|(row, ..)| row.is(error.name.as_bytes()));
-            let name = spelt.map_or(error.name.as_bytes(), |(_, name, _)| name);
+            let name = spelt.map_or(error.name.as_bytes(), |(row, name, _)| known(row, name));
             refused(name, error.why.into())
         })?;
         self.config = next;
@@ -220,6 +226,11 @@ fn targets<'a>(
 /// one command are no duplicates, the later one wins.
 fn same_name(a: &[u8], b: &[u8]) -> bool {
     a.eq_ignore_ascii_case(b)
+}
+
+/// Redis repeats the name of what cannot be set as it was spelt, but that of a value that it refuses in small letters.
+fn known<'a>(row: &Row, spelt: &'a [u8]) -> &'a [u8] {
+    row.known_as(spelt).map_or(spelt, str::as_bytes)
 }
 
 fn refused(name: &[u8], why: Fault) -> SetError {
@@ -344,7 +355,7 @@ mod tests {
             .unwrap_err();
         assert_eq!(
             error.to_string(),
-            "CONFIG SET failed (possibly related to argument 'Port') - taken"
+            "CONFIG SET failed (possibly related to argument 'port') - taken"
         );
         assert_eq!(*settings, Config::default());
     }

@@ -1,11 +1,11 @@
 //! Large hashes: fields in a hash table, and their deadlines in order.
 
-use std::collections::BTreeSet;
-
 use super::Entry;
 use crate::ds::bytes::SmallBytes;
+use crate::ds::deadlines::Deadlines;
 use crate::ds::listpack::Value;
 use crate::ds::table::{Keyed, Seed, Slot, Stats, Table};
+use crate::util::heap;
 
 /// Fields in a hash table.
 ///
@@ -16,7 +16,7 @@ use crate::ds::table::{Keyed, Seed, Slot, Stats, Table};
 #[derive(Clone, Debug)]
 pub struct Fields {
     table: Table<Field>,
-    deadlines: BTreeSet<(i64, u64)>,
+    deadlines: Deadlines,
     heap: usize,
 }
 
@@ -67,7 +67,9 @@ impl Content {
     fn heap_size(&self) -> usize {
         match self {
             Self::Plain(value) => value.heap_size(),
-            Self::Timed(timed) => size_of::<(SmallBytes, i64)>() + timed.0.heap_size(),
+            Self::Timed(timed) => {
+                heap::rounded(size_of::<(SmallBytes, i64)>()) + timed.0.heap_size()
+            }
         }
     }
 }
@@ -112,7 +114,7 @@ impl Fields {
     pub(super) fn new(seed: Seed) -> Self {
         Self {
             table: Table::new(seed),
-            deadlines: BTreeSet::new(),
+            deadlines: Deadlines::new(),
             heap: 0,
         }
     }
@@ -125,7 +127,7 @@ impl Fields {
     /// How many fields are over.
     pub(super) fn over(&self, now: i64) -> usize {
         match self.next_deadline() {
-            Some(at) if now > at => self.deadlines.range(..(now, 0)).count(),
+            Some(at) if now > at => self.deadlines.before(now),
             _ => 0,
         }
     }
@@ -155,7 +157,7 @@ impl Fields {
                 *field.content.value_mut() = value;
                 if let Some(at) = field.deadline().filter(|_| !keep) {
                     field.set_deadline(None);
-                    self.deadlines.remove(&(at, hash));
+                    self.deadlines.remove((at, hash));
                 }
                 self.heap = self.heap + field.heap_size() - before;
                 false
@@ -183,7 +185,7 @@ impl Fields {
             field.set_deadline(deadline);
             self.heap = self.heap + field.heap_size() - before;
             if let Some(at) = was {
-                self.deadlines.remove(&(at, hash));
+                self.deadlines.remove((at, hash));
             }
             if let Some(at) = deadline {
                 self.deadlines.insert((at, hash));
@@ -200,7 +202,7 @@ impl Fields {
         };
         self.heap -= field.heap_size();
         if let Some(at) = field.deadline() {
-            self.deadlines.remove(&(at, hash));
+            self.deadlines.remove((at, hash));
         }
         true
     }
@@ -245,8 +247,7 @@ impl Fields {
     }
 
     pub(super) fn heap_size(&self) -> usize {
-        // A BTreeSet of 16-byte items stands about 3/4 full.
-        size_of::<Self>() + self.table.memory() + self.heap + self.deadlines.len() * 22
+        size_of::<Self>() + self.table.memory() + self.heap + self.deadlines.heap_size()
     }
 }
 
@@ -257,6 +258,6 @@ impl Fields {
         let heap: usize = self.table.iter().map(Field::heap_size).sum();
         let timed = self.table.iter().filter(|f| f.deadline().is_some()).count();
         assert_eq!(timed, self.deadlines.len());
-        size_of::<Self>() + self.table.memory() + heap + timed * 22
+        size_of::<Self>() + self.table.memory() + heap + self.deadlines.heap_size()
     }
 }

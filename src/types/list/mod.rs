@@ -12,6 +12,7 @@ mod tests;
 use super::{DataType, Value};
 use crate::ds::listpack::{Listpack, Value as Element};
 use crate::ds::packed::{Needle, Packed};
+use crate::util::heap;
 use limits::Fill;
 pub use limits::Limits;
 pub use node::NodeView;
@@ -465,10 +466,10 @@ impl DataType for List {
     }
 
     fn heap_size(&self) -> usize {
-        size_of::<Self>()
+        heap::rounded(size_of::<Self>())
             + match &self.0 {
-                Repr::Packed(packed) => packed.capacity(),
-                Repr::Quick(quick) => size_of::<Quicklist>() + quick.heap_size(),
+                Repr::Packed(packed) => packed.heap_size(),
+                Repr::Quick(quick) => heap::rounded(size_of::<Quicklist>()) + quick.heap_size(),
             }
     }
 

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use crate::ds::listpack::Value;
 use crate::ds::lzf;
 use crate::ds::packed::{Needle, Packed, View};
+use crate::util::heap;
 
 /// Nodes below this size are not compressed.
 const LEAST_TO_COMPRESS: usize = 48;
@@ -73,9 +74,9 @@ impl Node {
     #[inline]
     pub(super) fn heap_size(&self) -> usize {
         match self {
-            Self::Packed(packed) => packed.capacity(),
-            Self::Plain(bytes) => bytes.len(),
-            Self::Lzf(lzf) => lzf.data.len(),
+            Self::Packed(packed) => packed.heap_size(),
+            Self::Plain(bytes) => heap::rounded(bytes.len()),
+            Self::Lzf(lzf) => heap::rounded(lzf.data.len()),
         }
     }
 

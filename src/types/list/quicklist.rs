@@ -17,6 +17,7 @@ use super::limits::{Fill, Limits};
 use super::node::Node;
 use crate::ds::listpack::Value;
 use crate::ds::packed::{Needle, Packed};
+use crate::util::heap;
 
 /// Reference counts of an `Arc`.
 const ARC_OVERHEAD: usize = 16;
@@ -63,7 +64,7 @@ impl Slot {
     }
 
     fn heap_size(&self) -> usize {
-        ARC_OVERHEAD + size_of::<Node>() + self.node.heap_size()
+        heap::rounded(ARC_OVERHEAD + size_of::<Node>()) + self.node.heap_size()
     }
 
     /// Whether it is a listpack and takes a string of this length.
@@ -97,7 +98,7 @@ impl Quicklist {
     }
 
     pub(super) fn heap_size(&self) -> usize {
-        self.bytes + self.nodes.capacity() * size_of::<Slot>()
+        self.bytes + heap::rounded(self.nodes.capacity() * size_of::<Slot>())
     }
 
     pub(super) fn nodes(&self) -> impl ExactSizeIterator<Item = &Node> {
@@ -208,7 +209,7 @@ impl Quicklist {
                 End::Head => packed.fill_front(value, most),
                 End::Tail => packed.fill_back(value, most),
             }
-            self.bytes = self.bytes + packed.capacity() - before;
+            self.bytes = self.bytes + packed.heap_size() - before;
             self.len += 1;
             slot.count += 1;
         } else {
@@ -447,7 +448,7 @@ impl Quicklist {
         };
         let result = f(packed);
         let count = packed.len();
-        self.bytes = self.bytes + packed.capacity() - before;
+        self.bytes = self.bytes + packed.heap_size() - before;
         self.len = self.len + count - slot.count;
         slot.count = count;
         if count == 0 {
@@ -464,9 +465,9 @@ impl Quicklist {
             return;
         };
         if let Some(Node::Packed(packed)) = Arc::get_mut(&mut slot.node) {
-            let before = packed.capacity();
+            let before = packed.heap_size();
             packed.shrink();
-            self.bytes = self.bytes + packed.capacity() - before;
+            self.bytes = self.bytes + packed.heap_size() - before;
         }
     }
 

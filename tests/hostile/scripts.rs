@@ -1,12 +1,8 @@
-//! Hostile scripts, against the server as a process: each ends in an error, or SCRIPT KILL ends it soon. The process
-//! stays, takes no more memory than scripts may have, and goes on serving.
-#![cfg(all(feature = "server", feature = "lua"))]
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+//! Hostile scripts: each ends in an error, or SCRIPT KILL ends it soon. The process stays, takes no more memory than scripts may
+//! have, and goes on serving.
 
-mod common;
-
-use common::client::Got;
-use common::{Client, Reply, Server};
+use crate::common::client::Got;
+use crate::common::{Client, Reply, Server};
 use std::time::{Duration, Instant};
 
 /// What scripts may make the process take. A script ends where it has more than 512 MiB, its reply included; how soon
