@@ -4,10 +4,14 @@
 #[path = "compatibility/directives.rs"]
 mod directives;
 
+#[path = "compatibility/field.rs"]
+mod field;
+
+use field::{Known, field};
 use redkeep::commands;
 use redkeep::exec::Entry;
+use redkeep::spec::flag;
 use redkeep::spec::syntax::Syntax;
-use redkeep::spec::{Group, flag};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
@@ -19,25 +23,39 @@ const MARK: &str = "<!-- From here on generated: UPDATE=1 cargo test --test comp
 /// Held while the page is read or written.
 static PAGE: Mutex<()> = Mutex::new(());
 
-const GROUPS: &[(Group, &str)] = &[
-    (Group::Connection, "Connection"),
-    (Group::Generic, "Keys"),
-    (Group::String, "Strings"),
-    (Group::List, "Lists"),
-    (Group::Hash, "Hashes"),
-    (Group::Set, "Sets"),
-    (Group::SortedSet, "Sorted sets"),
-    (Group::Stream, "Streams"),
-    (Group::Bitmap, "Bitmaps"),
-    (Group::HyperLogLog, "HyperLogLogs"),
-    (Group::Geo, "Geographic indexes"),
-    (Group::PubSub, "Publish and subscribe"),
-    (Group::Transactions, "Transactions"),
-    (Group::Scripting, "Scripts"),
-    (Group::Server, "Server"),
-    (Group::Cluster, "Cluster"),
-    (Group::Sentinel, "Sentinel"),
+const GROUPS: &[(&str, &str)] = &[
+    ("connection", "Connection"),
+    ("generic", "Keys"),
+    ("string", "Strings"),
+    ("list", "Lists"),
+    ("hash", "Hashes"),
+    ("set", "Sets"),
+    ("sorted_set", "Sorted sets"),
+    ("stream", "Streams"),
+    ("bitmap", "Bitmaps"),
+    ("hyperloglog", "HyperLogLogs"),
+    ("geo", "Geographic indexes"),
+    ("pubsub", "Publish and subscribe"),
+    ("transactions", "Transactions"),
+    ("scripting", "Scripts"),
+    ("server", "Server"),
+    ("cluster", "Cluster"),
+    ("sentinel", "Sentinel"),
+    ("other", "Other types"),
 ];
+
+/// Each command of the field has a row or a reason, each row is known to the field, and their arguments agree.
+#[test]
+fn nothing_of_the_field_is_forgotten() {
+    let containers = [commands::registry(), commands::sentinel_registry()];
+    let containers = containers.iter().flat_map(|r| r.iter());
+    let containers = containers.filter(|e| e.row.run.is_none());
+    let faults = field::faults(entries().chain(containers));
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    let group = |k: &Known| GROUPS.iter().any(|(name, _)| *name == k.group);
+    let lost: Vec<_> = field().into_values().filter(|k| !group(k)).collect();
+    assert!(lost.is_empty(), "{:?} is no group", lost[0].group);
+}
 
 #[test]
 fn the_list_of_commands_is_true() {
@@ -112,25 +130,59 @@ fn pins() -> Vec<(String, String)> {
 }
 
 fn generate() -> String {
-    let mut out = String::from("\n## Commands\n");
+    let mut out = String::from("\n## Commands\n\n");
+    out.push_str(&legend());
     for (group, title) in GROUPS {
-        let mut here: Vec<&Entry> = entries().filter(|e| e.row.group == *group).collect();
-        here.sort_by_key(|e| &e.name);
-        if !here.is_empty() {
-            writeln!(out, "\n### {title}\n").unwrap();
+        let lines = lines(group);
+        if lines.is_empty() {
+            continue;
         }
-        if *group == Group::Sentinel {
+        writeln!(out, "\n### {title}\n").unwrap();
+        if *group == "sentinel" {
             out.push_str("Only an instance that is a sentinel has these.\n\n");
         }
-        for e in here {
-            writeln!(out, "- `{}`: {}", usage(e), e.row.summary).unwrap();
+        for line in lines.values() {
+            writeln!(out, "- {line}").unwrap();
         }
     }
-    out.push_str("\n## Commands of Redis up to 8.0 that are not there\n\n");
-    for (group, names) in missing() {
-        writeln!(out, "- {group}: {}", names.join(", ")).unwrap();
-    }
     out
+}
+
+/// How to read the list, and how much of it there is.
+fn legend() -> String {
+    let field = field();
+    let partly = |e: &&Entry| !e.row.limits.is_empty();
+    let (there, partly) = (entries().count(), entries().filter(partly).count());
+    let missing = field.values().filter(|k| !k.why.is_empty()).count();
+    format!(
+        "Every command of Redis up to 8.10 and of Valkey up to 9.2, with the version that brought it; where none of the two \
+         is named, both have it. Of these, {} work, {partly} work in part and say how, {missing} are **not there** and say \
+         why, whole families of commands counted as one.\n",
+        there - partly
+    )
+}
+
+/// The commands of a group by name: those that are there, and those that are not.
+fn lines(group: &str) -> BTreeMap<String, String> {
+    let field = field();
+    let mut lines = BTreeMap::new();
+    for e in entries().filter(|e| e.row.group.name() == group) {
+        let name = field::name(e);
+        let origin = field.get(&*name).map_or_else(String::new, Known::origin);
+        let mut line = format!("`{}` ({origin}): {}", usage(e), e.row.summary);
+        if !e.row.limits.is_empty() {
+            write!(line, " **Partly**: {}", e.row.limits).unwrap();
+        }
+        lines.insert(name, line);
+    }
+    for known in field.values().filter(|k| k.group == group) {
+        if !known.why.is_empty() {
+            let (name, origin, why) = (known.name, known.origin(), known.why);
+            let line = format!("`{name}` ({origin}): **not there**: {why}");
+            lines.insert(name.to_owned(), line);
+        }
+    }
+    lines
 }
 
 /// Everything that can be called.
@@ -145,25 +197,4 @@ fn usage(e: &Entry) -> String {
     let name = e.name.replace('|', " ").to_ascii_uppercase();
     let syntax = Syntax::parse(e.row.syntax).unwrap();
     format!("{name} {syntax}").trim_end().to_owned()
-}
-
-fn missing() -> BTreeMap<&'static str, Vec<String>> {
-    let mut missing: BTreeMap<_, Vec<String>> = BTreeMap::new();
-    let lines = include_str!("data/commands.tsv").lines();
-    for line in lines.filter(|l| !l.starts_with('#')) {
-        let fields: Vec<&str> = line.split('\t').collect();
-        let (name, group) = (fields[0], fields[3]);
-        let container = name.split('|').next().unwrap();
-        let registries = [commands::registry(), commands::sentinel_registry()];
-        let has = |name: &str| {
-            let mut all = registries.iter();
-            all.any(|registry| registry.by_full_name(name.as_bytes()).is_some())
-        };
-        // Of a container that is missing as a whole its name is enough.
-        if !has(name) && (name == container || has(container)) {
-            let name = name.replace('|', " ").to_ascii_uppercase();
-            missing.entry(group).or_default().push(name);
-        }
-    }
-    missing
 }

@@ -14,6 +14,8 @@ mod common;
 mod damage;
 #[path = "dump/legacy.rs"]
 mod legacy;
+#[path = "dump/migrate.rs"]
+mod migrate;
 #[path = "dump/samples.rs"]
 mod samples;
 #[path = "dump/target.rs"]

@@ -304,6 +304,11 @@ fn the_keys_of_generated_calls_are_found() {
                 keys: 0,
             };
             let args = call(e, &mut values);
+            // MIGRATE takes its keys in one place or the other; its published arguments allow both, or none.
+            let named = args.iter().any(|word| word == b"KEYS");
+            if &*e.name == "migrate" && args[3].is_empty() != named {
+                continue;
+            }
             let is_key = |(i, a): (usize, &Vec<u8>)| a.starts_with(KEY).then_some(i as u32);
             let wanted: Vec<u32> = args.iter().enumerate().filter_map(is_key).collect();
             let routed = e.row.keys.iter().any(|s| s.flags.has(KeyFlags::NOT_KEY));

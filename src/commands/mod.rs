@@ -3,6 +3,7 @@
 mod acl;
 mod bits;
 mod client;
+mod cluster;
 mod connection;
 mod counter;
 mod databases;
@@ -17,6 +18,8 @@ mod introspect;
 mod keys;
 mod lcs;
 mod list;
+mod migrate;
+mod module;
 mod monitor;
 mod object;
 mod persist;
@@ -84,6 +87,7 @@ const FAMILIES: &[&[Command]] = &[
     geo::COMMANDS,
     sort::COMMANDS,
     dump::COMMANDS,
+    migrate::COMMANDS,
     script::COMMANDS,
     function::COMMANDS,
     pubsub::COMMANDS,
@@ -93,12 +97,15 @@ const FAMILIES: &[&[Command]] = &[
     monitor::COMMANDS,
     sentinel::COMMANDS,
     server::COMMANDS,
+    module::COMMANDS,
+    cluster::COMMANDS,
     server::config::COMMANDS,
     server::debug::COMMANDS,
     server::info::COMMANDS,
     server::latency::COMMANDS,
     server::memory::COMMANDS,
     server::slowlog::COMMANDS,
+    server::commandlog::COMMANDS,
     stream::add::COMMANDS,
     stream::range::COMMANDS,
     stream::read::COMMANDS,

@@ -92,6 +92,7 @@ const SUBCOMMANDS: &[Command] = &[
         .syntax("mode=(YES | SYNC | NO)")
         .summary("Choose whether scripts run in the debugger, which is not there.")
         .complexity("O(1)")
+        .limits("There is no debugger: only `NO` is taken.")
         .checked(),
     Command::new("exists", -3, exists)
         .since("2.6.0")

@@ -235,6 +235,9 @@ impl Engine {
                 running: None,
                 gate: Arc::clone(&gate),
                 slowlog: SlowLog::default(),
+                large_requests: SlowLog::default(),
+                large_replies: SlowLog::default(),
+                migrations: Default::default(),
                 latency: Latency::default(),
                 redact: Vec::new(),
                 debug: DebugSwitches::default(),
@@ -799,6 +802,11 @@ impl Engine {
         if let Some(sentinel) = sys.sentinel.as_mut() {
             sentinel.begin(now);
         }
+    }
+
+    /// What a server said to keys that were sent to it.
+    pub fn arrived(&mut self, report: exec::migrate::Report) {
+        exec::migrate::arrived(self.state(), report);
     }
 
     /// What the sentinel wants done, if this is one. To be asked for when [`settle`](Self::settle) has been called: what was

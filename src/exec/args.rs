@@ -44,6 +44,13 @@ impl<'a> Args<'a> {
         self.0.get(i..).unwrap_or_default()
     }
 
+    /// Bytes of the command in RESP: what it takes in the query buffer.
+    pub fn encoded_len(&self) -> usize {
+        let digits = |n: usize| n.checked_ilog10().map_or(1, |d| d as usize + 1);
+        let bulk = |a: &&[u8]| 5 + digits(a.len()) + a.len();
+        3 + digits(self.len()) + self.0.iter().map(bulk).sum::<usize>()
+    }
+
     /// The argument at `i` as an integer.
     pub fn int(&self, i: usize) -> Result<i64, CmdError> {
         int(self.at(i))

@@ -56,6 +56,15 @@ pub enum TimeoutReply {
     Durable,
     /// None: neither time nor CLIENT UNBLOCK ends the wait.
     Never,
+    /// Likewise: another server is to answer.
+    Elsewhere,
+}
+
+impl TimeoutReply {
+    /// Whether CLIENT UNBLOCK ends the wait.
+    pub const fn can_be_ended(self) -> bool {
+        !matches!(self, TimeoutReply::Never | TimeoutReply::Elsewhere)
+    }
 }
 
 impl TimeoutReply {
@@ -65,7 +74,7 @@ impl TimeoutReply {
             TimeoutReply::NullArray => reply.null_array(),
             TimeoutReply::Null => reply.null(),
             TimeoutReply::Zero | TimeoutReply::Acknowledged => reply.int(0),
-            TimeoutReply::Never => {}
+            TimeoutReply::Never | TimeoutReply::Elsewhere => {}
             TimeoutReply::Durable => {
                 reply.array(2);
                 reply.int(0);

@@ -5,14 +5,15 @@ use super::replication::{leader, replica};
 use super::session::{Session, SessionId};
 use super::txn::Multi;
 use super::{
-    Args, Ctx, Entry, Flow, Origin, ScriptCall, State, acl, busy, declared, monitor, notify, pause,
-    persist, replay, tracking, unit,
+    Args, Ctx, Entry, Flow, Origin, ScriptCall, State, System, acl, busy, declared, monitor,
+    notify, pause, persist, replay, tracking, unit,
 };
 use crate::keyspace::event::Event;
 use crate::keyspace::{Change, Garbage, Interest, What};
 use crate::resp::{Mark, ReplyBuf};
 use crate::service::acl::{Context, Denied};
-use crate::spec::{Lookup, Propagate, flag};
+use crate::service::slowlog::SlowLog;
+use crate::spec::{Flags, Lookup, Propagate, flag};
 
 /// What is left to do after a command was started.
 #[derive(Debug)]
@@ -425,6 +426,7 @@ fn refused_for_replication(
     args: Args<'_>,
 ) -> Result<(), CmdError> {
     let flags = declared::flags_of(state, sid, row, args);
+    redirected(state, sid, flags)?;
     if flags.has(flag::WRITE) {
         may_write(state)?;
     }
@@ -432,6 +434,21 @@ fn refused_for_replication(
         return Err(CmdError::MASTER_DOWN);
     }
     Ok(())
+}
+
+/// Sends a client of a replica on to the leader that understands this.
+fn redirected(state: &State, sid: SessionId, flags: Flags) -> Result<(), CmdError> {
+    let Some(session) = state.sessions.get(sid).filter(|s| s.redirects) else {
+        return Ok(());
+    };
+    let reads = flags.has(flag::READONLY) && !session.reads_here;
+    match &state.sys.repl.upstream {
+        Some(leader) if reads || flags.has(flag::WRITE) => {
+            let (host, port) = (&leader.host, leader.port);
+            Err(CmdError::new(format!("REDIRECT {host}:{port}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether this instance takes writes.
@@ -647,6 +664,11 @@ fn conclude(
     if state.sys.repl.is_replica() && pending.row.flags.has(flag::WRITE) {
         replica::note_deadlines(&state.ks, &mut state.sys.repl, pending.row, args);
     }
+    let cfg = &state.sys.cfg;
+    // The sign is lost where one of them is not negative: so one test is enough where neither log is kept.
+    if cfg.commandlog_request_larger_than & cfg.commandlog_reply_larger_than >= 0 {
+        log_large(state, pending, args, reply.since(pending.mark).len());
+    }
     account(state, pending, args, failed);
     if !matches!(pending.origin, Origin::Script { .. } | Origin::Exec) {
         spend_caching(state, pending.sid, Some(pending.row));
@@ -735,9 +757,49 @@ pub(super) fn note_spike(state: &mut State, event: &'static str, usec: u64) {
     }
 }
 
-/// Notes a slow command, without what must not be logged.
+/// Notes a slow command.
 #[cold]
 fn log_slow(state: &mut State, pending: &Pending, usec: u64, args: Args<'_>) {
+    let max = state.sys.cfg.slowlog_max_len;
+    log_command(state, pending, usec, args, max, |sys| &mut sys.slowlog);
+}
+
+/// Notes a command whose request or reply is large, if that is wanted.
+#[cold]
+fn log_large(state: &mut State, pending: &Pending, args: Args<'_>, replied: usize) {
+    if matches!(pending.origin, Origin::Script { .. } | Origin::Exec) {
+        return;
+    }
+    let cfg = &state.sys.cfg;
+    let exceeds = |n: usize, limit: i64| limit >= 0 && n as u64 >= limit.unsigned_abs();
+    let requested = args.encoded_len();
+    let of_requests = exceeds(requested, cfg.commandlog_request_larger_than)
+        .then_some(cfg.commandlog_large_request_max_len);
+    let of_replies = exceeds(replied, cfg.commandlog_reply_larger_than)
+        .then_some(cfg.commandlog_large_reply_max_len);
+    if let Some(max) = of_requests {
+        let bytes = requested as u64;
+        log_command(state, pending, bytes, args, max, |sys| {
+            &mut sys.large_requests
+        });
+    }
+    if let Some(max) = of_replies {
+        let bytes = replied as u64;
+        log_command(state, pending, bytes, args, max, |sys| {
+            &mut sys.large_replies
+        });
+    }
+}
+
+/// Notes a command in one of the logs, without what must not be logged.
+fn log_command(
+    state: &mut State,
+    pending: &Pending,
+    value: u64,
+    args: Args<'_>,
+    max: u64,
+    log: impl FnOnce(&mut System) -> &mut SlowLog,
+) {
     let sys = &mut state.sys;
     let Some(session) = state.sessions.get(pending.sid) else {
         return;
@@ -760,13 +822,13 @@ fn log_slow(state: &mut State, pending: &Pending, usec: u64, args: Args<'_>) {
         Origin::Script { .. } => ("?:0", b""),
         _ => (&session.peer.addr, &session.name),
     };
-    sys.slowlog.add(
+    log(sys).add(
         pending.began_us / 1_000_000,
-        i64::try_from(usec).unwrap_or(i64::MAX),
+        i64::try_from(value).unwrap_or(i64::MAX),
         shown.into_iter(),
         peer,
         name,
-        sys.cfg.slowlog_max_len,
+        max,
     );
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::migrate::Parcel;
 use crate::persist::Disk;
 use crate::service::config::{self, ApplyError, Change, Config};
 
@@ -36,6 +37,12 @@ pub trait Host: Send {
     /// Does nothing for a while, as DEBUG SLEEP asks.
     fn sleep(&self, time: Duration) {
         std::thread::sleep(time);
+    }
+
+    /// Sends commands to another server, beside the clients; what comes of it is told to the engine. Whether other servers
+    /// can be reached at all.
+    fn carry(&self, _parcel: Parcel) -> bool {
+        false
     }
 
     /// Where data sets are saved; none if they are kept in memory only.

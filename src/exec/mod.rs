@@ -22,6 +22,7 @@ pub mod evict;
 pub mod functions;
 pub mod host;
 mod limits;
+pub mod migrate;
 mod monitor;
 pub(crate) mod notify;
 pub mod output;
@@ -55,6 +56,7 @@ pub use session::{Session, SessionId, Sessions};
 use std::time::Instant;
 
 use functions::{FunctionId, Libraries, Policy};
+use migrate::Migrations;
 
 use crate::keyspace::Keyspace;
 use crate::persist::aof::Log;
@@ -394,6 +396,12 @@ pub struct System {
     pub gate: Arc<busy::BusyGate>,
     /// The latest slow commands.
     pub slowlog: SlowLog,
+    /// The latest commands that were large to send.
+    pub large_requests: SlowLog,
+    /// The latest commands whose replies were large.
+    pub large_replies: SlowLog,
+    /// Commands that move keys to other servers.
+    pub migrations: Migrations,
     /// Spikes.
     pub latency: Latency,
     /// Positions of arguments of the running command that must not be logged.
@@ -487,6 +495,10 @@ impl State {
 pub fn configure(ks: &mut Keyspace, sys: &mut System) {
     sys.stats.track_latency = sys.cfg.latency_tracking;
     sys.slowlog.trim(sys.cfg.slowlog_max_len);
+    sys.large_requests
+        .trim(sys.cfg.commandlog_large_request_max_len);
+    sys.large_replies
+        .trim(sys.cfg.commandlog_large_reply_max_len);
     sys.summons.configure(&sys.cfg);
     ks.count_uses(sys.cfg.lfu());
     sys.eviction.configure(sys.cfg.maxmemory > 0);

@@ -82,6 +82,10 @@ pub struct Session {
     pub reply_mode: ReplyMode,
     /// CLIENT NO-TOUCH.
     pub no_touch: bool,
+    /// It understands REDIRECT: as a client of a replica it is sent on to the leader (CLIENT CAPA).
+    pub redirects: bool,
+    /// It reads here all the same (READONLY).
+    pub reads_here: bool,
     /// CLIENT NO-EVICT.
     pub no_evict: bool,
     /// It is shown every command (MONITOR).
@@ -136,6 +140,8 @@ impl Session {
         self.outbox.set_proto(Proto::Resp2);
         self.reply_mode = ReplyMode::On;
         self.no_touch = false;
+        self.redirects = false;
+        self.reads_here = false;
         self.no_evict = false;
         self.monitors = false;
         self.multi = None;
@@ -165,6 +171,8 @@ impl Session {
             follows: false,
             reply_mode: ReplyMode::On,
             no_touch: false,
+            redirects: false,
+            reads_here: false,
             no_evict: false,
             monitors: false,
             since: now,

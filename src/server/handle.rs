@@ -380,7 +380,14 @@ impl Server {
         tls.install(tls.prepare(&config)?);
         let network = network.secured_by(Arc::clone(&tls));
         let (sender, accept) = unbounded_channel();
-        let mut host = ServerHost::new(sender, Arc::clone(&tls), owns_process, disk.clone());
+        let (carrier, parcels) = unbounded_channel();
+        let mut host = ServerHost::new(
+            sender,
+            Arc::clone(&tls),
+            carrier,
+            owns_process,
+            disk.clone(),
+        );
         host.listen_on(doors)?;
         if disk.is_none() && config.appendonly && !is_sentinel {
             return Err(StartError::NoDirectory);
@@ -405,6 +412,7 @@ impl Server {
                 config.tcp_backlog,
             )?,
             network,
+            parcels,
             owns_process,
         };
         let threads = usize::try_from(config.io_threads).unwrap_or(1);

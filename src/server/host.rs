@@ -14,6 +14,7 @@ use tracing::warn;
 use super::listen::{self, Door};
 use super::log;
 use super::tls::Tls;
+use crate::exec::migrate::Parcel;
 use crate::exec::{Facts, Host};
 use crate::persist::aof::{Directory, Place};
 use crate::persist::write::directory;
@@ -29,6 +30,8 @@ pub(super) struct ServerHost {
     accept: UnboundedSender<Vec<Door>>,
     /// What connections over TLS begin with.
     tls: Arc<Tls>,
+    /// Takes what is to be sent to other servers.
+    carrier: UnboundedSender<Parcel>,
     /// The process is this server's: it may change what belongs to the whole process.
     owns_process: bool,
     /// Where data sets are saved, if they are.
@@ -48,6 +51,7 @@ impl ServerHost {
     pub(super) fn new(
         accept: UnboundedSender<Vec<Door>>,
         tls: Arc<Tls>,
+        carrier: UnboundedSender<Parcel>,
         owns_process: bool,
         disk: Option<Arc<dyn Disk>>,
     ) -> Self {
@@ -55,6 +59,7 @@ impl ServerHost {
             listening: Vec::new(),
             accept,
             tls,
+            carrier,
             owns_process,
             disk,
             locked: None,
@@ -204,6 +209,10 @@ impl ServerHost {
 }
 
 impl Host for ServerHost {
+    fn carry(&self, parcel: Parcel) -> bool {
+        self.carrier.send(parcel).is_ok()
+    }
+
     fn disk(&self) -> Option<Arc<dyn Disk>> {
         self.disk.clone()
     }
@@ -411,7 +420,8 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn the_process_is_described() {
         let (accept, _sockets) = tokio::sync::mpsc::unbounded_channel();
-        let facts = ServerHost::new(accept, Arc::default(), false, None).facts();
+        let (carrier, _parcels) = tokio::sync::mpsc::unbounded_channel();
+        let facts = ServerHost::new(accept, Arc::default(), carrier, false, None).facts();
         assert!(facts.os.starts_with("Linux "));
         assert!(facts.resident > 1 << 20 && facts.total_memory > facts.resident);
         assert!(facts.cpu_user >= 0.0 && facts.cpu_sys >= 0.0);

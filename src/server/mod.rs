@@ -18,15 +18,16 @@ mod json;
 mod link;
 mod listen;
 mod log;
+mod migrate;
 mod outgoing;
 mod runtime;
 mod seldom;
 mod sentinel;
 mod signal;
 mod summons;
+mod switchboard;
 #[cfg(unix)]
 mod syslog;
-mod switchboard;
 mod tls;
 pub mod topology;
 mod transit;

@@ -20,10 +20,12 @@ use tracing::{debug, error};
 use super::accept;
 use super::link::Linker;
 use super::listen::Door;
+use super::migrate;
 use super::sentinel::Driver;
 use super::tls::Tls;
 use super::wire::Network;
 use crate::embed::{Event, LockError, Node};
+use crate::exec::migrate::Parcel;
 
 /// How long tasks may take to end once they are told to.
 const PATIENCE: Duration = Duration::from_millis(80);
@@ -112,6 +114,8 @@ pub(super) struct Sockets {
     )>,
     /// How others are reached.
     pub(super) network: Network,
+    /// What is to be sent to them.
+    pub(super) parcels: UnboundedReceiver<Parcel>,
     /// The process is the server's own.
     pub(super) owns_process: bool,
 }
@@ -161,6 +165,8 @@ pub(super) fn serve(
     let (poke, ender) = (Arc::clone(&deadline), Arc::clone(stop));
     let linker = Arc::new(Linker::new(node, sockets.network.clone()));
     let link = Arc::clone(&linker);
+    let network = sockets.network.clone();
+    handle.spawn(migrate::carry_all(node.clone(), network, sockets.parcels));
     let driver = Driver::new(node, sockets.network, sockets.owns_process, stop);
     let sentinel = Arc::new(driver);
     let driver = Arc::clone(&sentinel);

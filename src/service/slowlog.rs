@@ -13,7 +13,7 @@ pub struct SlowEntry {
     pub id: i64,
     /// When it ran, in unix seconds.
     pub time: i64,
-    /// How many microseconds it took.
+    /// How many microseconds it took; how many bytes, in the logs of what is large.
     pub usec: i64,
     /// The command, long ones cut.
     pub args: Vec<Vec<u8>>,

@@ -171,6 +171,8 @@ pub struct Row<H: 'static> {
     pub syscmd: bool,
     /// The code that it runs, if it runs a client's.
     pub code: Option<Code>,
+    /// What it does not do of what Redis or Valkey do; empty if it does all of it.
+    pub limits: &'static str,
 }
 
 impl<H: 'static> Row<H> {
@@ -207,6 +209,7 @@ impl<H: 'static> Row<H> {
             deprecated: None,
             syscmd: false,
             code: None,
+            limits: "",
         }
     }
 
@@ -357,6 +360,13 @@ impl<H: 'static> Row<H> {
     #[must_use]
     pub const fn runs(mut self, code: Code) -> Self {
         self.code = Some(code);
+        self
+    }
+
+    /// What it does not do of what Redis or Valkey do, options by name: `docs/COMPATIBILITY.md` shows it.
+    #[must_use]
+    pub const fn limits(mut self, text: &'static str) -> Self {
+        self.limits = text;
         self
     }
 

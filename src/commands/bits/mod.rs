@@ -41,6 +41,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .summary("Count the bits that are set, in a range of a string or in all of it.")
         .complexity("O(N) where N is the number of bytes in the range.")
         .history(&[("7.0.0", "Added `BYTE` and `BIT`.")])
+        .limits("As with Redis, `start` needs an `end`; Valkey 8.0 lets that be left out.")
         .checked(),
     Command::new("bitpos", -3, bitpos)
         .since("2.8.7")

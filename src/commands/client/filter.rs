@@ -24,7 +24,7 @@ impl Kind {
     fn parse(word: &[u8]) -> Result<Self, CmdError> {
         match word.to_ascii_lowercase().as_slice() {
             b"normal" => Ok(Self::Normal),
-            b"master" => Ok(Self::Master),
+            b"master" | b"primary" => Ok(Self::Master),
             b"slave" | b"replica" => Ok(Self::Replica),
             b"pubsub" => Ok(Self::PubSub),
             _ => {
@@ -62,6 +62,8 @@ enum Test<'a> {
     /// All of these letters are among its flags.
     Flags(&'a [u8]),
     Db(usize),
+    /// It has declared that it understands REDIRECT; the only capability that there is.
+    Redirects,
     /// Seconds since it connected, at least.
     MaxAge(i64),
     /// Seconds since it sent something, at least.
@@ -91,6 +93,7 @@ impl Test<'_> {
                     .all(|&letter| flags.as_bytes().contains(&letter))
             }
             Self::Db(db) => db == session.db,
+            Self::Redirects => session.redirects,
             Self::MaxAge(age) => for_seconds(session.since) >= age,
             Self::Idle(time) => for_seconds(session.seen) >= time,
         }
@@ -190,6 +193,7 @@ impl<'a> Filter<'a> {
                 let db = num::parse_i64(value).ok_or(CmdError::NOT_INTEGER)?;
                 Test::Db(usize::try_from(db).map_err(|_| CmdError::DB_RANGE)?)
             }
+            b"capa" => read_capabilities(value)?,
             b"maxage" if wanted => Test::MaxAge(seconds("maxage", value)?),
             b"idle" if wanted => Test::Idle(seconds("idle", value)?),
             b"skipme" if wanted => {
@@ -257,7 +261,7 @@ fn read_ids(words: &mut Cursor<'_>, what_for: For) -> Result<Vec<u64>, CmdError>
 fn is_option(word: &[u8]) -> bool {
     const NAMES: &[&str] = &[
         "id", "type", "addr", "laddr", "ip", "user", "name", "lib-name", "lib-ver", "flags", "db",
-        "maxage", "idle", "skipme",
+        "capa", "maxage", "idle", "skipme",
     ];
     let word = match word.split_at_checked(4) {
         Some((not, name)) if is(not, "not-") => name,
@@ -273,6 +277,16 @@ fn read_flags(letters: &[u8]) -> Result<&[u8], CmdError> {
         return Err(CmdError::new(text));
     }
     Ok(letters)
+}
+
+/// Letters of capabilities: `r` is `redirect`.
+fn read_capabilities(letters: &[u8]) -> Result<Test<'_>, CmdError> {
+    if letters.is_empty() || letters.iter().any(|letter| *letter != b'r') {
+        let letters = shown(letters, usize::MAX);
+        let text = format!("ERR Unknown capa found in the provided filter: {letters}");
+        return Err(CmdError::new(text));
+    }
+    Ok(Test::Redirects)
 }
 
 fn seconds(name: &str, value: &[u8]) -> Result<i64, CmdError> {

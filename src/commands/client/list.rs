@@ -87,10 +87,10 @@ fn recent_replies(session: &Session, sys: &System, now: i64) -> (usize, usize) {
 fn describe(out: &mut String, s: &Session, sys: &System, now: i64, running: Option<Args<'_>>) {
     let argv_mem = running.map_or(0, |args| args.all().iter().map(|a| a.len()).sum());
     let input = s.peer.unsent.input();
-    let qbuf = input.unparsed + running.map_or(0, encoded_len);
+    let qbuf = input.unparsed + running.map_or(0, |args| args.encoded_len());
     let argv_mem: usize = argv_mem + input.parsed;
     let multi_mem = s.multi.as_ref().map_or(0, |m| m.memory());
-    let total = s.memory() + running.map_or(0, encoded_len);
+    let total = s.memory() + running.map_or(0, |args| args.encoded_len());
     let waiting = Waiting::of(s);
     let (rbs, rbp) = recent_replies(s, sys, now);
     let subscribed = |kind| s.subscriptions.as_ref().map_or(0, |s| s.of(kind).len());
@@ -162,11 +162,4 @@ pub(super) fn flags_of(s: &Session) -> String {
     ];
     let set: String = flags.iter().filter(|(on, _)| *on).map(|(_, c)| c).collect();
     if set.is_empty() { "N".to_owned() } else { set }
-}
-
-/// Bytes of a command in RESP: what it took in the query buffer.
-fn encoded_len(args: Args<'_>) -> usize {
-    let digits = |n: usize| n.checked_ilog10().map_or(1, |d| d as usize + 1);
-    let bulk = |a: &&[u8]| 5 + digits(a.len()) + a.len();
-    3 + digits(args.len()) + args.all().iter().map(bulk).sum::<usize>()
 }

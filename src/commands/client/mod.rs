@@ -7,7 +7,7 @@ mod pause;
 mod tracking;
 
 use crate::exec::args::is;
-use crate::exec::block::{self, TimeoutReply, Unblock};
+use crate::exec::block::{self, Unblock};
 use crate::exec::error::shown;
 use crate::exec::session::{ReplyMode, SessionId};
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, Handler};
@@ -33,6 +33,9 @@ pub(super) const COMMANDS: &[Command] = &[Command::container("client", -2)
     .subs(SUBCOMMANDS)
     .checked()];
 
+const LATER_FIELDS: &str = "Without the fields that came after 7.2: `watch`, `io-thread`, `tot-net-in`, `tot-net-out`, \
+    `tot-cmds`, `capa`.";
+
 /// What almost all subcommands have in common.
 const fn sub(name: &'static str, arity: i16, run: Handler) -> Command {
     Command::new(name, arity, run)
@@ -42,6 +45,14 @@ const fn sub(name: &'static str, arity: i16, run: Handler) -> Command {
 
 const SUBCOMMANDS: &[Command] = &[
     CACHING,
+    Command::new("capa", -3, capa)
+        .since("8.0.0")
+        .group(Group::Connection)
+        .flags(&[flag::NOSCRIPT, flag::LOADING, flag::STALE])
+        .syntax("capability...")
+        .summary("Declare what this client is capable of.")
+        .complexity("O(1)")
+        .checked(),
     sub("getname", 2, getname)
         .since("2.6.9")
         .summary("Tell the name of this connection.")
@@ -63,6 +74,7 @@ const SUBCOMMANDS: &[Command] = &[
     sub("info", 2, info)
         .since("6.2.0")
         .summary("Describe this connection.")
+        .limits(LATER_FIELDS)
         .complexity("O(1)")
         .tips(&["nondeterministic_output"])
         .checked(),
@@ -71,16 +83,16 @@ const SUBCOMMANDS: &[Command] = &[
         .flags(&[flag::ADMIN])
         .syntax(
             "filter=(old-format\"ip:port\"!2.8.12 | new-format=([ID^client-id:int...@2.8.12] \
-             | [TYPE^client-type=(normal='normal' | master='master'@3.2.0 | slave='slave' \
-             | replica='replica'@5.0.0 | pubsub='pubsub')@2.8.12] | [USER^username] \
+             | [TYPE^client-type=(normal='normal' | master='master'@3.2.0 | primary='primary'@8.0.0 \
+             | slave='slave' | replica='replica'@5.0.0 | pubsub='pubsub')@2.8.12] | [USER^username] \
              | [ADDR^addr\"ip:port\"] | [LADDR^laddr\"ip:port\"@6.2.0] | [SKIPME^skipme=(YES | NO)] \
              | [MAXAGE^maxage:int@7.4.0] | [NAME^name] | [IDLE^idle:int] | [FLAGS^flags] | [LIB-NAME^lib-name] \
-             | [LIB-VER^lib-ver] | [DB^db:int] | [IP^ip] | [NOT-ID^not-client-id:int...] \
+             | [LIB-VER^lib-ver] | [DB^db:int] | [CAPA^capa] | [IP^ip] | [NOT-ID^not-client-id:int...] \
              | [NOT-TYPE^not-client-type=(normal='normal' | master='master' | slave='slave' | replica='replica' \
              | pubsub='pubsub')] | [NOT-USER^not-username] | [NOT-ADDR^not-addr\"ip:port\"] \
              | [NOT-LADDR^not-laddr\"ip:port\"] | [NOT-NAME^not-name] | [NOT-FLAGS^not-flags] \
              | [NOT-LIB-NAME^not-lib-name] | [NOT-LIB-VER^not-lib-ver] | [NOT-DB^not-db:int] \
-             | [NOT-IP^not-ip])...)",
+             | [NOT-CAPA^not-capa] | [NOT-IP^not-ip])...)",
         )
         .summary("Close connections.")
         .complexity("O(N), N being the number of connections")
@@ -98,16 +110,18 @@ const SUBCOMMANDS: &[Command] = &[
         .since("2.4.0")
         .flags(&[flag::ADMIN])
         .syntax(
-            "[TYPE^client-type=(normal='normal' | master='master' | replica='replica' | pubsub='pubsub')@5.0.0] \
+            "[TYPE^client-type=(normal='normal' | master='master' | primary='primary'@8.0.0 | replica='replica' \
+             | pubsub='pubsub')@5.0.0] \
              [ID^client-id:int...@6.2.0] [USER^username] [ADDR^addr\"ip:port\"] [LADDR^laddr\"ip:port\"] \
              [SKIPME^skipme=(YES | NO)] [MAXAGE^maxage:int] [NAME^name] [IDLE^idle:int] [FLAGS^flags] \
-             [LIB-NAME^lib-name] [LIB-VER^lib-ver] [DB^db:int] [IP^ip] [NOT-ID^not-client-id:int...] \
+             [LIB-NAME^lib-name] [LIB-VER^lib-ver] [DB^db:int] [CAPA^capa] [IP^ip] [NOT-ID^not-client-id:int...] \
              [NOT-TYPE^not-client-type=(normal='normal' | master='master' | replica='replica' | pubsub='pubsub')] \
              [NOT-USER^not-username] [NOT-ADDR^not-addr\"ip:port\"] [NOT-LADDR^not-laddr\"ip:port\"] \
              [NOT-NAME^not-name] [NOT-FLAGS^not-flags] [NOT-LIB-NAME^not-lib-name] [NOT-LIB-VER^not-lib-ver] \
-             [NOT-DB^not-db:int] [NOT-IP^not-ip]",
+             [NOT-DB^not-db:int] [NOT-CAPA^not-capa] [NOT-IP^not-ip]",
         )
         .summary("Describe the connections.")
+        .limits(LATER_FIELDS)
         .complexity("O(N), N being the number of connections")
         .history(&[
             ("2.8.12", "Field `id`."),
@@ -180,6 +194,15 @@ const SUBCOMMANDS: &[Command] = &[
         .complexity("O(N), N being the number of waiting connections")
         .checked(),
 ];
+
+/// Capabilities that are not known are passed over.
+fn capa(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    let redirects = args.from(2).iter().any(|word| is(word, "redirect"));
+    if let Some(session) = cx.session().filter(|_| redirects) {
+        session.redirects = true;
+    }
+    cx.ok()
+}
 
 fn id(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
     let id = cx.session().map_or(0, |s| s.id);
@@ -287,7 +310,7 @@ fn unblock(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let sid = u64::try_from(id).ok().and_then(|id| cx.sessions.by_id(id));
     let may = |sid: &SessionId| {
         let blocked = cx.sessions.get(*sid).and_then(|s| s.blocked.as_ref());
-        blocked.is_some_and(|b| b.block.timeout_reply != TimeoutReply::Never)
+        blocked.is_some_and(|b| b.block.timeout_reply.can_be_ended())
     };
     let sid = sid.filter(may);
     let done = sid.is_some_and(|sid| block::unblock(cx.sys, cx.sessions, sid, how));

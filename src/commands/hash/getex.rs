@@ -33,7 +33,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         .flags(&[flag::DENYOOM, flag::FAST])
         .keys(&[KeySpec::at(1).rw().update()])
         .syntax(
-            "key:key [condition=(FNX | FXX)] [expiration=(EX^seconds:int | PX^milliseconds:int | \
+            "key:key [key-condition=(NX@9.1.0 | XX@9.1.0)] [condition=(FNX | FXX)] [expiration=(EX^seconds:int | PX^milliseconds:int | \
              EXAT^unix-time-seconds:unix-time | PXAT^unix-time-milliseconds:unix-time | KEEPTTL)] \
              FIELDS^fields={numfields:int data={field value}...=numfields}",
         )
@@ -71,6 +71,8 @@ enum Presence {
 struct Request<'a> {
     ttl: Option<Ttl>,
     presence: Option<Presence>,
+    /// Whether the key must be there, or must not be.
+    key_is_there: Option<bool>,
     /// The fields; with HSETEX each followed by its value.
     words: &'a [&'a [u8]],
 }
@@ -79,6 +81,7 @@ impl<'a> Request<'a> {
     /// Reads the arguments; so many words belong to each field.
     fn parse(cx: &Ctx<'_>, args: Args<'a>, each: usize) -> Result<Self, CmdError> {
         let (mut ttl, mut presence, mut words) = (None, None, None);
+        let mut key_is_there = None;
         let sets = each == 2;
         let mut rest = args.cursor(2);
         while let Some(word) = rest.next() {
@@ -117,6 +120,12 @@ impl<'a> Request<'a> {
                         "ERR Only one of FXX or FNX arguments can be specified",
                     ));
                 }
+            } else if sets && (is(word, "NX") || is(word, "XX")) {
+                if key_is_there.replace(is(word, "XX")).is_some() {
+                    return Err(CmdError::fixed(
+                        "ERR Only one of NX or XX arguments can be specified",
+                    ));
+                }
             } else {
                 return Err(unknown(word));
             }
@@ -131,6 +140,7 @@ impl<'a> Request<'a> {
         Ok(Request {
             ttl,
             presence,
+            key_is_there,
             words: words.ok_or(NO_FIELDS)?,
         })
     }
@@ -195,11 +205,15 @@ fn hsetex(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let (pairs, _) = req.words.as_chunks::<2>();
     let hash = cx.ks.look::<Hash>(key)?;
     let is_there = |field: &[u8]| hash.is_some_and(|h| h.get(field, cx.ks.horizon()).is_some());
-    let met = match req.presence {
-        None => true,
-        Some(Presence::None) => !pairs.iter().any(|[field, _]| is_there(field)),
-        Some(Presence::All) => pairs.iter().all(|[field, _]| is_there(field)),
-    };
+    let met_by_key = req
+        .key_is_there
+        .is_none_or(|wanted| wanted == hash.is_some());
+    let met = met_by_key
+        && match req.presence {
+            None => true,
+            Some(Presence::None) => !pairs.iter().any(|[field, _]| is_there(field)),
+            Some(Presence::All) => pairs.iter().all(|[field, _]| is_there(field)),
+        };
     if !met {
         return cx.int(0);
     }

@@ -1,5 +1,6 @@
 //! The server itself.
 
+pub(super) mod commandlog;
 pub(super) mod config;
 pub(super) mod debug;
 pub(super) mod info;
@@ -38,7 +39,7 @@ pub(super) const COMMANDS: &[Command] = &[
             flag::ALLOW_BUSY,
         ])
         .syntax(
-            "[abort-selector=(save-selector-block={[save-selector=(NOSAVE | SAVE)] [NOW@7.0.0] [FORCE@7.0.0]} \
+            "[abort-selector=(save-selector-block={[save-selector=(NOSAVE | SAVE)] [NOW@7.0.0] [FORCE@7.0.0] [SAFE@9.0.0]} \
              | ABORT@7.0.0)]",
         )
         .summary("Stop the server.")
@@ -53,29 +54,6 @@ pub(super) const COMMANDS: &[Command] = &[
         .syntax("[VERSION^version:int]")
         .summary("Draw something, and tell the version.")
         .complexity("O(1)")
-        .checked(),
-    Command::container("module", -2)
-        .since("4.0.0")
-        .group(Group::Server)
-        .summary("Commands about modules.")
-        .complexity("Depends on the subcommand.")
-        .subs(&[
-            Command::new("list", 2, module_list)
-                .since("4.0.0")
-                .group(Group::Server)
-                .flags(&[flag::ADMIN, flag::NOSCRIPT])
-                .summary("List the loaded modules; there are none.")
-                .complexity("O(1)")
-                .tips(&["nondeterministic_output_order"])
-                .checked(),
-            Command::new("help", 2, module_help)
-                .since("5.0.0")
-                .group(Group::Server)
-                .flags(&[flag::LOADING, flag::STALE])
-                .summary("Show the subcommands.")
-                .complexity("O(1)")
-                .checked(),
-        ])
         .checked(),
 ];
 
@@ -96,6 +74,8 @@ fn shut_down(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
             b"save" => flags.save = true,
             b"now" => flags.now = true,
             b"force" => flags.force = true,
+            // It keeps a node of a cluster from ending that holds slots.
+            b"safe" => {}
             b"abort" => abort = true,
             _ => return Err(CmdError::SYNTAX),
         }
@@ -136,17 +116,8 @@ fn shut_down(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     Ok(Flow::Done)
 }
 
-fn module_list(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
-    cx.reply.array(0);
-    Ok(Flow::Done)
-}
-
-fn module_help(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
-    cx.help(&["LIST", "    List the loaded modules; Redkeep has none."])
-}
-
 /// Whether a client may use something that is open to all, to nobody, or to clients from this machine.
-fn allowed(to: Allow, session: Option<&Session>) -> bool {
+pub(super) fn allowed(to: Allow, session: Option<&Session>) -> bool {
     match to {
         Allow::Yes => true,
         Allow::No => false,

@@ -1,6 +1,8 @@
 //! SLOWLOG.
 
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow};
+use crate::resp::ReplyBuf;
+use crate::service::slowlog::SlowLog;
 use crate::spec::{Group, flag};
 use crate::util::num;
 
@@ -14,6 +16,7 @@ pub(crate) const COMMANDS: &[Command] = &[Command::container("slowlog", -2)
         sub("get", -2, get)
             .syntax("[count:int]")
             .summary("Return the latest slow commands.")
+            .limits("Entries lack the number of arguments that Redis 8.10 tells.")
             .complexity("O(N) in the number of entries returned")
             .history(&[("4.0.0", "Entries tell address and name of the client.")])
             .tips(&["request_policy:all_nodes", "nondeterministic_output"])
@@ -53,27 +56,32 @@ fn get(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     if args.len() > 3 {
         return Err(CmdError::subcommand_arity("slowlog", args.at(1)));
     }
-    let count = args
-        .get(2)
-        .map_or(Some(10), num::parse_i64)
-        .filter(|n| *n >= -1);
-    let count = count.ok_or(CmdError::fixed(
-        "ERR count should be greater than or equal to -1",
-    ))?;
-    let all = cx.sys.slowlog.entries().len();
+    let count = args.get(2).map_or(Ok(10), count_of)?;
+    show(cx.reply, &cx.sys.slowlog, count)
+}
+
+/// How many entries are wanted; -1 for all.
+pub(super) fn count_of(word: &[u8]) -> Result<i64, CmdError> {
+    const COUNT: CmdError = CmdError::fixed("ERR count should be greater than or equal to -1");
+    num::parse_i64(word).filter(|n| *n >= -1).ok_or(COUNT)
+}
+
+/// Writes the latest entries of a log.
+pub(super) fn show(reply: &mut ReplyBuf, log: &SlowLog, count: i64) -> CmdResult {
+    let all = log.entries().len();
     let count = usize::try_from(count).map_or(all, |count| count.min(all));
-    cx.reply.array(count);
-    for entry in cx.sys.slowlog.entries().take(count) {
-        cx.reply.array(6);
-        cx.reply.int(entry.id);
-        cx.reply.int(entry.time);
-        cx.reply.int(entry.usec);
-        cx.reply.array(entry.args.len());
+    reply.array(count);
+    for entry in log.entries().take(count) {
+        reply.array(6);
+        reply.int(entry.id);
+        reply.int(entry.time);
+        reply.int(entry.usec);
+        reply.array(entry.args.len());
         for arg in &entry.args {
-            cx.reply.bulk(arg);
+            reply.bulk(arg);
         }
-        cx.reply.bulk(entry.peer.as_bytes());
-        cx.reply.bulk(&entry.client);
+        reply.bulk(entry.peer.as_bytes());
+        reply.bulk(&entry.client);
     }
     Ok(Flow::Done)
 }

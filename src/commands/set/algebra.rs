@@ -71,6 +71,24 @@ pub(crate) const COMMANDS: &[Command] = &[
         .summary("Return how many members several sets have in common.")
         .complexity(BY_SMALLEST)
         .checked(),
+    Command::new("sunioncard", -3, sunioncard)
+        .since("8.10.0")
+        .group(Group::Set)
+        .read()
+        .keys(&[KeySpec::at(1).keynum(0, 1, 1).ro().access()])
+        .syntax("numkeys:int key:key...=numkeys [APPROX] [LIMIT^limit:int]")
+        .summary("Return how many members any of several sets has.")
+        .complexity(BY_ALL)
+        .checked(),
+    Command::new("sdiffcard", -3, sdiffcard)
+        .since("8.10.0")
+        .group(Group::Set)
+        .read()
+        .keys(&[KeySpec::at(1).keynum(0, 1, 1).ro().access()])
+        .syntax("numkeys:int key:key...=numkeys [LIMIT^limit:int]")
+        .summary("Return how many members of a set none of several other sets has.")
+        .complexity(BY_ALL)
+        .checked(),
     shows!(
         "sunion",
         sunion,
@@ -152,6 +170,41 @@ fn sinterstore(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 }
 
 fn sintercard(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    let (keys, most) = counted(args, false)?;
+    let mut n = 0;
+    set::each_of_intersection(&all_or_none(cx.ks, keys)?, |_| {
+        n += 1;
+        n != most
+    });
+    cx.count(n)
+}
+
+/// APPROX counts exactly, too.
+fn sunioncard(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    let (keys, most) = counted(args, true)?;
+    let mut n = 0;
+    set::each_of_union(&present(cx.ks, keys)?, limits(cx), |_| {
+        n += 1;
+        n != most
+    });
+    cx.count(n)
+}
+
+fn sdiffcard(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    let (keys, most) = counted(args, false)?;
+    let (first, others) = first_and_others(cx.ks, keys)?;
+    let mut n = 0;
+    if let Some(first) = first {
+        set::each_of_difference(first, &others, limits(cx), |_| {
+            n += 1;
+            n != most
+        });
+    }
+    cx.count(n)
+}
+
+/// The keys of a command that counts, and where it stops: never at 0.
+fn counted<'a>(args: Args<'a>, estimates: bool) -> Result<(&'a [&'a [u8]], usize), CmdError> {
     const NO_KEYS: CmdError = CmdError::fixed("ERR numkeys should be greater than 0");
     const FEW_KEYS: CmdError =
         CmdError::fixed("ERR Number of keys can't be greater than number of args");
@@ -166,18 +219,16 @@ fn sintercard(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let mut most = 0;
     let mut options = args.cursor(2 + numkeys);
     while let Some(word) = options.next() {
+        if estimates && is(word, "APPROX") {
+            continue;
+        }
         if !is(word, "LIMIT") || options.left() == 0 {
             return Err(CmdError::SYNTAX);
         }
         let limit = options.int().map_err(|_| LIMIT)?;
         most = usize::try_from(limit).map_err(|_| LIMIT)?;
     }
-    let mut n = 0;
-    set::each_of_intersection(&all_or_none(cx.ks, keys)?, |_| {
-        n += 1;
-        n != most
-    });
-    cx.count(n)
+    Ok((keys, most))
 }
 
 fn sunion(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
@@ -187,6 +238,7 @@ fn sunion(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     set::each_of_union(&sets, limits, |member| {
         put(cx.reply, member);
         n += 1;
+        true
     });
     out.finish(cx.reply, n);
     Ok(Flow::Done)
@@ -205,6 +257,7 @@ fn sdiff(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
         set::each_of_difference(first, &others, limits, |member| {
             put(cx.reply, member);
             n += 1;
+            true
         });
     }
     out.finish(cx.reply, n);

@@ -63,7 +63,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         .complexity("O(1)")
         .checked(),
     Command::new("xidmprecord", 5, xidmprecord)
-        .since("8.8.0")
+        .since("8.6.2")
         .group(Group::Stream)
         .write(Propagate::Verbatim)
         .flags(&[flag::FAST])

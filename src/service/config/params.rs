@@ -255,8 +255,8 @@ params! {
         "tls-auth-clients" => tls_auth_clients: TlsAuth = "yes", TLS_AUTH;
         /// Use TLS towards the leader; and, as a sentinel, towards all servers and sentinels.
         "tls-replication" => tls_replication: bool = "no", YesNo;
-        /// See cluster-enabled.
-        "tls-cluster" => tls_cluster: bool = "no", YesNo, hint(NO_CLUSTER);
+        /// Use TLS towards the servers that MIGRATE sends keys to.
+        "tls-cluster" => tls_cluster: bool = "no", YesNo;
         /// Versions of the protocol, `TLSv1.2 TLSv1.3` say; empty for both. Older ones are never spoken.
         "tls-protocols" => tls_protocols: String = "", Text;
         /// Ciphers of TLS 1.2, as OpenSSL writes lists of them; empty for all that there are here: ECDHE with AES-GCM or
@@ -386,18 +386,6 @@ params! {
             "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60", ClientLimits, multi;
         /// Keys that are remembered for clients with a cache of their own.
         "tracking-table-max-keys" => tracking_table_max_keys: u64 = "1000000", Int(0, LONG);
-        /// Bytes of a request from which it enters a log.
-        "commandlog-request-larger-than" => commandlog_request_larger_than: i64 = "1048576", Int(-1, LONG),
-            hint(NO_SIZE_LOG);
-        /// Entries that this log keeps.
-        "commandlog-large-request-max-len" => commandlog_large_request_max_len: u64 = "128", Int(0, LONG),
-            hint(NO_SIZE_LOG);
-        /// Bytes of a reply from which it enters a log.
-        "commandlog-reply-larger-than" => commandlog_reply_larger_than: i64 = "1048576", Int(-1, LONG),
-            hint(NO_SIZE_LOG);
-        /// Entries that this log keeps.
-        "commandlog-large-reply-max-len" => commandlog_large_reply_max_len: u64 = "128", Int(0, LONG),
-            hint(NO_SIZE_LOG);
         /// Milliseconds after which a script makes other clients get BUSY; 0 or less: never.
         "busy-reply-threshold" => busy_reply_threshold: i64 = "5000", Int(0, LONG), alias(&["lua-time-limit"]);
     }
@@ -496,6 +484,14 @@ params! {
         /// Entries that the slow log keeps.
         "slowlog-max-len" => slowlog_max_len: u64 = "128", Int(0, LONG),
             alias(&["commandlog-slow-execution-max-len"]);
+        /// Bytes from which COMMANDLOG keeps a request; 0 for all, -1 for none.
+        "commandlog-request-larger-than" => commandlog_request_larger_than: i64 = "-1", Int(-1, LONG);
+        /// Requests that it keeps.
+        "commandlog-large-request-max-len" => commandlog_large_request_max_len: u64 = "128", Int(0, LONG);
+        /// Bytes from which COMMANDLOG keeps a command for its reply; 0 for all, -1 for none.
+        "commandlog-reply-larger-than" => commandlog_reply_larger_than: i64 = "-1", Int(-1, LONG);
+        /// Replies that it counts.
+        "commandlog-large-reply-max-len" => commandlog_large_reply_max_len: u64 = "128", Int(0, LONG);
         /// Milliseconds from which LATENCY records an event; 0 for none.
         "latency-monitor-threshold" => latency_monitor_threshold: i64 = "0", Int(0, LONG);
         /// Keep a histogram of the time that each command takes.

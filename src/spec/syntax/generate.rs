@@ -113,7 +113,11 @@ impl<'s> Generator<'s, '_> {
             if let Some(token) = arg.token
                 && (i == 0 || arg.multiple_token || arg.kind == Kind::PureToken)
             {
-                let token = self.choices.token(token);
+                // How MIGRATE's syntax writes the empty word.
+                let token = match token {
+                    "\"\"" => Vec::new(),
+                    token => self.choices.token(token),
+                };
                 self.out.push(token);
             }
             self.once(arg);

@@ -53,7 +53,7 @@ fn by_size<'a>(sets: &[&'a Set]) -> (Option<&'a Set>, Vec<&'a Set>) {
 }
 
 /// Visits each member of any of the sets, once.
-pub fn each_of_union(sets: &[&Set], limits: Limits, mut visit: impl FnMut(Value<'_>)) {
+pub fn each_of_union(sets: &[&Set], limits: Limits, mut visit: impl FnMut(Value<'_>) -> bool) {
     let small = sets.iter().all(|set| !matches!(set, Set::Table(_)));
     let mut ordered = sets.to_vec();
     ordered.sort_by_key(|set| Reverse(set.len()));
@@ -62,13 +62,18 @@ pub fn each_of_union(sets: &[&Set], limits: Limits, mut visit: impl FnMut(Value<
     let total: usize = ordered.iter().map(|set| set.len()).sum();
     let lookups = ordered.iter().enumerate().map(|(i, set)| i * set.len());
     if small || lookups.sum::<usize>() > total {
-        return union(sets, limits).iter().for_each(visit);
+        union(sets, limits).iter().all(visit);
+        return;
     }
     for (i, set) in ordered.iter().enumerate() {
         let larger = &ordered[..i];
-        set.iter()
+        let goes_on = set
+            .iter()
             .filter(|&v| !larger.iter().any(|l| l.contains_value(v)))
-            .for_each(&mut visit);
+            .all(&mut visit);
+        if !goes_on {
+            return;
+        }
     }
 }
 
@@ -86,14 +91,16 @@ pub fn each_of_difference(
     first: &Set,
     others: &[&Set],
     limits: Limits,
-    visit: impl FnMut(Value<'_>),
+    mut visit: impl FnMut(Value<'_>) -> bool,
 ) {
     match Plan::of(first, others) {
         Plan::Nothing => {}
         Plan::Look(others) if matches!(first, Set::Table(_)) => {
-            remaining(first, &others).for_each(visit);
+            remaining(first, &others).all(&mut visit);
         }
-        plan => plan.carry_out(first, limits).iter().for_each(visit),
+        plan => {
+            plan.carry_out(first, limits).iter().all(visit);
+        }
     }
 }
 

@@ -335,13 +335,19 @@ proptest! {
 
         let any = models.iter().fold(Model::new(), |a, b| &a | b);
         prop_assert_eq!(model_of(&union(&sets, limits())), any.clone());
-        each_of_union(&sets, limits(), |v| shown.push(v.to_vec()));
+        each_of_union(&sets, limits(), |v| {
+            shown.push(v.to_vec());
+            true
+        });
         prop_assert_eq!(shown.len(), any.len());
         prop_assert_eq!(shown.drain(..).collect::<Model>(), any);
 
         let rest = models[1..].iter().fold(models[0].clone(), |a, b| &a - b);
         prop_assert_eq!(model_of(&difference(sets[0], &sets[1..], limits())), rest.clone());
-        each_of_difference(sets[0], &sets[1..], limits(), |v| shown.push(v.to_vec()));
+        each_of_difference(sets[0], &sets[1..], limits(), |v| {
+            shown.push(v.to_vec());
+            true
+        });
         prop_assert_eq!(shown.len(), rest.len());
         prop_assert_eq!(shown.drain(..).collect::<Model>(), rest);
     }
