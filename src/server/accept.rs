@@ -200,7 +200,10 @@ async fn serve_tls(stream: TcpStream, addr: SocketAddr, node: Node, tls: Arc<Tls
         Ok(Err(error)) => error.to_string(),
         Err(_) => "the TLS handshake takes too long".to_owned(),
     };
-    warn!("Error accepting a client connection: {why} (addr={addr} laddr={laddr})");
+    static SAID: Seldom = Seldom::once_in(Duration::from_millis(100));
+    if SAID.is_due() {
+        warn!("Error accepting a client connection: {why} (addr={addr} laddr={laddr})");
+    }
 }
 
 /// Agrees on TLS. Whoever says something else is not answered: it would not understand an alert.

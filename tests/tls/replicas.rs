@@ -127,3 +127,24 @@ fn follows(replica: &Path, leader: &Path) {
     client.call(&["SET", "last", &value]).unwrap();
     catches_up("last");
 }
+
+#[test]
+fn keys_migrate_over_tls() {
+    let papers = Papers::new();
+    let nodes: Vec<Node> = [ours()]
+        .into_iter()
+        .chain(tool("redis-server"))
+        .chain([ours()])
+        .map(|program| Node::start(&program, &papers, &["--tls-cluster", "yes"]))
+        .collect();
+    nodes[0].run("SET k v");
+    for pair in nodes.windows(2) {
+        let to = pair[1].tls_port;
+        let moved = pair[0].run(&format!("MIGRATE 127.0.0.1 {to} k 0 20000"));
+        assert_eq!(moved, "OK", "{}", pair[0].server.log());
+        assert_eq!(
+            (pair[0].run("EXISTS k"), pair[1].run("GET k")),
+            ("0".into(), "v".into())
+        );
+    }
+}

@@ -41,8 +41,8 @@ pub enum TlsError {
     NoKey,
     /// Nobody can be believed.
     #[error(
-        "Either tls-ca-cert-file or tls-ca-cert-dir must be specified when tls-replication or tls-auth-clients are \
-         enabled!"
+        "Either tls-ca-cert-file or tls-ca-cert-dir must be specified when tls-cluster, tls-replication or \
+         tls-auth-clients are enabled!"
     )]
     NoAuthorities,
     /// A certificate cannot be used.
@@ -118,7 +118,7 @@ impl Tls {
 
     /// What a configuration wants; nothing where it does not want TLS.
     pub(super) fn prepare(&self, config: &Config) -> Result<Option<Arc<Both>>, TlsError> {
-        let wanted = config.tls_port != 0 || config.tls_replication;
+        let wanted = config.tls_port != 0 || config.tls_replication || config.tls_cluster;
         let both = wanted.then(|| Wanted::new(config, &self.given)?.both());
         Ok(both.transpose()?.map(Arc::new))
     }
@@ -205,6 +205,9 @@ impl<'a> Wanted<'a> {
             server: Arc::new(self.server(&identity)?),
             client: match &self.authorities {
                 Some(authorities) => Some(Arc::new(self.client(&identity, authorities)?)),
+                None if self.config.tls_replication || self.config.tls_cluster => {
+                    return Err(TlsError::NoAuthorities);
+                }
                 None => None,
             },
         })

@@ -271,8 +271,8 @@ params! {
         "tls-auth-clients" => tls_auth_clients: TlsAuth = "yes", TLS_AUTH;
         /// Use TLS towards the leader; and, as a sentinel, towards all servers and sentinels.
         "tls-replication" => tls_replication: bool = "no", YesNo;
-        /// See cluster-enabled.
-        "tls-cluster" => tls_cluster: bool = "no", YesNo, hint(NO_CLUSTER);
+        /// Use TLS towards the servers that MIGRATE sends keys to.
+        "tls-cluster" => tls_cluster: bool = "no", YesNo;
         /// Versions of the protocol, `TLSv1.2 TLSv1.3` say; empty for both. Older ones are never spoken.
         "tls-protocols" => tls_protocols: String = "", Text;
         /// Ciphers of TLS 1.2, as OpenSSL writes lists of them; empty for all that there are here: ECDHE with AES-GCM or
