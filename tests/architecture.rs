@@ -36,6 +36,9 @@ const RANKS: &[(&str, u32)] = &[
 const KEPT: &[(&str, &[&str])] = &[
     ("tokio", &["server", "embed", "main"]),
     ("mlua", &["script"]),
+    ("rustls", &["server"]),
+    ("tokio_rustls", &["server"]),
+    ("pkcs8", &["server"]),
 ];
 
 #[test]
@@ -171,4 +174,115 @@ fn named_modules(code: &str) -> Vec<String> {
         }
     }
     out
+}
+
+/// The licences of deny.toml, which cargo-deny reads as well.
+fn allowed_licences() -> Vec<String> {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deny.toml")).unwrap();
+    let list = text.split_once("\nallow = [").unwrap().1;
+    let list = list.split_once(']').unwrap().0;
+    let quoted = list.split('"').skip(1).step_by(2);
+    quoted.map(str::to_owned).collect()
+}
+
+/// Whether an expression of SPDX (older crates write `/` for OR) can be met with these licences.
+fn is_met(expression: &str, allowed: &[String]) -> bool {
+    let spaced = expression
+        .replace('/', " OR ")
+        .replace('(', " ( ")
+        .replace(')', " ) ");
+    let words: Vec<&str> = spaced.split_whitespace().collect();
+    let mut rest = &words[..];
+    let met = any_of(&mut rest, allowed);
+    assert!(rest.is_empty(), "{expression}");
+    met
+}
+
+fn any_of(words: &mut &[&str], allowed: &[String]) -> bool {
+    let mut met = all_of(words, allowed);
+    while let ["OR", rest @ ..] = words {
+        *words = rest;
+        met |= all_of(words, allowed);
+    }
+    met
+}
+
+fn all_of(words: &mut &[&str], allowed: &[String]) -> bool {
+    let mut met = one(words, allowed);
+    while let ["AND", rest @ ..] = words {
+        *words = rest;
+        met &= one(words, allowed);
+    }
+    met
+}
+
+fn one(words: &mut &[&str], allowed: &[String]) -> bool {
+    match *words {
+        ["(", rest @ ..] => {
+            *words = rest;
+            let met = any_of(words, allowed);
+            *words = &words[1..];
+            met
+        }
+        [id, "WITH", exception, rest @ ..] => {
+            *words = rest;
+            allowed.contains(&format!("{id} WITH {exception}"))
+        }
+        [id, rest @ ..] => {
+            *words = rest;
+            allowed.iter().any(|known| known == id)
+        }
+        [] => panic!("an expression ends too early"),
+    }
+}
+
+#[test]
+fn every_dependency_may_be_shipped() {
+    let tool = |name: &str| std::env::var(name.to_uppercase()).unwrap_or(name.to_owned());
+    let run = |program: String, args: &[&str]| {
+        let output = std::process::Command::new(program)
+            .args(args)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{errors}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let rustc = run(tool("rustc"), &["-vV"]);
+    let host = rustc.lines().find_map(|line| line.strip_prefix("host: "));
+    // Only what this machine builds has been downloaded.
+    let platform = ["--filter-platform", host.unwrap()];
+    let args = [
+        &["metadata", "--offline", "--format-version", "1"],
+        &platform[..],
+    ]
+    .concat();
+    let metadata: serde_json::Value = serde_json::from_str(&run(tool("cargo"), &args)).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    assert!(packages.len() > 20);
+    let allowed = allowed_licences();
+    let complaints: Vec<_> = packages
+        .iter()
+        .filter(|package| {
+            let own = package["source"].is_null();
+            let public =
+                package["source"] == "registry+https://github.com/rust-lang/crates.io-index";
+            let licence = package["license"].as_str().unwrap_or("none");
+            !(own || public) || !is_met(licence, &allowed)
+        })
+        .map(|package| format!("{} {}", package["name"], package["license"]))
+        .collect();
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
+#[test]
+fn a_licence_that_asks_for_more_is_found() {
+    let allowed = allowed_licences();
+    let met = |expression| is_met(expression, &allowed);
+    assert!(met("MIT") && met("MIT/Apache-2.0") && met("GPL-3.0 OR MIT"));
+    assert!(met("(MIT OR GPL-2.0) AND Unicode-3.0"));
+    assert!(met("Apache-2.0 WITH LLVM-exception OR GPL-3.0"));
+    assert!(!met("GPL-3.0") && !met("MIT AND GPL-3.0") && !met("none"));
+    assert!(!met("GPL-2.0 WITH Classpath-exception-2.0"));
 }

@@ -278,3 +278,31 @@ fn a_busy_script_does_not_hold_up_the_end() {
         began.elapsed()
     );
 }
+
+#[test]
+fn a_program_keeps_its_own_log_whatever_its_servers_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("log");
+    let start = || {
+        let server = Server::builder()
+            .config("logfile", file.to_str().unwrap())
+            .config("loglevel", "debug")
+            .config("log-format", "json");
+        server.start().unwrap()
+    };
+    let servers = [start(), start()];
+    for server in &servers {
+        let mut client = server.client().unwrap();
+        let reply = client.call([
+            "CONFIG",
+            "SET",
+            "loglevel",
+            "verbose",
+            "log-format",
+            "human",
+        ]);
+        assert_eq!(reply.unwrap().to_string(), "OK");
+    }
+    assert!(!tracing::dispatcher::has_been_set());
+    assert!(!file.exists());
+}

@@ -86,6 +86,7 @@ impl Watch {
             host: Box::new(disk.clone()),
             seed: Some(1),
             sentinel: Some(sentinel),
+            ..Options::default()
         });
         let peer = || Peer {
             trusted: true,

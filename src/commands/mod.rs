@@ -43,6 +43,7 @@ mod zset;
 use std::sync::OnceLock;
 
 pub(crate) use client::description as describe;
+pub(crate) use server::info::everything as report;
 
 use crate::exec::{Command, Handler};
 use crate::spec::{Registry, flag};

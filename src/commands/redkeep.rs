@@ -76,8 +76,9 @@ fn follow(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
                 "STALETERM only who is fenced in this term can lead in it",
             ));
         }
-        term(cx, args)?;
+        let term = term(cx, args)?;
         ask_for(cx.sys, Change::Lead);
+        tracing::info!("MASTER MODE enabled in term {term}");
         return cx.ok();
     }
     let port = num::parse_i64(port).and_then(|port| u16::try_from(port).ok());

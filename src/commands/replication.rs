@@ -110,8 +110,13 @@ fn replicaof(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
         ));
     }
     let (host, port) = (args.at(1), args.at(2));
+    let asker = cx.who();
     if is(host, "NO") && is(port, "ONE") {
+        let follows = cx.sys.repl.is_replica();
         ask_for(cx.sys, Change::Lead);
+        if follows {
+            tracing::info!("MASTER MODE enabled (user request from '{asker}')");
+        }
         return cx.ok();
     }
     if cx.session().is_some_and(|session| session.is_replica()) {
@@ -130,8 +135,9 @@ fn replicaof(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
         cx.reply.simple("OK Already connected to specified master");
         return Ok(Flow::Done);
     }
-    tracing::info!("REPLICAOF {host}:{port} enabled");
+    let told = format!("REPLICAOF {host}:{port} enabled (user request from '{asker}')");
     ask_for(cx.sys, Change::Follow(host, port));
+    tracing::info!("{told}");
     cx.ok()
 }
 

@@ -1,6 +1,6 @@
 //! Scripts: running them and the cache of them. The interpreter itself is the script host.
 
-use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, ScriptCall, busy};
+use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, Origin, ScriptCall, busy};
 use crate::spec::{Code, Group, KeySpec, Propagate, flag};
 
 const COST: &str = "Depends on the script";
@@ -90,9 +90,12 @@ const SUBCOMMANDS: &[Command] = &[
         .group(Group::Scripting)
         .flags(&[flag::NOSCRIPT])
         .syntax("mode=(YES | SYNC | NO)")
-        .summary("Choose whether scripts run in the debugger, which is not there.")
+        .summary("Choose whether scripts run in the debugger.")
         .complexity("O(1)")
-        .limits("There is no debugger: only `NO` is taken.")
+        .limits(
+            "`YES` is refused, since nothing is forked whose changes could be forgotten. While a script stands still \
+             others are served. `print` shows global variables only; `redis.breakpoint` and `redis.debug` do nothing.",
+        )
         .checked(),
     Command::new("exists", -3, exists)
         .since("2.6.0")
@@ -150,20 +153,20 @@ const SUBCOMMANDS: &[Command] = &[
         .checked(),
 ];
 
-fn eval(_: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    call(args, false, false)
+fn eval(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    call(cx, args, false, false)
 }
 
-fn eval_ro(_: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    call(args, false, true)
+fn eval_ro(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    call(cx, args, false, true)
 }
 
-fn evalsha(_: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    call(args, true, false)
+fn evalsha(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    call(cx, args, true, false)
 }
 
-fn evalsha_ro(_: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    call(args, true, true)
+fn evalsha_ro(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
+    call(cx, args, true, true)
 }
 
 /// How many of the arguments behind the number of keys are keys: of EVAL and FCALL, and their like.
@@ -178,7 +181,7 @@ pub(super) fn number_of_keys(args: Args<'_>, given: i64) -> Result<usize, CmdErr
     Ok(given)
 }
 
-fn call(args: Args<'_>, sha: bool, read_only: bool) -> CmdResult {
+fn call(cx: &Ctx<'_>, args: Args<'_>, sha: bool, read_only: bool) -> CmdResult {
     // What cannot be a SHA1 is not looked at any further.
     if sha && args.at(1).len() != 40 {
         let text = "NOSCRIPT No matching script. Please use EVAL.";
@@ -189,6 +192,8 @@ fn call(args: Args<'_>, sha: bool, read_only: bool) -> CmdResult {
         sha,
         numkeys,
         read_only,
+        debug: cx.origin == Origin::Client
+            && cx.sessions.get(cx.sid).is_some_and(|s| s.debug.is_some()),
     }))
 }
 
@@ -231,14 +236,26 @@ fn kill(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
     cx.ok()
 }
 
+/// Nothing is forked: there are no debugging sessions whose changes could be forgotten afterwards.
 fn debug(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    match args.at(2).to_ascii_lowercase().as_slice() {
-        b"no" => cx.ok(),
-        b"yes" | b"sync" => Err(CmdError::fixed(
-            "ERR this server has no debugger for scripts",
-        )),
-        _ => Err(CmdError::fixed("ERR Use SCRIPT DEBUG YES/SYNC/NO")),
+    if cx.origin != Origin::Client {
+        let text = "ERR SCRIPT DEBUG must be called outside a pipeline";
+        return Err(CmdError::fixed(text));
     }
+    let debug = match args.at(2).to_ascii_lowercase().as_slice() {
+        b"no" => None,
+        b"sync" => Some(Box::default()),
+        b"yes" => {
+            return Err(CmdError::fixed(
+                "ERR What a script changes cannot be taken back here: use SCRIPT DEBUG SYNC",
+            ));
+        }
+        _ => return Err(CmdError::fixed("ERR Use SCRIPT DEBUG YES/SYNC/NO")),
+    };
+    if let Some(session) = cx.sessions.get_mut(cx.sid) {
+        session.debug = debug;
+    }
+    cx.ok()
 }
 
 fn help(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {

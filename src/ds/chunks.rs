@@ -8,6 +8,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::util::heap;
+
 /// Most pairs in a chunk.
 pub const CHUNK: usize = 64;
 /// What a chunk costs beside its pairs: reference counts, vector header, allocator.
@@ -74,7 +76,12 @@ impl<K: Copy + Ord, V: Clone> ChunkMap<K, V> {
     /// Bytes on the heap, what the values own elsewhere not included.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.bytes + self.dir.len() * size_of::<Slot<K, V>>()
+        // As a deque grows: a clone may have less room, but is to be counted alike.
+        let room = match self.dir.len() {
+            0 => 0,
+            len => len.next_power_of_two().max(4),
+        };
+        self.bytes + heap::rounded(room * size_of::<Slot<K, V>>())
     }
 
     /// The pair with the least key.

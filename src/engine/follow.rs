@@ -9,6 +9,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Engine;
+use crate::exec::host::Milestone;
 use crate::exec::persist::load::{self, Loading, Shows};
 use crate::exec::persist::staging::{Fed, Staging};
 use crate::exec::persist::{Counts, STEP, save};
@@ -186,12 +187,10 @@ impl Follower {
             return None;
         }
         let up = sys.repl.upstream.as_ref()?;
-        let facts = sys.host.0.facts();
         let from = sys.repl.position().filter(|_| !up.starts_over);
-        let port = match (sys.cfg.replica_announce_port, facts.tcp_port) {
-            (0, 0) => sys.cfg.port,
-            (0, port) => port,
-            (port, _) => port,
+        let port = match sys.cfg.replica_announce_port {
+            0 => sys.cfg.announced_port(),
+            port => port,
         };
         let greeting = Greeting {
             user: String::from_utf8_lossy(&sys.cfg.masteruser).into_owned(),
@@ -358,7 +357,10 @@ impl Follower {
                 self.stage = Stage::Continued;
                 return Ok(Work::More);
             }
-            Stage::Continued => self.go_online(engine),
+            Stage::Continued => {
+                self.go_online(engine);
+                engine.state().sys.host.0.reached(Milestone::Resumed);
+            }
             Stage::Whole(of) => {
                 part_with_forgetful(engine, of.as_ref())?;
                 self.adopt(engine, of)?;
@@ -490,6 +492,7 @@ impl Follower {
             "MASTER <-> REPLICA sync: Finished with success, {} keys loaded",
             counts.keys
         );
+        engine.state().sys.host.0.reached(Milestone::Synced);
         Ok(())
     }
 

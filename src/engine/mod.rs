@@ -17,10 +17,13 @@ mod adopt;
 pub mod follow;
 pub mod load;
 mod replay;
+mod report;
 #[cfg(test)]
 mod saves;
 #[cfg(test)]
 mod tests;
+
+pub use report::{Slow, Told};
 
 use std::sync::Arc;
 
@@ -238,6 +241,7 @@ impl Engine {
                 large_requests: SlowLog::default(),
                 large_replies: SlowLog::default(),
                 migrations: Default::default(),
+                alarms: exec::alarms::Alarms::default(),
                 latency: Latency::default(),
                 redact: Vec::new(),
                 debug: DebugSwitches::default(),

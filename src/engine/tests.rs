@@ -367,3 +367,150 @@ fn who_comes_between_a_busy_script_and_what_follows_it_in_the_stream_finds_them_
     assert_eq!(repl.offset(), until);
     assert_eq!(repl.former.as_ref().unwrap().1, until + 1);
 }
+
+/// Sets the limit so that there are so many bytes of room, which may be less than none.
+fn leave_room(e: &mut Engine, c: SessionId, policy: &str, room: i64) {
+    let used = i64::try_from(e.state().used_memory()).unwrap();
+    run(e, c, &format!("CONFIG SET maxmemory-policy {policy}"));
+    let limit = (used + room).max(1);
+    assert_eq!(
+        run(e, c, &format!("CONFIG SET maxmemory {limit}")),
+        "+OK\r\n"
+    );
+}
+
+const OOM: &str = "-OOM command not allowed when used memory > 'maxmemory'.\r\n";
+
+#[test]
+fn what_is_evicted_goes_before_the_transaction_that_needs_room_and_outside_of_it() {
+    for (lazy, name) in [("no", "DEL"), ("yes", "UNLINK")] {
+        let (mut e, c, clock) = engine();
+        let other = e.connect(Peer::default());
+        run(
+            &mut e,
+            c,
+            &format!("CONFIG SET lazyfree-lazy-eviction {lazy}"),
+        );
+        let value = "x".repeat(10_000);
+        for n in 0..3 {
+            run(&mut e, c, &format!("SET k{n} {value}"));
+            clock.advance_ms(1000);
+        }
+        run(&mut e, c, "MULTI");
+        run(&mut e, c, &format!("SET a {value}"));
+        run(&mut e, c, "SET b 1");
+        e.collect_effects(true);
+        leave_room(&mut e, other, "allkeys-lru", -15_000);
+        assert_eq!(run(&mut e, c, "EXEC"), "*2\r\n+OK\r\n+OK\r\n");
+        let log = String::from_utf8_lossy(&e.take_effects()).into_owned();
+        let words: Vec<&str> = log.lines().filter(|l| !l.starts_with(['*', '$'])).collect();
+        let expected = ["SELECT", "0", name, "k0", name, "k1", "MULTI", "SET", "a"];
+        assert_eq!(words[..expected.len()], expected);
+        assert_eq!(e.state().sys.stats.evicted_keys, 2);
+    }
+}
+
+#[test]
+fn without_a_key_that_may_go_what_needs_memory_is_refused() {
+    for policy in [
+        "noeviction",
+        "volatile-lru",
+        "volatile-ttl",
+        "volatile-random",
+    ] {
+        let (mut e, c, _) = engine();
+        run(&mut e, c, "SET k v");
+        leave_room(&mut e, c, policy, -100);
+        assert_eq!(run(&mut e, c, "SET k w"), OOM, "{policy}");
+        assert_eq!(run(&mut e, c, "GET k"), "$1\r\nv\r\n");
+        assert_eq!(run(&mut e, c, "DEL k"), ":1\r\n");
+        run(&mut e, c, "CONFIG SET maxmemory 0");
+        assert_eq!(run(&mut e, c, "SET k w"), "+OK\r\n");
+    }
+}
+
+#[test]
+fn a_lower_limit_is_kept_without_any_command() {
+    let (mut e, c, _) = engine();
+    for n in 0..100 {
+        run(&mut e, c, &format!("SET k{n} {}", "x".repeat(1000)));
+    }
+    leave_room(&mut e, c, "allkeys-random", -50_000);
+    assert!(e.next_deadline().is_some());
+    e.tick();
+    let left = e.state().ks.db(0).map_or(0, crate::keyspace::Db::len);
+    assert!((40..60).contains(&left), "{left}");
+    assert_eq!(e.state().sys.stats.evicted_keys, 100 - left as u64);
+}
+
+#[test]
+fn who_tracks_hears_of_an_eviction_before_the_reply() {
+    let (mut e, c, clock) = engine();
+    run(&mut e, c, "HELLO 3");
+    run(&mut e, c, &format!("SET k {}", "x".repeat(5000)));
+    run(&mut e, c, "CLIENT TRACKING ON");
+    run(&mut e, c, "GET k");
+    clock.advance_ms(1000);
+    leave_room(&mut e, c, "allkeys-lru", -100);
+    let reply = run(&mut e, c, "PING");
+    assert!(
+        reply.starts_with(">2\r\n$10\r\ninvalidate\r\n") && reply.ends_with("+PONG\r\n"),
+        "{reply}"
+    );
+}
+
+#[test]
+fn keys_whose_time_is_over_make_room_before_others() {
+    let (mut e, c, clock) = engine();
+    let value = "x".repeat(10_000);
+    run(&mut e, c, &format!("SET old {value}"));
+    clock.advance_ms(1000);
+    run(&mut e, c, &format!("SET brief {value} PX 100"));
+    clock.advance_ms(1000);
+    leave_room(&mut e, c, "allkeys-lru", -100);
+    run(&mut e, c, "PING");
+    assert_eq!(run(&mut e, c, "EXISTS old brief"), ":1\r\n");
+    assert_eq!(e.state().sys.stats.evicted_keys, 0);
+}
+
+#[test]
+fn a_replica_leaves_eviction_to_its_leader() {
+    let (mut e, c, _) = engine();
+    run(&mut e, c, &format!("SET k {}", "x".repeat(5000)));
+    run(&mut e, c, "REPLICAOF 127.0.0.1 1");
+    leave_room(&mut e, c, "allkeys-lru", -100);
+    run(&mut e, c, "PING");
+    e.tick();
+    assert_eq!(e.state().sys.stats.evicted_keys, 0);
+}
+
+#[test]
+fn the_heaviest_client_goes_when_all_weigh_too_much_but_for_those_that_may_stay() {
+    let (mut e, c, _) = engine();
+    let (heavy, light, kept) = (
+        e.connect(Peer::default()),
+        e.connect(Peer::default()),
+        e.connect(Peer::default()),
+    );
+    run(&mut e, kept, "CLIENT NO-EVICT ON");
+    for (sid, len) in [(heavy, 40_000), (light, 30_000), (kept, 50_000)] {
+        run(&mut e, sid, "MULTI");
+        run(&mut e, sid, &format!("SET k {}", "x".repeat(len)));
+    }
+    assert_eq!(
+        run(&mut e, c, "CONFIG SET maxmemory-clients 110000"),
+        "+OK\r\n"
+    );
+    e.take_actions();
+    assert_eq!(e.state().sys.stats.evicted_clients, 1);
+    let left = run(&mut e, c, "CLIENT LIST");
+    assert_eq!(left.matches("multi=1").count(), 2, "{left}");
+    assert!(e.state().sessions.get(heavy).unwrap().cut_off);
+    // Only those are left that may not be made to go, and whoever asks goes last.
+    run(&mut e, c, "CLIENT NO-EVICT ON");
+    run(&mut e, c, "CONFIG SET maxmemory-clients 1");
+    e.take_actions();
+    assert!(e.state().sessions.get(light).unwrap().cut_off);
+    assert!(!e.state().sessions.get(kept).unwrap().cut_off);
+    assert_eq!(run(&mut e, c, "PING"), "+PONG\r\n");
+}

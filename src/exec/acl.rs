@@ -64,6 +64,12 @@ pub fn name_of<'a>(sys: &'a System, session: &Session) -> &'a [u8] {
     user.map_or(b"default", |user| &user.name)
 }
 
+/// Who a client is and as whom, for the log.
+pub fn who(sys: &System, session: &Session) -> String {
+    let user = String::from_utf8_lossy(name_of(sys, session));
+    format!("{} user={user}", session.who())
+}
+
 /// What a user is told of what it may not do, without the code of the error; with names of keys and channels only if
 /// `verbose`.
 pub fn explain(user: &[u8], row: &Entry, object: &[u8], denied: Denied, verbose: bool) -> String {
@@ -163,6 +169,7 @@ pub fn log_in(
         if let Some(session) = cx.session() {
             session.become_user(user);
         }
+        tracing::debug!("Client authenticated {}", cx.who());
         return Ok(());
     }
     if let Some(session) = cx.sessions.get(cx.sid) {
@@ -203,6 +210,8 @@ pub fn set_user(cx: &mut Ctx<'_>, name: &[u8], rules: &[&[u8]]) -> Result<(), Cm
     let registry = cx.sys.registry.own();
     let set = cx.sys.acl.users.set(name, rules, registry);
     let (id, before) = set.map_err(|fault| CmdError::new(format!("ERR {fault}")))?;
+    let user = String::from_utf8_lossy(name);
+    tracing::info!(%user, client = cx.who(), "User changed");
     if let Some(before) = before {
         part_with_listeners(cx.sys, cx.sessions, cx.ks, id, &before);
     }
@@ -214,6 +223,8 @@ pub fn delete_user(cx: &mut Ctx<'_>, name: &[u8]) -> bool {
     let Some(id) = cx.sys.acl.users.remove(name) else {
         return false;
     };
+    let user = String::from_utf8_lossy(name);
+    tracing::info!(%user, client = cx.who(), "User deleted");
     part_with_clients(cx.sys, cx.sessions, cx.ks, id);
     true
 }

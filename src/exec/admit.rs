@@ -1,6 +1,7 @@
 //! Who is let in, and who is let go.
 
 use super::acl;
+use super::alarms::{self, Alarm};
 use super::replication::leader;
 use super::session::{Peer, Session, SessionId, Sessions};
 use super::{Action, State, System};
@@ -65,9 +66,11 @@ pub fn admit(state: &mut State, peer: Peer) -> Result<SessionId, Refusal> {
     let cfg = &state.sys.cfg;
     if state.sessions.len() >= cfg.maxclients as usize {
         state.sys.stats.rejected_connections += 1;
+        alarms::turned_away(&mut state.sys, Alarm::Full, &peer);
         return Err(Refusal::Full);
     }
     if cfg.protected_mode && !peer.local && !state.sys.acl.users.needs_password() {
+        alarms::turned_away(&mut state.sys, Alarm::Protected, &peer);
         return Err(Refusal::Protected);
     }
     Ok(connect(state, peer))
@@ -78,12 +81,14 @@ pub fn connect(state: &mut State, peer: Peer) -> SessionId {
     let open = state.sys.acl.users.is_open();
     let now = state.sys.now_us / 1000;
     state.sys.stats.connection();
+    tracing::debug!(unix = peer.unix, "Accepted {}", peer.addr);
     state.sessions.connect(peer, open, now)
 }
 
 /// Takes a client out of everything that knows it: its connection has ended.
 pub fn forget(state: &mut State, sid: SessionId) {
     if let Some(mut session) = state.sessions.remove(sid) {
+        tracing::debug!("Client closed connection {}", session.who());
         part(&state.ks, &mut state.sys, &mut session, sid);
     }
 }

@@ -217,6 +217,8 @@ pub fn kill(sys: &mut System, function: bool) -> Result<(), CmdError> {
         Some(running) if running.function.is_some() != function => Err(error(running)),
         Some(running) => {
             running.killed = true;
+            let kind = if function { "FUNCTION" } else { "SCRIPT" };
+            tracing::info!("The script is ended by {kind} KILL.");
             Ok(())
         }
     }

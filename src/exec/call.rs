@@ -2,11 +2,11 @@
 
 use super::error::CmdError;
 use super::replication::{leader, replica};
-use super::session::{Session, SessionId};
+use super::session::{Debugging, Session, SessionId};
 use super::txn::Multi;
 use super::{
-    Args, Ctx, Entry, Flow, Origin, ScriptCall, State, System, acl, busy, declared, monitor,
-    notify, pause, persist, replay, tracking, unit,
+    Args, Ctx, Entry, Flow, Origin, ScriptCall, State, System, acl, alarms, busy, declared,
+    monitor, notify, pause, persist, replay, tracking, unit,
 };
 use crate::keyspace::event::Event;
 use crate::keyspace::{Change, Garbage, Interest, What};
@@ -68,7 +68,14 @@ pub fn start(
     state.ks.touch = !session.no_touch;
     state.ks.begin(db, now_us / 1000);
     session.seen = now_us / 1000;
+    let debugs = session
+        .debug
+        .as_deref()
+        .is_some_and(Debugging::stands_still);
     state.sys.current = Some(sid);
+    if debugs && let Some(row) = state.sys.registry.find(b"eval", None).found() {
+        return debugged(state, sid, row, mark, origin);
+    }
     let row = match gate(state, sid, args) {
         Ok(row) => row,
         Err(refusal) => {
@@ -99,6 +106,26 @@ pub fn start(
         return Step::Settled;
     }
     dispatch(state, sid, db, row, args, mark, reply, origin)
+}
+
+/// A client speaks to the debugger. That counts as a part of its EVAL.
+#[cold]
+fn debugged(
+    state: &mut State,
+    sid: SessionId,
+    row: &'static Entry,
+    mark: Mark,
+    origin: Origin,
+) -> Step {
+    state.fx.begin(state.ks.current());
+    let pending = Pending {
+        row,
+        mark,
+        origin,
+        sid,
+        began_us: state.sys.now_us,
+    };
+    Step::Script(ScriptCall::Debug, pending)
 }
 
 /// Puts a command into the client's transaction.
@@ -556,7 +583,9 @@ fn script_gate(
         let text = "ERR Write commands are not allowed from read-only scripts.";
         return Err(CmdError::fixed(text).into());
     }
-    if row.flags.has(flag::WRITE) && !replays {
+    // What has begun to write may go on.
+    let wrote = state.sys.running.as_ref().is_some_and(|r| r.wrote);
+    if row.flags.has(flag::WRITE) && !replays && !wrote {
         if state.sys.persist.is_in_the_way() {
             persist::refuses_writes(&state.sys).map_or(Ok(()), Err)?;
         }
@@ -564,11 +593,10 @@ fn script_gate(
             may_write(state)?;
         }
     }
-    // What has begun to write may go on.
     if row.flags.has(flag::DENYOOM)
         && let Some(running) = &state.sys.running
         && running.no_room
-        && !running.wrote
+        && !wrote
     {
         return Err(CmdError::OUT_OF_MEMORY.into());
     }
@@ -603,10 +631,13 @@ fn accepts(row: &Entry, given: usize) -> bool {
 
 /// Answers a command that did not get past the gate.
 fn reject(state: &mut State, args: Args<'_>, e: &CmdError, reply: &mut ReplyBuf) {
+    let mut command = "";
     if let Lookup::Found(row) = state.sys.registry.find(args.at(0), args.get(1)) {
         state.sys.stats.rejected(row.id.index());
+        command = &row.name;
     }
     state.sys.stats.error(e.code());
+    alarms::answered(state, state.sys.current, command, e.code());
     reply.error(e.text());
 }
 
@@ -652,6 +683,7 @@ fn conclude(
         reply.error(e.text());
         if !e.is_counted() {
             state.sys.stats.error(e.code());
+            alarms::answered(state, Some(pending.sid), &pending.row.name, e.code());
         }
     }
     settle(state, pending.row, args);

@@ -96,18 +96,23 @@ pub(super) fn flags_of(
     args: Args<'_>,
 ) -> Flags {
     if let Some(code) = row.row.code {
-        let declared = match code {
-            Code::Text => (state.sys.declared)(args.at(1)),
-            Code::Sha => {
-                let body = state.sys.scripts.get(args.at(1));
-                body.and_then(|body| (state.sys.declared)(body))
-            }
+        let (declared, is_known) = match code {
+            Code::Text => script(state, Some(args.at(1))),
+            Code::Sha => script(
+                state,
+                state.sys.scripts.get(args.at(1)).map(|body| &body[..]),
+            ),
             Code::Function => {
                 let function = state.sys.libraries.find(args.at(1));
-                function.map(|(_, function)| function.flags)
+                (function.map(|(_, function)| function.flags), false)
             }
         };
-        return declared.map_or(row.flags, |declared| declared.flags(row.flags));
+        return match declared {
+            Some(declared) => declared.flags(row.flags),
+            // Only what says so may run on stale data. What is not known is told so there, too.
+            None if is_known => row.flags.without(flag::STALE),
+            None => row.flags,
+        };
     }
     if row.flags.has(flag::ENDS_TXN)
         && let Some(multi) = state.sessions.get(sid).and_then(|s| s.multi.as_ref())
@@ -120,6 +125,12 @@ pub(super) fn flags_of(
         };
     }
     row.flags
+}
+
+/// What a script declares, and whether it is one that can declare nothing.
+fn script(state: &State, body: Option<&[u8]>) -> (Option<ScriptFlags>, bool) {
+    let declared = body.and_then(|body| (state.sys.declared)(body));
+    (declared, body.is_some_and(|body| !body.starts_with(b"#!")))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //! to its leader, unless it is told otherwise.
 
 use super::session::Sessions;
-use super::{State, System, call, tracking, unconfirmed, unit, used_memory};
+use super::{State, System, alarms, call, tracking, unconfirmed, unit, used_memory};
 use crate::keyspace::{Keyspace, Policy};
 
 /// After so many keys somebody looks at the clock.
@@ -125,7 +125,10 @@ fn make_room(state: &mut State) -> End {
     let end = match (excess, sys.cfg.eviction_policy()) {
         (0, _) => End::Room,
         (_, None) => End::NoRoom,
-        (_, Some(policy)) => evict(state, policy, excess),
+        (_, Some(policy)) => {
+            alarms::evicting(sys, excess);
+            evict(state, policy, excess)
+        }
     };
     note_time(&mut state.sys, end);
     end

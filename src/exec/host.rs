@@ -9,6 +9,28 @@ use super::migrate::Parcel;
 use crate::persist::Disk;
 use crate::service::config::{self, ApplyError, Change, Config};
 
+/// The target of what a child process of Redis would log.
+pub const CHILD: &str = "child";
+
+/// What an operator, or who looks after the process for him, waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Milestone {
+    /// The instance leads.
+    Leads,
+    /// It follows another.
+    Follows,
+    /// It has the whole data set of the one it follows.
+    Synced,
+    /// It has gone on where it was.
+    Resumed,
+    /// It ends.
+    Ends,
+    /// The data set is saved before the end.
+    Saves,
+    /// That failed, and the end is off.
+    CannotSave,
+}
+
 /// The surroundings: a server with sockets, or nothing at all. Calls are made under the engine's lock and must be
 /// short.
 pub trait Host: Send {
@@ -75,6 +97,9 @@ pub trait Host: Send {
         config::replace(path, contents)
     }
 
+    /// Tells whoever waits for that.
+    fn reached(&self, _milestone: Milestone) {}
+
     /// Writes to the log, as DEBUG LOG asks.
     fn log(&self, text: &str) {
         tracing::warn!("{text}");
@@ -96,6 +121,10 @@ pub struct Facts {
     pub executable: String,
     /// The port that is listened on; differs from the configured one where any free port was asked for.
     pub tcp_port: u16,
+    /// How many sockets are listened on for those who do not speak TLS.
+    pub tcp_sockets: usize,
+    /// The same for those who do.
+    pub tls_sockets: usize,
     /// Seconds of processor time spent in the system.
     pub cpu_sys: f64,
     /// Seconds of processor time spent in the program.
@@ -114,4 +143,6 @@ pub struct Facts {
     pub total_memory: u64,
     /// The memory allocator.
     pub allocator: &'static str,
+    /// The service manager that the process reports to.
+    pub supervised: &'static str,
 }

@@ -8,6 +8,7 @@
 
 pub mod acl;
 pub mod admit;
+pub mod alarms;
 pub mod args;
 mod audit;
 pub mod block;
@@ -29,6 +30,7 @@ pub mod output;
 pub mod pause;
 pub mod persist;
 pub mod pubsub;
+pub mod ready;
 pub mod replay;
 pub mod replication;
 pub mod sentinel;
@@ -104,7 +106,11 @@ pub enum ScriptCall {
         numkeys: usize,
         /// Whether writing is refused.
         read_only: bool,
+        /// Whether it is run in the debugger.
+        debug: bool,
     },
+    /// What a client says to the debugger that its script stands still in: all arguments.
+    Debug,
     /// SCRIPT LOAD: compiles argument 2 and answers with its SHA1.
     Load,
     /// FCALL and FCALL_RO: the keys follow argument 2.
@@ -151,6 +157,17 @@ pub trait ScriptHost: Send {
 
     /// Bytes that the interpreter uses.
     fn memory(&self) -> usize;
+}
+
+/// A script that stands still in the debugger, with the client that debugs it. Dropped, it is over.
+pub trait Debuggee: std::fmt::Debug + Send {
+    /// Does what it is told and writes the reply. It stays in the session until it is over.
+    fn obey(
+        self: Box<Self>,
+        state: Box<State>,
+        words: Args<'_>,
+        reply: &mut ReplyBuf,
+    ) -> (Box<State>, Result<(), CmdError>);
 }
 
 /// The host of a build without Lua.
@@ -408,6 +425,8 @@ pub struct System {
     pub redact: Vec<usize>,
     /// Switches of DEBUG.
     pub debug: DebugSwitches,
+    /// What the log was told of already.
+    pub alarms: alarms::Alarms,
     /// The surroundings.
     pub host: HostBox,
 }
@@ -586,6 +605,12 @@ impl Ctx<'_> {
     /// How a log calls the running command: by its own name, whatever the client may call it.
     pub fn logged_name<'a>(&self, args: Args<'a>) -> &'a [u8] {
         self.sys.registry.logged_name(self.row, args.at(0))
+    }
+
+    /// Who asks, for the log.
+    pub fn who(&self) -> String {
+        let session = self.sessions.get(self.sid);
+        session.map_or_else(String::new, |session| acl::who(self.sys, session))
     }
 
     /// The client that asks. `None` only if it was removed while its command runs, which does not happen to a

@@ -10,7 +10,7 @@ use crate::util::system::reason;
 pub(super) fn configure(sys: &mut System) {
     let System { sentinel, cfg, .. } = sys;
     if let Some(sentinel) = sentinel {
-        sentinel.settings.port = cfg.port;
+        sentinel.settings.port = cfg.announced_port();
         sentinel.settings.requirepass.clone_from(&cfg.requirepass);
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use slab::Slab;
 
+use super::Debuggee;
 use super::block::Blocked;
 use super::output::{Unsent, UnsentTotal};
 use super::pause::Postponed;
@@ -126,11 +127,19 @@ pub struct Session {
     pub replica: Option<Box<Replica>>,
     /// Nothing is sent to it any more: others end the connection, or it had too much output waiting.
     pub cut_off: bool,
+    /// What it asked for by SCRIPT DEBUG.
+    pub debug: Option<Box<Debugging>>,
     /// The connection ends as soon as what is to be sent has been sent.
     pub closing: bool,
 }
 
 impl Session {
+    /// Who it is, for the log.
+    pub fn who(&self) -> String {
+        let name = String::from_utf8_lossy(&self.name);
+        format!("id={} addr={} name={name}", self.id, self.peer.addr)
+    }
+
     /// RESET, but for what it watches: everything a client can change is as on a new connection. The name of
     /// its library stays.
     pub fn reset(&mut self) {
@@ -145,6 +154,7 @@ impl Session {
         self.no_evict = false;
         self.monitors = false;
         self.multi = None;
+        self.debug = None;
         self.user = DEFAULT;
         self.unrestricted = self.peer.trusted;
     }
@@ -192,6 +202,7 @@ impl Session {
             wrote_at: 0,
             wrote_offset: 0,
             replica: None,
+            debug: None,
             cut_off: false,
             closing: false,
         }
@@ -268,6 +279,20 @@ impl Session {
         outbox.raw(self.outbox.as_slice());
         outbox.set_proto(self.proto);
         self.outbox = outbox;
+    }
+}
+
+/// SCRIPT DEBUG: the next script runs in the debugger.
+#[derive(Debug, Default)]
+pub struct Debugging {
+    /// The script that stands still there.
+    pub(crate) session: Option<Box<dyn Debuggee>>,
+}
+
+impl Debugging {
+    /// Whether what the client says is for the debugger.
+    pub fn stands_still(&self) -> bool {
+        self.session.is_some()
     }
 }
 
@@ -456,6 +481,7 @@ impl Sessions {
                 session.seen = now;
             }
             if !busy && now.saturating_sub(session.seen) > allowed {
+                tracing::debug!("Closing idle client {}", session.who());
                 session.closing = true;
                 session.cut_off = true;
                 idle.push(SessionId(slot));

@@ -8,6 +8,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use super::block::{self, TimeoutReply, Unblock};
+use super::host::Milestone;
 use super::pause::Hold;
 use super::persist::save::{self, NotSaved};
 use super::replication::{feed, leader};
@@ -157,6 +158,7 @@ pub fn shut_down(
         return Ok(Course::Waits);
     }
     tracing::info!("User requested shutdown...");
+    sys.host.0.reached(Milestone::Ends);
     let waits = !flags.now && sys.cfg.shutdown_timeout > 0 && sys.running.is_none();
     if waits && sys.repl.leads() && is_behind(sys, sessions) {
         let most = i64::from(sys.cfg.shutdown_timeout) * 1000;
@@ -271,6 +273,11 @@ fn end(ks: &mut Keyspace, sys: &mut System, flags: ShutdownFlags) -> Result<(), 
     // What is not yet loaded must not take the place of the file.
     if wanted && sys.persist.loading.is_none() {
         save_last(ks, sys, flags)?;
+    } else if sys.sentinel.is_none() {
+        tracing::info!(
+            changes = sys.persist.dirty,
+            "The data set is not saved before exiting."
+        );
     }
     if sys.persist.logging.is_some() {
         // It is when it is closed.
@@ -282,6 +289,7 @@ fn end(ks: &mut Keyspace, sys: &mut System, flags: ShutdownFlags) -> Result<(), 
 
 fn save_last(ks: &mut Keyspace, sys: &mut System, flags: ShutdownFlags) -> Result<(), CmdError> {
     tracing::info!("Saving the final RDB snapshot before exiting.");
+    sys.host.0.reached(Milestone::Saves);
     match save::save_now(ks, sys) {
         Ok(()) => return Ok(()),
         Err(NotSaved::NoDisk) if !flags.save => return Ok(()),
@@ -290,7 +298,10 @@ fn save_last(ks: &mut Keyspace, sys: &mut System, flags: ShutdownFlags) -> Resul
             return Ok(());
         }
         Err(NotSaved::Stopped) => {}
-        Err(_) => tracing::warn!("Error trying to save the DB, can't exit."),
+        Err(_) => {
+            tracing::warn!("Error trying to save the DB, can't exit.");
+            sys.host.0.reached(Milestone::CannotSave);
+        }
     }
     Err(NOT_NOW)
 }

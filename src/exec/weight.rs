@@ -13,6 +13,9 @@ use crate::service::config::Share;
 /// So often clients are weighed although nothing seems to have changed, in milliseconds.
 const EVERY: i64 = 100;
 
+/// So many clients are weighed whenever there is reason to.
+const FEW: usize = 256;
+
 /// What is known of the weight of all clients.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Scales {
@@ -103,8 +106,10 @@ pub(crate) fn overweight(state: &mut State, running: Option<(SessionId, usize)>)
     let estimate = estimate(sys, sessions) + running.map_or(0, |(_, bytes)| bytes);
     let now = sys.now_us / 1000;
     let scales = sys.scales;
-    let may_have_grown = estimate >= scales.estimate.saturating_add(scales.spare);
-    if estimate < scales.limit || (!may_have_grown && now - scales.weighed_at < EVERY) {
+    let is_known = sessions.len() > FEW
+        && estimate < scales.estimate.saturating_add(scales.spare)
+        && now - scales.weighed_at < EVERY;
+    if estimate < scales.limit || is_known {
         return Vec::new();
     }
     weigh(sys, sessions, running, estimate)
@@ -130,7 +135,7 @@ fn weigh(
             heavy.push((bytes, sid));
         }
     }
-    let mut gone = Vec::new();
+    let (mut gone, mut freed) = (Vec::new(), 0);
     if total >= limit {
         heavy.sort_unstable();
         while total >= limit {
@@ -139,11 +144,12 @@ fn weigh(
                 break;
             };
             total -= bytes;
+            freed += bytes;
             gone.push(sid);
         }
     }
     sys.scales.weighed_at = sys.now_us / 1000;
-    sys.scales.estimate = estimate;
+    sys.scales.estimate = estimate.saturating_sub(freed);
     // Where nobody can be made to go it is of no use to look at each command.
     sys.scales.spare = limit.checked_sub(total).unwrap_or(limit / 16);
     gone

@@ -258,6 +258,8 @@ pub struct Keyspace {
     pub expired_total: u64,
     /// Fields of hashes that did.
     pub expired_fields_total: u64,
+    /// Keys whose values UNLINK and the like have left to be dropped later, so far.
+    pub freed_later: u64,
     /// What UNLINK and the like took out, to be dropped when nobody waits for the lock.
     pub garbage: Vec<Garbage>,
 }
@@ -284,6 +286,7 @@ impl Keyspace {
             missed: Cell::new(0),
             expired_total: 0,
             expired_fields_total: 0,
+            freed_later: 0,
             garbage: Vec::new(),
         }
     }
@@ -353,6 +356,7 @@ impl Keyspace {
 
     /// Forgets hits, misses and expirations (CONFIG RESETSTAT).
     pub fn reset_stats(&mut self) {
+        self.freed_later = 0;
         self.hits.set(0);
         self.missed.set(0);
         self.expired_total = 0;

@@ -14,7 +14,7 @@ use crate::ds::table::{Slot, Table};
 use crate::types::Value;
 
 /// A value that takes longer to drop than the command that deletes it should take.
-pub(super) const HEAVY: usize = 64 * 1024;
+pub(super) const HEAVY: usize = 16 * 1024;
 
 /// What was deleted and is still to be dropped, when nobody waits for it.
 #[derive(Debug)]
@@ -217,6 +217,7 @@ impl Keyspace {
             return false;
         };
         if value.heap_size() > HEAVY {
+            self.freed_later += 1;
             self.garbage.push(Garbage::Value(value));
         }
         true
@@ -236,6 +237,7 @@ impl Keyspace {
         let n = db.table.len();
         let contents = db.take_contents();
         if later && n > 0 {
+            self.freed_later += n as u64;
             self.garbage.extend(contents.map(Garbage::Contents));
         }
         db.ttl = Deadlines::new();

@@ -294,6 +294,7 @@ impl Link {
         match line.first() {
             Some(b'+') => {}
             Some(b'-') if !auth => {}
+            Some(b'-') => return Err(refuse("Unable to AUTH to MASTER".to_owned(), line)),
             _ => return Err(self.unexpected(line)),
         }
         if answers > 1 {

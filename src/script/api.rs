@@ -82,7 +82,7 @@ pub(super) fn library(lua: &Lua, shared: &Shared, limit: usize) -> Result<Table>
     redis.raw_set("acl_check_cmd", acl_check_cmd(lua, shared)?)?;
     let yes = lua.create_function(|_, _: MultiValue| Ok(true))?;
     redis.raw_set("replicate_commands", yes)?;
-    // There is no debugger to break into.
+    // The debugger stands still at lines only.
     let no = lua.create_function(|_, _: MultiValue| Ok(false))?;
     redis.raw_set("breakpoint", no)?;
     redis.raw_set("debug", lua.create_function(|_, _: MultiValue| Ok(()))?)?;

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::convert;
+use super::debugger::{self, Program};
 use super::fault::{self, Name};
 use super::functions::{Fcall, Functions};
 use super::shebang::{self, Flags};
@@ -244,6 +245,45 @@ impl LuaHost {
     }
 }
 
+impl LuaHost {
+    /// Begins to run a script in the debugger, which stands still at its first line.
+    fn debug(
+        &mut self,
+        mut state: Box<State>,
+        origin: ScriptOrigin,
+        eval: &Eval,
+        args: Args<'_>,
+        reply: &mut ReplyBuf,
+    ) -> (Box<State>, Result<(), CmdError>) {
+        // It is compiled as others are, to see whether it can be.
+        let at = match self.find(&mut state, eval.sha, args.at(1)) {
+            Ok(at) => at,
+            Err(e) => return (state, Err(e)),
+        };
+        let Some(script) = self.scripts.get(at) else {
+            return (state, Err(NO_SCRIPT));
+        };
+        let Some(body) = state.sys.scripts.get(&script.sha).cloned() else {
+            return (state, Err(NO_SCRIPT));
+        };
+        let read_only = eval.read_only || script.flags.no_writes;
+        let seed = state.sys.rng.next_u64();
+        let given = args.from(3);
+        let (keys, argv) = given.split_at(eval.numkeys.min(given.len()));
+        let own = |words: &[&[u8]]| words.iter().map(|word| word.to_vec()).collect();
+        let program = Program {
+            body: body.to_vec(),
+            sha: script.sha,
+            keys: own(keys),
+            args: own(argv),
+            limit: self.limit,
+            seed,
+        };
+        let run = Run::new(state, origin, read_only, script.flags.allow_oom);
+        debugger::begin(run, program, reply)
+    }
+}
+
 /// Runs a script with the state in the slot, and takes the state out again, whatever happens.
 pub(super) fn perform(
     shared: &Shared,
@@ -258,10 +298,21 @@ pub(super) fn perform(
         slot.run = Some(run);
     }
     let ended = catch_unwind(AssertUnwindSafe(work));
+    match conclude(shared, vm, ended, reply) {
+        Some(concluded) => concluded,
+        None => unreachable!("no other takes a run out of the slot while its script runs"),
+    }
+}
+
+/// What a script came to, and the state out of the slot, if it is there.
+pub(super) fn conclude(
+    shared: &Shared,
+    vm: &Vm,
+    ended: std::thread::Result<mlua::Result<(bool, Value)>>,
+    reply: &mut ReplyBuf,
+) -> Option<(Box<State>, Result<(), Failed>)> {
     let mut slot = shared.lock();
-    let Some(mut run) = slot.run.take() else {
-        unreachable!("the run is taken out of the slot here only");
-    };
+    let mut run = slot.run.take()?;
     let script_is_resp3 = slot.reply.is_resp3();
     if ended.is_err() {
         run.panicked();
@@ -283,7 +334,7 @@ pub(super) fn perform(
     if let Some(room) = room {
         shared.lock().command = room;
     }
-    (state, result)
+    Some((state, result))
 }
 
 /// How a script came to an error reply.
@@ -339,13 +390,25 @@ impl ScriptHost for LuaHost {
                 sha,
                 numkeys,
                 read_only,
+                debug,
             } => {
                 let eval = Eval {
                     sha,
                     numkeys,
                     read_only,
                 };
-                self.eval(state, origin, &eval, args, reply)
+                match debug {
+                    true => self.debug(state, origin, &eval, args, reply),
+                    false => self.eval(state, origin, &eval, args, reply),
+                }
+            }
+            ScriptCall::Debug => {
+                let session = state.sessions.get_mut(origin.sid);
+                let debugging = session.and_then(|session| session.debug.as_mut());
+                match debugging.and_then(|debugging| debugging.session.take()) {
+                    Some(debuggee) => debuggee.obey(state, args, reply),
+                    None => (state, Ok(())),
+                }
             }
             ScriptCall::Function {
                 id,

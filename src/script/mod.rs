@@ -14,6 +14,7 @@
 //! callbacks  the same of a library
 //! functions  libraries of functions, and calls of them, in an interpreter of their own
 //! fault    errors that scripts raise and see, and how they read on the wire
+//! debugger  a script that stands still at its lines, and does what a client tells it
 //! pattern  string.find and its like, where Lua's own could run for ever
 //! shebang  the first line that tells a script's flags
 //! ```
@@ -25,6 +26,7 @@
 mod api;
 mod callbacks;
 mod convert;
+mod debugger;
 mod fault;
 mod functions;
 mod host;

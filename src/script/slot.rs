@@ -10,6 +10,7 @@ use super::fault::{Stop, Thrown};
 use super::functions::Load;
 use crate::exec::busy;
 use crate::exec::call;
+use crate::exec::effects::Readers;
 use crate::exec::functions::FunctionId;
 use crate::exec::{Args, Argv, RunningFunction, RunningScript, ScriptOrigin, SessionId, State};
 use crate::resp::ReplyBuf;
@@ -95,6 +96,45 @@ pub(super) struct Run {
     pub(super) line: Option<usize>,
     /// If it is a function: which, and the command that called it.
     function: Option<(FunctionId, Words)>,
+    /// What it calls and is answered, where a debugger is to show that.
+    pub(super) called: Option<Vec<(Argv, Vec<u8>)>>,
+}
+
+/// A script that stands still.
+#[derive(Debug)]
+pub(super) struct Parked {
+    sid: SessionId,
+    db: usize,
+    read_only: bool,
+    limit: Option<Duration>,
+    line: Option<usize>,
+    no_room: bool,
+    wrote: bool,
+}
+
+impl Parked {
+    /// It goes on: its time begins anew.
+    pub(super) fn resume(self, mut state: Box<State>) -> Run {
+        state.sys.running = Some(RunningScript {
+            no_room: self.no_room,
+            wrote: self.wrote,
+            ..RunningScript::default()
+        });
+        Run {
+            state,
+            sid: self.sid,
+            db: self.db,
+            read_only: self.read_only,
+            began: Instant::now(),
+            limit: self.limit,
+            calls: 0,
+            busy: false,
+            stop: None,
+            line: self.line,
+            function: None,
+            called: None,
+        }
+    }
 }
 
 /// Looking at the clock costs as much as a tenth of a command: it is done once in so many.
@@ -129,6 +169,7 @@ impl Run {
             stop: None,
             line: None,
             function: None,
+            called: None,
         }
     }
 
@@ -147,6 +188,23 @@ impl Run {
     /// The state, and the room of the command if there was one; the run is over.
     pub(super) fn end(self) -> (Box<State>, Option<Words>) {
         (self.state, self.function.map(|(_, command)| command))
+    }
+
+    /// The state, to be given back while the script stands still, and what else there is to it.
+    pub(super) fn park(self) -> (Box<State>, Parked) {
+        let mut state = self.state;
+        state.fx.restrict(Readers::All);
+        let running = state.sys.running.as_ref();
+        let parked = Parked {
+            sid: self.sid,
+            db: self.db,
+            read_only: self.read_only,
+            limit: self.limit,
+            line: self.line,
+            no_room: running.is_some_and(|r| r.no_room),
+            wrote: running.is_some_and(|r| r.wrote),
+        };
+        (state, parked)
     }
 
     /// Runs a command that the script calls.
@@ -170,6 +228,10 @@ impl Run {
             // No script may catch it: it goes on when the script has ended.
             self.stop = Some(Stop::Panicked);
             self.panicked();
+        }
+        if let Some(called) = &mut self.called {
+            let argv = argv.iter().map(|word| word.to_vec()).collect();
+            called.push((argv, reply.as_slice().to_vec()));
         }
         // SELECT changes the database for the rest of the script.
         self.db = self.state.ks.current();

@@ -1,8 +1,10 @@
 //! New connections: who they are, and whether they are let in.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
-use std::net::{Shutdown, SocketAddr, TcpListener as StdListener};
+use std::net::{Shutdown, SocketAddr};
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -11,11 +13,15 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
 use tracing::warn;
 
 use super::conn::Conn;
-use super::listen;
+use super::listen::{self, Door};
 use super::seldom::Seldom;
+use super::signal::Signal;
+use super::tls::Tls;
 use crate::embed::{LockError, Node, Posted};
 use crate::exec::SessionId;
 use crate::exec::admit::{self, Refusal, Terms};
@@ -25,11 +31,21 @@ use crate::exec::session::Peer;
 /// How long to wait when the system has no socket to give.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// How long a client may take to agree on TLS.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// The same, for one that will be told only that it is not let in.
+const BRIEFLY: Duration = Duration::from_secs(1);
+
+/// How a client begins that speaks TLS: with a record of the handshake.
+const HELLO: u8 = 22;
+
 /// Accepts TCP connections on the sockets that were given last, until the other side of `end` is dropped. Nobody is let in
 /// then, whoever else holds the sockets.
 pub(super) async fn all(
-    mut sockets: UnboundedReceiver<Vec<StdListener>>,
+    mut sockets: UnboundedReceiver<Vec<Door>>,
     node: Node,
+    tls: Arc<Tls>,
     mut end: oneshot::Receiver<()>,
 ) {
     let mut accepting = JoinSet::new();
@@ -44,10 +60,11 @@ pub(super) async fn all(
             break;
         };
         open.clear();
-        for socket in given {
+        for Door { socket, secure } in given {
             open.extend(socket.try_clone());
+            let tls = secure.then(|| Arc::clone(&tls));
             match TcpListener::from_std(socket) {
-                Ok(listener) => drop(accepting.spawn(tcp(listener, node.clone()))),
+                Ok(listener) => drop(accepting.spawn(tcp(listener, node.clone(), tls))),
                 Err(error) => warn!("Listening: {error}"),
             }
         }
@@ -60,10 +77,13 @@ pub(super) async fn all(
 }
 
 /// Accepts TCP connections until the task is dropped.
-async fn tcp(listener: TcpListener, node: Node) {
+async fn tcp(listener: TcpListener, node: Node, tls: Option<Arc<Tls>>) {
     loop {
         let (stream, addr) = next(|| listener.accept()).await;
-        tokio::spawn(serve_tcp(stream, addr, node.clone()));
+        match &tls {
+            None => tokio::spawn(serve_tcp(stream, addr, node.clone())),
+            Some(tls) => tokio::spawn(serve_tls(stream, addr, node.clone(), Arc::clone(tls))),
+        };
     }
 }
 
@@ -113,31 +133,128 @@ async fn next<T, F: Future<Output = io::Result<T>>>(accept: impl Fn() -> F) -> T
     }
 }
 
-async fn serve_tcp(stream: TcpStream, addr: SocketAddr, node: Node) {
-    let peer = Peer {
+fn peer(stream: &TcpStream, addr: SocketAddr, node: &Node) -> Peer {
+    Peer {
         addr: addr.to_string(),
         laddr: stream
             .local_addr()
             .map(|a| a.to_string())
             .unwrap_or_default(),
-        fd: descriptor(&stream),
+        fd: descriptor(stream),
         unix: false,
         local: addr.ip().to_canonical().is_loopback(),
         trusted: false,
         unsent: node.unsent(),
-    };
+    }
+}
+
+/// A connection that cannot be tuned works all the same.
+fn tune(stream: &TcpStream, addr: SocketAddr, keepalive: u64) {
+    if let Err(error) = listen::prepare(stream, keepalive) {
+        warn!("Preparing the connection of {addr}: {error}");
+    }
+}
+
+async fn serve_tcp(stream: TcpStream, addr: SocketAddr, node: Node) {
+    let peer = peer(&stream, addr, &node);
     let unsent = peer.unsent.clone();
     match join(&node, peer).await {
         Ok(joined) => {
-            // A connection that cannot be tuned works all the same.
-            if let Err(error) = listen::prepare(&stream, joined.terms.keepalive) {
-                warn!("Preparing the connection of {addr}: {error}");
-            }
+            tune(&stream, addr, joined.terms.keepalive);
             Conn::new(stream, node, joined.sid, unsent, joined.terms)
                 .serve()
                 .await;
         }
         Err(refused) => refuse(stream, refused).await,
+    }
+}
+
+/// Whoever has not agreed on TLS yet is a client already: it counts, is listed, and can be killed.
+async fn serve_tls(stream: TcpStream, addr: SocketAddr, node: Node, tls: Arc<Tls>) {
+    let peer = peer(&stream, addr, &node);
+    let (unsent, laddr) = (peer.unsent.clone(), peer.laddr.clone());
+    let joined = match join(&node, peer).await {
+        Ok(joined) => joined,
+        // Redis, too, drops who is one too many before it can be told.
+        Err(None | Some(Refusal::Full)) => return,
+        Err(refused) => {
+            if let Ok(Ok(stream)) = timeout(BRIEFLY, shake(stream, &tls)).await {
+                refuse(stream, refused).await;
+            }
+            return;
+        }
+    };
+    tune(&stream, addr, joined.terms.keepalive);
+    let entrant = Entrant::new(&node, joined.sid);
+    let shaken = tokio::select! {
+        shaken = timeout(HANDSHAKE, shake(stream, &tls)) => shaken,
+        () = entrant.is_expelled() => return,
+    };
+    let why = match shaken {
+        Ok(Ok(stream)) => {
+            entrant.stays();
+            return Conn::new(stream, node, joined.sid, unsent, joined.terms)
+                .serve()
+                .await;
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "the TLS handshake takes too long".to_owned(),
+    };
+    static SAID: Seldom = Seldom::once_in(Duration::from_millis(100));
+    if SAID.is_due() {
+        warn!("Error accepting a client connection: {why} (addr={addr} laddr={laddr})");
+    }
+}
+
+/// Agrees on TLS. Whoever says something else is not answered: it would not understand an alert.
+async fn shake(stream: TcpStream, tls: &Tls) -> io::Result<TlsStream<TcpStream>> {
+    let mut first = [HELLO];
+    stream.peek(&mut first).await?;
+    match first {
+        [HELLO] => tls.accept(stream).await,
+        _ => Err(io::Error::other("it does not speak TLS")),
+    }
+}
+
+/// A client that was let in and has no connection yet. Unless it gets one, its session ends with this.
+struct Entrant {
+    session: Option<(Node, SessionId)>,
+    signal: Arc<Signal>,
+}
+
+impl Entrant {
+    fn new(node: &Node, sid: SessionId) -> Self {
+        let signal = Arc::new(Signal::default());
+        node.set_waker(sid, Arc::clone(&signal) as _);
+        Self {
+            session: Some((node.clone(), sid)),
+            signal,
+        }
+    }
+
+    /// Waits until somebody wants something of it: who has not said anything yet can only be told to go.
+    async fn is_expelled(&self) {
+        poll_fn(|cx| {
+            self.signal.register(cx.waker());
+            match self.signal.take() {
+                Some(_) => Poll::Ready(()),
+                None => Poll::Pending,
+            }
+        })
+        .await;
+    }
+
+    /// It has its connection, which ends the session itself.
+    fn stays(mut self) {
+        self.session = None;
+    }
+}
+
+impl Drop for Entrant {
+    fn drop(&mut self) {
+        if let Some((node, sid)) = &self.session {
+            node.disconnect(*sid);
+        }
     }
 }
 
@@ -191,11 +308,11 @@ fn join_now(node: &Node, peer: &Peer) -> Result<Result<Joined, Refusal>, LockErr
 async fn refuse(mut stream: impl AsyncRead + AsyncWrite + Unpin, refused: Option<Refusal>) {
     if let Some(refusal) = refused {
         // It may be gone already, or not listen.
-        let _ = tokio::time::timeout(
-            PAUSE,
-            stream.write_all(format!("-{refusal}\r\n").as_bytes()),
-        )
-        .await;
-        let _ = stream.shutdown().await;
+        let text = format!("-{refusal}\r\n");
+        let telling = async {
+            stream.write_all(text.as_bytes()).await?;
+            stream.shutdown().await
+        };
+        let _ = timeout(PAUSE, telling).await;
     }
 }

@@ -7,6 +7,9 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
+use rustls::{ClientConnection, StreamOwned};
+
+use super::tls::{Secure, TlsError};
 use crate::resp::{ParseError, Value, encode_command, parse_reply};
 
 /// The longest answer that is taken; what is asked for here is far shorter.
@@ -89,6 +92,9 @@ pub(super) enum AskError {
     /// More than anybody asked for.
     #[error("the answer does not end")]
     Endless,
+    /// TLS cannot be had as it was asked for.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 impl From<io::Error> for AskError {
@@ -100,34 +106,75 @@ impl From<io::Error> for AskError {
     }
 }
 
-/// Who somebody is to a server.
+/// Who somebody is to a server, and what makes the way there secure.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Credentials {
     pub user: Option<String>,
     pub password: Option<String>,
+    pub tls: Option<Secure>,
+}
+
+/// What bytes go through.
+#[derive(Debug)]
+enum Line {
+    Plain(TcpStream),
+    Secure(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Line {
+    const fn socket(&self) -> &TcpStream {
+        match self {
+            Line::Plain(socket) => socket,
+            Line::Secure(stream) => &stream.sock,
+        }
+    }
+
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Line::Plain(socket) => socket.read(into),
+            Line::Secure(stream) => stream.read(into),
+        }
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Line::Plain(socket) => socket.write_all(bytes),
+            Line::Secure(stream) => {
+                stream.write_all(bytes)?;
+                stream.flush()
+            }
+        }
+    }
 }
 
 /// A connection to a server.
 #[derive(Debug)]
 pub(super) struct Ask {
-    socket: TcpStream,
+    line: Line,
     heard: Vec<u8>,
     timeout: Duration,
 }
 
 impl Ask {
     /// Connects within a time, which holds for each answer afterwards as well.
-    pub(super) fn connect(address: &Address, timeout: Duration) -> Result<Self, AskError> {
+    fn connect(
+        address: &Address,
+        tls: Option<&Secure>,
+        timeout: Duration,
+    ) -> Result<Self, AskError> {
         let mut last = AskError::Unreachable("the name has no address".into());
         for addr in address.resolve()? {
             match TcpStream::connect_timeout(&addr, timeout) {
                 Ok(socket) => {
                     socket.set_nodelay(true)?;
                     socket.set_write_timeout(Some(timeout))?;
-                    let heard = Vec::new();
+                    let line = match tls {
+                        Some(tls) => secured(tls, address, socket, timeout)?,
+                        None => Line::Plain(socket),
+                    };
                     return Ok(Self {
-                        socket,
-                        heard,
+                        line,
+                        heard: Vec::new(),
                         timeout,
                     });
                 }
@@ -146,7 +193,7 @@ impl Ask {
         who: &Credentials,
         timeout: Duration,
     ) -> Result<Self, AskError> {
-        let mut ask = Self::connect(address, timeout)?;
+        let mut ask = Self::connect(address, who.tls.as_ref(), timeout)?;
         let Some(password) = &who.password else {
             return Ok(ask);
         };
@@ -177,7 +224,7 @@ impl Ask {
         for words in commands {
             encode_command(&mut bytes, words);
         }
-        self.socket.write_all(&bytes)?;
+        self.line.send(&bytes)?;
         let (mut answers, mut refused) = (Vec::with_capacity(commands.len()), None);
         for _ in commands {
             match self.answer() {
@@ -204,7 +251,7 @@ impl Ask {
     pub(super) fn send<A: AsRef<[u8]>>(&mut self, words: &[A]) -> Result<(), AskError> {
         let mut bytes = Vec::new();
         encode_command(&mut bytes, words);
-        Ok(self.socket.write_all(&bytes)?)
+        Ok(self.line.send(&bytes)?)
     }
 
     /// What comes next, an answer or a message; none if nothing whole has come until then.
@@ -221,9 +268,9 @@ impl Ask {
             if left.is_zero() {
                 return Ok(None);
             }
-            self.socket.set_read_timeout(Some(left))?;
+            self.line.socket().set_read_timeout(Some(left))?;
             let mut piece = [0; PIECE];
-            match self.socket.read(&mut piece) {
+            match self.line.read(&mut piece) {
                 Ok(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
                 Ok(n) => self.heard.extend_from_slice(&piece[..n]),
                 Err(error) if is_only_late(error.kind()) => {}
@@ -242,6 +289,22 @@ impl Ask {
             info.add(&text(&answer).ok_or_else(|| AskError::Unexpected("INFO".into()))?);
         }
         Ok(info)
+    }
+}
+
+/// Agrees on TLS.
+fn secured(
+    tls: &Secure,
+    address: &Address,
+    socket: TcpStream,
+    timeout: Duration,
+) -> Result<Line, AskError> {
+    socket.set_read_timeout(Some(timeout))?;
+    let shaken = tls.shake(&address.host, socket, Instant::now() + timeout);
+    match shaken {
+        Ok(stream) => Ok(Line::Secure(Box::new(stream))),
+        Err(error) if is_only_late(error.kind()) => Err(AskError::Silent(timeout)),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -334,8 +397,12 @@ mod tests {
         let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = nobody.local_addr().unwrap().port();
         // The system takes the connection; nobody ever says anything.
-        let mut ask =
-            Ask::connect(&Address::new("127.0.0.1", port), Duration::from_millis(50)).unwrap();
+        let mut ask = Ask::connect(
+            &Address::new("127.0.0.1", port),
+            None,
+            Duration::from_millis(50),
+        )
+        .unwrap();
         let silent = AskError::Silent(Duration::from_millis(50));
         assert_eq!(ask.call(&["PING"]), Err(silent));
         drop(nobody);

@@ -14,6 +14,9 @@ pub(super) const REPLY_PER_HOLD: usize = 256 * 1024;
 /// A buffer up to this size stays with its connection when it is empty: most connections are idle.
 const KEEP: usize = 512;
 
+/// So much room is made for what a client announces.
+const ANNOUNCED: usize = 512 * 1024;
+
 /// From this size on a buffer is taken over and not copied.
 const LARGE: usize = 16 * 1024;
 
@@ -76,14 +79,15 @@ impl Queue {
     }
 
     /// Adds bytes at the back. Where it has to grow it grows by a quarter, but not beyond what is `expected` to come, if
-    /// that is known: nobody gets room for what he only announces.
+    /// that is known. Nobody gets much room for what he only announces.
     pub(super) fn extend(&mut self, bytes: &[u8], expected: usize) {
         let room = self.buf.capacity() - self.buf.len();
         if bytes.len() > room {
             let len = self.buf.len() + bytes.len();
-            let more = match expected {
-                0 => len / 4,
-                _ => (len / 4).min(expected.saturating_sub(bytes.len())),
+            let more = match expected.saturating_sub(bytes.len()) {
+                _ if expected == 0 => len / 4,
+                rest @ ..=ANNOUNCED => rest,
+                rest => (len / 4).min(rest),
             };
             self.buf.reserve_exact(bytes.len() + more);
         }

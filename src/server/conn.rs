@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 use tracing::{debug, warn};
 
 use super::buffers::{Queue, READ, REPLY_PER_HOLD, Worker};
@@ -56,12 +57,26 @@ enum Phase {
 pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin {
     /// Small packets are put off, to be sent with others, or are not.
     fn gather(&self, on: bool);
+
+    /// Says that nothing more follows, if it can be said at once, where closing does not say that.
+    fn take_leave(&mut self, _: &mut Context<'_>) {}
 }
 
 impl Socket for TcpStream {
     fn gather(&self, on: bool) {
         // What is slower then is still right.
         let _ = self.set_nodelay(!on);
+    }
+}
+
+impl Socket for TlsStream<TcpStream> {
+    fn gather(&self, on: bool) {
+        self.get_ref().0.gather(on);
+    }
+
+    fn take_leave(&mut self, cx: &mut Context<'_>) {
+        // Whoever does not take it sees the end of the connection.
+        let _ = Pin::new(self).poll_shutdown(cx);
     }
 }
 
@@ -185,6 +200,9 @@ impl<S: Socket> Conn<S> {
             let mut worker = Worker::borrow();
             let done = self.poll(cx, &mut worker);
             worker.give_back();
+            if done.is_ready() {
+                self.io.take_leave(cx);
+            }
             done
         })
         .await;
@@ -411,6 +429,7 @@ impl<S: Socket> Conn<S> {
 
     /// Keeps what cannot run yet.
     fn keep(&mut self, bytes: &[u8]) {
+        // What is to come behind what is there, these bytes included.
         let expected = self.decoder.wanted(self.input.len());
         self.input.extend(bytes, expected);
     }
@@ -587,7 +606,7 @@ impl<S: Socket> Conn<S> {
         len > was.unparsed + was.parsed
     }
 
-    /// Sends what is left over and need not wait. Ready when nothing is.
+    /// Sends what is left over and need not wait, here and in the socket. Ready when nothing is.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let bytes @ [_, ..] = self.output.sendable() {
             match ready!(Pin::new(&mut self.io).poll_write(cx, bytes))? {
@@ -599,6 +618,7 @@ impl<S: Socket> Conn<S> {
             }
             self.unsent.set(self.output.len());
         }
+        ready!(Pin::new(&mut self.io).poll_flush(cx))?;
         match self.output.is_held() {
             true => Poll::Pending,
             false => Poll::Ready(Ok(())),

@@ -2,21 +2,25 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::panic;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use tracing::{error, info, warn};
 
-use super::handle::{Server, StartError, Surroundings};
-use super::log;
+use super::handle::{Ports, Server, StartError, Surroundings};
+use super::log::{self, Role};
 use super::runtime::End;
 use super::sentinel;
+use super::startup;
 use super::summons::Signals;
-use super::wire::Network;
+use super::supervised::Supervisor;
 use crate::embed::jobs::JobError;
 use crate::persist::Files;
 use crate::persist::aof::{DirectoryError, ManifestError};
 use crate::service::config::{Config, Given, Invocation, Loaded, SystemFiles, invocation_as};
+use crate::util::digest::sha256_hex;
+use crate::util::system::reason;
 
 const HELP: &str = "\
 Usage: redkeep [FILE] [--NAME VALUE ...] [-]
@@ -41,9 +45,15 @@ A sentinel keeps in FILE what it has learned and decided.
 /// Whoever is called like this is a sentinel.
 const SENTINELS: &[&[u8]] = &[b"redis-sentinel", b"redkeep-sentinel"];
 
+/// The commit that the program was built from, if whoever built it said so.
+pub(super) const COMMIT: &str = match option_env!("REDKEEP_COMMIT") {
+    Some(commit) => commit,
+    None => "00000000",
+};
+
 /// Descriptors that are kept for other things than clients.
 #[cfg(unix)]
-const RESERVED_FILES: u64 = 32;
+pub(super) const RESERVED_FILES: u64 = 32;
 
 /// Does what the command line asks for; the name of the program comes first.
 pub fn main(argv: &[Vec<u8>]) -> ExitCode {
@@ -62,13 +72,14 @@ pub fn main(argv: &[Vec<u8>]) -> ExitCode {
         ..Given::default()
     };
     match invocation_as(given, argv, &SystemFiles) {
-        Ok(Invocation::Run(loaded)) => run(*loaded),
+        Ok(Invocation::Run(loaded)) => run(*loaded, &String::from_utf8_lossy(program)),
         Ok(Invocation::Help) => say(HELP),
         Ok(Invocation::Version) => say(&format!(
-            "Redkeep server v={} sha={}:0 malloc=mimalloc bits={}\n",
+            "Redkeep {} v={} sha={COMMIT}:0 malloc=mimalloc bits={} build={}\n",
+            if given.sentinel { "sentinel" } else { "server" },
             env!("CARGO_PKG_VERSION"),
-            option_env!("REDKEEP_COMMIT").unwrap_or("00000000"),
-            usize::BITS
+            usize::BITS,
+            build_id()
         )),
         Err(error) => {
             complain(&error.to_string());
@@ -96,54 +107,51 @@ fn complain(text: &str) {
 }
 
 /// Runs a server until SHUTDOWN or a signal ends it.
-fn run(loaded: Loaded) -> ExitCode {
-    let config = loaded.config.clone();
+fn run(mut loaded: Loaded, program: &str) -> ExitCode {
     let is_sentinel = loaded.sentinel.is_some();
-    let (mode, role, name) = match is_sentinel {
-        true => ("sentinel", 'X', "Sentinel"),
-        false => ("standalone", 'M', "Redkeep"),
-    };
-    if let Err(error) = log::start(&config, role) {
-        complain(&format!("Can't open the log file: {error}"));
+    if let Err(error) = log::start(&loaded.config) {
+        complain(&format!("Can't open the log file: {}", reason(&error)));
         return ExitCode::FAILURE;
     }
+    panic::set_hook(Box::new(|panic| error!("=== REDKEEP BUG REPORT: {panic}")));
     if is_sentinel && let Err(why) = sentinel::check_file(loaded.file.as_deref()) {
         warn!("{why}");
         return ExitCode::FAILURE;
     }
-    let pid = std::process::id();
-    info!("Redkeep is starting");
-    info!(
-        "Redkeep version={}, bits={}, pid={pid}, just started",
-        env!("CARGO_PKG_VERSION"),
-        usize::BITS
-    );
-    loaded
-        .warnings
-        .iter()
-        .for_each(|warning| warn!("{warning}"));
-    if let Err(error) = std::env::set_current_dir(&config.dir) {
-        error!("Can't chdir to '{}': {error}", config.dir);
+    let supervisor = Supervisor::find(loaded.config.supervised);
+    startup::announce(&loaded, program);
+    if let Err(error) = std::env::set_current_dir(&loaded.config.dir) {
+        let why = reason(&error);
+        error!("Can't chdir to '{}': {why}", loaded.config.dir);
         return ExitCode::FAILURE;
     }
-    if config.port == 0 && config.unixsocket.is_empty() {
+    if startup::make_room(&mut loaded.config).is_err() {
+        return ExitCode::FAILURE;
+    }
+    let follows = loaded.config.replicaof.is_some();
+    log::speak_as(match (is_sentinel, follows) {
+        (true, _) => Role::Sentinel,
+        (false, true) => Role::Replica,
+        (false, false) => Role::Leader,
+    });
+    startup::summary(&loaded);
+    if loaded.config.port == 0 && loaded.config.tls_port == 0 && loaded.config.unixsocket.is_empty()
+    {
         error!("Configured to not listen anywhere, exiting.");
         return ExitCode::FAILURE;
     }
-    #[cfg(unix)]
-    if let Err(most) = raise_file_limit(u64::from(config.maxclients), true) {
-        warn!(
-            "The system allows {most} clients, not the {} of maxclients",
-            config.maxclients
-        );
+    startup::check_system(&loaded.config);
+    let end = serve(loaded, supervisor);
+    match end {
+        Some(End::Asked) => ExitCode::SUCCESS,
+        Some(End::Failed) | None => ExitCode::FAILURE,
     }
-    #[cfg(target_os = "linux")]
-    if config.disable_thp
-        && let Err(error) = rustix::thread::disable_transparent_huge_pages(true)
-    {
-        warn!("Transparent huge pages are not disabled: {error}");
-    }
-    info!("Running mode={mode}, port={}. PID: {pid}", config.port);
+}
+
+/// Starts the server and waits for its end; none: it did not start.
+fn serve(loaded: Loaded, supervisor: Supervisor) -> Option<End> {
+    let config = loaded.config.clone();
+    let is_sentinel = loaded.sentinel.is_some();
     let signals = match Signals::hear() {
         Ok(signals) => Some(signals),
         Err(error) => {
@@ -151,20 +159,24 @@ fn run(loaded: Loaded) -> ExitCode {
             None
         }
     };
-    let port = (config.port != 0).then_some(config.port);
+    let ports = Ports {
+        plain: Some(config.port).filter(|port| *port != 0),
+        tls: Some(config.tls_port).filter(|port| *port != 0),
+    };
     let surroundings = Surroundings {
         owns_process: true,
         disk: Some(Arc::new(Files)),
-        network: Network::direct(),
+        supervisor: supervisor.clone(),
+        ..Surroundings::default()
     };
-    let mut server = match Server::open(loaded, port, surroundings) {
+    let mut server = match Server::open(loaded, ports, surroundings) {
         Ok(server) => server,
         Err(error) => {
             explain(&error, &config);
-            return ExitCode::FAILURE;
+            return None;
         }
     };
-    let pid_file = PidFile::write(&config.pidfile, pid);
+    let pid_file = PidFile::write(&config.pidfile, std::process::id());
     if let Some(signals) = signals
         && let Err(error) = signals.heed(server.node().clone(), Arc::clone(server.stop()))
     {
@@ -174,8 +186,13 @@ fn run(loaded: Loaded) -> ExitCode {
         info!("Server initialized");
     }
     match server.load() {
-        Ok(()) if is_sentinel => {}
-        Ok(()) => announce(&server, &config),
+        Ok(()) => {
+            if !is_sentinel {
+                announce(&server, &config);
+            }
+            startup::second_thoughts(&config);
+            supervisor.ready(config.replicaof.is_some() && !is_sentinel);
+        }
         // It was told to end while it loaded.
         Err(StartError::Data(JobError::GivenUp)) => {}
         Err(error) => {
@@ -183,17 +200,15 @@ fn run(loaded: Loaded) -> ExitCode {
             server.shutdown();
             drop(pid_file);
             explain(&error, &config);
-            return ExitCode::FAILURE;
+            return None;
         }
     }
     let end = server.wait();
     server.shutdown();
     drop(pid_file);
-    info!("{name} is now ready to exit, bye bye...");
-    match end {
-        End::Asked => ExitCode::SUCCESS,
-        End::Failed => ExitCode::FAILURE,
-    }
+    let name = if is_sentinel { "Sentinel" } else { "Redkeep" };
+    warn!("{name} is now ready to exit, bye bye...");
+    Some(end)
 }
 
 fn announce(server: &Server, config: &Config) {
@@ -203,16 +218,32 @@ fn announce(server: &Server, config: &Config) {
     if !config.unixsocket.is_empty() {
         info!("Ready to accept connections unix");
     }
+    if server.tls_addr().is_some() {
+        info!("Ready to accept connections tls");
+    }
 }
 
 fn explain(error: &StartError, config: &Config) {
     match error {
         StartError::Listen(failed) => {
             error!(
-                "Could not create server TCP listening socket {}:{}: {}",
-                failed.address, failed.port, failed.source
+                "Could not create server TCP listening socket {}:{}: bind: {}",
+                failed.address,
+                failed.port,
+                reason(&failed.source)
             );
-            error!("Failed listening on port {} (tcp), aborting.", config.port);
+            let kind = match failed.port == config.tls_port && failed.port != config.port {
+                true => "tls",
+                false => "tcp",
+            };
+            error!(
+                "Failed listening on port {} ({kind}), aborting.",
+                failed.port
+            );
+        }
+        StartError::Tls(why) => {
+            warn!("{why}");
+            error!("Failed to configure TLS. Check logs for more info.");
         }
         StartError::Unix { path, source } => {
             error!("Failed opening Unix socket: bind: {path}: {source}");
@@ -265,6 +296,13 @@ pub(super) fn raise_file_limit(clients: u64, ours: bool) -> Result<(), u64> {
     Ok(())
 }
 
+/// Tells builds apart: a digest of what is known of this one.
+fn build_id() -> String {
+    let known = [env!("CARGO_PKG_VERSION"), COMMIT, std::env::consts::ARCH];
+    let digest = sha256_hex(known.join(" ").as_bytes());
+    digest.iter().take(16).map(|b| char::from(*b)).collect()
+}
+
 /// A file with the process id, while the server runs.
 struct PidFile<'a>(&'a str);
 
@@ -276,7 +314,7 @@ impl<'a> PidFile<'a> {
         match fs::write(path, format!("{pid}\n")) {
             Ok(()) => Some(Self(path)),
             Err(error) => {
-                warn!("Can't write the pid file {path}: {error}");
+                warn!("Failed to write PID file: {}: {path}", reason(&error));
                 None
             }
         }

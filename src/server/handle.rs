@@ -10,10 +10,13 @@ use std::thread::JoinHandle;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::access;
-use super::host::{IN_USE, ServerHost};
-use super::listen::{self, ListenError};
+use super::host::{IN_USE, Outlets, ServerHost};
+use super::listen::{self, Door, ListenError};
+use super::metrics;
 use super::runtime::{self, End, RuntimeId, Serving, Sockets, Stop};
 use super::sentinel;
+use super::supervised::Supervisor;
+use super::tls::{InMemory, Tls, TlsError};
 use super::wire::Network;
 use crate::commands;
 use crate::embed::jobs::{self, JobError};
@@ -36,6 +39,9 @@ pub enum StartError {
     /// An address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// TLS cannot be had as it is configured.
+    #[error("Failed to configure TLS: {0}")]
+    Tls(#[from] TlsError),
     /// The unix socket cannot be listened on.
     #[error("cannot listen on {path}: {source}")]
     Unix {
@@ -81,6 +87,12 @@ fn why(error: &io::Error) -> String {
 #[must_use]
 pub struct Builder {
     port: Option<u16>,
+    /// The port for TLS, where any that is free will do.
+    any_tls_port: bool,
+    /// Nobody connects without TLS.
+    tls_only: bool,
+    /// Certificates and keys that are in no file.
+    tls: InMemory,
     /// Options as on the command line.
     options: Vec<Vec<u8>>,
     /// Where the data set is kept, if it is.
@@ -131,6 +143,53 @@ impl Builder {
         self
     }
 
+    /// Listens for TLS as well, on this port; 0 takes any that is free. What is needed beside it is said by `tls-*`
+    /// parameters, or by [`tls_identity`](Self::tls_identity) and [`tls_authorities`](Self::tls_authorities). Clients must
+    /// show a certificate, unless `tls-auth-clients` is `no` or `optional`.
+    ///
+    /// ```
+    /// # fn pem() -> (String, String) {
+    /// #     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    /// #     (made.cert.pem(), made.signing_key.serialize_pem())
+    /// # }
+    /// # let (certificate, key) = pem();
+    /// let server = redkeep::Server::builder()
+    ///     .tls_port(0)
+    ///     .tls_identity(certificate, key)
+    ///     .config("tls-auth-clients", "no")
+    ///     .start()?;
+    /// println!("connect to rediss://{}", server.tls_addr().unwrap());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn tls_port(mut self, port: u16) -> Self {
+        self.any_tls_port = port == 0;
+        self.config("tls-port", &port.to_string())
+    }
+
+    /// The certificate and the private key in PEM, for when they are in no file. They are used as long as `tls-cert-file` is
+    /// empty.
+    pub fn tls_identity(
+        mut self,
+        certificate: impl Into<Vec<u8>>,
+        key: impl Into<Vec<u8>>,
+    ) -> Self {
+        self.tls.identity = Some((certificate.into(), key.into()));
+        self
+    }
+
+    /// The certificates of the authorities that clients and other servers are vouched for by, in PEM, for when they are in no
+    /// file. They are used as long as `tls-ca-cert-file` is empty.
+    pub fn tls_authorities(mut self, certificates: impl Into<Vec<u8>>) -> Self {
+        self.tls.authorities = Some(certificates.into());
+        self
+    }
+
+    /// Listens for TLS only. Without it, the plain port is there beside that for TLS, at the same addresses.
+    pub fn tls_only(mut self) -> Self {
+        self.tls_only = true;
+        self
+    }
+
     /// Keeps the data set on another disk than the one of the operating system; without a directory (`dir`) and without
     /// a disk it is kept in memory only.
     pub fn disk(mut self, disk: Arc<dyn Disk>) -> Self {
@@ -162,13 +221,17 @@ impl Builder {
     /// Starts the server; it reaches others in this way.
     pub(super) fn start_on(self, network: Network) -> Result<Server, StartError> {
         let loaded = self.loaded()?;
-        let port = loaded.config.port;
+        let ports = Ports {
+            plain: Some(loaded.config.port).filter(|_| !self.tls_only),
+            tls: Some(loaded.config.tls_port).filter(|port| *port != 0 || self.any_tls_port),
+        };
         let surroundings = Surroundings {
             disk: self.disk,
             network,
-            owns_process: false,
+            tls: self.tls,
+            ..Surroundings::default()
         };
-        let mut server = Server::open(loaded, Some(port), surroundings)?;
+        let mut server = Server::open(loaded, ports, surroundings)?;
         server.load()?;
         Ok(server)
     }
@@ -230,6 +293,13 @@ fn commands_of(loaded: &Loaded, is_sentinel: bool) -> Result<Commands, LoadError
     Ok(commands)
 }
 
+/// The ports to listen on, if at all; 0 is any that is free.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Ports {
+    pub(super) plain: Option<u16>,
+    pub(super) tls: Option<u16>,
+}
+
 /// What a server runs in.
 #[derive(Debug, Default)]
 pub(super) struct Surroundings {
@@ -239,6 +309,10 @@ pub(super) struct Surroundings {
     pub(super) disk: Option<Arc<dyn Disk>>,
     /// How others are reached.
     pub(super) network: Network,
+    /// Certificates and keys that are in no file.
+    pub(super) tls: InMemory,
+    /// The service manager, if there is one to report to.
+    pub(super) supervisor: Supervisor,
 }
 
 /// A running server. Dropping it stops it and closes every connection.
@@ -254,6 +328,7 @@ pub(super) struct Surroundings {
 pub struct Server {
     node: Node,
     addrs: Vec<SocketAddr>,
+    tls_addrs: Vec<SocketAddr>,
     stop: Arc<Stop>,
     id: RuntimeId,
     thread: Option<JoinHandle<()>>,
@@ -276,16 +351,18 @@ impl Server {
     }
 
     /// Starts a server with a configuration that is complete. Its clients are told that it is loading until
-    /// [`load`](Self::load) has done that. `port` none is no TCP at all.
+    /// [`load`](Self::load) has done that.
     pub(super) fn open(
         loaded: Loaded,
-        port: Option<u16>,
+        ports: Ports,
         surroundings: Surroundings,
     ) -> Result<Self, StartError> {
         let Surroundings {
             owns_process,
             disk,
             network,
+            tls,
+            supervisor,
         } = surroundings;
         let sentinel = sentinel::assemble(&loaded)?;
         let is_sentinel = sentinel.is_some();
@@ -296,17 +373,29 @@ impl Server {
         let Loaded {
             mut config, file, ..
         } = loaded;
-        let tcp = match port {
-            Some(port) => listen::tcp(&config.bind, port, config.tcp_backlog)?,
-            None => Vec::new(),
-        };
-        let addrs: Vec<SocketAddr> = tcp.iter().filter_map(|l| l.local_addr().ok()).collect();
+        let mut doors = listen::doors(&config.bind, ports.plain, config.tcp_backlog, false)?;
+        let secure = listen::doors(&config.bind, ports.tls, config.tcp_backlog, true)?;
+        let addrs = addresses(&doors);
+        let tls_addrs = addresses(&secure);
         // Whoever asks for the port wants the one that was found.
         config.port = addrs.first().map_or(0, SocketAddr::port);
+        config.tls_port = tls_addrs.first().map_or(0, SocketAddr::port);
+        doors.extend(secure);
+        let tls = Arc::new(Tls::new(tls));
+        tls.install(tls.prepare(&config)?);
+        let network = network.secured_by(Arc::clone(&tls));
         let (sender, accept) = unbounded_channel();
         let (carrier, parcels) = unbounded_channel();
-        let mut host = ServerHost::new(sender, carrier, owns_process, disk.clone());
-        host.listen_on(tcp)?;
+        let (observers, observe) = unbounded_channel();
+        let outlets = Outlets {
+            accept: sender,
+            observe: observers,
+            carrier,
+        };
+        let mut host = ServerHost::new(outlets, Arc::clone(&tls), owns_process, disk.clone());
+        host.listen_on(doors)?;
+        host.observe_on(metrics::listen(&config)?)?;
+        host.report_to(supervisor);
         if disk.is_none() && config.appendonly && !is_sentinel {
             return Err(StartError::NoDirectory);
         }
@@ -322,12 +411,14 @@ impl Server {
         }
         let sockets = Sockets {
             tcp: accept,
+            tls,
             #[cfg(unix)]
             unix: unix_socket(
                 &config.unixsocket,
                 config.unixsocketperm,
                 config.tcp_backlog,
             )?,
+            metrics: observe,
             network,
             parcels,
             owns_process,
@@ -380,6 +471,7 @@ impl Server {
         Ok(Self {
             node,
             addrs,
+            tls_addrs,
             stop,
             id,
             thread: Some(thread),
@@ -398,19 +490,17 @@ impl Server {
         }
     }
 
-    /// The address of the first TCP socket.
+    /// The address of the first TCP socket; where there are only such for TLS, of the first of those.
     ///
     /// # Panics
-    /// When the server has none, which no builder can ask for.
-    #[expect(
-        clippy::expect_used,
-        reason = "documented; a builder always asks for TCP"
-    )]
+    /// When the server has none, which no builder can ask for unless it asks for TLS only, and for no port of that.
+    #[expect(clippy::expect_used, reason = "documented; a builder asks for TCP")]
     pub fn addr(&self) -> SocketAddr {
-        *self.addrs.first().expect("the server listens on TCP")
+        let first = self.addrs.first().copied().or_else(|| self.tls_addr());
+        first.expect("the server listens on TCP")
     }
 
-    /// The addresses of all TCP sockets.
+    /// The addresses of all TCP sockets for those who do not speak TLS.
     pub fn addrs(&self) -> &[SocketAddr] {
         &self.addrs
     }
@@ -420,9 +510,20 @@ impl Server {
         self.addrs.first().map_or(0, SocketAddr::port)
     }
 
-    /// Where clients connect to, `redis://127.0.0.1:6379` say; without the password, if there is one.
+    /// The address of the first socket for TLS, if there is one.
+    pub fn tls_addr(&self) -> Option<SocketAddr> {
+        self.tls_addrs.first().copied()
+    }
+
+    /// Where clients connect to, `redis://127.0.0.1:6379` say, or `rediss://` where it is over TLS only; without the password,
+    /// if there is one.
     pub fn url(&self) -> String {
-        format!("redis://{}", self.addr())
+        let scheme = if self.addrs.is_empty() {
+            "rediss"
+        } else {
+            "redis"
+        };
+        format!("{scheme}://{}", self.addr())
     }
 
     /// A client inside of this process. It needs neither a socket nor a password.
@@ -467,6 +568,13 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+fn addresses(doors: &[Door]) -> Vec<SocketAddr> {
+    let found = doors
+        .iter()
+        .filter_map(|door| door.socket.local_addr().ok());
+    found.collect()
 }
 
 #[cfg(unix)]

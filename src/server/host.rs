@@ -11,7 +11,12 @@ use socket2::SockRef;
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::warn;
 
-use super::{listen, log};
+use super::listen::{self, Door};
+use super::log::{self, Role};
+use super::metrics;
+use super::supervised::Supervisor;
+use super::tls::Tls;
+use crate::exec::host::Milestone;
 use crate::exec::migrate::Parcel;
 use crate::exec::{Facts, Host};
 use crate::persist::aof::{Directory, Place};
@@ -23,11 +28,13 @@ use crate::util::system::reason;
 /// The surroundings of an engine behind sockets.
 pub(super) struct ServerHost {
     /// The sockets that are listened on, to tell the port and to close them.
-    listening: Vec<TcpListener>,
+    listening: Vec<Door>,
     /// Takes the sockets to accept connections on, in place of those before.
-    accept: UnboundedSender<Vec<TcpListener>>,
+    accept: UnboundedSender<Vec<Door>>,
     /// Takes what is to be sent to other servers.
     carrier: UnboundedSender<Parcel>,
+    /// What connections over TLS begin with.
+    tls: Arc<Tls>,
     /// The process is this server's: it may change what belongs to the whole process.
     owns_process: bool,
     /// Where data sets are saved, if they are.
@@ -36,6 +43,22 @@ pub(super) struct ServerHost {
     locked: Option<Box<dyn DirLock>>,
     /// The score that the process had before this server changed it; none while it has not.
     oom_score: Option<i32>,
+    /// Takes the sockets to serve HTTP on, in place of those before.
+    observe: UnboundedSender<Vec<TcpListener>>,
+    /// Those sockets.
+    observed: Vec<TcpListener>,
+    /// The service manager, if there is one to report to.
+    supervisor: Supervisor,
+}
+
+/// Where a host sends what tasks of the server act on.
+pub(super) struct Outlets {
+    /// The sockets to accept connections on, in place of those before.
+    pub(super) accept: UnboundedSender<Vec<Door>>,
+    /// The sockets to serve HTTP on, likewise.
+    pub(super) observe: UnboundedSender<Vec<TcpListener>>,
+    /// What is to be sent to other servers.
+    pub(super) carrier: UnboundedSender<Parcel>,
 }
 
 /// Why a directory cannot be had.
@@ -45,19 +68,75 @@ const OOM_SCORE: &str = "/proc/self/oom_score_adj";
 
 impl ServerHost {
     pub(super) fn new(
-        accept: UnboundedSender<Vec<TcpListener>>,
-        carrier: UnboundedSender<Parcel>,
+        outlets: Outlets,
+        tls: Arc<Tls>,
         owns_process: bool,
         disk: Option<Arc<dyn Disk>>,
     ) -> Self {
         Self {
             listening: Vec::new(),
-            accept,
-            carrier,
+            accept: outlets.accept,
+            carrier: outlets.carrier,
+            tls,
             owns_process,
             disk,
             locked: None,
             oom_score: None,
+            observe: outlets.observe,
+            observed: Vec::new(),
+            supervisor: Supervisor::default(),
+        }
+    }
+
+    /// Has this service manager told what becomes of the server.
+    pub(super) fn report_to(&mut self, supervisor: Supervisor) {
+        self.supervisor = supervisor;
+    }
+
+    /// Serves HTTP on these sockets from now on.
+    pub(super) fn observe_on(&mut self, sockets: Vec<TcpListener>) -> io::Result<()> {
+        let observed = sockets
+            .iter()
+            .map(TcpListener::try_clone)
+            .collect::<Result<_, _>>()?;
+        self.hide();
+        self.observed = observed;
+        self.observe.send(sockets).map_err(io::Error::other)
+    }
+
+    /// Serves HTTP elsewhere. When that fails, it is served where it was.
+    fn move_observers(&mut self, old: &Config, new: &Config) -> io::Result<()> {
+        let sockets = |config: &Config| {
+            metrics::listen(config).map_err(|e| {
+                warn!("{e}");
+                e.source
+            })
+        };
+        match sockets(new) {
+            Ok(found) => self.observe_on(found),
+            Err(error)
+                if error.kind() == io::ErrorKind::AddrInUse
+                    && old.metrics_port == new.metrics_port =>
+            {
+                // Perhaps it is ours that are in the way.
+                self.hide();
+                let found = sockets(new);
+                let moved = found.is_ok();
+                self.observe_on(found.or_else(|_| sockets(old))?)?;
+                if moved { Ok(()) } else { Err(error) }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Frees the addresses for HTTP at once.
+    fn hide(&mut self) {
+        // Without a receiver the server is ending.
+        let _ = self.observe.send(Vec::new());
+        for socket in self.observed.drain(..) {
+            if let Err(error) = SockRef::from(&socket).shutdown(Shutdown::Both) {
+                warn!("Closing a listening socket: {error}");
+            }
         }
     }
 
@@ -111,45 +190,66 @@ impl ServerHost {
     }
 
     /// Accepts connections on these sockets from now on.
-    pub(super) fn listen_on(&mut self, sockets: Vec<TcpListener>) -> io::Result<()> {
-        self.listening = sockets
+    pub(super) fn listen_on(&mut self, doors: Vec<Door>) -> io::Result<()> {
+        self.listening = doors
             .iter()
-            .map(TcpListener::try_clone)
+            .map(Door::try_clone)
             .collect::<Result<_, _>>()?;
-        self.accept.send(sockets).map_err(io::Error::other)
+        self.accept.send(doors).map_err(io::Error::other)
     }
 
     /// Listens elsewhere. When that fails, the server listens where it did.
     fn move_sockets(&mut self, old: &Config, new: &Config) -> io::Result<()> {
-        let sockets = |config: &Config| match config.port {
-            0 => Ok(Vec::new()),
-            port => listen::tcp(&config.bind, port, config.tcp_backlog).map_err(|e| {
-                warn!("{e}");
-                e.source
-            }),
-        };
-        let found = sockets(new);
+        let found = self.doors(old, new);
+        let ours = [old.port, old.tls_port];
         let ours_in_the_way = matches!(&found, Err(e) if e.kind() == io::ErrorKind::AddrInUse)
-            && old.port == new.port;
+            && [new.port, new.tls_port]
+                .iter()
+                .any(|port| *port != 0 && ours.contains(port));
         if !ours_in_the_way {
             return self.listen_on(found?);
         }
         self.close();
-        match sockets(new) {
+        match self.doors(old, new) {
             Ok(found) => self.listen_on(found),
             Err(error) => {
-                self.listen_on(sockets(old)?)?;
+                let before = self.doors(new, old)?;
+                self.listen_on(before)?;
                 Err(error)
             }
         }
+    }
+
+    /// The doors of a configuration: those that are open and stay where they are, and new ones.
+    fn doors(&self, old: &Config, new: &Config) -> io::Result<Vec<Door>> {
+        let mut doors = Vec::new();
+        for (secure, before, port) in [
+            (false, old.port, new.port),
+            (true, old.tls_port, new.tls_port),
+        ] {
+            let open = || self.listening.iter().filter(|door| door.secure == secure);
+            if port == before && old.bind == new.bind && open().next().is_some() {
+                for door in open() {
+                    doors.push(door.try_clone()?);
+                }
+                continue;
+            }
+            let port = Some(port).filter(|port| *port != 0);
+            let found = listen::doors(&new.bind, port, new.tcp_backlog, secure);
+            doors.extend(found.map_err(|e| {
+                warn!("{e}");
+                e.source
+            })?);
+        }
+        Ok(doors)
     }
 
     /// Frees the addresses at once; the tasks that accept on them are told to end.
     fn close(&mut self) {
         // Without a receiver the server is ending.
         let _ = self.accept.send(Vec::new());
-        for socket in self.listening.drain(..) {
-            if let Err(error) = SockRef::from(&socket).shutdown(Shutdown::Both) {
+        for door in self.listening.drain(..) {
+            if let Err(error) = SockRef::from(&door.socket).shutdown(Shutdown::Both) {
                 warn!("Closing a listening socket: {error}");
             }
         }
@@ -195,10 +295,7 @@ impl Host for ServerHost {
     }
 
     fn facts(&self) -> Facts {
-        let port = self
-            .listening
-            .first()
-            .and_then(|socket| socket.local_addr().ok());
+        let plain = || self.listening.iter().filter(|door| !door.secure);
         let [cpu_user, cpu_sys, cpu_user_children, cpu_sys_children] =
             cpu_seconds().unwrap_or_default();
         Facts {
@@ -206,7 +303,9 @@ impl Host for ServerHost {
             executable: std::env::current_exe()
                 .map(|path| path.display().to_string())
                 .unwrap_or_default(),
-            tcp_port: port.map_or(0, |addr| addr.port()),
+            tcp_port: plain().next().map_or(0, Door::port),
+            tcp_sockets: plain().count(),
+            tls_sockets: self.listening.len() - plain().count(),
             cpu_sys,
             cpu_user,
             cpu_sys_children,
@@ -224,6 +323,7 @@ impl Host for ServerHost {
             resident: kilobytes("/proc/self/status", "VmRSS:") * 1024,
             total_memory: kilobytes("/proc/meminfo", "MemTotal:") * 1024,
             allocator: if self.owns_process { "mimalloc" } else { "" },
+            supervised: self.supervisor.name(),
         }
     }
 
@@ -245,6 +345,20 @@ impl Host for ServerHost {
                 why: reason(&e),
             })?;
         }
+        let tls = changes
+            .iter()
+            .map(|c| c.row.name)
+            .find(|name| name.starts_with("tls-"));
+        let both = tls.map(|name| {
+            self.tls.prepare(new).map_err(|error| {
+                warn!("{error}");
+                ApplyError {
+                    name,
+                    why: "Unable to update TLS configuration. Check server logs.".into(),
+                }
+            })
+        });
+        let both = both.transpose()?;
         // Taken only when nothing else has failed.
         let locked = match changed(&["dir", "appendonly", "save"]) {
             Some(name) => self.keep_data(old, new, name)?,
@@ -269,15 +383,30 @@ impl Host for ServerHost {
             let why = "Failed to set current oom_score_adj. Check server logs.".into();
             return Err(ApplyError { name, why });
         }
-        if let Some(name) = changed(&["port", "bind"])
+        let observed = changed(&["metrics-port", "metrics-bind"])
+            .or_else(|| changed(&["bind"]).filter(|_| new.metrics_port != 0));
+        if let Some(name) = observed
+            && let Err(error) = self.move_observers(old, new)
+        {
+            if scored.is_some() {
+                let _ = self.set_oom_score(old);
+            }
+            let why = format!("Unable to listen there for HTTP: {}", reason(&error));
+            return Err(ApplyError { name, why });
+        }
+        if let Some(name) = changed(&["port", "tls-port", "bind"])
             && self.move_sockets(old, new).is_err()
         {
+            if observed.is_some() {
+                // They were there a moment ago.
+                let _ = self.move_observers(new, old);
+            }
             if scored.is_some() {
                 // It could be set a moment ago.
                 let _ = self.set_oom_score(old);
             }
             let why = match name {
-                "port" => "Unable to listen on this port. Check server logs.",
+                "port" | "tls-port" => "Unable to listen on this port. Check server logs.",
                 _ => "Failed to bind to specified addresses.",
             };
             return Err(ApplyError {
@@ -288,8 +417,11 @@ impl Host for ServerHost {
         if locked.is_some() {
             self.locked = locked;
         }
-        if changed(&["loglevel"]).is_some() {
-            log::set_level(new.loglevel);
+        if let Some(both) = both {
+            self.tls.install(both);
+        }
+        if self.owns_process && changed(&["loglevel", "log-format"]).is_some() {
+            log::configure(new);
         }
         Ok(())
     }
@@ -300,6 +432,17 @@ impl Host for ServerHost {
         {
             warn!("Unable to write oom_score_adj: {error}");
         }
+    }
+
+    fn reached(&self, milestone: Milestone) {
+        if self.owns_process {
+            match milestone {
+                Milestone::Leads => log::speak_as(Role::Leader),
+                Milestone::Follows => log::speak_as(Role::Replica),
+                _ => {}
+            }
+        }
+        self.supervisor.reached(milestone);
     }
 
     fn sleep(&self, time: Duration) {
@@ -377,8 +520,14 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn the_process_is_described() {
         let (accept, _sockets) = tokio::sync::mpsc::unbounded_channel();
+        let (observe, _observed) = tokio::sync::mpsc::unbounded_channel();
         let (carrier, _parcels) = tokio::sync::mpsc::unbounded_channel();
-        let facts = ServerHost::new(accept, carrier, false, None).facts();
+        let outlets = Outlets {
+            accept,
+            observe,
+            carrier,
+        };
+        let facts = ServerHost::new(outlets, Arc::default(), false, None).facts();
         assert!(facts.os.starts_with("Linux "));
         assert!(facts.resident > 1 << 20 && facts.total_memory > facts.resident);
         assert!(facts.cpu_user >= 0.0 && facts.cpu_sys >= 0.0);

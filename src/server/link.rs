@@ -12,7 +12,8 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
-use super::wire::{Network, Wire, connect};
+use super::channel::Channel;
+use super::wire::{Destination, Network, connect};
 use crate::embed::{Held, LockError, Node};
 use crate::engine::follow::{Follower, Parted, Work};
 use crate::exec::replication::replica::{self, LinkState};
@@ -97,10 +98,7 @@ pub(super) async fn lock(node: &Node) -> Option<Held<'_>> {
 /// Whom to follow.
 struct Target {
     number: u64,
-    /// The address to connect from; empty: any.
-    source: String,
-    host: String,
-    port: u16,
+    destination: Destination,
     timeout: Duration,
 }
 
@@ -113,9 +111,12 @@ async fn target(node: &Node) -> Option<Target> {
     let up = sys.repl.upstream.as_ref().filter(|up| !up.is_nobody())?;
     let target = Target {
         number: up.number,
-        source: sys.cfg.bind_source_addr.clone(),
-        host: up.host.clone(),
-        port: up.port,
+        destination: Destination {
+            source: sys.cfg.bind_source_addr.clone(),
+            host: up.host.clone(),
+            port: up.port,
+            secure: sys.cfg.tls_replication,
+        },
         timeout: Duration::from_secs(u64::from(sys.cfg.repl_timeout)),
     };
     replica::set_state(sys, LinkState::Connecting);
@@ -167,9 +168,8 @@ enum Ended {
 
 async fn follow_once(node: &Node, changed: &Notify, network: &Network, target: &Target) -> Ended {
     info!("MASTER <-> REPLICA sync started");
-    let Target { source, host, .. } = target;
     let connected = tokio::select! {
-        connected = connect(network, source, host, target.port, target.timeout) => connected,
+        connected = connect(network, &target.destination, target.timeout) => connected,
         () = superseded(node, changed, target.number) => return Ended::Superseded,
     };
     let stream = match connected {
@@ -214,7 +214,7 @@ async fn follow_once(node: &Node, changed: &Notify, network: &Network, target: &
     }
 }
 
-fn ends(stream: &Wire) -> Peer {
+fn ends(stream: &Channel) -> Peer {
     let told = |end: io::Result<SocketAddr>| end.map(|end| end.to_string()).unwrap_or_default();
     Peer {
         addr: told(stream.peer_addr()),
@@ -264,7 +264,7 @@ fn gone(follower: &Follower, e: impl fmt::Display) -> Parted {
 async fn serve(
     node: &Node,
     changed: &Notify,
-    mut stream: Wire,
+    mut stream: Channel,
     follower: &mut Follower,
     online: &mut bool,
 ) -> Parted {
@@ -276,8 +276,12 @@ async fn serve(
         };
         let out = follower.take_output();
         if !out.is_empty() {
+            let sending = async {
+                stream.write_all(&out).await?;
+                stream.flush().await
+            };
             let written = tokio::select! {
-                written = timeout(patience, stream.write_all(&out)) => written,
+                written = timeout(patience, sending) => written,
                 () = superseded(node, changed, follower.number()) => return Parted::Superseded,
             };
             match written {

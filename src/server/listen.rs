@@ -22,6 +22,41 @@ pub struct ListenError {
     pub source: io::Error,
 }
 
+/// A socket that is listened on.
+#[derive(Debug)]
+pub(super) struct Door {
+    pub(super) socket: TcpListener,
+    /// Whoever comes through speaks TLS.
+    pub(super) secure: bool,
+}
+
+impl Door {
+    pub(super) fn try_clone(&self) -> io::Result<Door> {
+        Ok(Door {
+            socket: self.socket.try_clone()?,
+            secure: self.secure,
+        })
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.socket.local_addr().map_or(0, |addr| addr.port())
+    }
+}
+
+/// Opens doors at every address of `bind`, as [`tcp`] does; none where no port is said.
+pub(super) fn doors(
+    bind: &[String],
+    port: Option<u16>,
+    backlog: u32,
+    secure: bool,
+) -> Result<Vec<Door>, ListenError> {
+    let Some(port) = port else {
+        return Ok(Vec::new());
+    };
+    let sockets = tcp(bind, port, backlog)?.into_iter();
+    Ok(sockets.map(|socket| Door { socket, secure }).collect())
+}
+
 /// Listens on every address of `bind`; a leading `-` lets an address be missing from the system.
 ///
 /// With port 0 the system picks one, the same for all addresses.

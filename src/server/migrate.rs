@@ -7,9 +7,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::timeout;
 
+use super::channel::Channel;
 use super::link::lock;
-use super::wire::{Network, Wire, connect};
-use crate::embed::Node;
+use super::wire::{Destination, Network, connect};
+use crate::embed::{Held, Node};
 use crate::exec::migrate::{Broken, Parcel, Report};
 use crate::resp::{Value, parse_reply};
 
@@ -31,7 +32,11 @@ pub(super) async fn carry_all(
     while let Some(parcel) = parcels.recv().await {
         let (node, network) = (node.clone(), network.clone());
         tokio::spawn(async move {
-            let report = carry(&network, parcel).await;
+            let talks_tls = |mut engine: Held<'_>| engine.state().sys.cfg.tls_cluster;
+            let Some(secure) = lock(&node).await.map(talks_tls) else {
+                return;
+            };
+            let report = carry(&network, parcel, secure).await;
             if let Some(mut engine) = lock(&node).await {
                 engine.arrived(report);
             }
@@ -39,9 +44,9 @@ pub(super) async fn carry_all(
     }
 }
 
-async fn carry(network: &Network, parcel: Parcel) -> Report {
+async fn carry(network: &Network, parcel: Parcel, secure: bool) -> Report {
     let mut answers = Vec::new();
-    let broken = match converse(network, &parcel, &mut answers).await {
+    let broken = match converse(network, &parcel, secure, &mut answers).await {
         Ok(()) => None,
         Err(broken) => {
             let (host, port) = (&parcel.host, parcel.port);
@@ -60,17 +65,28 @@ async fn carry(network: &Network, parcel: Parcel) -> Report {
 async fn converse(
     network: &Network,
     parcel: &Parcel,
+    secure: bool,
     answers: &mut Vec<Result<(), String>>,
 ) -> Result<(), Broken> {
     let patience = parcel.patience;
-    let connecting = connect(network, "", &parcel.host, parcel.port, patience);
+    let to = Destination {
+        source: String::new(),
+        host: parcel.host.clone(),
+        port: parcel.port,
+        secure,
+    };
+    let connecting = connect(network, &to, patience);
     // Redis does not notice that nobody listens until it writes.
     let mut wire = connecting.await.map_err(|error| match error.kind() {
         io::ErrorKind::ConnectionRefused => Broken::Writing,
         _ => Broken::Connecting,
     })?;
     for piece in parcel.commands.chunks(PIECE) {
-        let written = timeout(patience, wire.write_all(piece)).await;
+        let writing = async {
+            wire.write_all(piece).await?;
+            wire.flush().await
+        };
+        let written = timeout(patience, writing).await;
         written
             .map_err(|_| Broken::Writing)?
             .map_err(|_| Broken::Writing)?;
@@ -80,7 +96,7 @@ async fn converse(
 
 /// Hears so many answers.
 async fn listen(
-    wire: &mut Wire,
+    wire: &mut Channel,
     count: usize,
     patience: Duration,
     answers: &mut Vec<Result<(), String>>,

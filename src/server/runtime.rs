@@ -9,19 +9,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::task::Context;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::{Condvar, Mutex};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Notify, oneshot};
 
-use tracing::{debug, error};
+use tracing::{debug, error, warn};
 
 use super::accept;
 use super::link::Linker;
+use super::listen::Door;
+use super::metrics;
 use super::migrate;
 use super::sentinel::Driver;
+use super::tls::Tls;
 use super::wire::Network;
 use crate::embed::{Event, LockError, Node};
 use crate::exec::migrate::Parcel;
@@ -102,13 +105,17 @@ impl Stop {
 /// What a runtime serves.
 pub(super) struct Sockets {
     /// Gives the TCP sockets to accept on, each time in place of those before.
-    pub(super) tcp: UnboundedReceiver<Vec<TcpListener>>,
+    pub(super) tcp: UnboundedReceiver<Vec<Door>>,
+    /// What connections through secure doors begin with.
+    pub(super) tls: Arc<Tls>,
     #[cfg(unix)]
     pub(super) unix: Option<(
         std::os::unix::net::UnixListener,
         super::listen::unix::SocketFile,
         String,
     )>,
+    /// Gives the sockets to serve HTTP on, likewise.
+    pub(super) metrics: UnboundedReceiver<Vec<TcpListener>>,
     /// How others are reached.
     pub(super) network: Network,
     /// What is to be sent to them.
@@ -180,7 +187,7 @@ pub(super) fn serve(
     node.gate().on_busy(hand_over);
     let (listening, end) = oneshot::channel();
     let (open, closed) = mpsc::channel();
-    let accepting = accept::all(sockets.tcp, node.clone(), end);
+    let accepting = accept::all(sockets.tcp, node.clone(), sockets.tls, end);
     handle.spawn(async move {
         accepting.await;
         drop(open);
@@ -194,6 +201,7 @@ pub(super) fn serve(
         }
         None => None,
     };
+    handle.spawn(metrics::serve(sockets.metrics, node.clone()));
     handle.spawn(drive(node.clone(), deadline));
     // Whom to follow may have been known before anybody listened.
     link.poke();
@@ -248,7 +256,9 @@ pub(super) fn run_to_end(runtime: Runtime, node: &Node, serving: Serving, stop: 
 
 /// Has the engine do what is due, whenever something is.
 async fn drive(node: Node, earlier: Arc<Notify>) {
+    let mut clocks = Clocks::now();
     loop {
+        clocks.compare();
         let wait = match node.tick() {
             Ok(wait) => wait,
             Err(LockError::Busy) => Some(BUSY_PAUSE),
@@ -259,6 +269,41 @@ async fn drive(node: Node, earlier: Arc<Notify>) {
             Some(Duration::ZERO) => tokio::task::yield_now().await,
             Some(wait) => drop(tokio::time::timeout(wait, earlier.notified()).await),
             None => earlier.notified().await,
+        }
+    }
+}
+
+/// The time of day, and a clock that nobody sets.
+struct Clocks {
+    day: SystemTime,
+    steady: Instant,
+}
+
+impl Clocks {
+    /// Further apart than this, and than a thousandth of the time between, and somebody has set the clock.
+    const JUMP: f64 = 1.0;
+
+    fn now() -> Self {
+        Self {
+            day: SystemTime::now(),
+            steady: Instant::now(),
+        }
+    }
+
+    /// Tells the log if the time of day was set since the last time: deadlines of keys are times of day.
+    fn compare(&mut self) {
+        let before = std::mem::replace(self, Self::now());
+        let steady = self.steady.duration_since(before.steady).as_secs_f64();
+        let day = match self.day.duration_since(before.day) {
+            Ok(forward) => forward.as_secs_f64(),
+            Err(back) => -back.duration().as_secs_f64(),
+        };
+        let jump = day - steady;
+        if jump.abs() > Self::JUMP + steady / 1000.0 {
+            warn!(
+                seconds = jump,
+                "The clock of the system was set, or the machine was asleep: keys expire by it"
+            );
         }
     }
 }

@@ -24,7 +24,7 @@ pub(super) use start::{assemble, check_file};
 
 use super::link::lock;
 use super::runtime::{End, Stop};
-use super::wire::{Network, connect};
+use super::wire::{Destination, Network, connect};
 use crate::embed::Node;
 use crate::sentinel::{Input, JobId, Order, SocketId};
 use crate::util::system::reason;
@@ -193,14 +193,20 @@ impl Hands {
         let Some(mut engine) = lock(&self.node).await else {
             return;
         };
-        let source = engine.state().sys.cfg.bind_source_addr.clone();
+        let cfg = &engine.state().sys.cfg;
+        let peer = Destination {
+            source: cfg.bind_source_addr.clone(),
+            host,
+            port,
+            secure: cfg.tls_replication,
+        };
         drop(engine);
         let unsent = Arc::new(Unsent::default());
         let task = self.talks.spawn(talk(
             self.node.clone(),
             Arc::clone(&self.means),
             socket,
-            Peer { source, host, port },
+            peer,
             Arc::clone(&unsent),
         ));
         self.sockets.insert(socket, Talk { unsent, task });
@@ -260,20 +266,12 @@ impl Unsent {
     }
 }
 
-/// Whom to connect to.
-struct Peer {
-    /// From which address; empty: from any.
-    source: String,
-    host: String,
-    port: u16,
-}
-
 /// Connects and moves bytes, until the connection is lost.
 async fn talk(
     node: Node,
     means: Arc<Means>,
     socket: SocketId,
-    peer: Peer,
+    peer: Destination,
     unsent: Arc<Unsent>,
 ) -> SocketId {
     let why = exchange(&node, &means.network, socket, &peer, &unsent).await;
@@ -286,11 +284,10 @@ async fn exchange(
     node: &Node,
     network: &Network,
     socket: SocketId,
-    peer: &Peer,
+    peer: &Destination,
     unsent: &Unsent,
 ) -> String {
-    let Peer { source, host, port } = peer;
-    let wire = match connect(network, source, host, *port, LONGEST_TRY).await {
+    let wire = match connect(network, peer, LONGEST_TRY).await {
         Ok(wire) => wire,
         Err(e) => return reason(&e),
     };

@@ -14,7 +14,9 @@ use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::{sleep, timeout};
 
 use super::accept::descriptor;
+use super::channel::Channel;
 use super::switchboard::{Line, Switchboard};
+use super::tls::Tls;
 use super::transit::Transit;
 
 /// Bytes taken at once where they are on their way for a while.
@@ -22,45 +24,75 @@ const READ: usize = 16 * 1024;
 
 /// How a server reaches others.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Network(Option<(Arc<Switchboard>, usize)>);
+pub(super) struct Network {
+    place: Option<(Arc<Switchboard>, usize)>,
+    tls: Arc<Tls>,
+}
 
 impl Network {
     /// The network of the operating system, as it is.
-    pub(super) const fn direct() -> Network {
-        Network(None)
+    pub(super) fn direct() -> Network {
+        Network::default()
     }
 
     /// The place of a node at a switchboard: what it connects to other nodes can be held up.
-    pub(super) const fn at(board: Arc<Switchboard>, node: usize) -> Network {
-        Network(Some((board, node)))
+    pub(super) fn at(board: Arc<Switchboard>, node: usize) -> Network {
+        Network {
+            place: Some((board, node)),
+            ..Network::default()
+        }
+    }
+
+    /// The same, with what makes connections secure.
+    pub(super) fn secured_by(self, tls: Arc<Tls>) -> Network {
+        Network { tls, ..self }
     }
 
     fn line_to(&self, port: u16) -> Option<Arc<Line>> {
-        let (board, node) = self.0.as_ref()?;
+        let (board, node) = self.place.as_ref()?;
         board.line_to(*node, port)
     }
 }
 
-/// Connects, within `patience`, from an address of this machine if one is given. Everything that a server connects to goes
-/// through here.
+/// Whom a server connects to, and how.
+#[derive(Debug, Clone)]
+pub(super) struct Destination {
+    /// From which address of this machine; empty: from any.
+    pub(super) source: String,
+    pub(super) host: String,
+    pub(super) port: u16,
+    /// Over TLS.
+    pub(super) secure: bool,
+}
+
+/// Connects, within `patience`. Everything that a server connects to goes through here.
 pub(super) async fn connect(
     network: &Network,
-    source: &str,
-    host: &str,
-    port: u16,
+    to: &Destination,
     patience: Duration,
-) -> io::Result<Wire> {
-    let line = network.line_to(port);
+) -> io::Result<Channel> {
     let connecting = async {
-        if let Some(line) = &line {
-            Arc::clone(line).healed().await;
-            // There and back again.
-            sleep(2 * line.condition().delay).await;
+        let wire = lay(network, to).await?;
+        if !to.secure {
+            return Ok(Channel::Plain(wire));
         }
-        dial(source, host, port).await
+        let peer = wire.peer_addr()?.ip();
+        let stream = network.tls.connect(&to.host, peer, wire).await?;
+        Ok(Channel::Secure(Box::new(stream)))
     };
     let connected = timeout(patience, connecting).await;
-    let stream = connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+/// A wire to there.
+async fn lay(network: &Network, to: &Destination) -> io::Result<Wire> {
+    let line = network.line_to(to.port);
+    if let Some(line) = &line {
+        Arc::clone(line).healed().await;
+        // There and back again.
+        sleep(2 * line.condition().delay).await;
+    }
+    let stream = dial(&to.source, &to.host, to.port).await?;
     stream.set_nodelay(true)?;
     Ok(Wire {
         stream,

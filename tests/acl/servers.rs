@@ -91,7 +91,7 @@ fn users_are_kept_in_the_configuration_where_there_is_no_file() {
     let conf = dir.path().join("redkeep.conf");
     fs::write(
         &conf,
-        format!("# mine\nrequirepass pw\nuser joe on >secret ~a (+set %W~b) +get\n"),
+        "# mine\nrequirepass pw\nuser joe on >secret ~a (+set %W~b) +get\n",
     )
     .unwrap();
     let path = conf.display().to_string();

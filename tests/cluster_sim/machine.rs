@@ -143,6 +143,7 @@ impl Machine {
             host: Box::new(host),
             seed: Some(seed),
             sentinel: None,
+            ..Options::default()
         });
         let (engine, writer) = load_engine_by_hand(engine, &self.disk)?;
         self.run(engine, writer, Some(file), None);

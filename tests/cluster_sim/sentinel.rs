@@ -109,6 +109,7 @@ impl Machine {
             host: Box::new(host),
             seed: Some(seed),
             sentinel: Some(Box::new(sentinel)),
+            ..Options::default()
         });
         engine.refresh_time();
         let listener = join(&mut engine);

@@ -237,7 +237,12 @@ fn replies_are_printed_in_every_form() {
         &["--no-raw", "CLIENT", "GETNAME"],
         &["--no-raw", "COMMAND", "GETKEYSANDFLAGS", "SET", "a", "b"],
         &[
-            "--no-raw", "COMMAND", "LIST", "FILTERBY", "PATTERN", "zr*ge",
+            "--no-raw",
+            "COMMAND",
+            "LIST",
+            "FILTERBY",
+            "PATTERN",
+            "zrange*by*x",
         ],
     ];
     for args in runs {

@@ -76,7 +76,7 @@ impl Server {
             host: Box::new(OnDisk(disk.clone())),
             clock: Arc::new(clock.clone()),
             seed: Some(seed),
-            sentinel: None,
+            ..Options::default()
         });
         let client = engine.connect(Peer::default());
         let reader = engine.connect(Peer::default());

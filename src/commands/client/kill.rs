@@ -17,7 +17,11 @@ pub(super) fn kill(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let mut hits = filter.select(cx);
     hits.sort_unstable();
     hits.dedup();
+    let by = cx.who();
     for &sid in &hits {
+        if let Some(session) = cx.sessions.get(sid) {
+            tracing::debug!(by, "Client killed {}", session.who());
+        }
         close(cx, sid);
     }
     match old_form {

@@ -86,11 +86,12 @@ fn recent_replies(session: &Session, sys: &System, now: i64) -> (usize, usize) {
 /// One line of CLIENT LIST. `running` is the command that the client is running, if it is the one that asks.
 fn describe(out: &mut String, s: &Session, sys: &System, now: i64, running: Option<Args<'_>>) {
     let argv_mem = running.map_or(0, |args| args.all().iter().map(|a| a.len()).sum());
+    let sent = running.map_or(0, |args| args.encoded_len());
     let input = s.peer.unsent.input();
-    let qbuf = input.unparsed + running.map_or(0, |args| args.encoded_len());
+    let qbuf = input.unparsed + sent;
     let argv_mem: usize = argv_mem + input.parsed;
     let multi_mem = s.multi.as_ref().map_or(0, |m| m.memory());
-    let total = s.memory() + running.map_or(0, |args| args.encoded_len());
+    let total = s.memory() + sent;
     let waiting = Waiting::of(s);
     let (rbs, rbp) = recent_replies(s, sys, now);
     let subscribed = |kind| s.subscriptions.as_ref().map_or(0, |s| s.of(kind).len());

@@ -3,7 +3,7 @@
 use super::allowed;
 use crate::exec::replication::Syncs;
 use crate::exec::{self, Action, Args, CmdError, CmdResult, Command, Ctx, Flow, System};
-use crate::service::config::{Change, Rights, SetError, find};
+use crate::service::config::{Change, Config, Rights, SetError, find};
 use crate::spec::{Group, flag};
 use crate::util::system::reason;
 
@@ -118,6 +118,16 @@ fn took_effect(cx: &mut Ctx<'_>, changes: &[Change]) {
         return;
     }
     exec::configure(cx.ks, cx.sys);
+    let client = cx.who();
+    for change in changes {
+        let value = shown(change, &cx.sys.cfg);
+        tracing::info!(
+            parameter = change.row.name,
+            value,
+            client,
+            "Configuration changed"
+        );
+    }
     for change in changes.iter().filter(|change| change.idle) {
         tracing::warn!(
             "'{}' is accepted, but has no effect in this version.",
@@ -126,6 +136,20 @@ fn took_effect(cx: &mut Ctx<'_>, changes: &[Change]) {
     }
     let names = changes.iter().map(|change| change.row.name).collect();
     cx.sys.actions.push(Action::Reconfigure(names));
+}
+
+/// The value of a parameter for the log: the beginning of a long one, and nothing of what is to stay secret.
+fn shown(change: &Change, config: &Config) -> String {
+    const MOST: usize = 200;
+    if change.row.sensitive {
+        return "(redacted)".to_owned();
+    }
+    let value = change.row.show(config);
+    let text = String::from_utf8_lossy(&value);
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
+        None => text.into_owned(),
+    }
 }
 
 fn rewrite(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
@@ -144,7 +168,8 @@ pub(super) fn write_file(cx: &mut Ctx<'_>, all: bool) -> CmdResult {
         tracing::warn!("CONFIG REWRITE failed: {why}");
         CmdError::new(format!("ERR Rewriting config file: {why}"))
     })?;
-    tracing::info!("CONFIG REWRITE executed with success.");
+    let client = cx.who();
+    tracing::info!(client, "CONFIG REWRITE executed with success.");
     cx.ok()
 }
 

@@ -4,8 +4,9 @@ use crate::exec::evict::uncounted_memory;
 use crate::exec::persist::load::{Loading, Shows};
 use crate::exec::persist::save::Purpose;
 use crate::exec::pubsub::Kind;
-use crate::exec::{Args, CmdResult, Command, Ctx, Flow, Session, used_memory};
+use crate::exec::{Args, CmdResult, Command, Ctx, Facts, Flow, Session, used_memory};
 use crate::service::acl::Reason;
+use crate::service::config::Config;
 use crate::service::info::{Others, REDIS_VERSION, Report, Section, Selection, human};
 use crate::spec::{Group, category, flag};
 
@@ -27,7 +28,20 @@ pub(crate) const COMMANDS: &[Command] = &[Command::new("info", -1, info)
     .checked()];
 
 fn info(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    let wanted = Selection::parse(args.from(1).iter().copied());
+    let text = report(cx, Selection::parse(args.from(1).iter().copied()));
+    match cx.sys.sentinel.is_some() {
+        true => cx.reply.bulk(text.as_bytes()),
+        false => cx.reply.verbatim("txt", text.as_bytes()),
+    }
+    Ok(Flow::Done)
+}
+
+/// All that there is to tell, whether or not a client asks.
+pub(crate) fn everything(cx: &mut Ctx<'_>) -> String {
+    report(cx, Selection::parse([b"everything".as_slice()]))
+}
+
+fn report(cx: &mut Ctx<'_>, wanted: Selection) -> String {
     let mut out = Report::default();
     let is_sentinel = cx.sys.sentinel.is_some();
     for section in wanted.sections().filter(|s| s.is_of(is_sentinel)) {
@@ -65,12 +79,7 @@ fn info(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
             }
         }
     }
-    let text = out.finish();
-    match is_sentinel {
-        true => cx.reply.bulk(text.as_bytes()),
-        false => cx.reply.verbatim("txt", text.as_bytes()),
-    }
-    Ok(Flow::Done)
+    out.finish()
 }
 
 fn commands<'a>(cx: &'a Ctx<'_>) -> impl Iterator<Item = (usize, &'a str)> {
@@ -100,10 +109,10 @@ fn others(cx: &Ctx<'_>) -> Others {
 
 fn server(cx: &Ctx<'_>, out: &mut Report) {
     let (sys, facts) = (&cx.sys, cx.sys.host.0.facts());
-    let port = if facts.tcp_port == 0 {
-        sys.cfg.port
-    } else {
-        facts.tcp_port
+    let port = match (facts.tcp_port, sys.cfg.port) {
+        (0, 0) => sys.cfg.tls_port,
+        (0, port) => port,
+        (port, _) => port,
     };
     let uptime = (cx.now - sys.started_ms).max(0) / 1000;
     out.field("redis_version", REDIS_VERSION);
@@ -113,7 +122,7 @@ fn server(cx: &Ctx<'_>, out: &mut Report) {
         None => "standalone",
     };
     out.field("redis_mode", mode);
-    out.field("os", facts.os);
+    out.field("os", &facts.os);
     out.field("arch_bits", usize::BITS);
     let of_server = [
         ("monotonic_clock", facts.monotonic_clock),
@@ -123,7 +132,11 @@ fn server(cx: &Ctx<'_>, out: &mut Report) {
         out.field(name, fact);
     }
     out.field("process_id", std::process::id());
-    out.field("process_supervised", "no");
+    let supervised = match facts.supervised {
+        "" => "no",
+        manager => manager,
+    };
+    out.field("process_supervised", supervised);
     out.field("run_id", &sys.run_id);
     out.field("tcp_port", port);
     out.field("server_time_usec", sys.now_us);
@@ -132,12 +145,34 @@ fn server(cx: &Ctx<'_>, out: &mut Report) {
     out.field("hz", sys.cfg.hz);
     out.field("configured_hz", sys.cfg.hz);
     out.field("lru_clock", (cx.now / 1000) & 0xff_ffff);
-    out.field("executable", facts.executable);
+    out.field("executable", &facts.executable);
     let file = sys.cfg.file().map(|path| path.display().to_string());
     out.field("config_file", file.unwrap_or_default());
     out.field("io_threads_active", 0);
+    listeners(&sys.cfg, &facts, out);
     if let Some(ending) = &sys.ending {
         out.field("shutdown_in_milliseconds", (ending.until - cx.now).max(0));
+    }
+}
+
+/// A line for each kind of socket that is listened on.
+fn listeners(cfg: &Config, facts: &Facts, out: &mut Report) {
+    let at = |sockets: usize, port: u16| {
+        let bound = cfg.bind.iter().take(sockets);
+        let bound: String = bound.map(|address| format!(",bind={address}")).collect();
+        format!("{bound},port={port}")
+    };
+    if cfg.port != 0 {
+        let at = at(facts.tcp_sockets, cfg.port);
+        out.field("listener0", format_args!("name=tcp{at}"));
+    }
+    if !cfg.unixsocket.is_empty() {
+        let path = &cfg.unixsocket;
+        out.field("listener1", format_args!("name=unix,bind={path}"));
+    }
+    if cfg.tls_port != 0 {
+        let at = at(facts.tls_sockets, cfg.tls_port);
+        out.field("listener2", format_args!("name=tls{at}"));
     }
 }
 
@@ -242,7 +277,7 @@ fn memory(cx: &mut Ctx<'_>, out: &mut Report) {
     );
     out.field("active_defrag_running", 0);
     out.field("lazyfree_pending_objects", 0);
-    out.field("lazyfreed_objects", 0);
+    out.field("lazyfreed_objects", cx.ks.freed_later);
 }
 
 fn persistence(cx: &Ctx<'_>, out: &mut Report) {

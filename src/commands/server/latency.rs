@@ -87,7 +87,7 @@ enum Advice {
 impl Advice {
     /// What to do about the spikes of an event.
     fn on(event: &str, cfg: &Settings) -> &'static [Advice] {
-        let threshold = i64::try_from(cfg.latency_monitor_threshold).unwrap_or(i64::MAX);
+        let threshold = cfg.latency_monitor_threshold;
         match event {
             "command" | "command-unblocking" => match cfg.slowlog_log_slower_than {
                 ..0 => &[Self::SlowLogOff, Self::SlowLog, Self::LargeValues],
@@ -254,7 +254,7 @@ fn age(seconds: i64) -> String {
 }
 
 fn histogram(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    let registry = cx.sys.registry.own();
+    let registry = &cx.sys.registry;
     let entries: Vec<&Entry> = match args.from(2) {
         [] => registry.iter().collect(),
         names => {

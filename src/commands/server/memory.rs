@@ -27,6 +27,7 @@ pub(crate) const COMMANDS: &[Command] = &[Command::container("memory", -2)
         sub("malloc-stats", 2, malloc_stats)
             .summary("Return what the allocator tells of itself: nothing.")
             .complexity("O(1)")
+            .limits("The allocator tells nothing of the kind.")
             .tips(SPECIAL)
             .checked(),
         sub("purge", 2, purge)

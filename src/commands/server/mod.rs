@@ -92,6 +92,7 @@ fn shut_down(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     {
         return Err(busy::error(running));
     }
+    tracing::info!(client = cx.who(), ?flags, "SHUTDOWN is asked for");
     match shutdown::shut_down(cx.ks, cx.sys, cx.sessions, flags)? {
         Course::Ends => {}
         // The connection ends with the instance, or gets an error.

@@ -274,7 +274,7 @@ fn room_that_was_made_in_advance_is_used_or_given_up() {
             assert_eq!(table.insert(Pair(key(n), n)), None);
         }
         if came == announced {
-            let entries = came as usize * size_of::<Pair>() * 5 / 4;
+            let entries = came as usize * size_of::<Pair>() * 3 / 2;
             assert!(table.memory() < room.max(1000) + entries, "{announced}");
         }
         table.settle();

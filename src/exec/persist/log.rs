@@ -395,6 +395,8 @@ fn rewrite(state: &mut State) -> Result<(), CmdError> {
     }
     let mut start = Vec::new();
     let id = save::begin_save(ks, sys, Purpose::Base, &mut start)?;
+    let pid = std::process::id();
+    tracing::info!("Background append only file rewriting started by pid {pid}");
     let rewrites = &mut sys.persist.rewrites;
     rewrites.scheduled = false;
     rewrites.begun += 1;

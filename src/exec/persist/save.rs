@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use super::{STEP, System};
+use crate::exec::host::CHILD;
 use crate::exec::{Action, CmdError};
 use crate::keyspace::Keyspace;
 use crate::keyspace::snapshot::{Detail, Form};
@@ -55,6 +56,8 @@ pub struct Saving {
     pub keys: usize,
     /// Those written so far.
     pub written: usize,
+    /// Bytes written so far.
+    bytes: u64,
     /// Those that were waited for.
     waited: usize,
     /// Bytes that clients changed before they were written.
@@ -157,6 +160,7 @@ pub fn begin_save(
             .map(|db| ks.db(db).map_or(0, |db| db.len()))
             .sum(),
         written: 0,
+        bytes: out.len() as u64,
         waited: 0,
         copied: 0,
         cancelled: false,
@@ -240,15 +244,19 @@ pub fn save_step(ks: &mut Keyspace, sys: &mut System, id: u64, out: &mut Vec<u8>
         Pieces::Rdb(frame) => frame.needs(step.version),
         Pieces::Commands(frame) => frame.vouch(out),
     }
-    if !step.done {
-        return SaveStep::More;
+    let mut header = None;
+    if step.done {
+        saving.copied = ks.snapshot_copied();
+        ks.end_snapshot();
+        if let Pieces::Rdb(frame) = pieces {
+            header = Some(std::mem::take(frame).end(out));
+        }
     }
-    saving.copied = ks.snapshot_copied();
-    ks.end_snapshot();
-    SaveStep::Done(match pieces {
-        Pieces::Rdb(frame) => Some(std::mem::take(frame).end(out)),
-        Pieces::Commands(_) => None,
-    })
+    saving.bytes += out.len() as u64;
+    match step.done {
+        true => SaveStep::Done(header),
+        false => SaveStep::More,
+    }
 }
 
 /// Microseconds to wait for the keys written since this was last asked, as `rdb-key-save-delay` has it.
@@ -277,6 +285,9 @@ pub fn end_save(ks: &mut Keyspace, sys: &mut System, id: u64, saved: bool) {
     let copied = saving.copied.max(ks.snapshot_copied());
     ks.end_snapshot();
     let now = sys.clock.0.now_us() / 1000;
+    if saved {
+        tell(&saving, now, copied);
+    }
     let persist = &mut sys.persist;
     if saving.purpose == Purpose::Base {
         persist.rewrites.copied = copied;
@@ -303,6 +314,23 @@ pub fn end_save(ks: &mut Keyspace, sys: &mut System, id: u64, saved: bool) {
         persist.failed = !saved;
     }
     super::log::apply_policy(sys);
+}
+
+/// Says what was saved, as Redis's child does.
+fn tell(saving: &Saving, now: i64, copied: usize) {
+    let Saving { written, bytes, .. } = *saving;
+    let (keys, ms) = (written, now - saving.began);
+    match saving.purpose {
+        Purpose::Background | Purpose::Foreground | Purpose::SyncFile => {
+            tracing::info!(target: CHILD, keys, bytes, ms, copied, "DB saved on disk");
+        }
+        Purpose::Base => {
+            tracing::info!(target: CHILD, keys, bytes, ms, copied, "SYNC append only file rewrite performed");
+        }
+        Purpose::Sync { .. } => {
+            tracing::info!(target: CHILD, keys, bytes, ms, copied, "DB sent to replicas");
+        }
+    }
 }
 
 /// Where the data set is saved by this save.
@@ -336,6 +364,8 @@ pub fn save_in_background(ks: &mut Keyspace, sys: &mut System) -> Result<(), Cmd
     sys.persist.scheduled = false;
     sys.stats.background_saves += 1;
     super::log::apply_policy(sys);
+    let pid = std::process::id();
+    tracing::info!("Background saving started by pid {pid}");
     sys.actions.push(Action::Save { id, start });
     Ok(())
 }
@@ -416,10 +446,7 @@ pub fn save_now(ks: &mut Keyspace, sys: &mut System) -> Result<(), NotSaved> {
     });
     end_save(ks, sys, id, written.is_ok());
     match written {
-        Ok(()) => {
-            tracing::info!("DB saved on disk");
-            Ok(())
-        }
+        Ok(()) => Ok(()),
         Err(_) if sys.gate.is_stopped() => Err(NotSaved::Stopped),
         Err(e) => {
             tracing::warn!("Error saving DB on disk: {e}");

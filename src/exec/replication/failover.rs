@@ -67,7 +67,8 @@ pub fn abort(state: &mut State, why: &str) -> Result<(), CmdError> {
 
 /// The replica has taken over.
 pub(crate) fn succeeded(state: &mut State) {
-    if state.sys.repl.failover.take().is_some() {
+    if let Some(failover) = state.sys.repl.failover.take() {
+        tracing::info!("Failover to {} has succeeded.", whom(&failover));
         unit::hold_writes(&mut state.ks, &mut state.sys, Hold::Failover, false);
     }
 }

@@ -29,6 +29,7 @@ use self::failover::Failover;
 use self::lag::Marks;
 use self::lapses::Lapses;
 use self::replica::Upstream;
+use super::host::Milestone;
 use super::{Action, Effects, SessionId, State, System};
 use crate::keyspace::Keyspace;
 use crate::replication::{History, Position, Stream};
@@ -228,15 +229,24 @@ pub enum Change {
 /// configuration may be written: that has it already.
 pub fn ask_for(sys: &mut System, change: Change) {
     match &change {
-        Change::Follow(host, port) => sys.cfg.remember_leader(Some((host.clone(), *port))),
+        Change::Follow(host, port) => remember(sys, Some((host.clone(), *port))),
         Change::Stand => {
             let (host, port) = replica::NOBODY;
-            sys.cfg.remember_leader(Some((host.to_owned(), port)));
+            remember(sys, Some((host.to_owned(), port)));
         }
-        Change::Lead => sys.cfg.remember_leader(None),
+        Change::Lead => remember(sys, None),
         Change::TakeOver(..) | Change::Abort => {}
     }
     sys.repl.change = Some(change);
+}
+
+/// This leader is followed from now on, or none.
+fn remember(sys: &mut System, leader: Option<(String, u16)>) {
+    sys.host.0.reached(match leader {
+        Some(_) => Milestone::Follows,
+        None => Milestone::Leads,
+    });
+    sys.cfg.remember_leader(leader);
 }
 
 /// Plays another part, if somebody has asked for that.

@@ -169,7 +169,7 @@ pub(super) fn follow_as(state: &mut State, host: &str, port: u16, takes_over: bo
         takes_over,
         ..Upstream::new(sys.repl.upstreams, host, port, now)
     });
-    sys.cfg.remember_leader(Some((host.to_owned(), port)));
+    super::remember(sys, Some((host.to_owned(), port)));
     sys.repl.ahead = (0, None);
     apply_expiry(&mut state.ks, &state.sys);
     if was_leader {
@@ -221,7 +221,7 @@ pub fn lead(state: &mut State) {
     let before = state.sys.repl.upstream.take();
     unlist(&mut state.sessions, before.as_ref());
     let sys = &mut state.sys;
-    sys.cfg.remember_leader(None);
+    super::remember(sys, None);
     sys.repl.lapses.clear();
     begin_history(sys);
     leader::part_with_all(state);
@@ -235,7 +235,6 @@ pub fn lead(state: &mut State) {
     unconfirmed::begin(state);
     unconfirmed::doubt(state);
     state.sys.actions.push(Action::Follow);
-    tracing::info!("MASTER MODE enabled");
 }
 
 /// The link is no client any more, though whoever drives it has still to hear of that.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args as Arguments, Subcommand};
 
 use crate::server::ask::{Address, Ask, AskError, Credentials};
+use crate::server::tls::TlsOptions;
 
 /// Arguments of `redkeep dr`.
 #[derive(Debug, Arguments)]
@@ -17,7 +18,7 @@ pub(in crate::server) struct Args {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Tell how far a standby is behind, hop by hop up to the leader
-    Status(Status),
+    Status(Box<Status>),
     /// Make a standby the leader, and let its region's sentinels watch it
     Promote(Box<Promote>),
     /// Make a leader that came back, and has been replaced, the standby of the new one
@@ -138,6 +139,8 @@ pub(super) struct Access {
     /// Print one line of JSON
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    tls: TlsOptions,
 }
 
 /// Where a server stands, for what it wants to be told.
@@ -154,14 +157,18 @@ pub(super) enum Side {
 impl Access {
     /// Connects and authenticates.
     pub(super) fn open(&self, address: &Address, side: Side) -> Result<Ask, AskError> {
-        Ask::open(address, &self.who(address, side), self.timeout())
+        let who = Credentials {
+            tls: self.tls.secure()?,
+            ..self.who(address, side)
+        };
+        Ask::open(address, &who, self.timeout())
     }
 
     pub(super) fn timeout(&self) -> Duration {
         Duration::from_millis(self.timeout.max(1))
     }
 
-    /// As whom a server is spoken to.
+    /// As whom a server is spoken to, whatever the way there.
     pub(super) fn who(&self, address: &Address, side: Side) -> Credentials {
         let (user, password) = match side {
             Side::Here => (None, None),
@@ -170,6 +177,7 @@ impl Access {
                 return Credentials {
                     user: Of::only(&self.user, address).or(self.sentinel_user.clone()),
                     password: Of::only(&self.password, address).or(self.sentinel_password.clone()),
+                    tls: None,
                 };
             }
         };
@@ -185,6 +193,7 @@ impl Access {
                 .or(password.cloned())
                 .or_else(|| all(&self.password))
                 .or_else(environment),
+            tls: None,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::ground::Scenario;
 use crate::server::ask::Address;
+use crate::server::tls::TlsOptions;
 
 const ABOUT: &str = "\
 Break a leader under load and tell what was lost
@@ -101,6 +102,8 @@ pub(in crate::server) struct Args {
     /// What undoes it
     #[arg(long, value_name = "COMMAND", requires = "sentinel", help_heading = THERE)]
     pub(super) heal_command: Option<String>,
+    #[command(flatten)]
+    pub(super) tls: TlsOptions,
     /// Yes, break the servers of these sentinels
     #[arg(long, requires = "sentinel", help_heading = THERE)]
     pub(super) yes: bool,

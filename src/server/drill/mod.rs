@@ -83,6 +83,13 @@ fn drill(args: &Args) -> Result<bool, Unable> {
 
 /// The servers that are broken.
 fn ground(args: &Args) -> Result<Box<dyn Ground>, Unable> {
+    let tls = args.tls.secure();
+    let tls = tls.map_err(|error| Unable(error.to_string()))?;
+    if args.sentinel.is_empty() && tls.is_some() {
+        return Err(Unable::because(
+            "Servers of its own do not speak TLS: --tls goes with --sentinel.",
+        ));
+    }
     if args.sentinel.is_empty() {
         return Ok(Box::new(Raised::new(Wishes {
             replicas: args.replicas,
@@ -107,10 +114,12 @@ fn ground(args: &Args) -> Result<Box<dyn Ground>, Unable> {
         login: Credentials {
             user: args.user.clone(),
             password: args.password.clone(),
+            tls: tls.clone(),
         },
         sentinel_login: Credentials {
             user: None,
             password: args.sentinel_password.clone(),
+            tls,
         },
         patience: args.patience(),
         fault_command: args.fault_command.clone(),

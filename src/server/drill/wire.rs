@@ -1,6 +1,7 @@
 //! A connection to a server or a sentinel, from a client's side.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -9,6 +10,8 @@ use tokio::time::timeout;
 
 use crate::resp::{Value, encode_command, parse_reply};
 use crate::server::ask::{Address, Credentials};
+use crate::server::channel::Channel;
+use crate::server::tls::Secure;
 
 /// Bytes that a reply may take; what is asked for comes in small pieces.
 const MOST: usize = 64 << 20;
@@ -70,7 +73,7 @@ pub(super) type Codes = BTreeMap<String, u64>;
 #[derive(Debug)]
 pub(super) struct Conn {
     pub(super) peer: Address,
-    stream: TcpStream,
+    stream: Channel<TcpStream>,
     inbox: Vec<u8>,
 }
 
@@ -81,14 +84,11 @@ impl Conn {
         login: &Credentials,
         patience: Duration,
     ) -> Result<Self, Trouble> {
-        let connect = TcpStream::connect((peer.host.as_str(), peer.port));
-        let stream = match timeout(patience, connect).await {
+        let stream = match timeout(patience, reach(peer, login.tls.as_ref())).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(_)) => return Err(Trouble::Refused),
             Err(_) => return Err(Trouble::Timeout),
         };
-        // It only makes answers late.
-        let _ = stream.set_nodelay(true);
         let mut conn = Self {
             peer: peer.clone(),
             stream,
@@ -133,8 +133,11 @@ impl Conn {
     pub(super) async fn send<A: AsRef<[u8]>>(&mut self, words: &[A]) -> Result<(), Trouble> {
         let mut out = Vec::new();
         encode_command(&mut out, words);
-        let sent = self.stream.write_all(&out).await;
-        sent.map_err(|_| Trouble::Closed)
+        let sending = async {
+            self.stream.write_all(&out).await?;
+            self.stream.flush().await
+        };
+        sending.await.map_err(|_| Trouble::Closed)
     }
 
     /// The next answer or message.
@@ -154,6 +157,16 @@ impl Conn {
             }
         }
     }
+}
+
+async fn reach(peer: &Address, tls: Option<&Secure>) -> io::Result<Channel<TcpStream>> {
+    let stream = TcpStream::connect((peer.host.as_str(), peer.port)).await?;
+    // It only makes answers late.
+    let _ = stream.set_nodelay(true);
+    Ok(match tls {
+        Some(tls) => Channel::Secure(Box::new(tls.shake_async(&peer.host, stream).await?)),
+        None => Channel::Plain(stream),
+    })
 }
 
 /// The text of a reply that is a string.

@@ -29,7 +29,7 @@ pub(in super::super) fn assemble(loaded: &Loaded) -> Result<Option<Box<Sentinel>
         return Ok(None);
     };
     let now = SystemClock::new().now_us() / 1000;
-    let settings = Settings::new(String::new(), loaded.config.port);
+    let settings = Settings::new(String::new(), loaded.config.announced_port());
     let mut sentinel = Sentinel::new(settings, Box::new(SystemNames), Rng::from_entropy(), now);
     let words: Vec<_> = lines.iter().map(|line| line.words.clone()).collect();
     sentinel

@@ -15,7 +15,7 @@ use crate::embed::{CallError, Client};
 use crate::exec::replication::leader;
 use crate::persist::Disk;
 use crate::sentinel::Sentinel;
-use crate::server::handle::{Server, StartError, Surroundings};
+use crate::server::handle::{Ports, Server, StartError, Surroundings};
 use crate::server::runtime::End;
 use crate::server::switchboard::Switchboard;
 use crate::server::wire::Network;
@@ -103,7 +103,11 @@ impl Slot {
             network: Network::at(Arc::clone(&self.board), self.node.place),
             ..Surroundings::default()
         };
-        let mut server = Server::open(*loaded, Some(self.node.port()), surroundings)?;
+        let ports = Ports {
+            plain: Some(self.node.port()),
+            ..Ports::default()
+        };
+        let mut server = Server::open(*loaded, ports, surroundings)?;
         server.load()?;
         Ok(Running { server, disk })
     }

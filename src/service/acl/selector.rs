@@ -292,11 +292,11 @@ impl Selector {
 
     /// Whether a channel may be used. What PSUBSCRIBE names must be one of the patterns, to the letter.
     pub(super) fn has_channel(&self, channel: &[u8], is_pattern: bool) -> bool {
-        let fits = |known: &Box<[u8]>| match is_pattern {
-            true => **known == *channel,
+        let fits = |known: &[u8]| match is_pattern {
+            true => known == channel,
             false => glob::matches(known, channel, false),
         };
-        self.all_channels || self.channels.iter().any(fits)
+        self.all_channels || self.channels.iter().any(|known| fits(known))
     }
 
     /// Whether it has every channel that another one has.

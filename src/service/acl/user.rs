@@ -225,10 +225,13 @@ impl User {
         if self.selectors().any(Selector::all_channels) {
             return false;
         }
-        let has = |pattern: &Box<[u8]>| self.selectors().any(|s| s.channels().contains(pattern));
+        let has = |pattern: &[u8]| {
+            let mut known = self.selectors().flat_map(|s| s.channels());
+            known.any(|known| **known == *pattern)
+        };
         before
             .selectors()
-            .any(|s| s.all_channels() || !s.channels().iter().all(has))
+            .any(|s| s.all_channels() || !s.channels().iter().all(|c| has(c)))
     }
 
     /// The words that ACL GETUSER calls flags.

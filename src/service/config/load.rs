@@ -53,32 +53,6 @@ pub const REFUSED: &[(&str, &str)] = &[
     ("loadmodule", "modules are not part of Redkeep"),
     ("rdma-bind", "there is no RDMA"),
     ("rdma-port", "there is no RDMA"),
-    ("tls-auth-clients", "TLS is not part of this version"),
-    ("tls-ca-cert-dir", "TLS is not part of this version"),
-    ("tls-ca-cert-file", "TLS is not part of this version"),
-    ("tls-cert-file", "TLS is not part of this version"),
-    ("tls-ciphers", "TLS is not part of this version"),
-    ("tls-ciphersuites", "TLS is not part of this version"),
-    ("tls-client-cert-file", "TLS is not part of this version"),
-    ("tls-client-key-file", "TLS is not part of this version"),
-    (
-        "tls-client-key-file-pass",
-        "TLS is not part of this version",
-    ),
-    ("tls-dh-params-file", "TLS is not part of this version"),
-    ("tls-key-file", "TLS is not part of this version"),
-    ("tls-key-file-pass", "TLS is not part of this version"),
-    (
-        "tls-prefer-server-ciphers",
-        "TLS is not part of this version",
-    ),
-    ("tls-protocols", "TLS is not part of this version"),
-    ("tls-session-cache-size", "TLS is not part of this version"),
-    (
-        "tls-session-cache-timeout",
-        "TLS is not part of this version",
-    ),
-    ("tls-session-caching", "TLS is not part of this version"),
 ];
 
 /// What the command line asks for.
@@ -207,6 +181,35 @@ pub fn invocation_as(
         .map(|loaded| Invocation::Run(Box::new(loaded)))
 }
 
+/// A line as an error shows it: without what may be a password.
+fn shown(line: &[u8]) -> String {
+    let end = |line: &[u8]| {
+        line.iter()
+            .position(|b| b.is_ascii_whitespace() || *b == b'"')
+    };
+    let (mut name, rest) = line.split_at(end(line).unwrap_or(line.len()));
+    let secret = match name.to_ascii_lowercase().as_slice() {
+        USER => {
+            // Whose rules they are is none.
+            let space = rest.len() - rest.trim_ascii_start().len();
+            let first = rest.get(space..).unwrap_or_default();
+            let whose = end(first).unwrap_or(first.len());
+            name = line.get(..name.len() + space + whose).unwrap_or(name);
+            name.len() < line.len()
+        }
+        SENTINEL => rest
+            .to_ascii_lowercase()
+            .windows(4)
+            .any(|part| part == b"pass"),
+        name => find(name).is_some_and(|row| row.sensitive),
+    };
+    let shown = String::from_utf8_lossy(if secret { name } else { line });
+    match secret {
+        true => format!("{shown} (redacted)"),
+        false => shown.into_owned(),
+    }
+}
+
 struct Loader<'a> {
     files: &'a dyn Files,
     config: Config,
@@ -261,7 +264,7 @@ impl<'a> Loader<'a> {
             self.line(line, depth, &here).map_err(|fault| match fault {
                 LineFault::Here(why) => LoadError::Directive {
                     place: here(),
-                    line: String::from_utf8_lossy(line).into_owned(),
+                    line: shown(line),
                     why,
                 },
                 LineFault::Below(error) => error,
@@ -282,7 +285,7 @@ impl<'a> Loader<'a> {
         };
         let keep = |words| Directive {
             place: place(),
-            line: String::from_utf8_lossy(line).into_owned(),
+            line: shown(line),
             words,
         };
         let Some(row) = find(name) else {

@@ -17,7 +17,9 @@ pub use lists::{BufferLimit, BufferLimits, SavePoint, ShutdownFlags};
 pub use load::{
     Directive, Given, Invocation, LoadError, Loaded, Place, REFUSED, invocation, invocation_as,
 };
-pub use params::{Allow, Config, Eviction, LogLevel, OomScoreAdj, SECTIONS, find, rows};
+pub use params::{
+    Allow, Config, Eviction, LogFormat, LogLevel, OomScoreAdj, SECTIONS, TlsAuth, find, rows,
+};
 pub use reference::reference;
 pub use rewrite::{Rewrite, rewrite};
 pub use row::{Effect, Row};

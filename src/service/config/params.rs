@@ -18,12 +18,14 @@ const UINT: i64 = u32::MAX as i64;
 const LONG: i64 = i64::MAX;
 const BYTES: u64 = i64::MAX as u64;
 
-const NO_TLS: &str = "TLS is not part of this version";
+const NO_DAEMON: &str = "Redkeep stays in the foreground. Have systemd run it with 'supervised systemd' \
+    (conf/redkeep.service), or a shell with 'nohup redkeep ... &' or 'setsid'";
+const NO_UPSTART: &str = "upstart stops a process to see that it is ready, which nobody does any more. Use 'supervised \
+    systemd' with conf/redkeep.service, or 'supervised no' with 'expect' left out of the job";
 const NO_CPU_LISTS: &str = "threads are not bound to processors";
 const NO_CLUSTER: &str = "there is no cluster mode";
 const NO_DEFRAG: &str = "there is no active defragmentation";
 const NO_TITLE: &str = "the title of the process stays as it was started";
-const NO_SIZE_LOG: &str = "there is no log of large requests and replies";
 const NO_SCHEDULER: &str = "connections are served by tasks, in no cycles";
 
 /// How `oom-score-adj-values` are applied.
@@ -69,6 +71,19 @@ const LOG_LEVELS: Choice<LogLevel> = Choice(&[
     ("nothing", LogLevel::Nothing),
 ]);
 
+/// How lines of the log are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// As Redis writes them, for people.
+    #[default]
+    Human,
+    /// An object of JSON each.
+    Json,
+}
+
+const LOG_FORMATS: Choice<LogFormat> =
+    Choice(&[("human", LogFormat::Human), ("json", LogFormat::Json)]);
+
 /// Who may use something dangerous.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Allow {
@@ -85,6 +100,24 @@ const ALLOW: Choice<Allow> = Choice(&[
     ("no", Allow::No),
     ("yes", Allow::Yes),
     ("local", Allow::Local),
+]);
+
+/// Whether clients over TLS must say who they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TlsAuth {
+    /// They are not asked for a certificate.
+    No,
+    /// They must show one.
+    #[default]
+    Yes,
+    /// They may show one.
+    Optional,
+}
+
+const TLS_AUTH: Choice<TlsAuth> = Choice(&[
+    ("no", TlsAuth::No),
+    ("yes", TlsAuth::Yes),
+    ("optional", TlsAuth::Optional),
 ]);
 
 /// Which keys give way when `maxmemory` is reached.
@@ -212,26 +245,69 @@ params! {
         "mptcp" => mptcp: bool = "no", YesNo, immutable, only(&["no"], "Multipath TCP is not used");
         /// Where the machine stands, for clients that ask.
         "availability-zone" => availability_zone: String = "", Text, hint("nobody is told");
-        /// The port for TLS; 0 for none.
-        "tls-port" => tls_port: u16 = "0", Int(0, 65535), only(&["0"], NO_TLS);
-        /// Use TLS towards the leader.
-        "tls-replication" => tls_replication: bool = "no", YesNo, only(&["no"], NO_TLS);
-        /// Use TLS between nodes of a cluster.
-        "tls-cluster" => tls_cluster: bool = "no", YesNo, only(&["no"], NO_TLS);
+    }
+
+    section "TLS" {
+        /// The port for TLS; 0 for none. It is listened on beside `port`, at the same addresses; `port 0` leaves TLS alone.
+        "tls-port" => tls_port: u16 = "0", Int(0, 65535);
+        /// The certificate of this server in PEM, and behind it those that lead to the authority. Setting it again, like
+        /// the other files here, reads it again: who is connected stays.
+        "tls-cert-file" => tls_cert_file: String = "", Text, reread;
+        /// The private key of that: PKCS#8, PKCS#1 or SEC1 in PEM.
+        "tls-key-file" => tls_key_file: String = "", Text, reread;
+        /// What the key is encrypted with (PKCS#8 with PBES2); empty: it is not.
+        "tls-key-file-pass" => tls_key_file_pass: String = "", Text, sensitive;
+        /// The certificate to show to other servers, in place of `tls-cert-file`.
+        "tls-client-cert-file" => tls_client_cert_file: String = "", Text, reread;
+        /// The private key of that.
+        "tls-client-key-file" => tls_client_key_file: String = "", Text, reread;
+        /// What that key is encrypted with.
+        "tls-client-key-file-pass" => tls_client_key_file_pass: String = "", Text, sensitive;
+        /// The certificates of the authorities that clients and other servers are vouched for by.
+        "tls-ca-cert-file" => tls_ca_cert_file: String = "", Text, reread;
+        /// A directory of such files.
+        "tls-ca-cert-dir" => tls_ca_cert_dir: String = "", Text, reread;
+        /// Whether clients must show a certificate, may, or are not asked for one.
+        "tls-auth-clients" => tls_auth_clients: TlsAuth = "yes", TLS_AUTH;
+        /// Use TLS towards the leader; and, as a sentinel, towards all servers and sentinels.
+        "tls-replication" => tls_replication: bool = "no", YesNo;
+        /// Use TLS towards the servers that MIGRATE sends keys to.
+        "tls-cluster" => tls_cluster: bool = "no", YesNo;
+        /// Versions of the protocol, `TLSv1.2 TLSv1.3` say; empty for both. Older ones are never spoken.
+        "tls-protocols" => tls_protocols: String = "", Text;
+        /// Ciphers of TLS 1.2, as OpenSSL writes lists of them; empty for all that there are here: ECDHE with AES-GCM or
+        /// ChaCha20-Poly1305.
+        "tls-ciphers" => tls_ciphers: String = "", Text;
+        /// Ciphers of TLS 1.3, separated by colons; empty for all.
+        "tls-ciphersuites" => tls_ciphersuites: String = "", Text;
+        /// Choose the first cipher of this server's list that the client can do, not the first of the client's.
+        "tls-prefer-server-ciphers" => tls_prefer_server_ciphers: bool = "no", YesNo;
+        /// Remember sessions, so that a client that comes back need not begin anew.
+        "tls-session-caching" => tls_session_caching: bool = "yes", YesNo;
+        /// How many; 0 for a million.
+        "tls-session-cache-size" => tls_session_cache_size: u32 = "20480", Int(0, INT);
+        /// For how many seconds.
+        "tls-session-cache-timeout" => tls_session_cache_timeout: u32 = "300", Int(0, INT);
+        /// Parameters of a key exchange that is not offered here: keys are exchanged by elliptic curves only.
+        "tls-dh-params-file" => tls_dh_params_file: String = "", Text, hint("keys are exchanged by elliptic curves only");
     }
 
     section "General" {
         /// Run in the background. Redkeep stays in the foreground: a service manager does this better.
-        "daemonize" => daemonize: bool = "no", YesNo, immutable, only(&["no"], "start it from a service manager");
-        /// The service manager to report to.
+        "daemonize" => daemonize: bool = "no", YesNo, immutable, only(&["no"], NO_DAEMON);
+        /// Report to the service manager that the server is ready, what it does, and that it stops: `systemd` by its
+        /// notify socket, `auto` if there is one.
         "supervised" => supervised: &'static str = "no", Word(&["upstart", "systemd", "auto", "no"]), immutable,
-            only(&["no"], "start-up is not reported to a service manager");
+            only(&["no", "systemd", "auto"], NO_UPSTART);
         /// A file to write the process id to while running.
         "pidfile" => pidfile: String = "", TextOrNone, immutable;
         /// How much to log.
         "loglevel" => loglevel: LogLevel = "notice", LOG_LEVELS;
-        /// The file to log to; empty for standard output.
+        /// The file to log to; empty for standard output. It may be renamed, removed or cut off at any time: the next
+        /// line goes to the file that has the name then.
         "logfile" => logfile: String = "", Text, immutable;
+        /// How to log: lines as Redis writes them, or an object of JSON for each.
+        "log-format" => log_format: LogFormat = "human", LOG_FORMATS;
         /// Log to the syslog of this machine as well.
         "syslog-enabled" => syslog_enabled: bool = "no", YesNo, immutable;
         /// The name to log under.
@@ -443,6 +519,11 @@ params! {
         /// Percentiles of it that INFO prints.
         "latency-tracking-info-percentiles" => latency_tracking_info_percentiles: Vec<f64> = "50 99 99.9",
             Percentiles, multi, written;
+        /// The port for HTTP: `/metrics` for Prometheus, `/healthz` and `/readyz` for whoever looks after the process; 0
+        /// for none. Whoever reaches it needs no password.
+        "metrics-port" => metrics_port: u16 = "0", Int(0, 65535);
+        /// The addresses for that port. Empty: those of `bind` that are this machine's own, or else 127.0.0.1 and ::1.
+        "metrics-bind" => metrics_bind: Vec<String> = "", Addresses, multi;
     }
 
     section "Persistence" {
@@ -701,6 +782,14 @@ impl Config {
             tenacity @ ..=10 => 50 * u64::try_from(tenacity).unwrap_or(0),
             tenacity @ ..100 => (500.0 * 1.15f64.powi(tenacity - 10)) as u64,
             _ => u64::MAX,
+        }
+    }
+
+    /// The port that other servers are told: that of TLS, if they are to talk TLS to each other.
+    pub fn announced_port(&self) -> u16 {
+        match self.tls_port {
+            port @ 1.. if self.tls_replication => port,
+            _ => self.port,
         }
     }
 

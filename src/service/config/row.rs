@@ -44,6 +44,8 @@ pub struct Row {
     pub not_loading: bool,
     /// `CONFIG REWRITE` writes it whether or not it has its default.
     pub written: bool,
+    /// It names a file: setting it to what it is already is a change, for there may be something else in the file.
+    pub reread: bool,
     pub(super) access: Access,
 }
 
@@ -79,6 +81,7 @@ impl Row {
             multi: false,
             not_loading: false,
             written: false,
+            reread: false,
             access,
         }
     }
@@ -90,13 +93,6 @@ impl Row {
     pub(super) const fn hint(self, why: &'static str) -> Self {
         Self {
             effect: Effect::Hint(why),
-            ..self
-        }
-    }
-
-    pub(super) const fn later(self) -> Self {
-        Self {
-            effect: Effect::Later,
             ..self
         }
     }
@@ -153,6 +149,13 @@ impl Row {
     pub(super) const fn written(self) -> Self {
         Self {
             written: true,
+            ..self
+        }
+    }
+
+    pub(super) const fn reread(self) -> Self {
+        Self {
+            reread: true,
             ..self
         }
     }

@@ -174,7 +174,7 @@ impl Settings {
         }
         let changes: Vec<Change> = targets
             .iter()
-            .filter(|(row, ..)| row.show(&next) != row.show(&self.config))
+            .filter(|(row, ..)| row.reread || row.show(&next) != row.show(&self.config))
             .map(|&(row, ..)| Change {
                 row,
                 idle: row.effect == Effect::Later,
@@ -386,7 +386,7 @@ mod tests {
     #[test]
     fn every_value_that_get_shows_can_be_set_again() {
         let mut settings = Settings::default();
-        for row in rows().filter(|row| !row.immutable) {
+        for row in rows().filter(|row| !row.immutable && !row.reread) {
             let shown = row.show(&settings);
             let rights = Rights {
                 protected: true,

@@ -276,6 +276,6 @@ impl DataType for Stream {
     }
 
     fn heap_size(&self) -> usize {
-        size_of::<Self>() + self.memory()
+        crate::util::heap::rounded(size_of::<Self>()) + self.memory()
     }
 }

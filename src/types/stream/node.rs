@@ -12,6 +12,7 @@
 
 use super::id::StreamId;
 use crate::ds::listpack::{Listpack, MAX_BYTES, Value};
+use crate::util::heap;
 
 const DELETED: i64 = 1;
 const SAME_FIELDS: i64 = 2;
@@ -110,10 +111,13 @@ impl Node {
         self.lp.as_bytes()
     }
 
+    /// The node itself, behind its reference counts.
+    const SHARED: usize = size_of::<Self>() + 2 * size_of::<usize>();
+
     /// Bytes on the heap.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.lp.capacity()
+        heap::rounded(Self::SHARED) + heap::rounded(self.lp.capacity())
     }
 
     /// Gives unused capacity back.

@@ -1,113 +1,43 @@
-//! The program: what it prints, what it takes, how it ends.
+//! The program: what it prints, what it takes, how it ends, and who is told of it.
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    unreachable_pub,
+    reason = "a test may stop at the first surprise"
+)]
 
-use std::io::{BufRead, BufReader, Read, Write};
+mod http;
+mod log;
+mod program;
+mod secrets;
+mod service;
+
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// A running program; killed when a test fails.
-struct Program {
-    child: Child,
-    /// Where it runs, and leaves its files.
-    _dir: tempfile::TempDir,
-}
-
-impl Program {
-    fn start(args: &[&str]) -> Program {
-        let dir = tempfile::tempdir().unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_redkeep"))
-            .args(args)
-            .current_dir(dir.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn();
-        Program {
-            child: child.unwrap(),
-            _dir: dir,
-        }
-    }
-
-    /// Reads its log up to a line with this text.
-    fn until(&mut self, text: &str) -> String {
-        let mut log = String::new();
-        let mut output = BufReader::new(self.child.stdout.as_mut().unwrap());
-        while !log.contains(text) {
-            assert_ne!(output.read_line(&mut log).unwrap(), 0, "{log}");
-        }
-        log
-    }
-
-    fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        let status = Command::new("kill").args(["-s", name, &pid]).status();
-        assert!(status.unwrap().success());
-    }
-
-    /// Its exit code, and what it printed that nobody has read.
-    fn end(mut self) -> (Option<i32>, String) {
-        let began = Instant::now();
-        let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
-            }
-            assert!(began.elapsed() < Duration::from_secs(20), "it does not end");
-            std::thread::sleep(Duration::from_millis(5));
-        };
-        let mut output = String::new();
-        self.child
-            .stdout
-            .take()
-            .unwrap()
-            .read_to_string(&mut output)
-            .unwrap();
-        self.child
-            .stderr
-            .take()
-            .unwrap()
-            .read_to_string(&mut output)
-            .unwrap();
-        (status.code(), output)
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn free_port() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port().to_string()
-}
-
-fn ask(port: &str, line: &str) -> String {
-    let mut stream = TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_secs(10)))
-        .unwrap();
-    stream.write_all(line.as_bytes()).unwrap();
-    let mut reply = String::new();
-    BufReader::new(stream).read_line(&mut reply).unwrap();
-    reply
-}
+use program::{Program, ask, free_port};
 
 #[test]
 fn it_says_when_it_is_ready_and_ends_on_sigterm() {
     let port = free_port();
     let mut program = Program::start(&["--port", &port]);
     let log = program.until("Ready to accept connections tcp");
-    let pid = program.child.id();
+    let pid = program.pid();
     assert!(log.contains(&format!(" PID: {pid}")), "{log}");
     assert!(log.contains("Server initialized"), "{log}");
+    let roles: String = log
+        .lines()
+        .filter_map(|line| line.strip_prefix(&format!("{pid}:"))?.chars().next())
+        .collect();
+    assert_eq!(roles.len(), log.lines().count(), "{log}");
     assert!(
-        log.lines()
-            .all(|line| line.starts_with(&format!("{pid}:M "))),
-        "{log}"
+        roles.starts_with('C')
+            && roles
+                .trim_start_matches('C')
+                .chars()
+                .all(|role| role == 'M')
     );
     assert_eq!(ask(&port, "PING\r\n"), "+PONG\r\n");
     program.signal("HUP");
@@ -216,7 +146,7 @@ fn a_log_file_and_a_pid_file_are_written_when_asked_for() {
         std::thread::sleep(Duration::from_millis(5));
     }
     let written = std::fs::read_to_string(&pid).unwrap();
-    assert_eq!(written.trim(), program.child.id().to_string());
+    assert_eq!(written.trim(), program.pid().to_string());
     program.signal("TERM");
     let (code, printed) = program.end();
     assert_eq!((code, printed.as_str()), (Some(0), ""));
