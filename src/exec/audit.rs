@@ -1,7 +1,7 @@
 //! Whether what is kept up to date by difference is what it would be counted anew: for tests and fuzzing.
 
 use super::State;
-use super::session::Sessions;
+use super::session::{Session, Sessions};
 
 impl State {
     /// Counts all anew that is counted by difference: keys and values, and what waits for clients.
@@ -16,13 +16,20 @@ impl State {
 
 impl Sessions {
     fn audit(&self) -> Result<(), String> {
-        let waiting: usize = self.all().map(|session| session.outbox.len()).sum();
-        match self.queued() == waiting {
-            true => Ok(()),
-            false => Err(format!(
-                "bytes in outboxes: {} are kept, {waiting} are there",
+        let counted: usize = self.all().map(Session::counted).sum();
+        let uncounted = self.all().find(|s| s.outbox.len() > s.counted());
+        match uncounted {
+            Some(session) => Err(format!(
+                "{} bytes wait for client {}, {} are counted",
+                session.outbox.len(),
+                session.id,
+                session.counted()
+            )),
+            None if self.queued() != counted => Err(format!(
+                "bytes in outboxes: {} in all, {counted} of each",
                 self.queued()
             )),
+            None => Ok(()),
         }
     }
 }

@@ -215,6 +215,11 @@ impl Session {
         self.unrestricted = false;
     }
 
+    /// How much of the outbox is counted.
+    pub(super) const fn counted(&self) -> usize {
+        self.counted
+    }
+
     /// Moves what waits in the outbox to `out`.
     fn hand_over(&mut self, out: &mut ReplyBuf) {
         /// An outbox keeps this much memory for what comes next.

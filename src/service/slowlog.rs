@@ -19,7 +19,7 @@ pub struct SlowEntry {
     pub args: Vec<Vec<u8>>,
     /// Address of the client.
     pub peer: String,
-    /// Name of the client.
+    /// Name of the client, a long one cut.
     pub client: Vec<u8>,
 }
 
@@ -47,7 +47,7 @@ impl SlowLog {
             usec,
             args: shorten(args),
             peer: peer.to_owned(),
-            client: client.to_vec(),
+            client: shorten_one(client),
         };
         self.next_id += 1;
         self.entries.push_front(entry);

@@ -115,26 +115,30 @@ fn a_transaction_of_empty_arguments_is_cut_off() {
 }
 
 #[test]
-fn a_name_of_a_hundred_megabytes_is_kept_as_long_as_its_client() {
+fn names_of_a_hundred_megabytes_are_kept_as_long_as_their_client_has_them() {
     const LONG: usize = 100 << 20;
     let server = Server::redkeep(&[]);
     let mut client = server.client();
+    // Slow, too: the log of what is slow has names in it.
+    client.run("CONFIG SET slowlog-log-slower-than 0");
     let mut hoarder = Raw::to(&server);
     let mut request = Vec::new();
     encode(
         &[b"CLIENT".as_slice(), b"SETNAME", &vec![b'n'; LONG]],
         &mut request,
     );
-    hoarder.send(&request).expect("+OK\r\n");
-    drop(request);
-    assert!(total_of(&mut client, "name=nnnn") >= LONG);
-    let with_name = resident(&server);
-    hoarder.send("RESET\r\n").expect("+RESET\r\n");
-    let list = client.run("CLIENT LIST").text();
-    assert!(!list.contains("name=nnnn"));
-    eventually("its memory is given back", || {
-        resident(&server) + LONG / 2 < with_name
-    });
+    let mut first = 0;
+    for round in 0..6 {
+        hoarder.send(&request).expect("+OK\r\n");
+        if round == 0 {
+            assert!(total_of(&mut client, "name=nnnn") >= LONG);
+            first = resident(&server);
+        }
+        hoarder.send("RESET\r\n").expect("+RESET\r\n");
+        assert!(!client.run("CLIENT LIST").text().contains("name=nnnn"));
+    }
+    let grown = resident(&server).saturating_sub(first);
+    assert!(grown < 3 * LONG, "{grown}");
     drop(hoarder);
     alone(&mut client);
 }
