@@ -30,7 +30,7 @@ const GROUPS: &[(&str, &str)] = &[
     ("list", "Lists"),
     ("hash", "Hashes"),
     ("set", "Sets"),
-    ("sorted_set", "Sorted sets"),
+    ("sorted-set", "Sorted sets"),
     ("stream", "Streams"),
     ("bitmap", "Bitmaps"),
     ("hyperloglog", "HyperLogLogs"),
