@@ -126,6 +126,8 @@ fn a_pause_ends_at_its_time() {
     let [me, a, b] = [w.connect(), w.connect(), w.connect()];
     w.engine.tick();
     assert_eq!(w.run(me, "CLIENT PAUSE 50 WRITE"), "+OK\r\n");
+    // Rates are measured from the first command on.
+    w.engine.tick();
     assert_eq!(w.engine.next_deadline(), Some(START_MS + 50));
     w.wait(b, "RPUSH l b");
     w.wait(a, "RPUSH l a");

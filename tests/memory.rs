@@ -270,10 +270,7 @@ const SETS: &[(&str, usize, Fill)] = &[
     }),
     ("streams", 20, |i, n| {
         for k in 1..2000 {
-            i.line(&format!(
-                "XADD key:{n} {k}-1 sensor {} value {k}",
-                text(k, 8)
-            ));
+            i.line(&format!("XADD key:{n} * sensor {} value {k}", text(k, 8)));
         }
     }),
     ("streams: small", 3_000, |i, n| {

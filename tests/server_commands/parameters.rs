@@ -269,7 +269,13 @@ const SIGHTS: &[Sight] = &[
         |b| {
             // Those of the look before are gone.
             b.waits_until(|b| b.say("INFO clients").contains("connected_clients:1\r"));
-            let _kept = [b.connect(), b.connect()];
+            let mut kept = [b.connect(), b.connect()];
+            for stream in &mut kept {
+                // They are in, or out, before the next one comes.
+                let _ = stream
+                    .write_all(b"PING\r\n")
+                    .map(|()| stream.read(&mut [0]));
+            }
             b.answer(b"PING\r\n")
         },
     ),
