@@ -303,7 +303,7 @@ fn without_a_file_that_is_right_and_can_be_written_there_is_no_sentinel() {
             refused(
                 3,
                 "sentinel what m 1",
-                "'sentinel' is not supported: this is not a sentinel",
+                "sentinel directive while not in sentinel mode",
             ),
         ),
     ] {

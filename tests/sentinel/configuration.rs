@@ -205,7 +205,14 @@ fn all_is_written_alike(one: Kind) {
 fn all_is_refused_alike(one: Kind) {
     let mut found = Vec::new();
     for line in WRONG {
-        let [ours, theirs] = [one, Redis].map(|kind| ends(kind, line));
+        let [ours, mut theirs] = [one, Redis].map(|kind| ends(kind, line));
+        if one == Redkeep && line.contains("pass") {
+            // What may be a password is not told.
+            let shown = format!(">>> '{line}'");
+            for said in theirs.iter_mut().flat_map(|(_, said)| said) {
+                *said = said.replace(&shown, ">>> 'sentinel (redacted)'");
+            }
+        }
         if ours != theirs {
             found.push(format!("{line}\n    {ours:?}\n    {theirs:?}"));
         }

@@ -291,7 +291,7 @@ const SIGHTS: &[Sight] = &[
             _ => "open".into(),
         }
     }),
-    sight("bind", "127.0.0.2", "0", "1", |b| {
+    sight("bind", "127.0.0.1 127.0.0.2", "0", "1", |b| {
         let port = b.server.port();
         one_if(TcpStream::connect(("127.0.0.2", port)).is_ok())
     }),

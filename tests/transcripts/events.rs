@@ -6,7 +6,9 @@
 
 use super::common::Server;
 use super::common::listener::{Event, Listener, show};
-use super::{File, RESET, Section, Stage, Step, WAYS_OF_REDIS, Way, describe, play, run_corpus};
+use super::{
+    Act, File, RESET, Section, Stage, Step, WAYS_OF_REDIS, Way, describe, play, run_corpus,
+};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -29,8 +31,11 @@ fn redkeep_notifies_of_what_redis_notifies_of() {
             let pairs = file.sections.iter().zip(&old.sections);
             // A monitor is shown the listener's commands between the replies to its own.
             let monitors = |s: &Section| s.steps.iter().any(|step| step.is(&["MONITOR"]));
-            // Who changes what everybody may do shuts the listener out as well.
-            let rules = |s: &Section| s.steps.iter().any(|step| step.is(&["ACL", "SETUSER"]));
+            // Who changes what everybody may do shuts the listener out as well, and the debugger makes it wait.
+            let rules = |s: &Section| {
+                let debugs = |step: &Step| matches!(&step.act, Act::Command(args) if args.get(1).is_some_and(|word| word == b"DEBUG"));
+                s.steps.iter().any(|step| step.is(&["ACL"]) || debugs(step))
+            };
             let pairs = pairs
                 .filter(|(s, _)| !monitors(s) && !rules(s) && s.goes(*way) && s.since.is_none());
             for (new, old) in pairs {
