@@ -353,7 +353,7 @@ mod tests {
         let text = draw(name, spikes, 1000);
         let lines: Vec<&str> = text.lines().skip(2).collect();
         assert!(text.starts_with("command - high 80 ms, low 10 ms (all time high 80 ms)\n---"));
-        let drawn = ["  #", "  |", " _|", "_||", "   ", "111", "5ms", "m  "];
+        let drawn = ["  #", " _|", " ||", "_||", "   ", "111", "5ms", "m  "];
         assert_eq!(lines, drawn);
     }
 
@@ -365,8 +365,8 @@ mod tests {
         let text = draw(name, spikes, 100);
         let lines: Vec<&str> = text.lines().skip(2).collect();
         let lengths: Vec<usize> = lines.iter().map(|line| line.len()).collect();
-        let (wide, narrow) = ([80; 7], [20; 8]);
+        let (wide, narrow) = ([80; 8], [20; 8]);
         assert_eq!(lengths, [&wide[..], &[0], &narrow].concat());
-        assert_eq!((lines[3], lines[11]), (&*"_".repeat(80), &*"_".repeat(20)));
+        assert_eq!((lines[3], lines[12]), (&*"_".repeat(80), &*"_".repeat(20)));
     }
 }

@@ -162,10 +162,7 @@ fn a_password_without_a_user_is_the_default_users() {
     assert!(story.sent.starts_with(&said));
     assert_eq!(story.waiting, "the answer to AUTH");
     let no = why(&greeting, "+PONG\r\n-WRONGPASS invalid\r\n");
-    assert_eq!(
-        no,
-        "the leader says no, where the answer to AUTH was expected: \"-WRONGPASS invalid\""
-    );
+    assert_eq!(no, "Unable to AUTH to MASTER: \"-WRONGPASS invalid\"");
 }
 
 #[test]

@@ -380,7 +380,10 @@ fn lines_about_users_and_names_of_commands_are_handed_on() {
     let lines = |lines: &[Directive]| -> Vec<String> {
         lines.iter().map(|line| line.line.clone()).collect()
     };
-    assert_eq!(lines(&loaded.users), ["user alice on", "user \"bob on\""]);
+    assert_eq!(
+        lines(&loaded.users),
+        ["user alice (redacted)", "user  (redacted)"]
+    );
     assert_eq!(lines(&loaded.renames), ["Rename-Command get \"\""]);
     assert_eq!(loaded.renames[0].words[1..], [b"get".to_vec(), Vec::new()]);
 }
