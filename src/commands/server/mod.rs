@@ -92,7 +92,9 @@ fn shut_down(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     {
         return Err(busy::error(running));
     }
-    tracing::info!(client = cx.who(), ?flags, "SHUTDOWN is asked for");
+    let how = args.from(1).join(&b' ').to_ascii_lowercase();
+    let how = String::from_utf8_lossy(&how);
+    tracing::info!(client = cx.who(), %how, "SHUTDOWN is asked for");
     match shutdown::shut_down(cx.ks, cx.sys, cx.sessions, flags)? {
         Course::Ends => {}
         // The connection ends with the instance, or gets an error.
