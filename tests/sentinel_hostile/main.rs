@@ -189,6 +189,12 @@ fn both<T: PartialEq + std::fmt::Debug>(play: impl Fn(&mut Victim) -> T) {
     both_with("", play);
 }
 
+/// What comes of it where a real sentinel need not do the same.
+fn ours(play: impl Fn(&mut Victim)) {
+    let ours = Path::new(env!("CARGO_BIN_EXE_redkeep"));
+    play(&mut Victim::start(ours, "", false));
+}
+
 /// As [`both`], with more lines in their files.
 fn both_with<T: PartialEq + std::fmt::Debug>(lines: &str, play: impl Fn(&mut Victim) -> T) {
     let ours = Path::new(env!("CARGO_BIN_EXE_redkeep"));

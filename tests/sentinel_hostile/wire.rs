@@ -105,10 +105,10 @@ fn answers_in_another_order() {
     });
 }
 
+/// A real one takes any answer for a sign of life, and may stay out of step for as long as the connection lasts.
 #[test]
-#[ignore = "in about half of the runs ours does not find its master well again within a minute: a fault to be found"]
 fn half_an_answer_and_then_nothing() {
-    both(|victim| {
+    ours(|victim| {
         assert_eq!(
             victim
                 .c
