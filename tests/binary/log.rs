@@ -216,7 +216,7 @@ fn what_operators_ask_for_is_there() {
     assert_eq!(code, Some(0));
     for text in [
         "SHUTDOWN is asked for client=\"id=",
-        "nosave: true",
+        "how=nosave",
         "is not saved before exiting",
     ] {
         assert!(log.contains(text), "{text}: {log}");
