@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Throughput and CPU time per operation of servers of the Redis protocol, side by side.
 
-    benches/side_by_side.py [--rounds N] [--scale F] [--only REGEX] NAME=COMMAND...
+    benches/side_by_side.py [--rounds N] [--scale F] [--only REGEX] [--tls] NAME=COMMAND...
 
 COMMAND starts a server; the port and what keeps it off the disk are appended. redis-benchmark drives the servers in
 turn, round by round and in changing order, so that a drift of the machine hits all alike; the median of the rounds is
 printed as a row of Markdown. CPU per operation is user and system time of the server's process by the operations done.
-The first server is the reference of the ratios: above 1 is better than it.
+The first server is the reference of the ratios: above 1 is better than it. With --tls everything goes over TLS, with a
+certificate that openssl makes.
 """
 import argparse
 import os
@@ -46,13 +47,28 @@ WORKLOADS = [
 ]
 
 
+class Certificate:
+    """A certificate that signs itself, and what servers and clients have to be told of it."""
+
+    def __init__(self):
+        directory = tempfile.mkdtemp()
+        self.cert, key = os.path.join(directory, "cert.pem"), os.path.join(directory, "key.pem")
+        make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
+        names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", self.cert]
+        subprocess.run(make.split() + names, check=True, capture_output=True)
+        self.server = f"--tls-cert-file {self.cert} --tls-key-file {key} --tls-ca-cert-file {self.cert} --tls-auth-clients no"
+        self.client = ["--tls", "--cacert", self.cert]
+
+
 class Server:
-    def __init__(self, command):
+    def __init__(self, command, certificate=None):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         directory = tempfile.mkdtemp()
-        options = f"--port {self.port} --bind 127.0.0.1 --save '' --appendonly no --dir {directory}"
+        options = f"--bind 127.0.0.1 --save '' --appendonly no --dir {directory}"
+        options += f" --port 0 --tls-port {self.port} {certificate.server}" if certificate else f" --port {self.port}"
+        self.reach = ["-p", str(self.port), *(certificate.client if certificate else [])]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         self.process = subprocess.Popen(shlex.split(f"{command} {options}"), **quiet)
         for _ in range(500):
@@ -64,7 +80,7 @@ class Server:
         raise SystemExit(f"{command} does not answer")
 
     def cli(self, *words, stdin=None):
-        command = ["redis-cli", "-p", str(self.port), *words]
+        command = ["redis-cli", *self.reach, *words]
         return subprocess.run(command, input=stdin, capture_output=True, text=True, check=True).stdout
 
     def cpu(self):
@@ -80,7 +96,7 @@ class Server:
         if name in PREPARE:
             self.cli(*PREPARE[name](n))
         before = self.cpu()
-        command = f"redis-benchmark -p {self.port} -c 50 -n {n} -P {depth} --csv".split()
+        command = ["redis-benchmark", *self.reach, *f"-c 50 -n {n} -P {depth} --csv".split()]
         out = subprocess.run(command + arguments, capture_output=True, text=True, check=True).stdout
         row = out.strip().splitlines()[-1].split('","')
         return float(row[1].strip('"')), (self.cpu() - before) / n * 1e6, float(row[6].strip('"'))
@@ -91,9 +107,11 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--only", default=".")
+    parser.add_argument("--tls", action="store_true")
     parser.add_argument("servers", nargs="+", metavar="NAME=COMMAND")
     options = parser.parse_args()
-    servers = {name: Server(command) for name, command in (s.split("=", 1) for s in options.servers)}
+    certificate = Certificate() if options.tls else None
+    servers = {name: Server(command, certificate) for name, command in (s.split("=", 1) for s in options.servers)}
     names = list(servers)
     print("| workload | " + " | ".join(f"{n}: op/s, µs CPU/op, p99 ms" for n in names), end=" | ")
     print(" | ".join(f"{n}: throughput, CPU" for n in names[1:]) + " |")
