@@ -216,7 +216,7 @@ params! {
         /// Its permissions; 0 leaves them to the umask.
         "unixsocketperm" => unixsocketperm: u32 = "0", Octal(0o777), immutable;
         /// Its group; empty leaves it as it is.
-        "unixsocketgroup" => unixsocketgroup: String = "", TextOrNone, immutable,
+        "unixsocketgroup" => unixsocketgroup: String = "", TextOrNone, immutable, hidden,
             only(&[""], "set the group of its directory");
         /// Close a client that was idle for this many seconds; 0 never.
         "timeout" => timeout: u64 = "0", Int(0, INT);
