@@ -63,6 +63,8 @@ pub(super) struct Surroundings {
     pub(super) tls: InMemory,
     /// The service manager, if there is one to report to.
     pub(super) supervisor: Supervisor,
+    /// What all randomness begins with, if it is to be repeatable.
+    pub(super) seed: Option<u64>,
 }
 
 /// A running server. Dropping it stops it and closes every connection.
@@ -113,8 +115,9 @@ impl Server {
             network,
             tls,
             supervisor,
+            seed,
         } = surroundings;
-        let sentinel = sentinel::assemble(&loaded)?;
+        let sentinel = sentinel::assemble(&loaded, seed)?;
         let is_sentinel = sentinel.is_some();
         let commands = commands_of(&loaded, is_sentinel)?;
         let users = access::users(&loaded, commands.own())?;
@@ -177,6 +180,7 @@ impl Server {
         let mut engine = Engine::new(Options {
             settings: Settings::new(config, file),
             host: Box::new(host),
+            seed,
             sentinel,
             users,
             ..Options::default()
