@@ -24,7 +24,7 @@ pub mod functions;
 pub mod host;
 mod limits;
 pub mod migrate;
-mod monitor;
+pub mod monitor;
 pub(crate) mod notify;
 pub mod output;
 pub mod pause;
@@ -393,8 +393,8 @@ pub struct System {
     pub tracking: tracking::Tracking,
     /// What replicas have not confirmed, and who waits for that.
     pub unconfirmed: unconfirmed::Unconfirmed,
-    /// Clients that are shown every command.
-    pub monitors: std::collections::BTreeSet<SessionId>,
+    /// Who is told of every command.
+    pub monitors: monitor::Monitors,
     /// Making room when memory is over its limit.
     pub eviction: evict::Eviction,
     /// What clients weigh.
