@@ -21,6 +21,7 @@ mod log;
 mod metrics;
 mod migrate;
 mod outgoing;
+mod parent;
 mod runtime;
 mod seldom;
 mod sentinel;
