@@ -22,6 +22,7 @@ mod log;
 mod metrics;
 mod migrate;
 mod outgoing;
+mod parent;
 mod runtime;
 mod seldom;
 mod sentinel;
