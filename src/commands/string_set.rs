@@ -215,7 +215,7 @@ impl<'a> Condition<'a> {
     fn holds(self, ks: &Keyspace, key: &[u8]) -> Result<bool, CmdError> {
         match self {
             Condition::Always => Ok(true),
-            Condition::Absent => Ok(ks.peek(key).is_none()),
+            Condition::Absent => Ok(ks.seek(key).is_none()),
             Condition::Present => Ok(ks.peek(key).is_some()),
             Condition::Value { negated, .. } | Condition::Digest { negated, .. } => {
                 match ks.look::<Str>(key)? {
@@ -398,7 +398,7 @@ fn reply_old(cx: &mut Ctx<'_>, key: &[u8]) -> Result<bool, CmdError> {
 }
 
 fn setnx(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    let absent = cx.ks.peek(args.at(1)).is_none();
+    let absent = cx.ks.seek(args.at(1)).is_none();
     if absent {
         put(cx, args.at(1), args.at(2), Expiry::Clear);
     }
@@ -482,7 +482,7 @@ fn mset(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 
 fn msetnx(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let pairs = pairs(args.from(1), "msetnx")?;
-    if pairs.clone().any(|(key, _)| cx.ks.peek(key).is_some()) {
+    if pairs.clone().any(|(key, _)| cx.ks.seek(key).is_some()) {
         return cx.int(0);
     }
     for (key, value) in pairs {

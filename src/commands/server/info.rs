@@ -4,7 +4,7 @@ use crate::exec::evict::uncounted_memory;
 use crate::exec::persist::load::{Loading, Shows};
 use crate::exec::persist::save::Purpose;
 use crate::exec::pubsub::Kind;
-use crate::exec::{Args, CmdResult, Command, Ctx, Facts, Flow, Session, used_memory};
+use crate::exec::{Args, CmdResult, Command, Ctx, Facts, Flow, Session, used_memory, weight};
 use crate::service::acl::Reason;
 use crate::service::config::Config;
 use crate::service::info::{Others, REDIS_VERSION, Report, Section, Selection, human};
@@ -220,12 +220,8 @@ fn memory(cx: &mut Ctx<'_>, out: &mut Report) {
     let functions = cx.sys.libraries.memory() as u64;
     let vm_functions = cx.sys.libraries.interpreter as u64;
     let used = used_memory(cx.ks, cx.sessions, cx.sys) as u64;
-    let tracking = cx.sys.tracking.memory() as u64;
-    // It only shrinks meanwhile.
-    let log = cx.sys.persist.log_memory() as u64;
     let stream = cx.sys.repl.memory();
-    let shared = tracking + log + stream as u64;
-    let clients = used - dataset - scripts - interpreter - functions - vm_functions - shared;
+    let clients = weight::estimate(cx.sys, cx.sessions);
     cx.sys.stats.memory_seen(used);
     let (sys, peak) = (&cx.sys, cx.sys.stats.peak_memory);
     let percent =
