@@ -18,7 +18,12 @@ pub(super) const COMMANDS: &[Command] = &[
         .group(Group::String)
         .write(Propagate::MayRewrite)
         .flags(&[flag::DENYOOM])
-        .keys(&[KeySpec::at(1).rw().access().update().variable()])
+        .keys(&[KeySpec::at(1)
+            .rw()
+            .access()
+            .update()
+            .variable()
+            .note("RW and ACCESS only with GET or a condition on the value")])
         .keys_fn(set_keys)
         .syntax(
             "key:key value [condition=(NX | XX | IFEQ^ifeq-value@8.4.0 | IFNE^ifne-value@8.4.0 | \
@@ -86,7 +91,11 @@ pub(super) const COMMANDS: &[Command] = &[
         .group(Group::String)
         .write(Propagate::Explicit)
         .flags(&[flag::FAST])
-        .keys(&[KeySpec::at(1).rw().access().update()])
+        .keys(&[KeySpec::at(1)
+            .rw()
+            .access()
+            .update()
+            .note("RW and UPDATE for the time to live, which it may change")])
         .syntax(
             "key:key [expiration=(EX^seconds:int | PX^milliseconds:int | \
              EXAT^unix-time-seconds:unix-time | PXAT^unix-time-milliseconds:unix-time | PERSIST)]",
