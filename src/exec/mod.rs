@@ -68,7 +68,7 @@ use crate::service::latency::Latency;
 use crate::service::slowlog::SlowLog;
 use crate::service::stats::Stats;
 use crate::spec::Row;
-use crate::util::clock::Clock;
+use crate::util::clock::{Clock, Reading};
 use crate::util::rng::Rng;
 
 /// A function that runs a command.
@@ -355,6 +355,8 @@ pub struct System {
     pub clock: SharedClock,
     /// Frozen time of the running unit, unix microseconds.
     pub now_us: i64,
+    /// Real time at the same moment, in microseconds: how long something takes is measured by it.
+    pub real_us: i64,
     /// When the instance started, unix milliseconds.
     pub started_ms: i64,
     /// 40 hex digits, new at each start.
@@ -466,6 +468,29 @@ pub struct HostBox(pub Box<dyn Host>);
 impl std::fmt::Debug for HostBox {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("HostBox")
+    }
+}
+
+impl System {
+    /// Reads the clock.
+    #[inline]
+    pub fn refresh_time(&mut self) {
+        let now = self.clock.0.read();
+        self.set_time(now);
+    }
+
+    /// What the clock said when it was read last.
+    #[inline]
+    pub const fn reading(&self) -> Reading {
+        Reading {
+            now_us: self.now_us,
+            real_us: self.real_us,
+        }
+    }
+
+    pub(crate) const fn set_time(&mut self, now: Reading) {
+        self.now_us = now.now_us;
+        self.real_us = now.real_us;
     }
 }
 

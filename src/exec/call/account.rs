@@ -12,8 +12,8 @@ pub(in crate::exec) fn account(state: &mut State, pending: &Pending, args: Args<
         show(state, pending.sid, pending.row, pending.origin, args);
     }
     note_reads(state, pending, args);
-    let now_us = state.sys.clock.0.now_us();
-    let usec = u64::try_from(now_us - pending.began_us).unwrap_or(0);
+    let ended = state.sys.clock.0.read();
+    let usec = u64::try_from(ended.real_us - pending.began.real_us).unwrap_or(0);
     state.sys.stats.called(pending.row.id.index(), usec, failed);
     let slow = state.sys.cfg.slowlog_log_slower_than;
     if slow >= 0 && usec >= slow.unsigned_abs() && !pending.row.flags.has(flag::SKIP_SLOWLOG) {
@@ -29,7 +29,8 @@ pub(in crate::exec) fn account(state: &mut State, pending: &Pending, args: Args<
     }
     state.sys.stats.turns.command_usec += usec;
     // The next command of the batch begins when this one ends.
-    state.sys.now_us = now_us.max(state.sys.now_us);
+    state.sys.now_us = ended.now_us.max(state.sys.now_us);
+    state.sys.real_us = ended.real_us;
 }
 
 /// What the latency monitor calls a command that took long.
@@ -128,7 +129,7 @@ fn log_command(
         _ => (&session.peer.addr, &session.name),
     };
     log(sys).add(
-        pending.began_us / 1_000_000,
+        pending.began.now_us / 1_000_000,
         i64::try_from(value).unwrap_or(i64::MAX),
         shown.into_iter(),
         peer,
