@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use tracing::{error, info, warn};
 
-use super::handle::{Ports, Server, StartError, Surroundings};
+use super::builder::StartError;
+use super::handle::{Ports, Server, Surroundings};
 use super::log::{self, Role};
 use super::runtime::End;
 use super::sentinel;

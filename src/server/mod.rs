@@ -4,6 +4,7 @@ mod accept;
 mod access;
 mod ask;
 mod buffers;
+mod builder;
 mod channel;
 mod check;
 mod cli;
@@ -36,6 +37,7 @@ pub mod topology;
 mod transit;
 mod wire;
 
-pub use handle::{Builder, Server, StartError};
+pub use builder::{Builder, StartError};
+pub use handle::Server;
 pub use listen::ListenError;
 pub use tls::TlsError;

@@ -388,6 +388,8 @@ params! {
         "enable-protected-configs" => enable_protected_configs: Allow = "no", ALLOW, immutable;
         /// Who may use DEBUG.
         "enable-debug-command" => enable_debug_command: Allow = "no", ALLOW, immutable;
+        /// Whether clients on this machine, and nobody else, may use what is for tests: faults, a clock that they set.
+        "enable-test-commands" => enable_test_commands: bool = "no", YesNo, immutable;
         /// Who may use MODULE. There are no modules to load.
         "enable-module-command" => enable_module_command: Allow = "no", ALLOW, immutable, hint("there are no modules to load");
         /// Functions of Lua that later versions have taken away.
