@@ -505,6 +505,9 @@ impl Node {
                 Action::Log { log, last } => self.write_log(log, last),
                 Action::Follow => self.tell(Event::Follow),
                 Action::Sentinel => self.tell(Event::Sentinel),
+                Action::Clock { client, to } => {
+                    self.spawn("redkeep-clock", move |node| jobs::shift(node, client, to));
+                }
                 Action::Shutdown => self.tell(Event::Shutdown),
                 Action::Reconfigure(_) => {}
             }

@@ -215,6 +215,7 @@ impl Engine {
                 watchers: Watchers::default(),
                 queued: Default::default(),
                 pause: Default::default(),
+                moves: Default::default(),
                 declared: read_declared(),
                 current: None,
                 acl: Acl {

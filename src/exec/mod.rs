@@ -14,6 +14,7 @@ mod audit;
 pub mod block;
 pub mod busy;
 pub mod call;
+pub mod clockwork;
 pub mod commands;
 pub mod declared;
 mod deliver;
@@ -248,6 +249,13 @@ pub enum Action {
     Follow,
     /// The sentinel has orders.
     Sentinel,
+    /// The clock is to be moved, and [`clockwork::moved`] called.
+    Clock {
+        /// The client that waits.
+        client: u64,
+        /// Where to.
+        to: clockwork::Move,
+    },
     /// The server must stop.
     Shutdown,
     /// Parameters changed that the outside acts on, by name.
@@ -371,6 +379,8 @@ pub struct System {
     pub queued: txn::QueuedBytes,
     /// CLIENT PAUSE.
     pub pause: pause::Pause,
+    /// Clients for whom the clock was moved.
+    pub moves: clockwork::Moves,
     /// Reads what a script declares.
     pub declared: declared::ReadDeclared,
     /// The client whose command runs, if it is a client's.

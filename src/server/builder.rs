@@ -15,6 +15,7 @@ use crate::persist::{Disk, Files as FilesOnDisk};
 use crate::service::config::{
     self, Files, Given, Invocation, LoadError, Loaded, SystemFiles, WithInput,
 };
+use crate::util::clock::ManualClock;
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +86,8 @@ pub struct Builder {
     disk: Option<Arc<dyn Disk>>,
     /// What makes it a sentinel, if it is to be one.
     sentinel: Option<Memory>,
+    /// The clock, if it is not to be one that runs as the machine's.
+    pub(super) clock: Option<ManualClock>,
 }
 
 impl Builder {
@@ -213,6 +216,7 @@ impl Builder {
         };
         let surroundings = Surroundings {
             disk: self.disk,
+            clock: self.clock,
             network,
             tls: self.tls,
             ..Surroundings::default()

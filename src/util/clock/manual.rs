@@ -10,10 +10,13 @@ use parking_lot::Mutex;
 
 use super::alarms::{Alarm, Alarms};
 use super::moving::{Busy, Crew, Timed};
-use super::{Clock, Ms, Reading, system_us};
+use super::{Clock, LAST_MS, Ms, Reading, system_us};
 
 /// A hand that goes as the machine's clock does.
 const RUNS: i64 = i64::MIN;
+
+/// No hand stands beyond this, on either side, in microseconds.
+const MOST: i64 = LAST_MS * 1000;
 
 /// A clock that can be stopped, set and moved. Clones share one time, and so may several servers.
 ///
@@ -87,8 +90,7 @@ impl Hand {
     }
 
     fn stop(&self, machine: i64) {
-        self.still
-            .store(self.read(|| machine).max(RUNS + 1), Ordering::Release);
+        self.stand(self.read(|| machine));
     }
 
     fn start(&self, machine: i64) {
@@ -99,11 +101,16 @@ impl Hand {
 
     fn set(&self, to: i64, machine: i64) {
         match self.still.load(Ordering::Acquire) {
-            RUNS => self
-                .ahead
-                .store(to.saturating_sub(machine), Ordering::Release),
-            _ => self.still.store(to.max(RUNS + 1), Ordering::Release),
+            RUNS => {
+                let ahead = to.clamp(-MOST, MOST).saturating_sub(machine);
+                self.ahead.store(ahead, Ordering::Release);
+            }
+            _ => self.stand(to),
         }
+    }
+
+    fn stand(&self, at: i64) {
+        self.still.store(at.clamp(-MOST, MOST), Ordering::Release);
     }
 }
 
@@ -162,7 +169,7 @@ impl Time {
         let _control = self.control.lock();
         for hand in [&self.face.steady, &self.face.day] {
             let at = hand.still.load(Ordering::Acquire);
-            hand.still.store(at.saturating_add(us), Ordering::Release);
+            hand.stand(at.saturating_add(us));
         }
     }
 
@@ -205,7 +212,7 @@ impl ManualClock {
     /// A clock that stands at `unix_ms`.
     pub fn at_ms(unix_ms: Ms) -> Self {
         let face = Face {
-            day: Hand::at(unix_ms.saturating_mul(1000).max(RUNS + 1)),
+            day: Hand::at(unix_ms.saturating_mul(1000).clamp(-MOST, MOST)),
             steady: Hand::at(0),
             origin: Instant::now(),
         };
@@ -419,11 +426,12 @@ mod tests {
     fn the_ends_of_time_are_no_end_of_the_clock() {
         let clock = ManualClock::at_ms(i64::MIN);
         assert!(clock.stands());
+        assert_eq!(clock.now_ms(), -LAST_MS);
         clock.set_ms(i64::MAX);
         clock.advance(Duration::MAX);
-        assert_eq!(clock.now_us(), i64::MAX);
+        assert_eq!((clock.now_ms(), clock.steady_us()), (LAST_MS, MOST));
         clock.thaw();
         clock.freeze();
-        assert!(clock.now_us() > i64::MAX - 10_000_000);
+        assert_eq!(clock.now_ms(), LAST_MS);
     }
 }

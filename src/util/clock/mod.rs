@@ -25,6 +25,9 @@ pub use moving::{Busy, Timed};
 /// Milliseconds since the Unix epoch, as in expiry deadlines and stream ids.
 pub type Ms = i64;
 
+/// The latest time that a [`ManualClock`] shows: the end of the year 9999. The earliest is as far on the other side of the epoch.
+pub const LAST_MS: Ms = 253_402_300_799_999;
+
 /// What a look at a clock gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
