@@ -15,10 +15,11 @@ impl Builder {
     /// let server = redkeep::Server::builder().clock(clock.clone()).start()?;
     /// let mut client = server.client()?;
     /// client.call(["SET", "lock", "token", "PX", "30000"])?;
-    /// clock.advance(Duration::from_millis(29_999));
-    /// assert_eq!(client.call(["PTTL", "lock"])?.to_string(), "1");
+    /// // As in Redis, a key is there still in the millisecond of its deadline.
+    /// clock.advance(Duration::from_millis(30_000));
+    /// assert_eq!(client.call(["PTTL", "lock"])?.to_string(), "(integer) 0");
     /// clock.advance(Duration::from_millis(1));
-    /// assert_eq!(client.call(["EXISTS", "lock"])?.to_string(), "0");
+    /// assert_eq!(client.call(["EXISTS", "lock"])?.to_string(), "(integer) 0");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn clock(mut self, clock: ManualClock) -> Self {
@@ -42,8 +43,8 @@ impl Server {
     /// let server = redkeep::Server::builder().start()?;
     /// let mut client = server.client()?;
     /// client.call(["SET", "session", "42", "EX", "1800"])?;
-    /// server.clock().advance(Duration::from_secs(1800));
-    /// assert_eq!(client.call(["EXISTS", "session"])?.to_string(), "0");
+    /// server.clock().advance(Duration::from_secs(1801));
+    /// assert_eq!(client.call(["EXISTS", "session"])?.to_string(), "(integer) 0");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub const fn clock(&self) -> &ManualClock {
