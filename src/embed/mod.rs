@@ -4,6 +4,7 @@ mod client;
 pub mod jobs;
 mod message;
 mod node;
+mod pace;
 
 pub use client::{CallError, Client};
 pub use message::Message;
