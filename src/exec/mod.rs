@@ -552,7 +552,8 @@ pub fn save_config(sys: &System, all: bool) -> io::Result<()> {
 
 /// Bytes that an instance uses: data, scripts, clients, what they track.
 pub fn used_memory(ks: &Keyspace, sessions: &Sessions, sys: &System) -> usize {
-    ks.memory()
+    startup_memory(sys)
+        + ks.memory()
         + sys.scripts.memory()
         + sys.scripts.interpreter
         + sys.libraries.memory()
@@ -565,6 +566,11 @@ pub fn used_memory(ks: &Keyspace, sessions: &Sessions, sys: &System) -> usize {
         + sys.persist.log_memory()
         + sys.repl.memory()
         + sessions.memory()
+}
+
+/// Bytes of those that an instance uses before it is asked for anything.
+pub fn startup_memory(sys: &System) -> usize {
+    size_of::<State>() + sys.stats.startup_memory()
 }
 
 /// What a handler works with.

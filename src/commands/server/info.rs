@@ -4,7 +4,9 @@ use crate::exec::evict::uncounted_memory;
 use crate::exec::persist::load::{Loading, Shows};
 use crate::exec::persist::save::Purpose;
 use crate::exec::pubsub::Kind;
-use crate::exec::{Args, CmdResult, Command, Ctx, Facts, Flow, Session, used_memory};
+use crate::exec::{
+    Args, CmdResult, Command, Ctx, Facts, Flow, Session, startup_memory, used_memory,
+};
 use crate::service::acl::Reason;
 use crate::service::config::Config;
 use crate::service::info::{Others, REDIS_VERSION, Report, Section, Selection, human};
@@ -224,7 +226,8 @@ fn memory(cx: &mut Ctx<'_>, out: &mut Report) {
     // It only shrinks meanwhile.
     let log = cx.sys.persist.log_memory() as u64;
     let stream = cx.sys.repl.memory();
-    let shared = tracking + log + stream as u64;
+    let startup = startup_memory(cx.sys) as u64;
+    let shared = startup + tracking + log + stream as u64;
     let clients = used - dataset - scripts - interpreter - functions - vm_functions - shared;
     cx.sys.stats.memory_seen(used);
     let (sys, peak) = (&cx.sys, cx.sys.stats.peak_memory);
@@ -235,9 +238,9 @@ fn memory(cx: &mut Ctx<'_>, out: &mut Report) {
     out.bytes("used_memory_peak", peak);
     out.field("used_memory_peak_perc", percent(used, peak));
     out.field("used_memory_overhead", used - dataset);
-    out.field("used_memory_startup", 0);
+    out.field("used_memory_startup", startup);
     out.field("used_memory_dataset", dataset);
-    out.field("used_memory_dataset_perc", percent(dataset, used));
+    out.field("used_memory_dataset_perc", percent(dataset, used - startup));
     out.bytes("total_system_memory", facts.total_memory);
     // Redis's order: a field stands between the two forms of the one.
     out.field("used_memory_lua", interpreter);

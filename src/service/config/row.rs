@@ -46,6 +46,8 @@ pub struct Row {
     pub written: bool,
     /// It names a file: setting it to what it is already is a change, for there may be something else in the file.
     pub reread: bool,
+    /// As an option, its name alone says `yes`.
+    pub bare: bool,
     pub(super) access: Access,
 }
 
@@ -82,6 +84,7 @@ impl Row {
             not_loading: false,
             written: false,
             reread: false,
+            bare: false,
             access,
         }
     }
@@ -158,6 +161,10 @@ impl Row {
             reread: true,
             ..self
         }
+    }
+
+    pub(super) const fn bare(self) -> Self {
+        Self { bare: true, ..self }
     }
 
     /// The names under which it is known, its own first.
