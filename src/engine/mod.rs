@@ -23,6 +23,7 @@ mod saves;
 #[cfg(test)]
 mod tests;
 
+pub use adopt::NotRestored;
 pub use report::{Slow, Told};
 
 use std::sync::Arc;

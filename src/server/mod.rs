@@ -30,6 +30,7 @@ mod seldom;
 mod sentinel;
 mod signal;
 mod startup;
+mod state;
 mod summons;
 mod supervised;
 mod switchboard;
