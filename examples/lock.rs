@@ -129,6 +129,6 @@ fn many_wait_for_each_other(server: &Server) -> Result<(), Box<dyn Error>> {
         }
         Ok::<(), Box<dyn Error>>(())
     })?;
-    println!("total {}", server.client()?.call(["GET", "total"])?); // -> total 100
+    println!("total {}", server.client()?.call(["GET", "total"])?); // -> total "100"
     Ok(())
 }
