@@ -243,7 +243,7 @@ params! {
         "max-new-tls-connections-per-cycle" => max_new_tls_connections_per_cycle: u32 = "1", Int(1, 1000),
             hint(NO_SCHEDULER);
         /// Listen with Multipath TCP.
-        "mptcp" => mptcp: bool = "no", YesNo, immutable, only(&["no"], "Multipath TCP is not used");
+        "mptcp" => mptcp: bool = "no", YesNo, immutable, hidden, only(&["no"], "Multipath TCP is not used");
         /// Where the machine stands, for clients that ask.
         "availability-zone" => availability_zone: String = "", Text, hint("nobody is told");
     }
@@ -635,7 +635,7 @@ params! {
         /// They acknowledge what is on their disk, not only in their memory.
         "sync-replicas-durable" => sync_replicas_durable: bool = "no", YesNo;
         /// The latest term that this server knows of: sentinels set it, and whoever speaks for an earlier one is not obeyed any more.
-        "failover-term" => failover_term: u64 = "0", Int(0, i64::MAX), immutable;
+        "failover-term" => failover_term: u64 = "0", Int(0, i64::MAX), immutable, hidden;
         /// Seconds between signs of life.
         "repl-ping-replica-period" => repl_ping_replica_period: u32 = "10", Int(1, INT),
             alias(&["repl-ping-slave-period"]);
@@ -719,7 +719,7 @@ params! {
         "cluster-compatibility-sample-ratio" => cluster_compatibility_sample_ratio: u32 = "0", Int(0, 100),
             hint(NO_CLUSTER);
         /// See cluster-enabled.
-        "cluster-databases" => cluster_databases: u32 = "1", Int(1, INT), immutable, hint(NO_CLUSTER);
+        "cluster-databases" => cluster_databases: u32 = "1", Int(1, INT), immutable, hidden, hint(NO_CLUSTER);
         /// See cluster-enabled.
         "cluster-manual-failover-timeout" => cluster_manual_failover_timeout: u32 = "5000", Int(1, INT),
             hint(NO_CLUSTER);
