@@ -23,6 +23,7 @@ mod saves;
 #[cfg(test)]
 mod tests;
 
+pub use adopt::NotRestored;
 pub use report::{Slow, Told};
 
 use std::sync::Arc;
@@ -76,7 +77,7 @@ pub struct Options {
     pub clock: Arc<dyn Clock>,
     /// The surroundings.
     pub host: Box<dyn Host>,
-    /// Seed of all randomness; `None` takes it from the operating system.
+    /// What all randomness begins with, if it is to be repeatable; `None` takes it from the operating system.
     pub seed: Option<u64>,
     /// What makes it a sentinel, if it is to be one.
     pub sentinel: Option<Box<Sentinel>>,
@@ -182,9 +183,7 @@ impl std::fmt::Debug for Engine {
 impl Engine {
     /// An engine with empty databases.
     pub fn new(options: Options) -> Engine {
-        let mut rng = options
-            .seed
-            .map_or_else(Rng::from_entropy, Rng::seed_from_u64);
+        let mut rng = Rng::new(options.seed);
         let gate = Arc::new(BusyGate::default());
         let databases = usize::try_from(options.settings.databases).unwrap_or(16);
         let ks = Keyspace::new(databases, || rng.next_u64());

@@ -25,7 +25,7 @@ pub mod functions;
 pub mod host;
 mod limits;
 pub mod migrate;
-mod monitor;
+pub mod monitor;
 pub(crate) mod notify;
 pub mod output;
 pub mod pause;
@@ -405,8 +405,8 @@ pub struct System {
     pub tracking: tracking::Tracking,
     /// What replicas have not confirmed, and who waits for that.
     pub unconfirmed: unconfirmed::Unconfirmed,
-    /// Clients that are shown every command.
-    pub monitors: std::collections::BTreeSet<SessionId>,
+    /// Who is told of every command.
+    pub monitors: monitor::Monitors,
     /// Making room when memory is over its limit.
     pub eviction: evict::Eviction,
     /// What clients weigh.
@@ -587,7 +587,8 @@ pub fn save_config(sys: &System, all: bool) -> io::Result<()> {
 
 /// Bytes that an instance uses: data, scripts, clients, what they track.
 pub fn used_memory(ks: &Keyspace, sessions: &Sessions, sys: &System) -> usize {
-    ks.memory()
+    startup_memory(sys)
+        + ks.memory()
         + sys.scripts.memory()
         + sys.scripts.interpreter
         + sys.libraries.memory()
@@ -600,6 +601,11 @@ pub fn used_memory(ks: &Keyspace, sessions: &Sessions, sys: &System) -> usize {
         + sys.persist.log_memory()
         + sys.repl.memory()
         + sessions.memory()
+}
+
+/// Bytes of those that an instance uses before it is asked for anything.
+pub fn startup_memory(sys: &System) -> usize {
+    size_of::<State>() + sys.stats.startup_memory()
 }
 
 /// What a handler works with.

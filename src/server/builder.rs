@@ -86,6 +86,8 @@ pub struct Builder {
     disk: Option<Arc<dyn Disk>>,
     /// What makes it a sentinel, if it is to be one.
     sentinel: Option<Memory>,
+    /// What all randomness begins with, if it is to be repeatable.
+    seed: Option<u64>,
     /// The clock, if it is not to be one that runs as the machine's.
     pub(super) clock: Option<ManualClock>,
 }
@@ -186,6 +188,28 @@ impl Builder {
         self
     }
 
+    /// Makes everything random repeatable: two servers with one seed that are sent the same commands answer the same, byte
+    /// for byte, as long as time plays no part in it. That is SPOP, RANDOMKEY, `*RANDFIELD` and `*RANDMEMBER`, the order in which
+    /// hashes and sets show their elements and keys are scanned, which keys are evicted, names of histories, and ACL GENPASS.
+    ///
+    /// A seed that others know lets them choose keys whose hashes collide, and guess passwords that the server makes up:
+    /// it is for tests. Without one everything comes from the operating system.
+    ///
+    /// ```
+    /// let drawn = |seed| {
+    ///     let server = redkeep::Server::builder().seed(seed).start()?;
+    ///     let mut client = server.client()?;
+    ///     client.call(["SADD", "deck", "ace", "king", "queen", "jack", "ten"])?;
+    ///     Ok::<_, Box<dyn std::error::Error>>(client.call(["SPOP", "deck", "3"])?)
+    /// };
+    /// assert_eq!(drawn(7)?, drawn(7)?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
     /// Makes it a sentinel, with a configuration file that exists and in which it keeps what it learns and decides. What
     /// is set otherwise here is stronger than the file. It listens where the file says, or else where servers of this kind do.
     pub fn sentinel(mut self, file: impl Into<PathBuf>) -> Self {
@@ -219,6 +243,7 @@ impl Builder {
             clock: self.clock,
             network,
             tls: self.tls,
+            seed: self.seed,
             ..Surroundings::default()
         };
         let mut server = Server::open(loaded, ports, surroundings)?;

@@ -66,6 +66,8 @@ pub(super) struct Surroundings {
     pub(super) tls: InMemory,
     /// The service manager, if there is one to report to.
     pub(super) supervisor: Supervisor,
+    /// What all randomness begins with, if it is to be repeatable.
+    pub(super) seed: Option<u64>,
 }
 
 /// A running server. Dropping it stops it and closes every connection.
@@ -118,9 +120,10 @@ impl Server {
             network,
             tls,
             supervisor,
+            seed,
         } = surroundings;
         let clock = clock.unwrap_or_else(ManualClock::running);
-        let sentinel = sentinel::assemble(&loaded, clock.now_ms())?;
+        let sentinel = sentinel::assemble(&loaded, seed, clock.now_ms())?;
         let is_sentinel = sentinel.is_some();
         let commands = commands_of(&loaded, is_sentinel)?;
         let users = access::users(&loaded, commands.own())?;
@@ -184,6 +187,7 @@ impl Server {
             settings: Settings::new(config, file),
             clock: Arc::new(clock.clone()),
             host: Box::new(host),
+            seed,
             sentinel,
             users,
             ..Options::default()

@@ -171,6 +171,28 @@ pub fn begin_save(
     Ok(id)
 }
 
+/// The data set of this moment as an RDB file in memory, whatever else is being saved. What is long is not compressed: it
+/// is to be quick.
+pub fn write_now(ks: &Keyspace, sys: &System) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut frame = frame(ks, sys, Purpose::Foreground, &mut out);
+    for (_, library) in sys.libraries.iter() {
+        frame.function(&mut out, &library.code);
+    }
+    let detail = Detail {
+        form: Form::Rdb,
+        compress: false,
+        uses: keeps_uses(sys.cfg.maxmemory_policy),
+    };
+    let version = ks.write_all(detail, |db, keys| frame.keys(&mut out, db, keys));
+    frame.needs(version);
+    let header = frame.end(&mut out);
+    if let Some(place) = out.first_chunk_mut() {
+        *place = header;
+    }
+    out
+}
+
 const fn has_no_keys(purpose: Purpose) -> bool {
     matches!(
         purpose,
