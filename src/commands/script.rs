@@ -98,7 +98,7 @@ const SUBCOMMANDS: &[Command] = &[
         .complexity("O(1)")
         .limits(
             "`YES` is refused, since nothing is forked whose changes could be forgotten. While a script stands still \
-             others are served. `print` shows global variables only; `redis.breakpoint` and `redis.debug` do nothing.",
+             others are served. `print` shows global variables only.",
         )
         .checked(),
     Command::new("exists", -3, exists)
