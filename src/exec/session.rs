@@ -341,6 +341,8 @@ pub struct Sessions {
     queued: usize,
     /// Bytes that the connections hold.
     unsent: UnsentTotal,
+    /// Those that keep their slots though they are gone: what their connections hold is as good as free.
+    expelled: Vec<SessionId>,
     /// When idle clients were last looked for, unix milliseconds.
     idle_checked: i64,
 }
@@ -387,6 +389,7 @@ impl Sessions {
         let session = self.slab.try_remove(sid.0)?;
         self.by_id.remove(&session.id);
         self.queued -= session.counted;
+        self.expelled.retain(|other| *other != sid);
         Some(session)
     }
 
@@ -394,6 +397,9 @@ impl Sessions {
     pub(crate) fn expel(&mut self, sid: SessionId) -> Option<&mut Session> {
         let session = self.slab.get_mut(sid.0)?;
         self.by_id.remove(&session.id);
+        if !self.expelled.contains(&sid) {
+            self.expelled.push(sid);
+        }
         Some(session)
     }
 
@@ -409,12 +415,14 @@ impl Sessions {
 
     /// Bytes that the clients use: themselves, and what waits to be sent to them.
     pub fn memory(&self) -> usize {
-        self.len() * size_of::<Session>() + self.queued + self.unsent.get()
+        self.len() * size_of::<Session>() + self.in_transit()
     }
 
     /// Bytes that wait to be sent to clients, or have been received from them and cannot run yet.
     pub fn in_transit(&self) -> usize {
-        self.queued + self.unsent.get()
+        let expelled = self.expelled.iter().filter_map(|sid| self.get(*sid));
+        let leaving: usize = expelled.map(|session| session.peer.unsent.held()).sum();
+        (self.queued + self.unsent.get()).saturating_sub(leaving)
     }
 
     /// What the connections of all clients hold.
