@@ -4,7 +4,13 @@ mod client;
 pub mod jobs;
 mod message;
 mod node;
+mod pace;
+pub mod state;
 
 pub use client::{CallError, Client};
 pub use message::Message;
 pub use node::{Event, Held, LockError, Node, Posted, Wake};
+pub use state::{
+    Caller, ConsumerView, Database, Diff, Dump, DumpOptions, EntryView, GroupView, Kind, Outcome,
+    PendingView, Recorded, Recorder, Selection, Snapshot, StateError, StreamView, Ttl, diff,
+};

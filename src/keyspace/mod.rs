@@ -480,7 +480,7 @@ impl Keyspace {
     }
 
     /// Calls `f` with every live key of the selected database.
-    pub fn for_each(&self, mut f: impl FnMut(&Record)) {
+    pub fn for_each<'a>(&'a self, mut f: impl FnMut(&'a Record)) {
         for record in self.dbs[self.current].table.iter() {
             if !record.is_over(self.horizon) {
                 f(record);
