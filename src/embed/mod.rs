@@ -4,6 +4,9 @@ mod client;
 pub mod jobs;
 mod message;
 mod node;
+pub mod simulation;
+pub mod topology;
+pub mod world;
 
 pub use client::{CallError, Client};
 pub use message::Message;
