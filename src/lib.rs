@@ -34,7 +34,7 @@ pub mod spec;
 pub mod types;
 pub mod util;
 
-pub use embed::Client;
+pub use embed::{AsyncClient, Client, Instance};
 pub use resp::Value;
 #[cfg(feature = "server")]
 pub use server::Server;

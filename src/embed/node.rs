@@ -98,6 +98,8 @@ struct Inner {
     driver_waits_for: AtomicI64,
     stopped: AtomicBool,
     failed: AtomicBool,
+    /// The process that it lives in.
+    process: u32,
     listener: RwLock<Option<Listener>>,
     /// Threads that work beside the clients.
     jobs: Mutex<Vec<JoinHandle<()>>>,
@@ -146,6 +148,7 @@ impl Node {
             driver_waits_for: AtomicI64::new(i64::MIN),
             stopped: AtomicBool::new(false),
             failed: AtomicBool::new(false),
+            process: std::process::id(),
             listener: RwLock::default(),
             jobs: Mutex::default(),
             log: Mutex::default(),
@@ -228,7 +231,7 @@ impl Node {
     #[cold]
     fn lock_slowly(&self) -> Result<MutexGuard<'_, Engine>, LockError> {
         loop {
-            if self.is_stopped() {
+            if self.is_stopped() || !self.is_here() {
                 return Err(LockError::Stopped);
             }
             if self.inner.gate.is_shut() {
@@ -256,6 +259,12 @@ impl Node {
     /// Whether the server has stopped.
     pub fn is_stopped(&self) -> bool {
         self.inner.stopped.load(Ordering::Acquire)
+    }
+
+    /// Whether this is the process that it was made in, and not a copy that was forked from that: who had the engine then
+    /// does not exist there.
+    pub(crate) fn is_here(&self) -> bool {
+        self.inner.process == std::process::id()
     }
 
     /// Whether it stopped because a command panicked.

@@ -1,7 +1,6 @@
 //! A server on sockets: its own thread, its own runtime, the engine behind it.
 
 mod accept;
-mod access;
 mod ask;
 mod buffers;
 mod builder;
@@ -9,6 +8,7 @@ mod channel;
 mod check;
 mod cli;
 mod conn;
+mod connection;
 pub mod daemon;
 mod dr;
 mod drill;
@@ -35,9 +35,11 @@ mod syslog;
 mod tls;
 pub mod topology;
 mod transit;
+mod url;
 mod wire;
 
 pub use builder::{Builder, StartError};
+pub use connection::Connection;
 pub use handle::Server;
 pub use listen::ListenError;
 pub use tls::TlsError;
