@@ -30,8 +30,8 @@ use crate::resp::Value;
 ///     worker.call(["BLPOP", "jobs", "0"]),
 ///     boss.call(["RPUSH", "jobs", "sweep"]),
 /// );
-/// assert_eq!(job?.as_array().map(|words| words[1].to_string()), Some("sweep".to_owned()));
-/// assert_eq!(len?.to_string(), "1");
+/// let job = job?.as_array().and_then(|words| words[1].as_bytes().map(<[u8]>::to_vec));
+/// assert_eq!((job, len?), (Some(b"sweep".to_vec()), redkeep::Value::Int(1)));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())

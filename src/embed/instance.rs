@@ -103,7 +103,7 @@ impl InstanceBuilder {
 /// let instance = Instance::builder().config("maxmemory", "64mb").start()?;
 /// let mut client = instance.client()?;
 /// client.call(["XADD", "orders", "*", "id", "4711"])?;
-/// assert_eq!(client.call(["XLEN", "orders"])?.to_string(), "1");
+/// assert_eq!(client.call(["XLEN", "orders"])?, redkeep::Value::Int(1));
 /// instance.shutdown();
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

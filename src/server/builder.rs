@@ -132,7 +132,7 @@ impl Builder {
     /// # let home = tempfile::tempdir()?;
     /// let server = || redkeep::Server::builder().dir(&home).config("appendonly", "yes").start();
     /// server()?.client()?.call(["SET", "k", "v"])?;
-    /// assert_eq!(server()?.client()?.call(["GET", "k"])?.to_string(), "v");
+    /// assert_eq!(server()?.client()?.call(["GET", "k"])?.as_bytes(), Some(&b"v"[..]));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn dir(mut self, dir: impl AsRef<Path>) -> Self {

@@ -40,10 +40,14 @@ impl Server {
     /// let info = redis::RedisConnectionInfo::default();
     /// let (mut connection, driver) =
     ///     redis::aio::MultiplexedConnection::new(&info, server.connect()?).await?;
-    /// tokio::spawn(driver);
-    /// let _: () = connection.set("k", "v").await?;
-    /// let v: String = connection.get("k").await?;
-    /// assert_eq!(v, "v");
+    /// let work = async {
+    ///     let _: () = connection.set("k", "v").await?;
+    ///     connection.get::<_, String>("k").await
+    /// };
+    /// tokio::select! {
+    ///     () = driver => panic!("the server has gone"),
+    ///     v = work => assert_eq!(v?, "v"),
+    /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
