@@ -95,15 +95,14 @@ impl AsyncClient {
     /// # Errors
     /// When the server has stopped, or the connection is closed, and everything that came before was fetched.
     pub async fn next_message(&mut self) -> Result<Message, CallError> {
-        poll_fn(|cx| {
-            loop {
-                if let Some(message) = self.caller.message()? {
-                    return Poll::Ready(Ok(message));
-                }
-                ready!(self.caller.bell().poll(cx));
-            }
-        })
-        .await
+        let mut next = Ok(None);
+        Waiting(&mut self.caller)
+            .until(|caller| {
+                next = caller.message();
+                !matches!(next, Ok(None))
+            })
+            .await;
+        next.and_then(|message| message.ok_or(CallError::Closed))
     }
 
     fn run<I>(&mut self, args: I) -> Result<(), CallError>
@@ -137,8 +136,11 @@ impl Waiting<'_> {
     }
 
     fn poll(&mut self, cx: &Context<'_>, done: &mut impl FnMut(&mut Caller) -> bool) -> Poll<()> {
+        let mut woken = self.0.bell().busy();
         while !done(self.0) {
+            drop(woken.take());
             ready!(self.0.bell().poll(cx));
+            woken = self.0.bell().busy();
         }
         Poll::Ready(())
     }
@@ -146,6 +148,7 @@ impl Waiting<'_> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
+        self.0.bell().leave();
         if self.0.is_waiting() {
             self.0.abandon();
         }

@@ -5,40 +5,53 @@ use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 
-use super::node::Wake;
+use super::node::{Node, Wake};
 use crate::exec::busy::Served;
+use crate::util::clock::{Busy, ManualClock};
 use crate::util::waiting::Confirmed;
 
 /// Rung whenever it is worth looking again.
-#[derive(Default)]
 pub(super) struct Bell {
     rung: Mutex<Rung>,
     condvar: Condvar,
+    clock: Option<ManualClock>,
 }
 
 #[derive(Default)]
 struct Rung {
     news: bool,
+    /// A thread waits for news.
+    waits: bool,
+    /// A task does.
+    task: Option<Waker>,
+    /// Whoever moves the clock waits until the client has seen what there is.
+    busy: Option<Busy>,
     /// The answers of a busy script.
     served: Vec<Served>,
-    task: Option<Waker>,
 }
 
 impl Bell {
+    pub(super) fn of(node: &Node) -> Self {
+        Self {
+            rung: Mutex::default(),
+            condvar: Condvar::new(),
+            clock: node.clock().cloned(),
+        }
+    }
+
     /// Waits until it rings, up to a moment or for ever; whether it has.
     pub(super) fn wait(&self, until: Option<Instant>) -> bool {
         let mut rung = self.rung.lock();
+        rung.waits = true;
         while !rung.news {
             match until {
                 None => self.condvar.wait(&mut rung),
-                Some(until) if self.condvar.wait_until(&mut rung, until).timed_out() => {
-                    return std::mem::take(&mut rung.news);
-                }
+                Some(until) if self.condvar.wait_until(&mut rung, until).timed_out() => break,
                 Some(_) => {}
             }
         }
-        rung.news = false;
-        true
+        rung.waits = false;
+        std::mem::take(&mut rung.news)
     }
 
     /// Ready when it has rung; otherwise the task is woken when it does.
@@ -54,6 +67,18 @@ impl Bell {
         Poll::Pending
     }
 
+    /// The client has been woken, and is at work as long as it keeps this.
+    pub(super) fn busy(&self) -> Option<Busy> {
+        self.rung.lock().busy.take()
+    }
+
+    /// Nobody waits any more.
+    pub(super) fn leave(&self) {
+        let mut rung = self.rung.lock();
+        rung.task = None;
+        rung.busy = None;
+    }
+
     /// Leaves an answer.
     pub(super) fn serve(&self, served: Served) {
         self.rung.lock().served.push(served);
@@ -66,10 +91,14 @@ impl Bell {
     }
 
     fn ring(&self) {
-        let mut rung = self.rung.lock();
-        rung.news = true;
-        let task = rung.task.take();
-        drop(rung);
+        let task = {
+            let mut rung = self.rung.lock();
+            if !rung.news && (rung.waits || rung.task.is_some()) {
+                rung.busy = self.clock.as_ref().map(ManualClock::busy);
+            }
+            rung.news = true;
+            rung.task.take()
+        };
         self.condvar.notify_one();
         // Without the lock: who knows what it runs.
         if let Some(task) = task {

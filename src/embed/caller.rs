@@ -76,7 +76,7 @@ impl Caller {
             ..Peer::default()
         };
         let sid = join(node, &peer)?;
-        let bell = Arc::new(Bell::default());
+        let bell = Arc::new(Bell::of(node));
         node.set_waker(sid, Arc::clone(&bell) as _);
         Ok(Self {
             node: node.clone(),

@@ -98,9 +98,7 @@ impl Client {
         }
         self.caller.run(iter::once(&words[..]))?;
         let mut reply = Err(CallError::Closed);
-        while !self.caller.go_on(|value| reply = value) {
-            self.caller.bell().wait(None);
-        }
+        self.until(|caller| caller.go_on(|value| reply = value));
         reply
     }
 
@@ -121,10 +119,18 @@ impl Client {
         P: IntoIterator<Item: IntoIterator<Item: AsRef<[u8]>>>,
     {
         let mut pipeline = Pipeline::new(commands);
-        while !pipeline.go_on(&mut self.caller) {
-            self.caller.bell().wait(None);
-        }
+        self.until(|caller| pipeline.go_on(caller));
         pipeline.into_replies()
+    }
+
+    fn until(&mut self, mut done: impl FnMut(&mut Caller) -> bool) {
+        let mut woken = None;
+        while !done(&mut self.caller) {
+            drop(woken.take());
+            let bell = self.caller.bell();
+            bell.wait(None);
+            woken = bell.busy();
+        }
     }
 
     /// The next thing that comes without being asked for: what is published to a channel that this client subscribed
@@ -155,11 +161,15 @@ impl Client {
         timeout: Option<Duration>,
     ) -> Result<Option<Message>, CallError> {
         let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut woken = None;
         loop {
             let message = self.caller.message()?;
-            if message.is_some() || !self.caller.bell().wait(until) {
+            drop(woken.take());
+            let bell = self.caller.bell();
+            if message.is_some() || !bell.wait(until) {
                 return Ok(message);
             }
+            woken = bell.busy();
         }
     }
 }

@@ -13,12 +13,15 @@ use super::{AsyncClient, CallError, Client, Node};
 use crate::engine::Options;
 use crate::persist::Disk;
 use crate::service::config::{Given, Loaded, Settings, SystemFiles};
+use crate::util::clock::ManualClock;
 
 /// What an instance is to be like; made by [`Instance::builder`].
 #[derive(Debug, Clone, Default)]
 #[must_use]
 pub struct InstanceBuilder {
     directives: Directives,
+    /// The clock, if it is not to be one that runs as the machine's.
+    clock: Option<ManualClock>,
 }
 
 impl InstanceBuilder {
@@ -53,6 +56,17 @@ impl InstanceBuilder {
         self
     }
 
+    /// Gives the instance a clock. Several may have the same: whoever moves it moves all of them.
+    pub fn clock(mut self, clock: ManualClock) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Gives the instance a clock that stands, at the machine's time, until [`Instance::clock`] moves it.
+    pub fn manual_clock(self) -> Self {
+        self.clock(ManualClock::frozen())
+    }
+
     /// Starts the instance, with a thread of its own. What is in its directory is there when this returns.
     ///
     /// # Errors
@@ -75,7 +89,9 @@ impl InstanceBuilder {
         let Loaded { config, file, .. } = loaded;
         let Directives { disk, seed, .. } = self.directives;
         let storage = open::storage(&config, disk.clone(), true)?;
+        let clock = self.clock.unwrap_or_else(ManualClock::running);
         let options = Options {
+            clock: Arc::new(clock.clone()),
             settings: Settings::new(config, file),
             host: Box::new(InstanceHost { storage }),
             seed,
@@ -86,7 +102,11 @@ impl InstanceBuilder {
             node.stop();
             node.join_jobs();
         })?;
-        let instance = Instance { node, driver };
+        let instance = Instance {
+            node,
+            clock,
+            driver,
+        };
         if let Some(disk) = disk {
             jobs::load_data(&instance.node, &disk)?;
         }
@@ -109,6 +129,7 @@ impl InstanceBuilder {
 /// ```
 pub struct Instance {
     node: Node,
+    clock: ManualClock,
     driver: Driver,
 }
 
@@ -140,12 +161,36 @@ impl Instance {
         AsyncClient::connect(&self.node)
     }
 
+    /// The clock that everything goes by which is time in this instance. Unless it was given another, it runs as the
+    /// machine's does, and can be stopped, moved and set at any time.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let instance = redkeep::Instance::builder().start()?;
+    /// let mut client = instance.client()?;
+    /// client.call(["SET", "session", "42", "EX", "1800"])?;
+    /// instance.clock().advance(Duration::from_secs(1801));
+    /// assert_eq!(client.call(["EXISTS", "session"])?, redkeep::Value::Int(0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub const fn clock(&self) -> &ManualClock {
+        &self.clock
+    }
+
+    /// The engine.
+    pub(crate) const fn node(&self) -> &Node {
+        &self.node
+    }
+
     /// Stops the instance, and waits until its threads and files are gone. What is to be saved is asked for by the command
     /// SHUTDOWN, as in Redis.
     pub fn shutdown(mut self) {
         self.driver.end(&self.node);
     }
 }
+
+super::state::state_methods!(Instance);
 
 impl Drop for Instance {
     fn drop(&mut self) {

@@ -16,7 +16,9 @@ pub mod jobs;
 mod message;
 mod node;
 pub(crate) mod open;
+mod pace;
 mod pipeline;
+pub mod state;
 pub(crate) mod storage;
 mod users;
 
@@ -26,3 +28,7 @@ pub use instance::{Instance, InstanceBuilder};
 pub use message::Message;
 pub use node::{Event, Held, LockError, Node, Posted, Wake};
 pub use open::OpenError;
+pub use state::{
+    Caller, ConsumerView, Database, Diff, Dump, DumpOptions, EntryView, GroupView, Kind, Outcome,
+    PendingView, Recorded, Recorder, Selection, Snapshot, StateError, StreamView, Ttl, diff,
+};

@@ -13,6 +13,7 @@ use crate::embed::OpenError;
 use crate::embed::directives::{Directives, NOTHING_SAVED};
 use crate::persist::Disk;
 use crate::service::config::{Files, Given, LoadError, Loaded, SystemFiles, WithInput};
+use crate::util::clock::ManualClock;
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +73,8 @@ pub struct Builder {
     tls: InMemory,
     /// What makes it a sentinel, if it is to be one.
     sentinel: Option<Memory>,
+    /// The clock, if it is not to be one that runs as the machine's.
+    pub(super) clock: Option<ManualClock>,
 }
 
 impl Builder {
@@ -259,6 +262,7 @@ impl Builder {
         let Directives { disk, seed, .. } = self.directives;
         let surroundings = Surroundings {
             disk,
+            clock: self.clock,
             network,
             tls: self.tls,
             seed,

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
@@ -19,6 +21,14 @@ const ON_ITS_WAY: usize = 64 * 1024;
 /// replies, as over a socket and through the same code. It ends when the server does.
 pub struct Connection {
     stream: DuplexStream,
+    closed: Arc<AtomicBool>,
+}
+
+/// The server's end of one.
+pub(super) struct OtherEnd {
+    stream: DuplexStream,
+    /// Nothing more is written at the client's end.
+    closed: Arc<AtomicBool>,
 }
 
 impl fmt::Debug for Connection {
@@ -60,16 +70,59 @@ impl Server {
             return Err(CallError::Stopped);
         }
         let (stream, its) = duplex(ON_ITS_WAY);
+        let closed = Arc::new(AtomicBool::new(false));
+        let its = OtherEnd {
+            stream: its,
+            closed: Arc::clone(&closed),
+        };
         let node = self.node().clone();
         let peer = accept::neighbour("in-process", -1, &node);
         self.runtime()
             .spawn(accept::serve_neighbour(its, peer, node));
-        Ok(Connection { stream })
+        Ok(Connection { stream, closed })
     }
 }
 
-impl Socket for DuplexStream {
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.closed.store(true, Ordering::Release);
+    }
+}
+
+impl Socket for OtherEnd {
     fn gather(&self, _: bool) {}
+
+    fn is_read_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+}
+
+impl AsyncRead for OtherEnd {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for OtherEnd {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
 }
 
 impl AsyncRead for Connection {
@@ -96,6 +149,7 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.closed.store(true, Ordering::Release);
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -24,6 +24,7 @@ use crate::embed::{AsyncClient, CallError, Client, Node, OpenError, jobs};
 use crate::engine::Options;
 use crate::persist::Disk;
 use crate::service::config::{Loaded, OomScoreAdj, Settings};
+use crate::util::clock::{Clock, ManualClock};
 
 /// The ports to listen on, if at all; 0 is any that is free.
 #[derive(Debug, Clone, Copy, Default)]
@@ -39,6 +40,8 @@ pub(super) struct Surroundings {
     pub(super) owns_process: bool,
     /// Where the data set is kept, if it is.
     pub(super) disk: Option<Arc<dyn Disk>>,
+    /// The clock, if it is not one that runs as the machine's.
+    pub(super) clock: Option<ManualClock>,
     /// How others are reached.
     pub(super) network: Network,
     /// Certificates and keys that are in no file.
@@ -61,6 +64,7 @@ pub(super) struct Surroundings {
 /// ```
 pub struct Server {
     node: Node,
+    pub(super) clock: ManualClock,
     addrs: Vec<SocketAddr>,
     tls_addrs: Vec<SocketAddr>,
     unix: Option<String>,
@@ -97,12 +101,14 @@ impl Server {
         let Surroundings {
             owns_process,
             disk,
+            clock,
             network,
             tls,
             supervisor,
             seed,
         } = surroundings;
-        let sentinel = sentinel::assemble(&loaded, seed)?;
+        let clock = clock.unwrap_or_else(ManualClock::running);
+        let sentinel = sentinel::assemble(&loaded, seed, clock.now_ms())?;
         let is_sentinel = sentinel.is_some();
         let checked = Checked::new(&loaded)?;
         // A sentinel has no data set.
@@ -120,7 +126,7 @@ impl Server {
         doors.extend(secure);
         let tls = Arc::new(Tls::new(tls));
         tls.install(tls.prepare(&config)?);
-        let network = network.secured_by(Arc::clone(&tls));
+        let network = network.secured_by(Arc::clone(&tls)).timed_by(clock.clone());
         let (sender, accept) = unbounded_channel();
         let (carrier, parcels) = unbounded_channel();
         let (observers, observe) = unbounded_channel();
@@ -159,6 +165,7 @@ impl Server {
         let threads = usize::try_from(config.io_threads).unwrap_or(1);
         let options = Options {
             settings: Settings::new(config, file),
+            clock: Arc::new(clock.clone()),
             host: Box::new(host),
             seed,
             sentinel,
@@ -191,6 +198,7 @@ impl Server {
         let (id, runtime) = started.recv().map_err(io::Error::other)??;
         Ok(Self {
             node,
+            clock,
             addrs,
             tls_addrs,
             unix,
