@@ -84,7 +84,7 @@ fn what_does_not_hold_shows_what_is_there_and_what_is_like_it() {
     );
     assert_eq!(
         said(|s| s.assert_exists("Quete")),
-        "key \"Quete\" in db 0\n  expected: a key\n     found: no such key\n   similar: [\"quote\", \"queue\", \"queue:1\"]"
+        "key \"Quete\" in db 0\n  expected: a key\n     found: no such key\n   similar: [\"queue\", \"quote\"]"
     );
     assert_eq!(
         said(|s| s.assert_list("queue", ["a"]))
