@@ -4,6 +4,7 @@ mod client;
 pub mod jobs;
 mod message;
 mod node;
+mod pace;
 pub mod state;
 
 pub use client::{CallError, Client};

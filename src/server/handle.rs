@@ -27,6 +27,7 @@ use crate::exec::Commands;
 use crate::exec::persist::load::Loading;
 use crate::persist::Disk;
 use crate::service::config::{LoadError, Loaded, OomScoreAdj, Settings};
+use crate::util::clock::{Clock, ManualClock};
 
 /// The commands of a server, under the names that its configuration gives them.
 fn commands_of(loaded: &Loaded, is_sentinel: bool) -> Result<Commands, LoadError> {
@@ -57,6 +58,8 @@ pub(super) struct Surroundings {
     pub(super) owns_process: bool,
     /// Where the data set is kept, if it is.
     pub(super) disk: Option<Arc<dyn Disk>>,
+    /// The clock, if it is not one that runs as the machine's.
+    pub(super) clock: Option<ManualClock>,
     /// How others are reached.
     pub(super) network: Network,
     /// Certificates and keys that are in no file.
@@ -79,6 +82,7 @@ pub(super) struct Surroundings {
 /// ```
 pub struct Server {
     node: Node,
+    pub(super) clock: ManualClock,
     addrs: Vec<SocketAddr>,
     tls_addrs: Vec<SocketAddr>,
     stop: Arc<Stop>,
@@ -112,12 +116,14 @@ impl Server {
         let Surroundings {
             owns_process,
             disk,
+            clock,
             network,
             tls,
             supervisor,
             seed,
         } = surroundings;
-        let sentinel = sentinel::assemble(&loaded, seed)?;
+        let clock = clock.unwrap_or_else(ManualClock::running);
+        let sentinel = sentinel::assemble(&loaded, seed, clock.now_ms())?;
         let is_sentinel = sentinel.is_some();
         let commands = commands_of(&loaded, is_sentinel)?;
         let users = access::users(&loaded, commands.own())?;
@@ -136,7 +142,7 @@ impl Server {
         doors.extend(secure);
         let tls = Arc::new(Tls::new(tls));
         tls.install(tls.prepare(&config)?);
-        let network = network.secured_by(Arc::clone(&tls));
+        let network = network.secured_by(Arc::clone(&tls)).timed_by(clock.clone());
         let (sender, accept) = unbounded_channel();
         let (carrier, parcels) = unbounded_channel();
         let (observers, observe) = unbounded_channel();
@@ -179,6 +185,7 @@ impl Server {
         let threads = usize::try_from(config.io_threads).unwrap_or(1);
         let mut engine = Engine::new(Options {
             settings: Settings::new(config, file),
+            clock: Arc::new(clock.clone()),
             host: Box::new(host),
             seed,
             sentinel,
@@ -224,6 +231,7 @@ impl Server {
         let id = started.recv().map_err(io::Error::other)??;
         Ok(Self {
             node,
+            clock,
             addrs,
             tls_addrs,
             stop,

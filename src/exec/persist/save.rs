@@ -139,13 +139,13 @@ pub fn begin_save(
         frame.vouch(out);
     }
     if !has_no_keys(purpose) {
-        let began = sys.clock.0.now_us();
+        let began = sys.clock.0.real_us();
         ks.begin_snapshot(Detail {
             form: if rdb { Form::Rdb } else { Form::Commands },
             compress: sys.cfg.rdbcompression,
             uses: keeps_uses(sys.cfg.maxmemory_policy),
         });
-        let took = sys.clock.0.now_us() - began;
+        let took = sys.clock.0.real_us() - began;
         sys.stats.snapshot_usec = u64::try_from(took).unwrap_or(0);
     }
     sys.persist.next_id += 1;
