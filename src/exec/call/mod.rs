@@ -15,8 +15,8 @@ use super::replication::replica;
 use super::session::{Debugging, Session, SessionId};
 use super::txn::Multi;
 use super::{
-    Args, Ctx, Entry, Flow, Origin, ScriptCall, State, acl, alarms, declared, pause,
-    replay, tracking, unit,
+    Args, Ctx, Entry, Flow, Origin, ScriptCall, State, acl, alarms, declared, pause, replay,
+    tracking, unit,
 };
 use crate::keyspace::Interest;
 use crate::util::clock::Reading;
