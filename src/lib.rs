@@ -53,3 +53,8 @@ struct Readme;
 #[cfg(all(doctest, feature = "server"))]
 #[doc = include_str!("../docs/PERSISTENCE.md")]
 struct Persistence;
+
+/// And so are those of the document about embedding.
+#[cfg(all(doctest, feature = "server", feature = "lua"))]
+#[doc = include_str!("../docs/EMBEDDING.md")]
+struct Embedding;

@@ -1,9 +1,13 @@
-//! The layers hold: a file names only modules below its own, sockets and Lua stay in their folders.
+//! The layers hold: a file names only modules below its own, sockets and Lua stay in their folders. And what else the
+//! sources and the dependencies have to keep to.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     reason = "a test may stop at the first surprise"
 )]
+
+#[path = "architecture/assertions.rs"]
+mod assertions;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -102,7 +102,7 @@ fn pins() -> Vec<(String, String)> {
                 "ioredis-5" => "ioredis",
                 "bullmq" | "bullmq-5" => "BullMQ",
                 // What the others need.
-                "packaging" => return None,
+                "packaging" | "pytest" => return None,
                 other => other,
             }
             .to_owned(),

@@ -271,7 +271,9 @@ fn active(cx: &mut Ctx<'_>, args: Args<'_>, kind: Kind) -> CmdResult {
     let pattern = args.get(2);
     let fits =
         |name: &&SmallBytes| pattern.is_none_or(|pattern| glob::matches(pattern, name, false));
-    let names: Vec<_> = cx.sys.pubsub.channels(kind).filter(fits).collect();
+    let mut names: Vec<_> = cx.sys.pubsub.channels(kind).filter(fits).collect();
+    // The same order at every run.
+    names.sort_unstable();
     cx.reply.array(names.len());
     names.iter().for_each(|name| cx.reply.bulk(name));
     Ok(Flow::Done)

@@ -6,8 +6,8 @@ use crate::spec::{Code, Group, KeySpec, Propagate, flag};
 const COST: &str = "Depends on the script";
 
 /// The keys of a script: as many as argument 2 says, after it.
-const KEYS: &[KeySpec] = &[KeySpec::at(2).keynum(0, 1, 1).rw().access().update()];
-const KEYS_RO: &[KeySpec] = &[KeySpec::at(2).keynum(0, 1, 1).ro().access()];
+const KEYS: KeySpec = KeySpec::at(2).keynum(0, 1, 1).rw().access().update();
+const KEYS_RO: KeySpec = KeySpec::at(2).keynum(0, 1, 1).ro().access();
 
 /// The rows of this family.
 pub(super) const COMMANDS: &[Command] = &[
@@ -22,7 +22,9 @@ pub(super) const COMMANDS: &[Command] = &[
             flag::STALE,
         ])
         .runs(Code::Text)
-        .keys(KEYS)
+        .keys(
+            &[KEYS.note("What a script does to its keys is not known: RW and UPDATE is the most")],
+        )
         .syntax("script numkeys:int [key:key...=numkeys] [arg...]")
         .summary("Run a script given by its text.")
         .complexity(COST)
@@ -38,7 +40,7 @@ pub(super) const COMMANDS: &[Command] = &[
             flag::STALE,
         ])
         .runs(Code::Sha)
-        .keys(KEYS)
+        .keys(&[KEYS])
         .syntax("sha1 numkeys:int [key:key...=numkeys] [arg...]")
         .summary("Run a cached script, given by its SHA1.")
         .complexity(COST)
@@ -54,7 +56,7 @@ pub(super) const COMMANDS: &[Command] = &[
             flag::STALE,
         ])
         .runs(Code::Sha)
-        .keys(KEYS_RO)
+        .keys(&[KEYS_RO])
         .syntax("sha1 numkeys:int [key:key...=numkeys] [arg...]")
         .summary("Run a cached script that may not write, given by its SHA1.")
         .complexity(COST)
@@ -70,7 +72,9 @@ pub(super) const COMMANDS: &[Command] = &[
             flag::STALE,
         ])
         .runs(Code::Text)
-        .keys(KEYS_RO)
+        .keys(&[
+            KEYS_RO.note("What a script does to its keys is not known: RO and ACCESS is the most")
+        ])
         .syntax("script numkeys:int [key:key...=numkeys] [arg...]")
         .summary("Run a script that may not write, given by its text.")
         .complexity(COST)

@@ -23,6 +23,7 @@ mod saves;
 #[cfg(test)]
 mod tests;
 
+pub use adopt::NotRestored;
 pub use report::{Slow, Told};
 
 use std::sync::Arc;
@@ -62,7 +63,7 @@ use crate::service::config::Settings;
 use crate::service::latency::Latency;
 use crate::service::slowlog::SlowLog;
 use crate::service::stats::Stats;
-use crate::util::clock::{Clock, SystemClock};
+use crate::util::clock::{Clock, Reading, SystemClock};
 use crate::util::rng::Rng;
 
 /// How many expired keys one tick deletes before others get their turn.
@@ -76,7 +77,7 @@ pub struct Options {
     pub clock: Arc<dyn Clock>,
     /// The surroundings.
     pub host: Box<dyn Host>,
-    /// Seed of all randomness; `None` takes it from the operating system.
+    /// What all randomness begins with, if it is to be repeatable; `None` takes it from the operating system.
     pub seed: Option<u64>,
     /// What makes it a sentinel, if it is to be one.
     pub sentinel: Option<Box<Sentinel>>,
@@ -169,7 +170,7 @@ pub struct Engine {
     gate: Arc<BusyGate>,
     /// A script of the running unit was busy: when the unit is over, the gate opens.
     was_busy: bool,
-    /// When this turn began, unix microseconds.
+    /// When this turn began, in microseconds of real time.
     turn_began: i64,
 }
 
@@ -182,15 +183,13 @@ impl std::fmt::Debug for Engine {
 impl Engine {
     /// An engine with empty databases.
     pub fn new(options: Options) -> Engine {
-        let mut rng = options
-            .seed
-            .map_or_else(Rng::from_entropy, Rng::seed_from_u64);
+        let mut rng = Rng::new(options.seed);
         let gate = Arc::new(BusyGate::default());
         let databases = usize::try_from(options.settings.databases).unwrap_or(16);
         let ks = Keyspace::new(databases, || rng.next_u64());
         let tracking = Tracking::new(Seed::random(|| rng.next_u64()));
         let unconfirmed = Unconfirmed::new(Seed::random(|| rng.next_u64()));
-        let now_us = options.clock.now_us();
+        let Reading { now_us, real_us } = options.clock.read();
         let registry = Commands::new(match options.sentinel {
             Some(_) => commands::sentinel_registry(),
             None => commands::registry(),
@@ -206,6 +205,7 @@ impl Engine {
                 cfg: options.settings,
                 clock: SharedClock(options.clock),
                 now_us,
+                real_us,
                 started_ms: now_us / 1000,
                 run_id: rng.hex_id_string(),
                 repl: Replication::new(rng.hex_id_string()),
@@ -214,6 +214,7 @@ impl Engine {
                 watchers: Watchers::default(),
                 queued: Default::default(),
                 pause: Default::default(),
+                moves: Default::default(),
                 declared: read_declared(),
                 current: None,
                 acl: Acl {
@@ -258,7 +259,7 @@ impl Engine {
             host: script_host(),
             gate,
             was_busy: false,
-            turn_began: now_us,
+            turn_began: real_us,
         }
     }
 
@@ -278,10 +279,9 @@ impl Engine {
 
     /// Reads the clock: once per batch of commands. After each command it is read again by the pipeline.
     pub fn refresh_time(&mut self) {
-        let state = self.state();
-        let now = state.sys.clock.0.now_us();
-        state.sys.now_us = now;
-        self.turn_began = now;
+        let sys = &mut self.state().sys;
+        sys.refresh_time();
+        self.turn_began = sys.real_us;
     }
 
     /// A client connects from inside of this process; nothing refuses it.
@@ -647,7 +647,7 @@ impl Engine {
     pub fn settle(&mut self) -> Option<Ticket> {
         let began = self.turn_began;
         let state = self.state();
-        let now = state.sys.now_us;
+        let now = state.sys.real_us;
         // A clock that was set back makes a turn of no length.
         state
             .sys
@@ -766,8 +766,10 @@ impl Engine {
     fn time_tick(&mut self) {
         let began = self.turn_began;
         let sys = &mut self.state().sys;
-        sys.now_us = sys.clock.0.now_us().max(sys.now_us);
-        sys.stats.turns.tick_usec += u64::try_from(sys.now_us - began).unwrap_or(0);
+        let now = sys.clock.0.read();
+        sys.now_us = now.now_us.max(sys.now_us);
+        sys.real_us = now.real_us;
+        sys.stats.turns.tick_usec += u64::try_from(sys.real_us - began).unwrap_or(0);
     }
 
     /// When [`tick`](Self::tick) has something to do next, in unix milliseconds.

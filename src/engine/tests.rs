@@ -485,6 +485,34 @@ fn a_replica_leaves_eviction_to_its_leader() {
 }
 
 #[test]
+fn who_was_made_to_go_weighs_nothing_though_its_connection_is_still_there() {
+    let (mut e, c, _) = engine();
+    let unsent = e.state().sessions.unsent().connection();
+    let peer = Peer {
+        unsent: unsent.clone(),
+        ..Peer::default()
+    };
+    let (heavy, light) = (e.connect(peer), e.connect(Peer::default()));
+    run(&mut e, c, "CLIENT NO-EVICT ON");
+    run(&mut e, light, "MULTI");
+    run(&mut e, light, &format!("SET k {}", "x".repeat(50_000)));
+    let before = e.state().used_memory();
+    unsent.set(200_000);
+    assert!(e.state().used_memory() >= before + 200_000);
+    run(&mut e, c, "CONFIG SET maxmemory-clients 100000");
+    for _ in 0..3 {
+        run(&mut e, c, "PING");
+        e.weigh_clients();
+    }
+    assert!(e.state().sessions.get(heavy).unwrap().cut_off);
+    assert!(!e.state().sessions.get(light).unwrap().cut_off);
+    assert!(e.state().used_memory() < before + 1000);
+    e.disconnect(heavy);
+    unsent.set(0);
+    assert!(e.state().used_memory() < before + 1000);
+}
+
+#[test]
 fn the_heaviest_client_goes_when_all_weigh_too_much_but_for_those_that_may_stay() {
     let (mut e, c, _) = engine();
     let (heavy, light, kept) = (

@@ -6,13 +6,14 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::args::Argv;
+use super::args::{Args, Argv};
 use super::error::CmdError;
+use super::monitor::{self, Seen, Stage};
 use super::replication::leader;
 use super::session::{SessionId, Sessions};
-use super::{Action, Entry, System, persist, shutdown, tracking};
+use super::{Action, Entry, Origin, System, persist, shutdown, tracking};
 use crate::ds::bytes::SmallBytes;
-use crate::resp::ReplyBuf;
+use crate::resp::{Mark, ReplyBuf};
 use crate::util::ext80::Ext80;
 
 /// What a handler asks for when it has nothing to answer yet.
@@ -325,12 +326,36 @@ pub fn unblock(sys: &mut System, sessions: &mut Sessions, sid: SessionId, how: U
             session.outbox.error(e.text());
         }
     }
-    if session.wants_none() {
+    if !sys.monitors.is_empty() {
+        tell(sys, sessions, sid, &blocked, mark);
+    }
+    if let Some(session) = sessions.get_mut(sid)
+        && session.wants_none()
+    {
         session.outbox.rollback(mark);
     }
     sys.actions.push(Action::Wake(sid));
     sessions.recount(sid);
     true
+}
+
+/// Those who record what is received hear how a wait has ended.
+#[cold]
+fn tell(sys: &mut System, sessions: &mut Sessions, sid: SessionId, blocked: &Blocked, mark: Mark) {
+    let reply = sessions.get(sid).map(|s| s.outbox.since(mark).to_vec());
+    let argv: Vec<&[u8]> = blocked.block.argv.iter().map(Vec::as_slice).collect();
+    let seen = Seen {
+        sid,
+        row: Some(blocked.row),
+        origin: Origin::Woken,
+        db: blocked.db,
+        args: Args::new(&argv),
+        stage: Stage::Ends {
+            usec: 0,
+            reply: &reply.unwrap_or_default(),
+        },
+    };
+    monitor::feed(sys, sessions, &seen);
 }
 
 const ROLE_CHANGED: CmdError = CmdError::fixed(

@@ -14,6 +14,7 @@ mod audit;
 pub mod block;
 pub mod busy;
 pub mod call;
+pub mod clockwork;
 pub mod commands;
 pub mod declared;
 mod deliver;
@@ -24,7 +25,7 @@ pub mod functions;
 pub mod host;
 mod limits;
 pub mod migrate;
-mod monitor;
+pub mod monitor;
 pub(crate) mod notify;
 pub mod output;
 pub mod pause;
@@ -68,7 +69,7 @@ use crate::service::latency::Latency;
 use crate::service::slowlog::SlowLog;
 use crate::service::stats::Stats;
 use crate::spec::Row;
-use crate::util::clock::Clock;
+use crate::util::clock::{Clock, Reading};
 use crate::util::rng::Rng;
 
 /// A function that runs a command.
@@ -248,6 +249,13 @@ pub enum Action {
     Follow,
     /// The sentinel has orders.
     Sentinel,
+    /// The clock is to be moved, and [`clockwork::moved`] called.
+    Clock {
+        /// The client that waits.
+        client: u64,
+        /// Where to.
+        to: clockwork::Move,
+    },
     /// The server must stop.
     Shutdown,
     /// Parameters changed that the outside acts on, by name.
@@ -355,6 +363,8 @@ pub struct System {
     pub clock: SharedClock,
     /// Frozen time of the running unit, unix microseconds.
     pub now_us: i64,
+    /// Real time at the same moment, in microseconds: how long something takes is measured by it.
+    pub real_us: i64,
     /// When the instance started, unix milliseconds.
     pub started_ms: i64,
     /// 40 hex digits, new at each start.
@@ -369,6 +379,8 @@ pub struct System {
     pub queued: txn::QueuedBytes,
     /// CLIENT PAUSE.
     pub pause: pause::Pause,
+    /// Clients for whom the clock was moved.
+    pub moves: clockwork::Moves,
     /// Reads what a script declares.
     pub declared: declared::ReadDeclared,
     /// The client whose command runs, if it is a client's.
@@ -393,8 +405,8 @@ pub struct System {
     pub tracking: tracking::Tracking,
     /// What replicas have not confirmed, and who waits for that.
     pub unconfirmed: unconfirmed::Unconfirmed,
-    /// Clients that are shown every command.
-    pub monitors: std::collections::BTreeSet<SessionId>,
+    /// Who is told of every command.
+    pub monitors: monitor::Monitors,
     /// Making room when memory is over its limit.
     pub eviction: evict::Eviction,
     /// What clients weigh.
@@ -466,6 +478,29 @@ pub struct HostBox(pub Box<dyn Host>);
 impl std::fmt::Debug for HostBox {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("HostBox")
+    }
+}
+
+impl System {
+    /// Reads the clock.
+    #[inline]
+    pub fn refresh_time(&mut self) {
+        let now = self.clock.0.read();
+        self.set_time(now);
+    }
+
+    /// What the clock said when it was read last.
+    #[inline]
+    pub const fn reading(&self) -> Reading {
+        Reading {
+            now_us: self.now_us,
+            real_us: self.real_us,
+        }
+    }
+
+    pub(crate) const fn set_time(&mut self, now: Reading) {
+        self.now_us = now.now_us;
+        self.real_us = now.real_us;
     }
 }
 
@@ -552,7 +587,8 @@ pub fn save_config(sys: &System, all: bool) -> io::Result<()> {
 
 /// Bytes that an instance uses: data, scripts, clients, what they track.
 pub fn used_memory(ks: &Keyspace, sessions: &Sessions, sys: &System) -> usize {
-    ks.memory()
+    startup_memory(sys)
+        + ks.memory()
         + sys.scripts.memory()
         + sys.scripts.interpreter
         + sys.libraries.memory()
@@ -565,6 +601,11 @@ pub fn used_memory(ks: &Keyspace, sessions: &Sessions, sys: &System) -> usize {
         + sys.persist.log_memory()
         + sys.repl.memory()
         + sessions.memory()
+}
+
+/// Bytes of those that an instance uses before it is asked for anything.
+pub fn startup_memory(sys: &System) -> usize {
+    size_of::<State>() + sys.stats.startup_memory()
 }
 
 /// What a handler works with.

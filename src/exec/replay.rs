@@ -164,7 +164,7 @@ pub(super) fn conclude(
         tell_failure(state, pending.row, &e);
     }
     if state.sys.repl.is_replica() && state.sys.persist.loading.is_none() {
-        call::account(state, pending, args, failed);
+        call::account(state, pending, args, failed, reply.since(pending.mark));
     }
 }
 

@@ -341,6 +341,8 @@ pub struct Sessions {
     queued: usize,
     /// Bytes that the connections hold.
     unsent: UnsentTotal,
+    /// Those that keep their slots though they are gone: what their connections hold is as good as free.
+    expelled: Vec<SessionId>,
     /// When idle clients were last looked for, unix milliseconds.
     idle_checked: i64,
 }
@@ -387,6 +389,7 @@ impl Sessions {
         let session = self.slab.try_remove(sid.0)?;
         self.by_id.remove(&session.id);
         self.queued -= session.counted;
+        self.expelled.retain(|other| *other != sid);
         Some(session)
     }
 
@@ -394,6 +397,9 @@ impl Sessions {
     pub(crate) fn expel(&mut self, sid: SessionId) -> Option<&mut Session> {
         let session = self.slab.get_mut(sid.0)?;
         self.by_id.remove(&session.id);
+        if !self.expelled.contains(&sid) {
+            self.expelled.push(sid);
+        }
         Some(session)
     }
 
@@ -409,12 +415,14 @@ impl Sessions {
 
     /// Bytes that the clients use: themselves, and what waits to be sent to them.
     pub fn memory(&self) -> usize {
-        self.len() * size_of::<Session>() + self.queued + self.unsent.get()
+        self.len() * size_of::<Session>() + self.in_transit()
     }
 
     /// Bytes that wait to be sent to clients, or have been received from them and cannot run yet.
     pub fn in_transit(&self) -> usize {
-        self.queued + self.unsent.get()
+        let expelled = self.expelled.iter().filter_map(|sid| self.get(*sid));
+        let leaving: usize = expelled.map(|session| session.peer.unsent.held()).sum();
+        (self.queued + self.unsent.get()).saturating_sub(leaving)
     }
 
     /// What the connections of all clients hold.
@@ -465,7 +473,7 @@ impl Sessions {
     }
 
     /// Marks clients as closing that were idle for more than `timeout` seconds (0: none are), and names them.
-    /// Those that wait for a key are not idle.
+    /// Those that wait for a key are not idle, nor are those that only listen: subscribers, monitors, replicas.
     pub(crate) fn close_idle(&mut self, timeout: u64, now: i64) -> Vec<SessionId> {
         if self.next_idle_check(timeout).is_none_or(|at| at > now) {
             return Vec::new();
@@ -474,8 +482,9 @@ impl Sessions {
         let allowed = i64::try_from(timeout.saturating_mul(1000)).unwrap_or(i64::MAX);
         let mut idle = Vec::new();
         for (slot, session) in &mut self.slab {
-            let busy =
-                session.waits() || session.peer.trusted || session.closing || session.is_replica();
+            let listens =
+                session.subscriptions.is_some() || session.monitors || session.is_replica();
+            let busy = session.waits() || session.peer.trusted || session.closing || listens;
             if session.peer.unsent.was_heard() {
                 // Of a request that is on its way.
                 session.seen = now;

@@ -81,12 +81,12 @@ impl Session {
 
     /// Whether it is one of those that the limit is for.
     fn is_weighed(&self) -> bool {
-        !self.replays && !self.is_replica()
+        !self.replays && !self.is_replica() && !self.cut_off
     }
 
     /// Whether it may be made to go.
     fn may_be_evicted(&self) -> bool {
-        self.is_weighed() && !self.no_evict && !self.peer.trusted && !self.cut_off
+        self.is_weighed() && !self.no_evict && !self.peer.trusted
     }
 }
 

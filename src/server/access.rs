@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::handle::StartError;
+use super::builder::StartError;
 use crate::exec::Handler;
 use crate::service::acl::{FileFault, SetFault, Users};
 use crate::service::config::Loaded;

@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use tracing::{error, info, warn};
 
-use super::handle::{Ports, Server, StartError, Surroundings};
+use super::builder::StartError;
+use super::handle::{Ports, Server, Surroundings};
 use super::log::{self, Role};
+use super::parent::{self, Parent};
 use super::runtime::End;
 use super::sentinel;
 use super::startup;
@@ -40,6 +42,7 @@ A sentinel keeps in FILE what it has learned and decided.
        redkeep /etc/redkeep.conf
        redkeep --port 7777 --bind 0.0.0.0 --requirepass secret
        echo 'maxclients 128' | redkeep -
+       redkeep --port 0 --print-addr --exit-with-parent --save ''
 ";
 
 /// Whoever is called like this is a sentinel.
@@ -118,6 +121,13 @@ fn run(mut loaded: Loaded, program: &str) -> ExitCode {
         warn!("{why}");
         return ExitCode::FAILURE;
     }
+    let parent = match Parent::find(&loaded.config) {
+        Ok(parent) => parent,
+        Err(why) => {
+            error!("{why}");
+            return ExitCode::FAILURE;
+        }
+    };
     let supervisor = Supervisor::find(loaded.config.supervised);
     startup::announce(&loaded, program);
     if let Err(error) = std::env::set_current_dir(&loaded.config.dir) {
@@ -135,13 +145,12 @@ fn run(mut loaded: Loaded, program: &str) -> ExitCode {
         (false, false) => Role::Leader,
     });
     startup::summary(&loaded);
-    if loaded.config.port == 0 && loaded.config.tls_port == 0 && loaded.config.unixsocket.is_empty()
-    {
+    let Some(ports) = parent::ports(&loaded.config) else {
         error!("Configured to not listen anywhere, exiting.");
         return ExitCode::FAILURE;
-    }
+    };
     startup::check_system(&loaded.config);
-    let end = serve(loaded, supervisor);
+    let end = serve(loaded, ports, supervisor, parent);
     match end {
         Some(End::Asked) => ExitCode::SUCCESS,
         Some(End::Failed) | None => ExitCode::FAILURE,
@@ -149,7 +158,7 @@ fn run(mut loaded: Loaded, program: &str) -> ExitCode {
 }
 
 /// Starts the server and waits for its end; none: it did not start.
-fn serve(loaded: Loaded, supervisor: Supervisor) -> Option<End> {
+fn serve(loaded: Loaded, ports: Ports, supervisor: Supervisor, mut parent: Parent) -> Option<End> {
     let config = loaded.config.clone();
     let is_sentinel = loaded.sentinel.is_some();
     let signals = match Signals::hear() {
@@ -158,10 +167,6 @@ fn serve(loaded: Loaded, supervisor: Supervisor) -> Option<End> {
             error!("Signals are not handled: {error}");
             None
         }
-    };
-    let ports = Ports {
-        plain: Some(config.port).filter(|port| *port != 0),
-        tls: Some(config.tls_port).filter(|port| *port != 0),
     };
     let surroundings = Surroundings {
         owns_process: true,
@@ -182,6 +187,9 @@ fn serve(loaded: Loaded, supervisor: Supervisor) -> Option<End> {
     {
         error!("Signals are not heeded: {error}");
     }
+    if let Err(error) = parent.end_with(server.node().clone(), Arc::clone(server.stop())) {
+        error!("The end of the parent process is not noticed: {error}");
+    }
     if !is_sentinel {
         info!("Server initialized");
     }
@@ -192,6 +200,7 @@ fn serve(loaded: Loaded, supervisor: Supervisor) -> Option<End> {
             }
             startup::second_thoughts(&config);
             supervisor.ready(config.replicaof.is_some() && !is_sentinel);
+            parent.ready(&server, &config);
         }
         // It was told to end while it loaded.
         Err(StartError::Data(JobError::GivenUp)) => {}

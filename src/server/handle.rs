@@ -3,280 +3,31 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::access;
-use super::host::{IN_USE, Outlets, ServerHost};
-use super::listen::{self, Door, ListenError};
+use super::builder::{Builder, StartError};
+use super::host::{Outlets, ServerHost};
+use super::listen::{self, Door};
 use super::metrics;
 use super::runtime::{self, End, RuntimeId, Serving, Sockets, Stop};
 use super::sentinel;
 use super::supervised::Supervisor;
-use super::tls::{InMemory, Tls, TlsError};
+use super::tls::{InMemory, Tls};
 use super::wire::Network;
 use crate::commands;
-use crate::embed::jobs::{self, JobError};
+use crate::embed::jobs;
 use crate::embed::{Client, Node};
 use crate::engine::{Engine, Options};
 use crate::exec::Commands;
 use crate::exec::persist::load::Loading;
-use crate::persist::{Disk, Files as FilesOnDisk};
-use crate::service::config::{
-    self, Files, Given, Invocation, LoadError, Loaded, OomScoreAdj, Settings, SystemFiles,
-    WithInput,
-};
-
-/// Why a server did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A parameter or its value was refused.
-    #[error("{0}")]
-    Config(#[from] LoadError),
-    /// An address cannot be listened on.
-    #[error(transparent)]
-    Listen(#[from] ListenError),
-    /// TLS cannot be had as it is configured.
-    #[error("Failed to configure TLS: {0}")]
-    Tls(#[from] TlsError),
-    /// The unix socket cannot be listened on.
-    #[error("cannot listen on {path}: {source}")]
-    Unix {
-        /// The path asked for.
-        path: String,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// A sentinel cannot keep what it decides.
-    #[error("{0}")]
-    Sentinel(String),
-    /// The users cannot be had.
-    #[error("{0}")]
-    Users(String),
-    /// The log of all writes is wanted (`appendonly`), and there is no place for it.
-    #[error("appendonly needs a directory: set dir")]
-    NoDirectory,
-    /// The directory for the data set cannot be had: it is not there, or another server keeps its data in it.
-    #[error("cannot keep data in {dir}: {}", why(source))]
-    Dir {
-        /// The directory asked for.
-        dir: String,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The data set cannot be loaded.
-    #[error("Fatal error loading the DB: {0}")]
-    Data(#[from] JobError),
-    /// The system gave no thread or no event queue.
-    #[error("cannot start: {0}")]
-    Io(#[from] io::Error),
-}
-
-fn why(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::WouldBlock => IN_USE.to_owned(),
-        _ => error.to_string(),
-    }
-}
-
-/// What a server is to be like; made by [`Server::builder`].
-#[derive(Debug, Clone, Default)]
-#[must_use]
-pub struct Builder {
-    port: Option<u16>,
-    /// The port for TLS, where any that is free will do.
-    any_tls_port: bool,
-    /// Nobody connects without TLS.
-    tls_only: bool,
-    /// Certificates and keys that are in no file.
-    tls: InMemory,
-    /// Options as on the command line.
-    options: Vec<Vec<u8>>,
-    /// Where the data set is kept, if it is.
-    disk: Option<Arc<dyn Disk>>,
-    /// What makes it a sentinel, if it is to be one.
-    sentinel: Option<Memory>,
-}
-
-impl Builder {
-    /// The TCP port; 0, which is also the default, takes any that is free.
-    pub fn port(mut self, port: u16) -> Self {
-        self.port = Some(port);
-        self
-    }
-
-    /// An address to listen on, in place of the loopback addresses. Several are separated by spaces.
-    pub fn bind(self, addresses: &str) -> Self {
-        self.config("bind", addresses)
-    }
-
-    /// Sets a parameter, as a configuration file would. A later value replaces an earlier one.
-    pub fn config(mut self, name: &str, value: &str) -> Self {
-        if name.eq_ignore_ascii_case("port") {
-            self.port = value.parse().ok().or(self.port);
-        }
-        if name.eq_ignore_ascii_case("dir") && self.disk.is_none() {
-            self.disk = Some(Arc::new(FilesOnDisk));
-        }
-        self.options.push(format!("--{name}").into_bytes());
-        let several = config::find(name.as_bytes()).is_some_and(|row| row.multi);
-        if several && !value.trim().is_empty() {
-            self.options.extend(
-                value
-                    .split_whitespace()
-                    .map(|word| word.as_bytes().to_vec()),
-            );
-        } else {
-            self.options.push(value.as_bytes().to_vec());
-        }
-        self
-    }
-
-    /// Gives a command another name, or none if that is empty: clients, scripts included, do not find it under its own then.
-    pub fn rename_command(mut self, from: &str, to: &str) -> Self {
-        let words = ["--rename-command", from, to];
-        let words = words.map(|word| word.as_bytes().to_vec());
-        self.options.extend(words);
-        self
-    }
-
-    /// Listens for TLS as well, on this port; 0 takes any that is free. What is needed beside it is said by `tls-*`
-    /// parameters, or by [`tls_identity`](Self::tls_identity) and [`tls_authorities`](Self::tls_authorities). Clients must
-    /// show a certificate, unless `tls-auth-clients` is `no` or `optional`.
-    ///
-    /// ```
-    /// # fn pem() -> (String, String) {
-    /// #     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    /// #     (made.cert.pem(), made.signing_key.serialize_pem())
-    /// # }
-    /// # let (certificate, key) = pem();
-    /// let server = redkeep::Server::builder()
-    ///     .tls_port(0)
-    ///     .tls_identity(certificate, key)
-    ///     .config("tls-auth-clients", "no")
-    ///     .start()?;
-    /// println!("connect to rediss://{}", server.tls_addr().unwrap());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn tls_port(mut self, port: u16) -> Self {
-        self.any_tls_port = port == 0;
-        self.config("tls-port", &port.to_string())
-    }
-
-    /// The certificate and the private key in PEM, for when they are in no file. They are used as long as `tls-cert-file` is
-    /// empty.
-    pub fn tls_identity(
-        mut self,
-        certificate: impl Into<Vec<u8>>,
-        key: impl Into<Vec<u8>>,
-    ) -> Self {
-        self.tls.identity = Some((certificate.into(), key.into()));
-        self
-    }
-
-    /// The certificates of the authorities that clients and other servers are vouched for by, in PEM, for when they are in no
-    /// file. They are used as long as `tls-ca-cert-file` is empty.
-    pub fn tls_authorities(mut self, certificates: impl Into<Vec<u8>>) -> Self {
-        self.tls.authorities = Some(certificates.into());
-        self
-    }
-
-    /// Listens for TLS only. Without it, the plain port is there beside that for TLS, at the same addresses.
-    pub fn tls_only(mut self) -> Self {
-        self.tls_only = true;
-        self
-    }
-
-    /// Keeps the data set on another disk than the one of the operating system; without a directory (`dir`) and without
-    /// a disk it is kept in memory only.
-    pub fn disk(mut self, disk: Arc<dyn Disk>) -> Self {
-        self.disk = Some(disk);
-        self
-    }
-
-    /// Makes it a sentinel, with a configuration file that exists and in which it keeps what it learns and decides. What
-    /// is set otherwise here is stronger than the file. It listens where the file says, or else where servers of this kind do.
-    pub fn sentinel(mut self, file: impl Into<PathBuf>) -> Self {
-        self.sentinel = Some(Memory::File(file.into()));
-        self
-    }
-
-    /// The same, with the text of such a file. It remembers nothing when it is started again: not even for whom it voted.
-    pub fn sentinel_in_memory(mut self, text: impl Into<String>) -> Self {
-        self.sentinel = Some(Memory::Text(text.into()));
-        self
-    }
-
-    /// Starts the server. It runs on threads of its own, whether or not the caller is asynchronous.
-    ///
-    /// # Errors
-    /// When a parameter is refused, or an address cannot be listened on.
-    pub fn start(self) -> Result<Server, StartError> {
-        self.start_on(Network::direct())
-    }
-
-    /// Starts the server; it reaches others in this way.
-    pub(super) fn start_on(self, network: Network) -> Result<Server, StartError> {
-        let loaded = self.loaded()?;
-        let ports = Ports {
-            plain: Some(loaded.config.port).filter(|_| !self.tls_only),
-            tls: Some(loaded.config.tls_port).filter(|port| *port != 0 || self.any_tls_port),
-        };
-        let surroundings = Surroundings {
-            disk: self.disk,
-            network,
-            tls: self.tls,
-            ..Surroundings::default()
-        };
-        let mut server = Server::open(loaded, ports, surroundings)?;
-        server.load()?;
-        Ok(server)
-    }
-
-    fn loaded(&self) -> Result<Loaded, StartError> {
-        let given = Given {
-            sentinel: self.sentinel.is_some(),
-            embedded: true,
-        };
-        let mut files: &dyn Files = &SystemFiles;
-        let input;
-        let mut argv = Vec::new();
-        match &self.sentinel {
-            Some(Memory::File(path)) => {
-                let path = SystemFiles.absolute(path);
-                sentinel::check_file(Some(&path)).map_err(StartError::Sentinel)?;
-                argv.push(path.into_os_string().into_encoded_bytes());
-            }
-            Some(Memory::Text(text)) => {
-                input = WithInput(text.clone().into_bytes());
-                files = &input;
-                argv.push(b"-".to_vec());
-            }
-            // What is to be saved by itself, whoever starts a server has to say.
-            None => argv.extend([b"--save".to_vec(), Vec::new()]),
-        }
-        argv.extend_from_slice(&self.options);
-        if let Some(port) = self.port {
-            argv.extend([b"--port".to_vec(), port.to_string().into_bytes()]);
-        }
-        match config::invocation_as(given, &argv, files)? {
-            Invocation::Run(loaded) => Ok(*loaded),
-            Invocation::Help | Invocation::Version => {
-                Err(io::Error::from(io::ErrorKind::InvalidInput).into())
-            }
-        }
-    }
-}
-
-/// Where a sentinel's configuration comes from, and stays.
-#[derive(Debug, Clone)]
-enum Memory {
-    File(PathBuf),
-    Text(String),
-}
+use crate::persist::Disk;
+use crate::service::config::{LoadError, Loaded, OomScoreAdj, Settings};
+use crate::util::clock::{Clock, ManualClock};
 
 /// The commands of a server, under the names that its configuration gives them.
 fn commands_of(loaded: &Loaded, is_sentinel: bool) -> Result<Commands, LoadError> {
@@ -307,12 +58,16 @@ pub(super) struct Surroundings {
     pub(super) owns_process: bool,
     /// Where the data set is kept, if it is.
     pub(super) disk: Option<Arc<dyn Disk>>,
+    /// The clock, if it is not one that runs as the machine's.
+    pub(super) clock: Option<ManualClock>,
     /// How others are reached.
     pub(super) network: Network,
     /// Certificates and keys that are in no file.
     pub(super) tls: InMemory,
     /// The service manager, if there is one to report to.
     pub(super) supervisor: Supervisor,
+    /// What all randomness begins with, if it is to be repeatable.
+    pub(super) seed: Option<u64>,
 }
 
 /// A running server. Dropping it stops it and closes every connection.
@@ -327,6 +82,7 @@ pub(super) struct Surroundings {
 /// ```
 pub struct Server {
     node: Node,
+    pub(super) clock: ManualClock,
     addrs: Vec<SocketAddr>,
     tls_addrs: Vec<SocketAddr>,
     stop: Arc<Stop>,
@@ -360,11 +116,14 @@ impl Server {
         let Surroundings {
             owns_process,
             disk,
+            clock,
             network,
             tls,
             supervisor,
+            seed,
         } = surroundings;
-        let sentinel = sentinel::assemble(&loaded)?;
+        let clock = clock.unwrap_or_else(ManualClock::running);
+        let sentinel = sentinel::assemble(&loaded, seed, clock.now_ms())?;
         let is_sentinel = sentinel.is_some();
         let commands = commands_of(&loaded, is_sentinel)?;
         let users = access::users(&loaded, commands.own())?;
@@ -383,7 +142,7 @@ impl Server {
         doors.extend(secure);
         let tls = Arc::new(Tls::new(tls));
         tls.install(tls.prepare(&config)?);
-        let network = network.secured_by(Arc::clone(&tls));
+        let network = network.secured_by(Arc::clone(&tls)).timed_by(clock.clone());
         let (sender, accept) = unbounded_channel();
         let (carrier, parcels) = unbounded_channel();
         let (observers, observe) = unbounded_channel();
@@ -426,7 +185,9 @@ impl Server {
         let threads = usize::try_from(config.io_threads).unwrap_or(1);
         let mut engine = Engine::new(Options {
             settings: Settings::new(config, file),
+            clock: Arc::new(clock.clone()),
             host: Box::new(host),
+            seed,
             sentinel,
             users,
             ..Options::default()
@@ -470,6 +231,7 @@ impl Server {
         let id = started.recv().map_err(io::Error::other)??;
         Ok(Self {
             node,
+            clock,
             addrs,
             tls_addrs,
             stop,

@@ -14,6 +14,12 @@ use crate::exec::shutdown::{self, Signal, Summons};
 /// How long a signal waits for a script that is busy.
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// What a server is asked to end by; none: it has ended already.
+pub(super) fn of(node: &Node) -> Option<Arc<Summons>> {
+    let mut engine = node.lock().ok()?;
+    Some(Arc::clone(&engine.state().sys.summons))
+}
+
 /// A signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Heard {
@@ -57,10 +63,8 @@ impl Signals {
 
     /// From here on they end this server, for as long as the process lives.
     pub(super) fn heed(self, node: Node, stop: Arc<Stop>) -> io::Result<()> {
-        let summons = match node.lock() {
-            Ok(mut engine) => Arc::clone(&engine.state().sys.summons),
-            // It has ended already.
-            Err(_) => return Ok(()),
+        let Some(summons) = of(&node) else {
+            return Ok(());
         };
         let called = move |heard| match heard {
             Heard::Terminate => take(Signal::Terminate, &node, &stop, &summons),
@@ -110,6 +114,19 @@ fn take(signal: Signal, node: &Node, stop: &Arc<Stop>, summons: &Arc<Summons>) {
     let (stop, summons) = (Arc::clone(stop), Arc::clone(summons));
     // Not here: whoever interrupts a second time wants to be heard while this saves.
     node.spawn("redkeep-end", move |node| shut_down(node, &stop, &summons));
+}
+
+/// Ends the server because nobody is left who started it. It is asked as by SIGTERM; and if it will not, because it cannot
+/// save say, it ends all the same: there is nobody to do anything about that.
+pub(super) fn orphaned(node: &Node, stop: &Stop, summons: &Summons) {
+    warn!("The process that started this one is gone, scheduling shutdown...");
+    summons.ask(Signal::Terminate);
+    shut_down(node, stop, summons);
+    // Where it is heeded it stays, and the process ends.
+    while summons.is_pending() {
+        std::thread::sleep(PAUSE);
+    }
+    stop.request(End::Failed);
 }
 
 /// Has the engine heed what was asked. A script that is busy is ended if it has not written, and waited for if it has,

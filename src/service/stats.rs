@@ -144,6 +144,11 @@ impl Stats {
         }
     }
 
+    /// Bytes that it takes before anything is counted.
+    pub fn startup_memory(&self) -> usize {
+        self.commands.capacity() * size_of::<CommandStats>()
+    }
+
     /// A connection was accepted.
     pub fn connection(&mut self) {
         self.connections_received += 1;

@@ -5,24 +5,39 @@ use std::io;
 use rand::rngs::{OsRng, SmallRng};
 use rand::{Rng as _, RngCore as _, SeedableRng as _, TryRngCore as _};
 
-/// A small, fast generator. Not for secrets.
+/// A small, fast generator. Not for secrets, but for those of a run that is to be [repeated](Self::secret_hex).
 #[derive(Debug, Clone)]
-pub struct Rng(SmallRng);
+pub struct Rng {
+    small: SmallRng,
+    /// Whoever chose the seed wants everything to be the same again.
+    repeatable: bool,
+}
 
 impl Rng {
+    /// The generator of a seed, or one that is seeded by the operating system.
+    pub fn new(seed: Option<u64>) -> Self {
+        seed.map_or_else(Self::from_entropy, Self::seed_from_u64)
+    }
+
     /// The generator of a seed: equal seeds give equal sequences.
     pub fn seed_from_u64(seed: u64) -> Self {
-        Self(SmallRng::seed_from_u64(seed))
+        Self {
+            small: SmallRng::seed_from_u64(seed),
+            repeatable: true,
+        }
     }
 
     /// A generator seeded by the operating system.
     pub fn from_entropy() -> Self {
-        Self(SmallRng::from_os_rng())
+        Self {
+            small: SmallRng::from_os_rng(),
+            repeatable: false,
+        }
     }
 
     /// The next 64 bits.
     pub fn next_u64(&mut self) -> u64 {
-        self.0.next_u64()
+        self.small.next_u64()
     }
 
     /// A number in `0..n`, evenly distributed; 0 when `n` is 0.
@@ -30,7 +45,7 @@ impl Rng {
         if n == 0 {
             return 0;
         }
-        self.0.random_range(0..n)
+        self.small.random_range(0..n)
     }
 
     /// An index into something of `len` elements; 0 when it is empty.
@@ -38,12 +53,12 @@ impl Rng {
         if len == 0 {
             return 0;
         }
-        self.0.random_range(0..len)
+        self.small.random_range(0..len)
     }
 
     /// A number in `0.0..1.0`.
     pub fn unit_f64(&mut self) -> f64 {
-        self.0.random()
+        self.small.random()
     }
 
     /// True with probability `p`, which is clamped to 0.0..=1.0.
@@ -53,7 +68,7 @@ impl Rng {
 
     /// Fills a buffer.
     pub fn fill(&mut self, buf: &mut [u8]) {
-        self.0.fill_bytes(buf);
+        self.small.fill_bytes(buf);
     }
 
     /// Forty lower-case hex digits, as in run ids and replication ids.
@@ -67,18 +82,26 @@ impl Rng {
     pub fn hex_id_string(&mut self) -> String {
         self.hex_id().iter().copied().map(char::from).collect()
     }
+
+    /// Hex digits in lower case that nobody can guess, from the operating system; unless somebody chose the seed, who
+    /// knows them then.
+    ///
+    /// # Errors
+    /// When the system has none.
+    pub fn secret_hex(&mut self, digits: usize) -> io::Result<String> {
+        let mut raw = vec![0; digits.div_ceil(2)];
+        match self.repeatable {
+            true => self.fill(&mut raw),
+            false => OsRng.try_fill_bytes(&mut raw).map_err(io::Error::other)?,
+        }
+        Ok(hex_digits(&raw, digits))
+    }
 }
 
-/// Hex digits in lower case that nobody can guess, from the operating system.
-///
-/// # Errors
-/// When the system has none.
-pub fn secret_hex(digits: usize) -> io::Result<String> {
-    let mut raw = vec![0; digits.div_ceil(2)];
-    OsRng.try_fill_bytes(&mut raw).map_err(io::Error::other)?;
+fn hex_digits(raw: &[u8], digits: usize) -> String {
     let mut text: String = raw.iter().map(|byte| format!("{byte:02x}")).collect();
     text.truncate(digits);
-    Ok(text)
+    text
 }
 
 #[cfg(test)]
@@ -115,6 +138,20 @@ mod tests {
         let id = Rng::from_entropy().hex_id_string();
         assert_eq!(id.len(), 40);
         assert!(id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')));
+    }
+
+    #[test]
+    fn secrets_are_repeated_only_where_somebody_chose_the_seed() {
+        let secret = |mut rng: Rng| rng.secret_hex(33).unwrap();
+        assert_eq!(
+            secret(Rng::seed_from_u64(7)),
+            secret(Rng::seed_from_u64(7))
+        );
+        let mut rng = Rng::from_entropy();
+        let (mut same, first) = (rng.clone(), secret(rng.clone()));
+        assert_eq!(rng.next_u64(), same.next_u64());
+        assert_ne!(secret(rng), secret(same));
+        assert_eq!(first.len(), 33);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 
 mod http;
 mod log;
+mod parent;
 mod program;
 mod secrets;
 mod service;

@@ -6,7 +6,6 @@ use crate::exec::{Args, CmdError, CmdResult, Ctx, Flow, acl};
 use crate::resp::ReplyBuf;
 use crate::service::acl::Selector;
 use crate::spec::{Categories, Lookup};
-use crate::util::rng::secret_hex;
 
 pub(super) fn cat(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     match args.all() {
@@ -70,7 +69,8 @@ pub(super) fn genpass(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
         )));
     }
     let digits = usize::try_from((bits + 3) / 4).unwrap_or(0);
-    let password = secret_hex(digits).map_err(|e| CmdError::new(format!("ERR {e}")))?;
+    let password = cx.sys.rng.secret_hex(digits);
+    let password = password.map_err(|e| CmdError::new(format!("ERR {e}")))?;
     cx.bulk(password.as_bytes())
 }
 

@@ -4,7 +4,9 @@ use crate::exec::evict::uncounted_memory;
 use crate::exec::persist::load::{Loading, Shows};
 use crate::exec::persist::save::Purpose;
 use crate::exec::pubsub::Kind;
-use crate::exec::{Args, CmdResult, Command, Ctx, Facts, Flow, Session, used_memory};
+use crate::exec::{
+    Args, CmdResult, Command, Ctx, Facts, Flow, Session, startup_memory, used_memory, weight,
+};
 use crate::service::acl::Reason;
 use crate::service::config::Config;
 use crate::service::info::{Others, REDIS_VERSION, Report, Section, Selection, human};
@@ -220,12 +222,9 @@ fn memory(cx: &mut Ctx<'_>, out: &mut Report) {
     let functions = cx.sys.libraries.memory() as u64;
     let vm_functions = cx.sys.libraries.interpreter as u64;
     let used = used_memory(cx.ks, cx.sessions, cx.sys) as u64;
-    let tracking = cx.sys.tracking.memory() as u64;
-    // It only shrinks meanwhile.
-    let log = cx.sys.persist.log_memory() as u64;
     let stream = cx.sys.repl.memory();
-    let shared = tracking + log + stream as u64;
-    let clients = used - dataset - scripts - interpreter - functions - vm_functions - shared;
+    let startup = startup_memory(cx.sys) as u64;
+    let clients = weight::estimate(cx.sys, cx.sessions);
     cx.sys.stats.memory_seen(used);
     let (sys, peak) = (&cx.sys, cx.sys.stats.peak_memory);
     let percent =
@@ -235,9 +234,9 @@ fn memory(cx: &mut Ctx<'_>, out: &mut Report) {
     out.bytes("used_memory_peak", peak);
     out.field("used_memory_peak_perc", percent(used, peak));
     out.field("used_memory_overhead", used - dataset);
-    out.field("used_memory_startup", 0);
+    out.field("used_memory_startup", startup);
     out.field("used_memory_dataset", dataset);
-    out.field("used_memory_dataset_perc", percent(dataset, used));
+    out.field("used_memory_dataset_perc", percent(dataset, used - startup));
     out.bytes("total_system_memory", facts.total_memory);
     // Redis's order: a field stands between the two forms of the one.
     out.field("used_memory_lua", interpreter);

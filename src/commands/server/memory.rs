@@ -1,6 +1,8 @@
 //! MEMORY.
 
-use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, used_memory, weight};
+use crate::exec::{
+    Args, CmdError, CmdResult, Command, Ctx, Flow, startup_memory, used_memory, weight,
+};
 use crate::keyspace::Record;
 use crate::resp::ReplyBuf;
 use crate::service::info::human;
@@ -111,7 +113,7 @@ fn stats(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
     let parts = [
         ("peak.allocated", peak),
         ("total.allocated", used),
-        ("startup.allocated", 0),
+        ("startup.allocated", startup_memory(sys)),
         ("replication.backlog", sys.repl.memory() - of_replicas),
         ("clients.slaves", of_replicas),
         ("clients.normal", weight::estimate(sys, sessions)),
@@ -149,7 +151,7 @@ fn stats(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
         number(reply, name, value);
     }
     reply.bulk(b"dataset.percentage");
-    reply.double(percent(dataset, used));
+    reply.double(percent(dataset, used - startup_memory(sys)));
     reply.bulk(b"peak.percentage");
     reply.double(percent(used, peak));
     reply.bulk(b"fragmentation");

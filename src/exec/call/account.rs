@@ -1,19 +1,27 @@
 //! What is told of a command that is settled: to monitors, in the statistics, in the slow log and its like.
 
-use super::super::{Args, Origin, State, System, monitor, tracking};
+use super::super::monitor::{self, Stage};
+use super::super::{Args, Origin, State, System, tracking};
 use super::{Pending, show};
 use crate::keyspace::Interest;
 use crate::service::slowlog::SlowLog;
 use crate::spec::flag;
 
-/// Tells of a command that is settled: to those who monitor, in the statistics, in the slow log.
-pub(in crate::exec) fn account(state: &mut State, pending: &Pending, args: Args<'_>, failed: bool) {
-    if !state.sys.monitors.is_empty() && !pending.row.flags.has(flag::SKIP_MONITOR) {
-        show(state, pending.sid, pending.row, pending.origin, args);
+/// Tells of a command that is settled and has answered this: to those who monitor, in the statistics, in the slow log.
+pub(in crate::exec) fn account(
+    state: &mut State,
+    pending: &Pending,
+    args: Args<'_>,
+    failed: bool,
+    reply: &[u8],
+) {
+    let ended = state.sys.clock.0.read();
+    let usec = u64::try_from(ended.real_us - pending.began.real_us).unwrap_or(0);
+    if !state.sys.monitors.is_empty() {
+        let (row, stage) = (Some(pending.row), Stage::Ends { usec, reply });
+        show(state, pending.sid, row, pending.origin, args, stage);
     }
     note_reads(state, pending, args);
-    let now_us = state.sys.clock.0.now_us();
-    let usec = u64::try_from(now_us - pending.began_us).unwrap_or(0);
     state.sys.stats.called(pending.row.id.index(), usec, failed);
     let slow = state.sys.cfg.slowlog_log_slower_than;
     if slow >= 0 && usec >= slow.unsigned_abs() && !pending.row.flags.has(flag::SKIP_SLOWLOG) {
@@ -29,7 +37,8 @@ pub(in crate::exec) fn account(state: &mut State, pending: &Pending, args: Args<
     }
     state.sys.stats.turns.command_usec += usec;
     // The next command of the batch begins when this one ends.
-    state.sys.now_us = now_us.max(state.sys.now_us);
+    state.sys.now_us = ended.now_us.max(state.sys.now_us);
+    state.sys.real_us = ended.real_us;
 }
 
 /// What the latency monitor calls a command that took long.
@@ -128,7 +137,7 @@ fn log_command(
         _ => (&session.peer.addr, &session.name),
     };
     log(sys).add(
-        pending.began_us / 1_000_000,
+        pending.began.now_us / 1_000_000,
         i64::try_from(value).unwrap_or(i64::MAX),
         shown.into_iter(),
         peer,

@@ -10,17 +10,19 @@ mod gate;
 mod settle;
 
 use super::error::CmdError;
+use super::monitor::{self, Stage};
 use super::replication::replica;
 use super::session::{Debugging, Session, SessionId};
 use super::txn::Multi;
 use super::{
-    Args, Ctx, Entry, Flow, Origin, ScriptCall, State, acl, alarms, declared, monitor, pause,
+    Args, Ctx, Entry, Flow, Origin, ScriptCall, State, acl, alarms, declared, pause,
     replay, tracking, unit,
 };
 use crate::keyspace::Interest;
+use crate::util::clock::Reading;
 use crate::resp::{Mark, ReplyBuf};
 use crate::service::acl::Context;
-use crate::spec::{Lookup, flag};
+use crate::spec::flag;
 pub(super) use account::{account, note_spike};
 use account::{log_large, note_reads};
 pub use gate::find;
@@ -57,7 +59,7 @@ pub struct Pending {
     pub(in crate::exec) origin: Origin,
     sid: SessionId,
     /// When it began. What a script or a transaction calls has a time of its own, though their time stands still.
-    began_us: i64,
+    began: Reading,
 }
 
 /// Starts a command for a client: the client's database is selected and the time frozen at `now_us`.
@@ -99,7 +101,7 @@ pub fn start(
             let e = refusal.into_error(state, sid, args);
             spend_caching(state, sid, row);
             let e = fail_multi(state, sid, args, origin, e);
-            reject(state, args, &e, reply);
+            reject(state, sid, args, origin, &e, reply);
             mute(state, sid, mark, reply);
             return Step::Settled;
         }
@@ -136,7 +138,7 @@ fn debugged(
         mark,
         origin,
         sid,
-        began_us: state.sys.now_us,
+        began: state.sys.reading(),
     };
     Step::Script(ScriptCall::Debug, pending)
 }
@@ -194,7 +196,7 @@ pub fn nested(
                     acl::refuse(state, sid, row, args, denied, Context::Lua)
                 }
             };
-            reject(state, args, &e, reply);
+            reject(state, sid, args, origin, &e, reply);
             return;
         }
     };
@@ -237,15 +239,15 @@ pub(in crate::exec) fn dispatch(
         && origin != Origin::Replay
     {
         // It is shown before what it calls.
-        show(state, sid, row, origin, args);
+        show(state, sid, Some(row), origin, args, Stage::Begins);
     }
     let Some(run) = row.row.run else {
         // A container called bare does not get past the arity check.
         return Step::Settled;
     };
-    let began_us = match origin {
-        Origin::Exec | Origin::Script { .. } => state.sys.clock.0.now_us(),
-        _ => now_us,
+    let began = match origin {
+        Origin::Exec | Origin::Script { .. } => state.sys.clock.0.read(),
+        _ => state.sys.reading(),
     };
     let result = run(
         &mut Ctx {
@@ -266,7 +268,7 @@ pub(in crate::exec) fn dispatch(
         mark,
         origin,
         sid,
-        began_us,
+        began,
     };
     match result {
         Ok(Flow::Script(call)) => Step::Script(call, pending),
@@ -276,7 +278,7 @@ pub(in crate::exec) fn dispatch(
             // It is counted when its wait ends.
             settle(state, row, args);
             if !state.sys.monitors.is_empty() {
-                show(state, sid, row, origin, args);
+                show(state, sid, Some(row), origin, args, Stage::Waits);
             }
             note_reads(state, &pending, args);
             let retry_at = block.retry_at;
@@ -309,7 +311,14 @@ pub(in crate::exec) fn dispatch(
 
 /// Shows a command to those who monitor.
 #[cold]
-fn show(state: &mut State, sid: SessionId, row: &'static Entry, origin: Origin, args: Args<'_>) {
+fn show(
+    state: &mut State,
+    sid: SessionId,
+    row: Option<&'static Entry>,
+    origin: Origin,
+    args: Args<'_>,
+    stage: Stage<'_>,
+) {
     let db = match origin {
         Origin::Script { .. } => state.ks.current(),
         _ => state.sessions.get(sid).map_or(0, |s| s.db),
@@ -320,8 +329,9 @@ fn show(state: &mut State, sid: SessionId, row: &'static Entry, origin: Origin, 
         origin,
         db,
         args,
+        stage,
     };
-    monitor::feed(&mut state.sys, &mut state.sessions, seen);
+    monitor::feed(&mut state.sys, &mut state.sessions, &seen);
 }
 
 /// A command was refused: a transaction that it was meant for fails at EXEC. If it was EXEC, that ends here.
@@ -346,7 +356,7 @@ fn fail_multi(
         state.ks.log.interest.set(Interest::WATCHED, watched);
         if !state.sys.monitors.is_empty() {
             // They have seen MULTI.
-            show(state, sid, row, origin, args);
+            show(state, sid, Some(row), origin, args, Stage::Begins);
         }
         return CmdError::exec_refused(&e);
     }
@@ -382,11 +392,22 @@ pub fn queued(
 }
 
 /// Answers a command that did not get past the gate.
-fn reject(state: &mut State, args: Args<'_>, e: &CmdError, reply: &mut ReplyBuf) {
+fn reject(
+    state: &mut State,
+    sid: SessionId,
+    args: Args<'_>,
+    origin: Origin,
+    e: &CmdError,
+    reply: &mut ReplyBuf,
+) {
     let mut command = "";
-    if let Lookup::Found(row) = state.sys.registry.find(args.at(0), args.get(1)) {
+    let row = state.sys.registry.find(args.at(0), args.get(1)).found();
+    if let Some(row) = row {
         state.sys.stats.rejected(row.id.index());
         command = &row.name;
+    }
+    if !state.sys.monitors.is_empty() {
+        show(state, sid, row, origin, args, Stage::Refused(e.text()));
     }
     state.sys.stats.error(e.code());
     alarms::answered(state, state.sys.current, command, e.code());
@@ -453,7 +474,7 @@ fn conclude(
     if cfg.commandlog_request_larger_than & cfg.commandlog_reply_larger_than >= 0 {
         log_large(state, pending, args, reply.since(pending.mark).len());
     }
-    account(state, pending, args, failed);
+    account(state, pending, args, failed, reply.since(pending.mark));
     if !matches!(pending.origin, Origin::Script { .. } | Origin::Exec) {
         spend_caching(state, pending.sid, Some(pending.row));
     }

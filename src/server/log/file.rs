@@ -1,4 +1,4 @@
-//! Where lines go: standard output, or a file.
+//! Where lines go: standard output, or standard error, or a file.
 //!
 //! Redis opens its log file anew for each line. So whoever rotates logs may rename the file or cut it off, and need not
 //! tell the server. Here the file stays open, and one look at its name per line says whether it is still the one.
@@ -14,6 +14,7 @@ use tracing_subscriber::fmt::MakeWriter;
 #[derive(Debug)]
 pub(super) enum Output {
     Stdout,
+    Stderr,
     File(LogFile),
 }
 
@@ -34,6 +35,9 @@ impl Write for &Output {
             Output::Stdout => {
                 let mut out = io::stdout().lock();
                 let _ = out.write_all(line).and_then(|()| out.flush());
+            }
+            Output::Stderr => {
+                let _ = io::stderr().lock().write_all(line);
             }
             Output::File(file) => file.append(line),
         }

@@ -22,6 +22,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 pub(super) use line::Role;
 
+use super::parent;
 use crate::exec::host::CHILD;
 use crate::service::config::{Config, LogFormat, LogLevel};
 use file::Output;
@@ -47,7 +48,10 @@ pub(super) fn start(config: &Config) -> io::Result<()> {
         "" => Path::new("").to_owned(),
         file => Path::new(&config.dir).join(file),
     };
-    let output = Output::open(&path)?;
+    let output = match path.as_os_str().is_empty() && parent::has_stdout(config) {
+        true => Output::Stderr,
+        false => Output::open(&path)?,
+    };
     let (level, handle) = reload::Layer::new(filter(config.loglevel));
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(output)

@@ -205,7 +205,8 @@ params! {
         "bind" => bind: Vec<String> = "127.0.0.1 -::1", Addresses, multi;
         /// The source address of outgoing connections.
         "bind-source-addr" => bind_source_addr: String = "", TextOrNone;
-        /// The TCP port; 0 for none.
+        /// The TCP port; 0 for none. Where there is nothing else to listen on, and `print-addr` or `ready-fd` tells
+        /// somebody which one it is, 0 is any port that is free.
         "port" => port: u16 = "6379", Int(0, 65535);
         /// While the default user needs no password, accept clients from this machine only.
         "protected-mode" => protected_mode: bool = "yes", YesNo;
@@ -216,7 +217,7 @@ params! {
         /// Its permissions; 0 leaves them to the umask.
         "unixsocketperm" => unixsocketperm: u32 = "0", Octal(0o777), immutable;
         /// Its group; empty leaves it as it is.
-        "unixsocketgroup" => unixsocketgroup: String = "", TextOrNone, immutable,
+        "unixsocketgroup" => unixsocketgroup: String = "", TextOrNone, immutable, hidden,
             only(&[""], "set the group of its directory");
         /// Close a client that was idle for this many seconds; 0 never.
         "timeout" => timeout: u64 = "0", Int(0, INT);
@@ -242,7 +243,7 @@ params! {
         "max-new-tls-connections-per-cycle" => max_new_tls_connections_per_cycle: u32 = "1", Int(1, 1000),
             hint(NO_SCHEDULER);
         /// Listen with Multipath TCP.
-        "mptcp" => mptcp: bool = "no", YesNo, immutable, only(&["no"], "Multipath TCP is not used");
+        "mptcp" => mptcp: bool = "no", YesNo, immutable, hidden, only(&["no"], "Multipath TCP is not used");
         /// Where the machine stands, for clients that ask.
         "availability-zone" => availability_zone: String = "", Text, hint("nobody is told");
     }
@@ -299,6 +300,15 @@ params! {
         /// notify socket, `auto` if there is one.
         "supervised" => supervised: &'static str = "no", Word(&["upstart", "systemd", "auto", "no"]), immutable,
             only(&["no", "systemd", "auto"], NO_UPSTART);
+        /// Print one line with the address to standard output when clients are served: `redis://127.0.0.1:40123` say,
+        /// `rediss://` where there is only TLS, `unix://` and the path of a unix socket where there is only that. The log
+        /// goes to standard error then. As an option, its name alone is enough.
+        "print-addr" => print_addr: bool = "no", YesNo, immutable, bare;
+        /// Write that line to a descriptor that the process was started with: a pipe or a file, not a socket; -1 for none.
+        "ready-fd" => ready_fd: i32 = "-1", Int(-1, INT), immutable;
+        /// End when the process that started this one has ended, however it did. What is to be saved is saved as on SIGTERM;
+        /// where that fails, the server ends all the same. As an option, its name alone is enough.
+        "exit-with-parent" => exit_with_parent: bool = "no", YesNo, immutable, bare;
         /// A file to write the process id to while running.
         "pidfile" => pidfile: String = "", TextOrNone, immutable;
         /// How much to log.
@@ -388,6 +398,8 @@ params! {
         "enable-protected-configs" => enable_protected_configs: Allow = "no", ALLOW, immutable;
         /// Who may use DEBUG.
         "enable-debug-command" => enable_debug_command: Allow = "no", ALLOW, immutable;
+        /// Whether clients on this machine, and nobody else, may use what is for tests: faults, a clock that they set.
+        "enable-test-commands" => enable_test_commands: bool = "no", YesNo, immutable;
         /// Who may use MODULE. There are no modules to load.
         "enable-module-command" => enable_module_command: Allow = "no", ALLOW, immutable, hint("there are no modules to load");
         /// Functions of Lua that later versions have taken away.
@@ -623,7 +635,7 @@ params! {
         /// They acknowledge what is on their disk, not only in their memory.
         "sync-replicas-durable" => sync_replicas_durable: bool = "no", YesNo;
         /// The latest term that this server knows of: sentinels set it, and whoever speaks for an earlier one is not obeyed any more.
-        "failover-term" => failover_term: u64 = "0", Int(0, i64::MAX), immutable;
+        "failover-term" => failover_term: u64 = "0", Int(0, i64::MAX), immutable, hidden;
         /// Seconds between signs of life.
         "repl-ping-replica-period" => repl_ping_replica_period: u32 = "10", Int(1, INT),
             alias(&["repl-ping-slave-period"]);
@@ -707,7 +719,7 @@ params! {
         "cluster-compatibility-sample-ratio" => cluster_compatibility_sample_ratio: u32 = "0", Int(0, 100),
             hint(NO_CLUSTER);
         /// See cluster-enabled.
-        "cluster-databases" => cluster_databases: u32 = "1", Int(1, INT), immutable, hint(NO_CLUSTER);
+        "cluster-databases" => cluster_databases: u32 = "1", Int(1, INT), immutable, hidden, hint(NO_CLUSTER);
         /// See cluster-enabled.
         "cluster-manual-failover-timeout" => cluster_manual_failover_timeout: u32 = "5000", Int(1, INT),
             hint(NO_CLUSTER);

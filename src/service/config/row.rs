@@ -46,6 +46,8 @@ pub struct Row {
     pub written: bool,
     /// It names a file: setting it to what it is already is a change, for there may be something else in the file.
     pub reread: bool,
+    /// As an option, its name alone says `yes`.
+    pub bare: bool,
     pub(super) access: Access,
 }
 
@@ -82,6 +84,7 @@ impl Row {
             not_loading: false,
             written: false,
             reread: false,
+            bare: false,
             access,
         }
     }
@@ -160,9 +163,19 @@ impl Row {
         }
     }
 
+    pub(super) const fn bare(self) -> Self {
+        Self { bare: true, ..self }
+    }
+
     /// The names under which it is known, its own first.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         std::iter::once(self.name).chain(self.aliases.iter().copied())
+    }
+
+    /// Whether somebody who asks for many parameters is shown this one of its names: not one that is only spelt in the
+    /// manner of another server.
+    pub(super) fn is_listed_as(&self, name: &str) -> bool {
+        !self.hidden && (name == self.name || name != self.name.replace('_', "-"))
     }
 
     /// The one of its names that `name` is, in any case.

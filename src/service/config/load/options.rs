@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{SENTINEL, path_of};
+use super::{SENTINEL, find, path_of};
 use crate::resp::split_line;
 
 /// What a command line names: a file, standard input, and options.
@@ -45,8 +45,8 @@ impl<'a> CommandLine<'a> {
 
 /// The options as the lines of a configuration file.
 ///
-/// The word after a name is its value even when it begins with `--`; `--save` alone is `save ""`, and `--sentinel` alone has
-/// no value; a name and its values may also come as one argument, which is then taken as a line.
+/// The word after a name is its value even when it begins with `--`; `--save` alone is `save ""`, `--sentinel` alone has
+/// no value, and neither have those whose name alone says `yes`; a name and its values may also come as one argument, which is then taken as a line.
 fn lines(options: &[Vec<u8>]) -> Vec<u8> {
     let mut text = Vec::new();
     let mut value_due = false;
@@ -68,6 +68,8 @@ fn lines(options: &[Vec<u8>]) -> Vec<u8> {
             .is_none_or(|next| next.starts_with(b"--"));
         if lone && name.eq_ignore_ascii_case(b"save") {
             text.extend(b"\"\"");
+        } else if lone && find(name).is_some_and(|row| row.bare) {
+            text.extend(b"yes");
         } else if !(lone && name == SENTINEL) {
             value_due = true;
         }

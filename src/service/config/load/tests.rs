@@ -142,6 +142,14 @@ fn options_are_read_as_redis_reads_them() {
         ),
         (&["--save", "100", "100", "--save"], "save", ""),
         (&["--lua-time-limit", "7"], "busy-reply-threshold", "7"),
+        (&["--print-addr", "--port", "0"], "print-addr", "yes"),
+        (&["--print-addr", "--port", "0"], "port", "0"),
+        (&["--print-addr", "no"], "print-addr", "no"),
+        (
+            &["--port", "7", "--exit-with-parent"],
+            "exit-with-parent",
+            "yes",
+        ),
     ] {
         let argv: Vec<_> = std::iter::once("f").chain(argv.iter().copied()).collect();
         let loaded = run(&argv, &[("f", "")]).unwrap();

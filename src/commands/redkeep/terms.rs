@@ -1,42 +1,27 @@
-//! What Redis has not: REDKEEP.
+//! REDKEEP FENCE and FOLLOW: whom to follow, as sentinels say it, each in the term of an election.
 
+use super::sub;
 use crate::exec::args::is;
 use crate::exec::replication::{Change, ask_for, hear_of_term};
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx};
-use crate::spec::{Group, flag};
+use crate::spec::flag;
 use crate::util::num;
 
-/// The rows of this family.
-pub(super) const COMMANDS: &[Command] = &[Command::container("redkeep", -2)
-    .since("7.2.0")
-    .group(Group::Server)
-    .summary("Commands of Redkeep that Redis has not.")
-    .complexity("Depends on the subcommand.")
-    .subs(&[
-        sub("fence", 3, fence)
-            .syntax("term:int")
-            .summary("Follow nobody and do not lead, until somebody says otherwise who speaks for this term or a later one.")
-            .complexity("O(1)")
-            .checked(),
-        sub("follow", 5, follow)
-            .syntax("term:int args=(host-port={host port:int} | no-one={no=NO one=ONE})")
-            .summary("Follow another server or lead, in a term, unless a later one is known.")
-            .complexity("O(1)")
-            .checked(),
-    ])
-    .checked()];
+/// The row of FENCE.
+pub(super) const FENCE: Command = sub("fence", 3, fence)
+    .flags(&[flag::STALE, flag::NO_ASYNC_LOADING])
+    .syntax("term:int")
+    .summary("Follow nobody and do not lead, until somebody says otherwise who speaks for this term or a later one.")
+    .complexity("O(1)")
+    .checked();
 
-const fn sub(name: &'static str, arity: i16, run: crate::exec::Handler) -> Command {
-    Command::new(name, arity, run)
-        .since("7.2.0")
-        .group(Group::Server)
-        .flags(&[
-            flag::ADMIN,
-            flag::NOSCRIPT,
-            flag::STALE,
-            flag::NO_ASYNC_LOADING,
-        ])
-}
+/// The row of FOLLOW.
+pub(super) const FOLLOW: Command = sub("follow", 5, follow)
+    .flags(&[flag::STALE, flag::NO_ASYNC_LOADING])
+    .syntax("term:int args=(host-port={host port:int} | no-one={no=NO one=ONE})")
+    .summary("Follow another server or lead, in a term, unless a later one is known.")
+    .complexity("O(1)")
+    .checked();
 
 /// Hears of the term of a call.
 fn term(cx: &mut Ctx<'_>, args: Args<'_>) -> Result<u64, CmdError> {
