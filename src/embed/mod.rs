@@ -5,7 +5,10 @@ pub mod jobs;
 mod message;
 mod node;
 mod pace;
+pub mod simulation;
 pub mod state;
+pub mod topology;
+pub mod world;
 
 pub use client::{CallError, Client};
 pub use message::Message;
