@@ -190,7 +190,6 @@ impl Server {
             seed,
             sentinel,
             users,
-            ..Options::default()
         });
         engine.state().sys.registry = commands;
         // Before the first client: nobody may see the databases empty that are to be loaded.

@@ -25,7 +25,6 @@ pub use database::{Database, Ttl};
 pub use diff::{Diff, diff};
 pub use dump::{Dump, DumpOptions};
 pub(crate) use expect::assert_dump;
-#[cfg(feature = "server")]
 pub(crate) use offer::{database_assertions, database_methods, state_methods};
 pub use recorder::{Caller, Kind, Outcome, Recorded, Recorder};
 pub use selection::Selection;

@@ -19,10 +19,10 @@ use super::{
     tracking, unit,
 };
 use crate::keyspace::Interest;
-use crate::util::clock::Reading;
 use crate::resp::{Mark, ReplyBuf};
 use crate::service::acl::Context;
 use crate::spec::flag;
+use crate::util::clock::Reading;
 pub(super) use account::{account, note_spike};
 use account::{log_large, note_reads};
 pub use gate::find;
