@@ -1,10 +1,14 @@
 //! A server inside of this process: the engine behind its lock, and a client that needs no socket.
 
 mod client;
+mod faults;
+mod ice;
 pub mod jobs;
 mod message;
 mod node;
 
 pub use client::{CallError, Client};
+pub use faults::Faults;
+pub use ice::{FreezeError, Frozen};
 pub use message::Message;
 pub use node::{Event, Held, LockError, Node, Posted, Wake};

@@ -212,6 +212,7 @@ impl Engine {
                 watchers: Watchers::default(),
                 queued: Default::default(),
                 pause: Default::default(),
+                faults: Default::default(),
                 declared: read_declared(),
                 current: None,
                 acl: Acl {
@@ -415,19 +416,7 @@ impl Engine {
         let logged = self.state().fx.logged().len();
         match call::start(self.state(), sid, args, reply, origin) {
             Step::Settled | Step::Blocked { .. } | Step::Postponed => {}
-            Step::Script(call, pending) => self.run_script(sid, &call, &pending, args, reply),
-            Step::LoadLog(pending) => {
-                let loaded = self.reload_log();
-                if loaded.is_ok() {
-                    reply.ok();
-                }
-                call::finish(self.state(), &pending, args, loaded, reply);
-            }
-            Step::Exec(multi, pending) => {
-                call::silence(self.state(), sid, pending.mark, reply);
-                self.run_transaction(sid, &multi, reply);
-                call::finish_exec(self.state(), &pending, args, reply);
-            }
+            step => self.go_on(sid, step, args, reply),
         }
         let state = self.state();
         unit::end_unit(state);
@@ -437,6 +426,35 @@ impl Engine {
             exec::persist::log::note_reader(state, sid);
         }
         unconfirmed::end_unit(state)
+    }
+
+    /// Runs what a command has only begun: a script, a transaction.
+    fn go_on(&mut self, sid: SessionId, step: Step, args: Args<'_>, reply: &mut ReplyBuf) {
+        let mark = match step {
+            Step::Settled | Step::Blocked { .. } | Step::Postponed => return,
+            Step::Script(call, pending) => {
+                self.run_script(sid, &call, &pending, args, reply);
+                pending.mark
+            }
+            Step::LoadLog(pending) => {
+                let loaded = self.reload_log();
+                if loaded.is_ok() {
+                    reply.ok();
+                }
+                call::finish(self.state(), &pending, args, loaded, reply);
+                pending.mark
+            }
+            Step::Exec(multi, pending) => {
+                call::silence(self.state(), sid, pending.mark, reply);
+                self.run_transaction(sid, &multi, reply);
+                call::finish_exec(self.state(), &pending, args, reply);
+                pending.mark
+            }
+        };
+        let State { sys, sessions, .. } = self.state();
+        if sys.faults.are_on() {
+            exec::faults::conclude(sys, sessions, sid, mark, reply);
+        }
     }
 
     /// Ends CLIENT PAUSE if its time is over.
@@ -687,7 +705,7 @@ impl Engine {
         let Some(session) = sessions.get_mut(sid) else {
             return (Outcome::Cut, false);
         };
-        let is_replica = session.is_replica();
+        let is_replica = session.is_replica() && !session.is_deaf();
         let more = is_replica && (!room || feed::pull(sys, session, out));
         let sent = (out.len() - before) as u64;
         session.net.sent += sent;
@@ -739,6 +757,7 @@ impl Engine {
         }
         evict::tick(state);
         unit::expire_waits(state);
+        exec::faults::tick(state);
         exec::persist::tick(state);
         exec::replication::tick(state);
         exec::sentinel::tick(&mut state.sys);
@@ -786,6 +805,7 @@ impl Engine {
                 .next_tick(state.sys.cfg.tracking_table_max_keys)
                 .filter(|_| !state.sys.debug.cron_paused),
             state.sys.waiters.next_deadline(),
+            state.sys.faults.next_due(),
             state.sys.pause.current().map(|(_, until)| until),
             state.sys.stats.next_tick(),
             state.sessions.next_idle_check(state.sys.cfg.timeout),

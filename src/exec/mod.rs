@@ -20,6 +20,7 @@ mod deliver;
 pub mod effects;
 pub mod error;
 pub mod evict;
+pub mod faults;
 pub mod functions;
 pub mod host;
 mod limits;
@@ -250,6 +251,8 @@ pub enum Action {
     Sentinel,
     /// The server must stop.
     Shutdown,
+    /// The server is to stand still for a while.
+    Freeze(std::time::Duration),
     /// Parameters changed that the outside acts on, by name.
     Reconfigure(Vec<&'static str>),
 }
@@ -369,6 +372,8 @@ pub struct System {
     pub queued: txn::QueuedBytes,
     /// CLIENT PAUSE.
     pub pause: pause::Pause,
+    /// What goes wrong on purpose.
+    pub faults: faults::Faults,
     /// Reads what a script declares.
     pub declared: declared::ReadDeclared,
     /// The client whose command runs, if it is a client's.

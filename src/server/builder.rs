@@ -11,7 +11,7 @@ use super::sentinel;
 use super::tls::{InMemory, TlsError};
 use super::wire::Network;
 use crate::embed::jobs::JobError;
-use crate::persist::{Disk, Files as FilesOnDisk};
+use crate::persist::{Disk, Files as FilesOnDisk, FragileDisk};
 use crate::service::config::{
     self, Files, Given, Invocation, LoadError, Loaded, SystemFiles, WithInput,
 };
@@ -225,7 +225,19 @@ impl Builder {
     /// # Errors
     /// When a parameter is refused, or an address cannot be listened on.
     pub fn start(self) -> Result<Server, StartError> {
-        self.start_on(Network::direct())
+        let made_by = Box::new(self.clone());
+        let mut server = self.start_on(Network::direct())?;
+        server.made_by = Some(made_by);
+        Ok(server)
+    }
+
+    /// The same, at the ports that were found before.
+    pub(super) fn at(mut self, plain: Option<u16>, tls: Option<u16>) -> Self {
+        self.port = plain.or(self.port);
+        match tls {
+            Some(port) => self.tls_port(port),
+            None => self,
+        }
     }
 
     /// Starts the server; it reaches others in this way.
@@ -235,8 +247,12 @@ impl Builder {
             plain: Some(loaded.config.port).filter(|_| !self.tls_only),
             tls: Some(loaded.config.tls_port).filter(|port| *port != 0 || self.any_tls_port),
         };
+        let fragile = self
+            .disk
+            .map(|disk| FragileDisk::over(disk, Arc::default()));
         let surroundings = Surroundings {
-            disk: self.disk,
+            disk: fragile.clone().map(|disk| Arc::new(disk) as _),
+            fragile,
             network,
             tls: self.tls,
             seed: self.seed,

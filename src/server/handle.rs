@@ -25,7 +25,7 @@ use crate::embed::{Client, Node};
 use crate::engine::{Engine, Options};
 use crate::exec::Commands;
 use crate::exec::persist::load::Loading;
-use crate::persist::Disk;
+use crate::persist::{Disk, FragileDisk};
 use crate::service::config::{LoadError, Loaded, OomScoreAdj, Settings};
 
 /// The commands of a server, under the names that its configuration gives them.
@@ -57,6 +57,8 @@ pub(super) struct Surroundings {
     pub(super) owns_process: bool,
     /// Where the data set is kept, if it is.
     pub(super) disk: Option<Arc<dyn Disk>>,
+    /// The same disk, where it can be broken.
+    pub(super) fragile: Option<FragileDisk>,
     /// How others are reached.
     pub(super) network: Network,
     /// Certificates and keys that are in no file.
@@ -86,6 +88,10 @@ pub struct Server {
     thread: Option<JoinHandle<()>>,
     /// The disk with the data set, until that is loaded.
     waiting: Option<Arc<dyn Disk>>,
+    /// The same disk, where it can be broken.
+    pub(super) fragile: Option<FragileDisk>,
+    /// What it was made by, where it can be made again.
+    pub(super) made_by: Option<Box<Builder>>,
 }
 
 impl fmt::Debug for Server {
@@ -112,6 +118,7 @@ impl Server {
         let Surroundings {
             owns_process,
             disk,
+            fragile,
             network,
             tls,
             supervisor,
@@ -149,6 +156,7 @@ impl Server {
         host.listen_on(doors)?;
         host.observe_on(metrics::listen(&config)?)?;
         host.report_to(supervisor);
+        host.save_on(fragile.clone());
         if disk.is_none() && config.appendonly && !is_sentinel {
             return Err(StartError::NoDirectory);
         }
@@ -186,6 +194,9 @@ impl Server {
             ..Options::default()
         });
         engine.state().sys.registry = commands;
+        if let Some(disk) = &fragile {
+            engine.state().sys.faults.rules = Arc::clone(disk.rules());
+        }
         // Before the first client: nobody may see the databases empty that are to be loaded.
         engine.state().sys.persist.loading = disk.as_ref().map(|_| Loading::default());
         let node = Node::new(engine);
@@ -230,6 +241,8 @@ impl Server {
             id,
             thread: Some(thread),
             waiting,
+            fragile,
+            made_by: None,
         })
     }
 
@@ -308,7 +321,7 @@ impl Server {
         &self.stop
     }
 
-    fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         self.stop.request(End::Asked);
         // A thread of the server cannot wait for itself.
         if let Some(thread) = self.thread.take().filter(|_| !self.id.is_here()) {

@@ -21,7 +21,7 @@ use crate::exec::migrate::Parcel;
 use crate::exec::{Facts, Host};
 use crate::persist::aof::{Directory, Place};
 use crate::persist::write::directory;
-use crate::persist::{DirLock, Disk};
+use crate::persist::{DirLock, Disk, FragileDisk};
 use crate::service::config::{ApplyError, Change, Config, OomScoreAdj};
 use crate::util::system::reason;
 
@@ -39,6 +39,8 @@ pub(super) struct ServerHost {
     owns_process: bool,
     /// Where data sets are saved, if they are.
     disk: Option<Arc<dyn Disk>>,
+    /// The same, if it can lose what was not synced.
+    fragile: Option<FragileDisk>,
     /// The directory that they are saved in, if they are saved by themselves.
     locked: Option<Box<dyn DirLock>>,
     /// The score that the process had before this server changed it; none while it has not.
@@ -80,12 +82,18 @@ impl ServerHost {
             tls,
             owns_process,
             disk,
+            fragile: None,
             locked: None,
             oom_score: None,
             observe: outlets.observe,
             observed: Vec::new(),
             supervisor: Supervisor::default(),
         }
+    }
+
+    /// Data sets are saved on this disk, which can be broken.
+    pub(super) fn save_on(&mut self, fragile: Option<FragileDisk>) {
+        self.fragile = fragile;
     }
 
     /// Has this service manager told what becomes of the server.
@@ -432,6 +440,20 @@ impl Host for ServerHost {
         {
             warn!("Unable to write oom_score_adj: {error}");
         }
+    }
+
+    fn crash(&self) {
+        if !self.owns_process {
+            return;
+        }
+        if let Some(disk) = &self.fragile {
+            disk.sever();
+            if let Err(error) = disk.lose_unsynced() {
+                warn!("What was not synced is still there: {}", reason(&error));
+            }
+        }
+        warn!("Crashing, as a client asks");
+        std::process::abort();
     }
 
     fn reached(&self, milestone: Milestone) {

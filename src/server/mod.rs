@@ -12,6 +12,7 @@ mod conn;
 pub mod daemon;
 mod dr;
 mod drill;
+mod faults;
 mod ha;
 mod handle;
 mod host;
@@ -39,6 +40,7 @@ mod transit;
 mod wire;
 
 pub use builder::{Builder, StartError};
+pub use faults::Crashed;
 pub use handle::Server;
 pub use listen::ListenError;
 pub use tls::TlsError;

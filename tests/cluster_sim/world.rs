@@ -453,7 +453,10 @@ impl World {
                     Action::Save { id, start } => self.begin_job(node, id, start),
                     Action::Log { log, .. } => self.begin_log(node, &log),
                     Action::Follow => self.follow(node),
-                    Action::Shutdown | Action::Reconfigure(_) | Action::Sentinel => {}
+                    Action::Shutdown
+                    | Action::Reconfigure(_)
+                    | Action::Sentinel
+                    | Action::Freeze(_) => {}
                 }
             }
         }

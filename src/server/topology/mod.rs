@@ -3,18 +3,16 @@
 //! ```text
 //! builder  what is asked for, and the start
 //! files    the configuration of each node    home, port  where it is, and listens
-//! slot     a node and its life               ice, disk   what freezes it, and what is left of it
+//! slot     a node and its life
 //! view     who leads, and whether all is in order
 //! ```
 //! Each node is a [`Server`](crate::Server) with threads of its own. What nodes connect to each other goes over the lines
 //! of a switchboard (`server/switchboard.rs`), which can be cut; what clients connect does not.
 
 mod builder;
-mod disk;
 mod error;
 mod files;
 mod home;
-mod ice;
 mod node;
 mod port;
 mod slot;
