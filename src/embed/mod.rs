@@ -2,6 +2,7 @@
 
 mod client;
 mod faults;
+mod fragile;
 mod ice;
 pub mod jobs;
 mod message;
@@ -9,6 +10,7 @@ mod node;
 
 pub use client::{CallError, Client};
 pub use faults::Faults;
+pub use fragile::FragileDisk;
 pub use ice::{FreezeError, Frozen};
 pub use message::Message;
 pub use node::{Event, Held, LockError, Node, Posted, Wake};

@@ -3,7 +3,6 @@
 //! ```text
 //! aof    the append-only file
 //! disk   what a disk can do, and the one of the operating system
-//! fragile  a disk that fails when it is told to, and forgets what was not synced
 //! frame  an RDB file in the making: header, databases, checksum
 //! load   an RDB file taken apart as it comes in
 //! write  a file that is there whole or not at all
@@ -11,14 +10,12 @@
 
 pub mod aof;
 pub mod disk;
-pub mod fragile;
 pub mod frame;
 mod input;
 pub mod load;
 pub mod write;
 
 pub use disk::{DirLock, Disk, DiskFile, Files};
-pub use fragile::FragileDisk;
 pub use frame::Frame;
 pub use load::{Batch, LoadError, Loaded, Loader};
 pub use write::{Pending, Target};

@@ -10,8 +10,9 @@ use super::listen::ListenError;
 use super::sentinel;
 use super::tls::{InMemory, TlsError};
 use super::wire::Network;
+use crate::embed::FragileDisk;
 use crate::embed::jobs::JobError;
-use crate::persist::{Disk, Files as FilesOnDisk, FragileDisk};
+use crate::persist::{Disk, Files as FilesOnDisk};
 use crate::service::config::{
     self, Files, Given, Invocation, LoadError, Loaded, SystemFiles, WithInput,
 };

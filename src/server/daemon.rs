@@ -19,7 +19,7 @@ use super::summons::Signals;
 use super::supervised::Supervisor;
 use crate::embed::jobs::JobError;
 use crate::persist::aof::{DirectoryError, ManifestError};
-use crate::persist::{Disk, Files, FragileDisk};
+use crate::persist::{Disk, Files};
 use crate::service::config::{Config, Given, Invocation, Loaded, SystemFiles, invocation_as};
 use crate::util::digest::sha256_hex;
 use crate::util::system::reason;

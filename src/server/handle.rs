@@ -21,11 +21,11 @@ use super::tls::{InMemory, Tls};
 use super::wire::Network;
 use crate::commands;
 use crate::embed::jobs;
-use crate::embed::{Client, Node};
+use crate::embed::{Client, FragileDisk, Node};
 use crate::engine::{Engine, Options};
 use crate::exec::Commands;
 use crate::exec::persist::load::Loading;
-use crate::persist::{Disk, FragileDisk};
+use crate::persist::Disk;
 use crate::service::config::{LoadError, Loaded, OomScoreAdj, Settings};
 
 /// The commands of a server, under the names that its configuration gives them.

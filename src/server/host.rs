@@ -16,12 +16,13 @@ use super::log::{self, Role};
 use super::metrics;
 use super::supervised::Supervisor;
 use super::tls::Tls;
+use crate::embed::FragileDisk;
 use crate::exec::host::Milestone;
 use crate::exec::migrate::Parcel;
 use crate::exec::{Facts, Host};
 use crate::persist::aof::{Directory, Place};
 use crate::persist::write::directory;
-use crate::persist::{DirLock, Disk, FragileDisk};
+use crate::persist::{DirLock, Disk};
 use crate::service::config::{ApplyError, Change, Config, OomScoreAdj};
 use crate::util::system::reason;
 

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, RwLock, RwLockReadGuard};
 
-use super::{DirLock, Disk, DiskFile};
+use crate::persist::{DirLock, Disk, DiskFile};
 use crate::service::faults::{DiskError, DiskOp, Failure, Rules};
 
 /// How many changes of names are remembered.
@@ -391,5 +391,121 @@ impl DiskFile for FragileFile {
             length.synced.fetch_min(len, Ordering::AcqRel);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::persist::Files;
+    use std::fs;
+
+    struct Bench {
+        dir: tempfile::TempDir,
+        disk: FragileDisk,
+    }
+
+    impl Bench {
+        fn new() -> Bench {
+            Bench {
+                dir: tempfile::tempdir().unwrap(),
+                disk: FragileDisk::over(Arc::new(Files), Arc::default()),
+            }
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.dir.path().join(name)
+        }
+
+        /// A file that is there for good.
+        fn settled(&self, name: &str, text: &str) {
+            fs::write(self.path(name), text).unwrap();
+        }
+
+        /// Writes a file, and syncs it or does not.
+        fn write(&self, name: &str, text: &str, sync: bool) {
+            let mut file = self.disk.create(&self.path(name)).unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+            if sync {
+                file.sync().unwrap();
+            }
+        }
+
+        fn sync_dir(&self) {
+            self.disk.sync_dir(self.dir.path()).unwrap();
+        }
+
+        fn crash(&self) {
+            self.disk.sever();
+            self.disk.lose_unsynced().unwrap();
+        }
+
+        fn read(&self, name: &str) -> Option<String> {
+            fs::read_to_string(self.path(name)).ok()
+        }
+    }
+
+    #[test]
+    fn nothing_reaches_a_severed_disk_and_what_was_written_stays() {
+        let bench = Bench::new();
+        let path = bench.path("file");
+        let mut file = bench.disk.append(&path).unwrap();
+        file.write_all(b"before").unwrap();
+        bench.disk.sever();
+        assert!(file.write_all(b"after").is_err() && file.set_len(0).is_err());
+        assert!(bench.disk.remove(&path).is_err() && bench.disk.append(&path).is_err());
+        drop(file);
+        assert_eq!(bench.read("file").as_deref(), Some("before"));
+    }
+
+    #[test]
+    fn a_crash_cuts_off_what_was_not_synced() {
+        let bench = Bench::new();
+        bench.settled("log", "old ");
+        let mut log = bench.disk.append(&bench.path("log")).unwrap();
+        log.write_all(b"synced ").unwrap();
+        log.sync().unwrap();
+        log.write_all(b"lost").unwrap();
+        bench.write("empty", "lost", false);
+        bench.sync_dir();
+        drop(log);
+        bench.crash();
+        assert_eq!(bench.read("log").as_deref(), Some("old synced "));
+        assert_eq!(bench.read("empty").as_deref(), Some(""));
+    }
+
+    #[test]
+    fn a_crash_takes_back_names_whose_directory_was_not_synced() {
+        let bench = Bench::new();
+        bench.settled("data", "old");
+        bench.settled("gone", "was there");
+        bench.write("temp", "new", true);
+        bench
+            .disk
+            .rename(&bench.path("temp"), &bench.path("data"))
+            .unwrap();
+        bench.disk.remove(&bench.path("gone")).unwrap();
+        assert_eq!(bench.read("data").as_deref(), Some("new"));
+        bench.crash();
+        assert_eq!(bench.read("data").as_deref(), Some("old"));
+        assert_eq!(bench.read("gone").as_deref(), Some("was there"));
+        assert_eq!(bench.read("temp"), None);
+    }
+
+    #[test]
+    fn what_was_done_before_a_sync_of_the_directory_stays_done() {
+        let bench = Bench::new();
+        bench.settled("data", "old");
+        bench.settled("gone", "was there");
+        bench.write("temp", "new", true);
+        bench
+            .disk
+            .rename(&bench.path("temp"), &bench.path("data"))
+            .unwrap();
+        bench.disk.remove(&bench.path("gone")).unwrap();
+        bench.sync_dir();
+        bench.crash();
+        assert_eq!(bench.read("data").as_deref(), Some("new"));
+        assert_eq!((bench.read("gone"), bench.read("temp")), (None, None));
     }
 }
