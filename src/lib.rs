@@ -35,6 +35,9 @@ pub mod types;
 pub mod util;
 
 pub use embed::Client;
+pub use embed::simulation::Simulation;
+#[cfg(not(feature = "server"))]
+pub use embed::topology;
 pub use resp::Value;
 #[cfg(feature = "server")]
 pub use server::Server;

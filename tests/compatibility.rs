@@ -4,6 +4,9 @@
 #[path = "compatibility/directives.rs"]
 mod directives;
 
+#[path = "compatibility/embedding.rs"]
+mod embedding;
+
 #[path = "compatibility/field.rs"]
 mod field;
 
@@ -102,7 +105,7 @@ fn pins() -> Vec<(String, String)> {
                 "ioredis-5" => "ioredis",
                 "bullmq" | "bullmq-5" => "BullMQ",
                 // What the others need.
-                "packaging" => return None,
+                "packaging" | "pytest" => return None,
                 other => other,
             }
             .to_owned(),

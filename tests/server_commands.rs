@@ -10,10 +10,14 @@
 #[path = "introspection/commands.rs"]
 mod commands;
 mod common;
+#[path = "server_commands/eviction.rs"]
+mod eviction;
 #[path = "introspection/exporter.rs"]
 mod exporter;
 #[path = "introspection/info.rs"]
 mod info_fields;
+#[path = "server_commands/limits.rs"]
+mod limits;
 #[path = "server_commands/parameters.rs"]
 mod parameters;
 #[path = "introspection/redis_cli.rs"]

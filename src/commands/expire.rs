@@ -149,7 +149,7 @@ fn expire_at(cx: &mut Ctx<'_>, args: Args<'_>, unit: i64, base: i64) -> CmdResul
         .checked_mul(unit)
         .and_then(|ms| ms.checked_add(base))
         .ok_or_else(|| CmdError::invalid_expire(&cx.row.name))?;
-    match cx.ks.peek(key) {
+    match cx.ks.seek(key) {
         Some(record) if condition.holds(record.expire_at(), at) => {}
         _ => return cx.int(0),
     }
@@ -252,7 +252,7 @@ fn time_of(cx: &mut Ctx<'_>, args: Args<'_>, show: impl Fn(i64) -> i64) -> CmdRe
 
 fn persist(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let key = args.at(1);
-    let expires = cx.ks.peek(key).is_some_and(|r| r.expire_at().is_some());
+    let expires = cx.ks.seek(key).is_some_and(|r| r.expire_at().is_some());
     if expires {
         cx.ks.set_expiry(key, None, Event::generic("persist"));
     }

@@ -29,7 +29,11 @@ pub(super) const COMMANDS: &[Command] = &[
         .group(Group::HyperLogLog)
         .read()
         .may_replicate(Propagate::Verbatim)
-        .keys(&[KeySpec::at(1).range(-1, 1, 0).rw().access()])
+        .keys(&[KeySpec::at(1)
+            .range(-1, 1, 0)
+            .rw()
+            .access()
+            .note("RW because the count may be remembered in the value, here and on replicas")])
         .syntax("key:key...")
         .summary("Estimate how many elements were added to a HyperLogLog, or to any of several.")
         .complexity(

@@ -262,7 +262,11 @@ fn simple_set(out: &mut ReplyBuf, names: impl Iterator<Item = &'static str> + Cl
 }
 
 fn write_key_spec(out: &mut ReplyBuf, spec: &KeySpec) {
-    out.map(3);
+    out.map(3 + usize::from(!spec.note.is_empty()));
+    if !spec.note.is_empty() {
+        out.bulk(b"notes");
+        out.bulk(spec.note.as_bytes());
+    }
     out.bulk(b"flags");
     simple_set(out, spec.flags.names());
     out.bulk(b"begin_search");

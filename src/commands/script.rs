@@ -6,8 +6,8 @@ use crate::spec::{Code, Group, KeySpec, Propagate, flag};
 const COST: &str = "Depends on the script";
 
 /// The keys of a script: as many as argument 2 says, after it.
-const KEYS: &[KeySpec] = &[KeySpec::at(2).keynum(0, 1, 1).rw().access().update()];
-const KEYS_RO: &[KeySpec] = &[KeySpec::at(2).keynum(0, 1, 1).ro().access()];
+const KEYS: KeySpec = KeySpec::at(2).keynum(0, 1, 1).rw().access().update();
+const KEYS_RO: KeySpec = KeySpec::at(2).keynum(0, 1, 1).ro().access();
 
 /// The rows of this family.
 pub(super) const COMMANDS: &[Command] = &[
@@ -22,7 +22,9 @@ pub(super) const COMMANDS: &[Command] = &[
             flag::STALE,
         ])
         .runs(Code::Text)
-        .keys(KEYS)
+        .keys(
+            &[KEYS.note("What a script does to its keys is not known: RW and UPDATE is the most")],
+        )
         .syntax("script numkeys:int [key:key...=numkeys] [arg...]")
         .summary("Run a script given by its text.")
         .complexity(COST)
@@ -38,7 +40,7 @@ pub(super) const COMMANDS: &[Command] = &[
             flag::STALE,
         ])
         .runs(Code::Sha)
-        .keys(KEYS)
+        .keys(&[KEYS])
         .syntax("sha1 numkeys:int [key:key...=numkeys] [arg...]")
         .summary("Run a cached script, given by its SHA1.")
         .complexity(COST)
@@ -54,7 +56,7 @@ pub(super) const COMMANDS: &[Command] = &[
             flag::STALE,
         ])
         .runs(Code::Sha)
-        .keys(KEYS_RO)
+        .keys(&[KEYS_RO])
         .syntax("sha1 numkeys:int [key:key...=numkeys] [arg...]")
         .summary("Run a cached script that may not write, given by its SHA1.")
         .complexity(COST)
@@ -70,7 +72,9 @@ pub(super) const COMMANDS: &[Command] = &[
             flag::STALE,
         ])
         .runs(Code::Text)
-        .keys(KEYS_RO)
+        .keys(&[
+            KEYS_RO.note("What a script does to its keys is not known: RO and ACCESS is the most")
+        ])
         .syntax("script numkeys:int [key:key...=numkeys] [arg...]")
         .summary("Run a script that may not write, given by its text.")
         .complexity(COST)
@@ -94,7 +98,7 @@ const SUBCOMMANDS: &[Command] = &[
         .complexity("O(1)")
         .limits(
             "`YES` is refused, since nothing is forked whose changes could be forgotten. While a script stands still \
-             others are served. `print` shows global variables only; `redis.breakpoint` and `redis.debug` do nothing.",
+             others are served. `print` shows global variables only.",
         )
         .checked(),
     Command::new("exists", -3, exists)
@@ -119,13 +123,7 @@ const SUBCOMMANDS: &[Command] = &[
         .history(&[("6.2.0", "Take how to free them: ASYNC or SYNC.")])
         .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
         .checked(),
-    Command::new("help", 2, help)
-        .since("5.0.0")
-        .group(Group::Scripting)
-        .flags(&[flag::LOADING, flag::STALE])
-        .summary("List the subcommands.")
-        .complexity("O(1)")
-        .checked(),
+    Command::help("5.0.0", Group::Scripting, help).checked(),
     Command::new("kill", 2, kill)
         .since("2.6.0")
         .group(Group::Scripting)

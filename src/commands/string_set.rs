@@ -18,7 +18,12 @@ pub(super) const COMMANDS: &[Command] = &[
         .group(Group::String)
         .write(Propagate::MayRewrite)
         .flags(&[flag::DENYOOM])
-        .keys(&[KeySpec::at(1).rw().access().update().variable()])
+        .keys(&[KeySpec::at(1)
+            .rw()
+            .access()
+            .update()
+            .variable()
+            .note("RW and ACCESS only with GET or a condition on the value")])
         .keys_fn(set_keys)
         .syntax(
             "key:key value [condition=(NX | XX | IFEQ^ifeq-value@8.4.0 | IFNE^ifne-value@8.4.0 | \
@@ -86,7 +91,11 @@ pub(super) const COMMANDS: &[Command] = &[
         .group(Group::String)
         .write(Propagate::Explicit)
         .flags(&[flag::FAST])
-        .keys(&[KeySpec::at(1).rw().access().update()])
+        .keys(&[KeySpec::at(1)
+            .rw()
+            .access()
+            .update()
+            .note("RW and UPDATE for the time to live, which it may change")])
         .syntax(
             "key:key [expiration=(EX^seconds:int | PX^milliseconds:int | \
              EXAT^unix-time-seconds:unix-time | PXAT^unix-time-milliseconds:unix-time | PERSIST)]",
@@ -215,7 +224,7 @@ impl<'a> Condition<'a> {
     fn holds(self, ks: &Keyspace, key: &[u8]) -> Result<bool, CmdError> {
         match self {
             Condition::Always => Ok(true),
-            Condition::Absent => Ok(ks.peek(key).is_none()),
+            Condition::Absent => Ok(ks.seek(key).is_none()),
             Condition::Present => Ok(ks.peek(key).is_some()),
             Condition::Value { negated, .. } | Condition::Digest { negated, .. } => {
                 match ks.look::<Str>(key)? {
@@ -398,7 +407,7 @@ fn reply_old(cx: &mut Ctx<'_>, key: &[u8]) -> Result<bool, CmdError> {
 }
 
 fn setnx(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    let absent = cx.ks.peek(args.at(1)).is_none();
+    let absent = cx.ks.seek(args.at(1)).is_none();
     if absent {
         put(cx, args.at(1), args.at(2), Expiry::Clear);
     }
@@ -482,7 +491,7 @@ fn mset(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 
 fn msetnx(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let pairs = pairs(args.from(1), "msetnx")?;
-    if pairs.clone().any(|(key, _)| cx.ks.peek(key).is_some()) {
+    if pairs.clone().any(|(key, _)| cx.ks.seek(key).is_some()) {
         return cx.int(0);
     }
     for (key, value) in pairs {

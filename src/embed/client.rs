@@ -16,6 +16,7 @@ use crate::exec::session::Peer;
 use crate::exec::ticket::Ticket;
 use crate::exec::{Args, Argv, SessionId};
 use crate::resp::{ParseError, Proto, ReplyBuf, Value, parse_reply};
+use crate::util::clock::{Busy, ManualClock};
 use crate::util::waiting::Reached;
 
 /// Why a call has no reply.
@@ -33,6 +34,10 @@ pub enum CallError {
         "the append-only log cannot be written: whether the command will outlast a crash is unknown"
     )]
     Unconfirmed,
+    /// Nothing was answered for so long, in the virtual time of a
+    /// [`Simulation`](crate::embed::simulation::Simulation): the command waits for something, or the node is frozen.
+    #[error("no answer within {0:?}")]
+    NoAnswer(Duration),
     /// No argument was given: a command has at least its name.
     #[error("a command without a name")]
     Empty,
@@ -104,7 +109,7 @@ impl Client {
             ..Peer::default()
         };
         let sid = join(node, &peer)?;
-        let bell = Arc::new(Bell::default());
+        let bell = Arc::new(Bell::of(node));
         node.set_waker(sid, Arc::clone(&bell) as _);
         Ok(Self {
             node: node.clone(),
@@ -144,6 +149,7 @@ impl Client {
         let mut reply = self.send(&args)?;
         while reply.is_none() && (self.blocked || self.posted > 0) && !self.closed {
             self.bell.wait(None);
+            let _busy = self.bell.busy();
             self.receive()?;
             reply = self.sort(|_, value| !is_push(value))?;
         }
@@ -183,6 +189,7 @@ impl Client {
     ) -> Result<Option<Message>, CallError> {
         let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut in_time = true;
+        let mut woken = None;
         while in_time {
             if let Some((value, bytes)) = self.messages.pop_front() {
                 self.hold(self.held - bytes);
@@ -196,7 +203,9 @@ impl Client {
             if self.messages.is_empty() && !self.closed {
                 in_time = self.bell.wait(until);
             }
+            woken = self.bell.busy();
         }
+        drop(woken);
         Ok(None)
     }
 
@@ -390,33 +399,49 @@ fn join(node: &Node, peer: &Peer) -> Result<SessionId, CallError> {
 }
 
 /// What a waiting call is woken by.
-#[derive(Default)]
 struct Bell {
     rung: Mutex<Rung>,
     condvar: Condvar,
+    clock: Option<ManualClock>,
 }
 
 #[derive(Default)]
 struct Rung {
     news: bool,
+    /// Somebody waits for news.
+    waits: bool,
+    /// Whoever moves the clock waits until the client has seen what there is.
+    busy: Option<Busy>,
     served: Vec<Served>,
 }
 
 impl Bell {
+    fn of(node: &Node) -> Self {
+        Self {
+            rung: Mutex::default(),
+            condvar: Condvar::new(),
+            clock: node.clock().cloned(),
+        }
+    }
+
     /// Waits for news, up to a moment or for ever; whether there is some.
     fn wait(&self, until: Option<Instant>) -> bool {
         let mut rung = self.rung.lock();
+        rung.waits = true;
         while !rung.news {
             match until {
                 None => self.condvar.wait(&mut rung),
-                Some(until) if self.condvar.wait_until(&mut rung, until).timed_out() => {
-                    return std::mem::take(&mut rung.news);
-                }
+                Some(until) if self.condvar.wait_until(&mut rung, until).timed_out() => break,
                 Some(_) => {}
             }
         }
-        rung.news = false;
-        true
+        rung.waits = false;
+        std::mem::take(&mut rung.news)
+    }
+
+    /// The client has been woken, and is at work as long as it keeps this.
+    fn busy(&self) -> Option<Busy> {
+        self.rung.lock().busy.take()
     }
 
     fn serve(&self, served: Served) {
@@ -431,7 +456,13 @@ impl Bell {
 
 impl Wake for Bell {
     fn wake(&self) {
-        self.rung.lock().news = true;
+        {
+            let mut rung = self.rung.lock();
+            if rung.waits && !rung.news {
+                rung.busy = self.clock.as_ref().map(ManualClock::busy);
+            }
+            rung.news = true;
+        }
         self.condvar.notify_one();
     }
 }

@@ -7,6 +7,11 @@ mod ice;
 pub mod jobs;
 mod message;
 mod node;
+mod pace;
+pub mod simulation;
+pub mod state;
+pub mod topology;
+pub mod world;
 
 pub use client::{CallError, Client};
 pub use faults::Faults;
@@ -14,3 +19,7 @@ pub use fragile::FragileDisk;
 pub use ice::{FreezeError, Frozen};
 pub use message::Message;
 pub use node::{Event, Held, LockError, Node, Posted, Wake};
+pub use state::{
+    Caller, ConsumerView, Database, Diff, Dump, DumpOptions, EntryView, GroupView, Kind, Outcome,
+    PendingView, Recorded, Recorder, Selection, Snapshot, StateError, StreamView, Ttl, diff,
+};

@@ -7,13 +7,14 @@
 //! caller posts what it wants to the [`BusyGate`](crate::exec::busy::BusyGate), from where the script serves it.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 
+use super::pace::Pace;
 use super::{ice, jobs};
 use crate::engine::{Engine, Taken};
 use crate::exec::busy::{BusyGate, BusyRequest};
@@ -27,6 +28,7 @@ use crate::replication::gate::Gate;
 use crate::resp::ReplyBuf;
 use crate::service::faults::Rules;
 use crate::spec::Registry;
+use crate::util::clock::ManualClock;
 
 /// How long to wait for the lock before looking whether a script is busy.
 const PATIENCE: Duration = Duration::from_millis(5);
@@ -98,6 +100,10 @@ struct Inner {
     wakers: RwLock<Vec<Option<Arc<dyn Wake>>>>,
     /// The deadline that the driver waits for, unix milliseconds; written under the engine's lock.
     driver_waits_for: AtomicI64,
+    /// How often [`Node::tick`] was called.
+    ticks: AtomicU64,
+    /// Asked by the clock, should that be moved.
+    pace: OnceLock<Arc<Pace>>,
     stopped: AtomicBool,
     failed: AtomicBool,
     /// What goes wrong on purpose, and the commands that it can be about.
@@ -122,6 +128,18 @@ impl Inner {
             _ => None,
         });
         woken.for_each(|waker| waker.wake());
+    }
+}
+
+/// A handle that keeps nothing alive.
+pub(super) struct WeakNode(Weak<Inner>);
+
+impl WeakNode {
+    /// The node, if it is still there.
+    pub(super) fn get(&self) -> Option<Node> {
+        Some(Node {
+            inner: self.0.upgrade()?,
+        })
     }
 }
 
@@ -153,6 +171,8 @@ impl Node {
             clock,
             wakers: RwLock::default(),
             driver_waits_for: AtomicI64::new(i64::MIN),
+            ticks: AtomicU64::new(0),
+            pace: OnceLock::new(),
             stopped: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             rules,
@@ -175,7 +195,18 @@ impl Node {
                 Node { inner }.tell(Event::Deadline);
             }
         });
+        if let Some(clock) = inner.clock.0.manual() {
+            let pace = Arc::new(Pace::new(WeakNode(Arc::downgrade(&inner)), clock));
+            clock.follow(Pace::as_timed(&pace));
+            // It is empty still.
+            let _ = inner.pace.set(pace);
+        }
         Self { inner }
+    }
+
+    /// The clock of the engine, if it is one that can be stopped and moved.
+    pub fn clock(&self) -> Option<&ManualClock> {
+        self.inner.clock.0.manual()
     }
 
     /// Gives the engine back. None if somebody else has the node as well.
@@ -357,8 +388,9 @@ impl Node {
         }
     }
 
-    /// Does what is due and says how long nothing will be. An earlier deadline that comes up meanwhile is told
-    /// as [`Event::Deadline`].
+    /// Does what is due and says for how long nothing will be: none where it is for ever, or until somebody moves the clock,
+    /// which stands. An earlier deadline that comes up meanwhile is told as [`Event::Deadline`], and so is it when the clock
+    /// begins to run, or is set.
     ///
     /// # Errors
     /// As [`lock`](Self::lock).
@@ -368,6 +400,30 @@ impl Node {
             self.inner.replicas.tick(self.inner.clock.0.now_ms());
             self.inner.replicas.wake();
         })?;
+        Ok(self.tick_held(&mut engine))
+    }
+
+    /// The same if nobody else has the engine; none if somebody has.
+    pub(super) fn try_tick(&self) -> Option<Option<Duration>> {
+        let mut engine = self.try_hold()?;
+        engine.refresh_time();
+        Some(self.tick_held(&mut engine))
+    }
+
+    /// The engine, unless somebody else has it for long.
+    fn try_hold(&self) -> Option<Held<'_>> {
+        let engine = self.inner.engine.try_lock_for(PATIENCE)?;
+        if self.is_stopped() {
+            return None;
+        }
+        Some(Held {
+            node: self,
+            engine: Some(engine),
+        })
+    }
+
+    fn tick_held(&self, engine: &mut Held<'_>) -> Option<Duration> {
+        self.inner.ticks.fetch_add(1, Ordering::Relaxed);
         engine.tick();
         let next = engine.next_deadline();
         // Set while the lock is held, so that no deadline slips between.
@@ -375,10 +431,39 @@ impl Node {
             .driver_waits_for
             .store(next.unwrap_or(i64::MAX), Ordering::Relaxed);
         let now_us = engine.state().sys.now_us;
-        Ok(next.map(|at| {
+        let wait = next.map(|at| {
             let wait = at.saturating_mul(1000).saturating_sub(now_us);
             Duration::from_micros(u64::try_from(wait).unwrap_or(0))
-        }))
+        });
+        let stands = self.clock().is_some_and(ManualClock::stands);
+        wait.filter(|wait| wait.is_zero() || !stands)
+    }
+
+    /// The moment that the engine waits for, in unix milliseconds; in the past if something is to be looked at.
+    pub(super) fn waits_for(&self) -> i64 {
+        self.inner.driver_waits_for.load(Ordering::Relaxed)
+    }
+
+    /// How often somebody has done something with the engine; none while it cannot be had. Ticks do not count.
+    pub(super) fn turns(&self) -> Option<u64> {
+        let mut engine = self.inner.engine.try_lock_for(PATIENCE)?;
+        let turns = engine.state().sys.stats.turns.count;
+        Some(turns.wrapping_sub(self.inner.ticks.load(Ordering::Relaxed)))
+    }
+
+    /// Whether the engine can be had.
+    pub(super) fn is_free(&self) -> bool {
+        self.inner.engine.try_lock().is_some()
+    }
+
+    /// The append-only log, if there is one.
+    pub(super) fn log(&self) -> Option<Arc<Log>> {
+        self.inner.log.lock().clone()
+    }
+
+    /// The clock has begun to run, or was set.
+    pub(super) fn time_changed(&self) {
+        self.tell(Event::Deadline);
     }
 
     /// Does something on a thread of its own, which ends when the server does.
@@ -442,16 +527,29 @@ impl Node {
 
     #[cold]
     fn act(&self, actions: Vec<Action>) {
+        if let Some(clock) = self.clock() {
+            match actions.iter().any(|a| matches!(a, Action::Wake(_))) {
+                true => clock.stir_clients(),
+                false => clock.stir(),
+            }
+        }
         self.inner.wake(&actions);
         for action in actions {
             match action {
                 Action::Wake(_) | Action::Close(_) => {}
                 Action::Save { id, start } => {
-                    self.spawn("redkeep-save", move |node| jobs::save(node, id, start));
+                    let busy = self.clock().map(ManualClock::busy);
+                    self.spawn("redkeep-save", move |node| {
+                        jobs::save(node, id, start);
+                        drop(busy);
+                    });
                 }
                 Action::Log { log, last } => self.write_log(log, last),
                 Action::Follow => self.tell(Event::Follow),
                 Action::Sentinel => self.tell(Event::Sentinel),
+                Action::Clock { client, to } => {
+                    self.spawn("redkeep-clock", move |node| jobs::shift(node, client, to));
+                }
                 Action::Shutdown => self.tell(Event::Shutdown),
                 Action::Freeze(time) => {
                     self.spawn("redkeep-ice", move |node| ice::freeze(node, time));

@@ -23,6 +23,7 @@ mod saves;
 #[cfg(test)]
 mod tests;
 
+pub use adopt::NotRestored;
 pub use report::{Slow, Told};
 
 use std::sync::Arc;
@@ -62,7 +63,7 @@ use crate::service::config::Settings;
 use crate::service::latency::Latency;
 use crate::service::slowlog::SlowLog;
 use crate::service::stats::Stats;
-use crate::util::clock::{Clock, SystemClock};
+use crate::util::clock::{Clock, Reading, SystemClock};
 use crate::util::rng::Rng;
 
 /// How many expired keys one tick deletes before others get their turn.
@@ -169,7 +170,7 @@ pub struct Engine {
     gate: Arc<BusyGate>,
     /// A script of the running unit was busy: when the unit is over, the gate opens.
     was_busy: bool,
-    /// When this turn began, unix microseconds.
+    /// When this turn began, in microseconds of real time.
     turn_began: i64,
 }
 
@@ -188,7 +189,7 @@ impl Engine {
         let ks = Keyspace::new(databases, || rng.next_u64());
         let tracking = Tracking::new(Seed::random(|| rng.next_u64()));
         let unconfirmed = Unconfirmed::new(Seed::random(|| rng.next_u64()));
-        let now_us = options.clock.now_us();
+        let Reading { now_us, real_us } = options.clock.read();
         let registry = Commands::new(match options.sentinel {
             Some(_) => commands::sentinel_registry(),
             None => commands::registry(),
@@ -204,6 +205,7 @@ impl Engine {
                 cfg: options.settings,
                 clock: SharedClock(options.clock),
                 now_us,
+                real_us,
                 started_ms: now_us / 1000,
                 run_id: rng.hex_id_string(),
                 repl: Replication::new(rng.hex_id_string()),
@@ -213,6 +215,7 @@ impl Engine {
                 queued: Default::default(),
                 pause: Default::default(),
                 faults: Default::default(),
+                moves: Default::default(),
                 declared: read_declared(),
                 current: None,
                 acl: Acl {
@@ -257,7 +260,7 @@ impl Engine {
             host: script_host(),
             gate,
             was_busy: false,
-            turn_began: now_us,
+            turn_began: real_us,
         }
     }
 
@@ -277,10 +280,9 @@ impl Engine {
 
     /// Reads the clock: once per batch of commands. After each command it is read again by the pipeline.
     pub fn refresh_time(&mut self) {
-        let state = self.state();
-        let now = state.sys.clock.0.now_us();
-        state.sys.now_us = now;
-        self.turn_began = now;
+        let sys = &mut self.state().sys;
+        sys.refresh_time();
+        self.turn_began = sys.real_us;
     }
 
     /// A client connects from inside of this process; nothing refuses it.
@@ -663,7 +665,7 @@ impl Engine {
     pub fn settle(&mut self) -> Option<Ticket> {
         let began = self.turn_began;
         let state = self.state();
-        let now = state.sys.now_us;
+        let now = state.sys.real_us;
         // A clock that was set back makes a turn of no length.
         state
             .sys
@@ -783,8 +785,10 @@ impl Engine {
     fn time_tick(&mut self) {
         let began = self.turn_began;
         let sys = &mut self.state().sys;
-        sys.now_us = sys.clock.0.now_us().max(sys.now_us);
-        sys.stats.turns.tick_usec += u64::try_from(sys.now_us - began).unwrap_or(0);
+        let now = sys.clock.0.read();
+        sys.now_us = now.now_us.max(sys.now_us);
+        sys.real_us = now.real_us;
+        sys.stats.turns.tick_usec += u64::try_from(sys.real_us - began).unwrap_or(0);
     }
 
     /// When [`tick`](Self::tick) has something to do next, in unix milliseconds.

@@ -227,11 +227,11 @@ pub fn kill(sys: &mut System, function: bool) -> Result<(), CmdError> {
 /// Serves a posted request while the script is busy. The script's client, frozen time and database are as before
 /// afterwards.
 pub fn serve(state: &mut State, request: BusyRequest) {
-    let (now_us, db, current) = (state.sys.now_us, state.ks.current(), state.sys.current);
+    let (before, db, current) = (state.sys.reading(), state.ks.current(), state.sys.current);
     let replays = state.ks.replays();
     // The batch of whoever has run the script is not over.
     let batch = state.sys.unconfirmed.take_batch();
-    state.sys.now_us = state.sys.clock.0.now_us();
+    state.sys.refresh_time();
     match request {
         BusyRequest::Run {
             sid,
@@ -244,11 +244,11 @@ pub fn serve(state: &mut State, request: BusyRequest) {
     state.sys.unconfirmed.resume_batch(batch);
     // Replicas may have said how far they are.
     state.sys.unconfirmed.gate().wake();
-    state.sys.now_us = now_us;
+    state.sys.set_time(before);
     state.sys.current = current;
     match replays {
-        true => state.ks.begin_replay(db, now_us / 1000),
-        false => state.ks.begin(db, now_us / 1000),
+        true => state.ks.begin_replay(db, before.now_us / 1000),
+        false => state.ks.begin(db, before.now_us / 1000),
     }
 }
 

@@ -153,7 +153,7 @@ fn evict(state: &mut State, policy: Policy, excess: usize) -> End {
     const EXPIRED: usize = 1000;
     // Nobody in particular does this; who runs the command hears of it as of what others do, before the reply.
     let current = state.sys.current.take();
-    let began_us = state.sys.clock.0.now_us();
+    let began_us = state.sys.clock.0.real_us();
     let patience_us = i64::try_from(state.sys.cfg.eviction_patience_us()).unwrap_or(i64::MAX);
     let now = state.sys.now_us / 1000;
     state.ks.begin(0, now);
@@ -176,7 +176,7 @@ fn evict(state: &mut State, policy: Policy, excess: usize) -> End {
         freed += bytes;
         keys += 1;
         if keys % KEYS_PER_LOOK == 0
-            && state.sys.clock.0.now_us().saturating_sub(began_us) > patience_us
+            && state.sys.clock.0.real_us().saturating_sub(began_us) > patience_us
         {
             break End::Later;
         }
@@ -185,7 +185,7 @@ fn evict(state: &mut State, policy: Policy, excess: usize) -> End {
     // Each of them has gone for itself.
     state.fx.loosen();
     state.fx.end_unit();
-    let took = state.sys.clock.0.now_us().saturating_sub(began_us);
+    let took = state.sys.clock.0.real_us().saturating_sub(began_us);
     call::note_spike(state, "eviction-cycle", u64::try_from(took).unwrap_or(0));
     state.sys.current = current;
     end
@@ -195,7 +195,7 @@ fn evict(state: &mut State, policy: Policy, excess: usize) -> End {
 fn evict_one(state: &mut State, policy: Policy, now: i64) -> Option<usize> {
     let watched = state.sys.cfg.latency_monitor_threshold > 0;
     let began_us = if watched {
-        state.sys.clock.0.now_us()
+        state.sys.clock.0.real_us()
     } else {
         0
     };
@@ -203,7 +203,7 @@ fn evict_one(state: &mut State, policy: Policy, now: i64) -> Option<usize> {
     let (db, key) = state.ks.evict(policy, now)?;
     let freed = before.saturating_sub(state.ks.databases_memory());
     if watched {
-        let took = state.sys.clock.0.now_us().saturating_sub(began_us);
+        let took = state.sys.clock.0.real_us().saturating_sub(began_us);
         call::note_spike(state, "eviction-del", u64::try_from(took).unwrap_or(0));
     }
     state.sys.stats.evicted_keys += 1;

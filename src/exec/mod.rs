@@ -14,6 +14,7 @@ mod audit;
 pub mod block;
 pub mod busy;
 pub mod call;
+pub mod clockwork;
 pub mod commands;
 pub mod declared;
 mod deliver;
@@ -69,7 +70,7 @@ use crate::service::latency::Latency;
 use crate::service::slowlog::SlowLog;
 use crate::service::stats::Stats;
 use crate::spec::Row;
-use crate::util::clock::Clock;
+use crate::util::clock::{Clock, Reading};
 use crate::util::rng::Rng;
 
 /// A function that runs a command.
@@ -249,6 +250,13 @@ pub enum Action {
     Follow,
     /// The sentinel has orders.
     Sentinel,
+    /// The clock is to be moved, and [`clockwork::moved`] called.
+    Clock {
+        /// The client that waits.
+        client: u64,
+        /// Where to.
+        to: clockwork::Move,
+    },
     /// The server must stop.
     Shutdown,
     /// The server is to stand still for a while.
@@ -358,6 +366,8 @@ pub struct System {
     pub clock: SharedClock,
     /// Frozen time of the running unit, unix microseconds.
     pub now_us: i64,
+    /// Real time at the same moment, in microseconds: how long something takes is measured by it.
+    pub real_us: i64,
     /// When the instance started, unix milliseconds.
     pub started_ms: i64,
     /// 40 hex digits, new at each start.
@@ -374,6 +384,8 @@ pub struct System {
     pub pause: pause::Pause,
     /// What goes wrong on purpose.
     pub faults: faults::Faults,
+    /// Clients for whom the clock was moved.
+    pub moves: clockwork::Moves,
     /// Reads what a script declares.
     pub declared: declared::ReadDeclared,
     /// The client whose command runs, if it is a client's.
@@ -471,6 +483,29 @@ pub struct HostBox(pub Box<dyn Host>);
 impl std::fmt::Debug for HostBox {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("HostBox")
+    }
+}
+
+impl System {
+    /// Reads the clock.
+    #[inline]
+    pub fn refresh_time(&mut self) {
+        let now = self.clock.0.read();
+        self.set_time(now);
+    }
+
+    /// What the clock said when it was read last.
+    #[inline]
+    pub const fn reading(&self) -> Reading {
+        Reading {
+            now_us: self.now_us,
+            real_us: self.real_us,
+        }
+    }
+
+    pub(crate) const fn set_time(&mut self, now: Reading) {
+        self.now_us = now.now_us;
+        self.real_us = now.real_us;
     }
 }
 

@@ -8,8 +8,8 @@ use super::deliver::{Message, deliver};
 use super::session::{ReplyMode, Session, SessionId, Sessions};
 use super::{Args, Entry, Origin, System};
 use crate::resp::quote;
-use crate::spec::flags::category;
 use crate::spec::flag;
+use crate::spec::flags::category;
 
 /// What stands in the place of an argument that nobody may see.
 pub const REDACTED: &[u8] = b"(redacted)";
@@ -137,9 +137,8 @@ impl Seen<'_> {
     /// Whether an argument is nobody's business. What was not run has not said which are: then nothing is told of the
     /// arguments of what may have secrets among them, or what only looks as if it were no command.
     fn is_secret(&self, sys: &System, at: usize) -> bool {
-        let secretive = |row: &Entry| {
-            row.flags.has(flag::NO_AUTH) || row.categories.has(category::DANGEROUS)
-        };
+        let secretive =
+            |row: &Entry| row.flags.has(flag::NO_AUTH) || row.categories.has(category::DANGEROUS);
         match self.stage {
             Stage::Refused(_) => at > 0 && self.row.is_none_or(secretive),
             _ => sys.redact.contains(&at),

@@ -490,7 +490,7 @@ impl Sessions {
     }
 
     /// Marks clients as closing that were idle for more than `timeout` seconds (0: none are), and names them.
-    /// Those that wait for a key are not idle.
+    /// Those that wait for a key are not idle, nor are those that only listen: subscribers, monitors, replicas.
     pub(crate) fn close_idle(&mut self, timeout: u64, now: i64) -> Vec<SessionId> {
         if self.next_idle_check(timeout).is_none_or(|at| at > now) {
             return Vec::new();
@@ -499,8 +499,9 @@ impl Sessions {
         let allowed = i64::try_from(timeout.saturating_mul(1000)).unwrap_or(i64::MAX);
         let mut idle = Vec::new();
         for (slot, session) in &mut self.slab {
-            let busy =
-                session.waits() || session.peer.trusted || session.closing || session.is_replica();
+            let listens =
+                session.subscriptions.is_some() || session.monitors || session.is_replica();
+            let busy = session.waits() || session.peer.trusted || session.closing || listens;
             if session.peer.unsent.was_heard() {
                 // Of a request that is on its way.
                 session.seen = now;

@@ -172,7 +172,7 @@ pub fn expire_keys(state: &mut State, limit: usize) -> usize {
         call::settle_changes(state, false);
         state.fx.loosen();
         end_unit(state);
-        let took = state.sys.clock.0.now_us() - state.sys.now_us;
+        let took = state.sys.clock.0.real_us() - state.sys.real_us;
         let took = u64::try_from(took).unwrap_or(0);
         state.sys.stats.expiry_usec += took;
         state.sys.stats.expiry_cut_short += u64::from(n >= limit);

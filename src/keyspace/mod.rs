@@ -395,6 +395,16 @@ impl Keyspace {
         self.live(self.current, key)
     }
 
+    /// As [`peek`](Self::peek), counted as an access, for a write that may yet leave the key as it is: neither a hit nor a
+    /// miss.
+    pub fn seek(&self, key: &[u8]) -> Option<&Record> {
+        let record = self.peek(key)?;
+        if self.touch {
+            self.uses.note(&record.access, self.now);
+        }
+        Some(record)
+    }
+
     /// As [`peek`](Self::peek), in another database.
     pub fn peek_in(&self, db: usize, key: &[u8]) -> Option<&Record> {
         self.live(db, key)
@@ -470,7 +480,7 @@ impl Keyspace {
     }
 
     /// Calls `f` with every live key of the selected database.
-    pub fn for_each(&self, mut f: impl FnMut(&Record)) {
+    pub fn for_each<'a>(&'a self, mut f: impl FnMut(&'a Record)) {
         for record in self.dbs[self.current].table.iter() {
             if !record.is_over(self.horizon) {
                 f(record);
@@ -566,7 +576,13 @@ impl Keyspace {
         let db = &mut self.dbs[index];
         db.capture(hash, key);
         let (record, created) = match db.table.slot(hash, key) {
-            Slot::Occupied(found) => (found.into_mut(), false),
+            Slot::Occupied(found) => {
+                let record = found.into_mut();
+                if self.touch {
+                    self.uses.note(&record.access, self.now);
+                }
+                (record, false)
+            }
             Slot::Vacant(place) => {
                 let record = Record {
                     key: key.into(),
@@ -579,9 +595,6 @@ impl Keyspace {
                 (place.insert(record), true)
             }
         };
-        if self.touch {
-            self.uses.note(&record.access, self.now);
-        }
         Edit::open(record, (index, hash), &mut self.log, &mut db.tally, created)
     }
 

@@ -73,6 +73,22 @@ struct Pinned {
 }
 
 impl Cut {
+    fn new(index: usize, detail: Detail, uses: &Uses, now: i64) -> Cut {
+        Cut {
+            index,
+            detail,
+            uses: uses.clone(),
+            now,
+            written: Vec::new(),
+            keys: 0,
+            copied: 0,
+            version: 0,
+            flushed: None,
+            pinned: None,
+            open: false,
+        }
+    }
+
     /// Writes a record as it is.
     fn write(&mut self, record: &Record) {
         match self.detail.form {
@@ -262,20 +278,22 @@ impl Keyspace {
         self.end_snapshot();
         for (index, db) in self.dbs.iter_mut().enumerate() {
             db.table.begin_snapshot();
-            db.cut = Some(Box::new(Cut {
-                index,
-                detail,
-                uses: self.uses.clone(),
-                now: self.now,
-                written: Vec::new(),
-                keys: 0,
-                copied: 0,
-                version: 0,
-                flushed: None,
-                pinned: None,
-                open: false,
-            }));
+            db.cut = Some(Box::new(Cut::new(index, detail, &self.uses, self.now)));
         }
+    }
+
+    /// Writes all that there is at once; a snapshot that is running goes on. `emit` is as for
+    /// [`walk_snapshot`](Self::walk_snapshot), but gets each database once. Returns the newest version of the format that
+    /// anything needs.
+    pub fn write_all(&self, detail: Detail, mut emit: impl FnMut(usize, &[u8])) -> u16 {
+        let mut version = 0;
+        for (index, db) in self.dbs.iter().enumerate().filter(|(_, db)| !db.is_empty()) {
+            let mut cut = Cut::new(index, detail, &self.uses, self.now);
+            db.table.iter().for_each(|record| cut.write(record));
+            version = version.max(cut.version);
+            emit(index, &cut.written);
+        }
+        version
     }
 
     /// Whether a snapshot is running.

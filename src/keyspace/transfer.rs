@@ -55,8 +55,8 @@ pub struct Arrival {
 pub type Place<'a> = (usize, &'a [u8]);
 
 impl Keyspace {
-    /// Gives a key another name or another database, over whatever is there; counts one change. Value, deadline
-    /// and time of last access stay. Returns whether there was such a key.
+    /// Gives a key another name or another database, over whatever is there; counts one change. Value and deadline
+    /// stay, and how often it was used, of which this is one more time. Returns whether there was such a key.
     pub fn relocate(&mut self, from: Place<'_>, to: Place<'_>, events: (Event, Event)) -> bool {
         let hash = self.dbs[from.0].table.hash(from.1);
         if self.expire_if_due(from.0, hash, from.1) {
@@ -65,6 +65,9 @@ impl Keyspace {
         let Some(mut record) = self.dbs[from.0].remove(hash, from.1) else {
             return false;
         };
+        if self.touch {
+            self.uses.note(&record.access, self.now);
+        }
         record.key = to.1.into();
         self.place(to.0, record);
         self.log.modified(from.0, from.1, 1);

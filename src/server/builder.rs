@@ -16,6 +16,7 @@ use crate::persist::{Disk, Files as FilesOnDisk};
 use crate::service::config::{
     self, Files, Given, Invocation, LoadError, Loaded, SystemFiles, WithInput,
 };
+use crate::util::clock::ManualClock;
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +89,8 @@ pub struct Builder {
     sentinel: Option<Memory>,
     /// What all randomness begins with, if it is to be repeatable.
     seed: Option<u64>,
+    /// The clock, if it is not to be one that runs as the machine's.
+    pub(super) clock: Option<ManualClock>,
 }
 
 impl Builder {
@@ -254,6 +257,7 @@ impl Builder {
         let surroundings = Surroundings {
             disk: fragile.clone().map(|disk| Arc::new(disk) as _),
             fragile,
+            clock: self.clock,
             network,
             tls: self.tls,
             seed: self.seed,

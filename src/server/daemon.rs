@@ -17,6 +17,7 @@ use super::sentinel;
 use super::startup;
 use super::summons::Signals;
 use super::supervised::Supervisor;
+use crate::embed::FragileDisk;
 use crate::embed::jobs::JobError;
 use crate::persist::aof::{DirectoryError, ManifestError};
 use crate::persist::{Disk, Files};

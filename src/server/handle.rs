@@ -27,6 +27,7 @@ use crate::exec::Commands;
 use crate::exec::persist::load::Loading;
 use crate::persist::Disk;
 use crate::service::config::{LoadError, Loaded, OomScoreAdj, Settings};
+use crate::util::clock::{Clock, ManualClock};
 
 /// The commands of a server, under the names that its configuration gives them.
 fn commands_of(loaded: &Loaded, is_sentinel: bool) -> Result<Commands, LoadError> {
@@ -59,6 +60,8 @@ pub(super) struct Surroundings {
     pub(super) disk: Option<Arc<dyn Disk>>,
     /// The same disk, where it can be broken.
     pub(super) fragile: Option<FragileDisk>,
+    /// The clock, if it is not one that runs as the machine's.
+    pub(super) clock: Option<ManualClock>,
     /// How others are reached.
     pub(super) network: Network,
     /// Certificates and keys that are in no file.
@@ -81,6 +84,7 @@ pub(super) struct Surroundings {
 /// ```
 pub struct Server {
     node: Node,
+    pub(super) clock: ManualClock,
     addrs: Vec<SocketAddr>,
     tls_addrs: Vec<SocketAddr>,
     stop: Arc<Stop>,
@@ -119,12 +123,14 @@ impl Server {
             owns_process,
             disk,
             fragile,
+            clock,
             network,
             tls,
             supervisor,
             seed,
         } = surroundings;
-        let sentinel = sentinel::assemble(&loaded, seed)?;
+        let clock = clock.unwrap_or_else(ManualClock::running);
+        let sentinel = sentinel::assemble(&loaded, seed, clock.now_ms())?;
         let is_sentinel = sentinel.is_some();
         let commands = commands_of(&loaded, is_sentinel)?;
         let users = access::users(&loaded, commands.own())?;
@@ -143,7 +149,7 @@ impl Server {
         doors.extend(secure);
         let tls = Arc::new(Tls::new(tls));
         tls.install(tls.prepare(&config)?);
-        let network = network.secured_by(Arc::clone(&tls));
+        let network = network.secured_by(Arc::clone(&tls)).timed_by(clock.clone());
         let (sender, accept) = unbounded_channel();
         let (carrier, parcels) = unbounded_channel();
         let (observers, observe) = unbounded_channel();
@@ -187,11 +193,11 @@ impl Server {
         let threads = usize::try_from(config.io_threads).unwrap_or(1);
         let mut engine = Engine::new(Options {
             settings: Settings::new(config, file),
+            clock: Arc::new(clock.clone()),
             host: Box::new(host),
             seed,
             sentinel,
             users,
-            ..Options::default()
         });
         engine.state().sys.registry = commands;
         if let Some(disk) = &fragile {
@@ -235,6 +241,7 @@ impl Server {
         let id = started.recv().map_err(io::Error::other)??;
         Ok(Self {
             node,
+            clock,
             addrs,
             tls_addrs,
             stop,

@@ -9,15 +9,17 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use super::channel::Channel;
+use super::pulse::Pulse;
+use super::timer::{sleep, timeout};
 use super::wire::{Destination, Network, connect};
 use crate::embed::{Held, LockError, Node};
 use crate::engine::follow::{Follower, Parted, Work};
 use crate::exec::replication::replica::{self, LinkState};
 use crate::exec::session::Peer;
+use crate::util::clock::ManualClock;
 
 /// Bytes read at once.
 const READ: usize = 256 * 1024;
@@ -28,7 +30,7 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fr
 /// The same after what a leader said was refused: that takes more of both sides.
 const REFUSED_MOST: Duration = Duration::from_secs(10);
 
-/// How long it waits for a busy script.
+/// How long it waits for a busy script, in real time.
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
 /// Follows the leader that an instance has, whenever it has one.
@@ -75,6 +77,7 @@ fn run(node: &Node, changed: &Notify, network: &Network) {
         .build();
     match runtime {
         Ok(runtime) => {
+            let _pulse = Pulse::of(runtime.handle(), network.clock());
             runtime.block_on(follow(node, changed, network));
             // A name that is still being looked up keeps nobody from ending.
             runtime.shutdown_background();
@@ -91,7 +94,7 @@ pub(super) async fn lock(node: &Node) -> Option<Held<'_>> {
             Err(LockError::Stopped) => return None,
             Err(LockError::Busy) => {}
         }
-        sleep(BUSY_PAUSE).await;
+        tokio::time::sleep(BUSY_PAUSE).await;
     }
 }
 
@@ -148,7 +151,7 @@ async fn follow(node: &Node, changed: &Notify, network: &Network) {
             Ended::Refused => REFUSED_MOST,
         };
         tokio::select! {
-            () = sleep(wait) => wait = (wait * 2).min(most),
+            () = sleep(network.clock(), wait) => wait = (wait * 2).min(most),
             () = changed.notified() => {}
         }
     }
@@ -191,7 +194,8 @@ async fn follow_once(node: &Node, changed: &Notify, network: &Network, target: &
     };
     info!("Non blocking connect for SYNC fired the event.");
     let mut online = false;
-    let parted = serve(node, changed, stream, &mut follower, &mut online).await;
+    let clock = network.clock();
+    let parted = serve(node, changed, clock, stream, &mut follower, &mut online).await;
     let Some(mut engine) = lock(node).await else {
         return Ended::Superseded;
     };
@@ -264,6 +268,7 @@ fn gone(follower: &Follower, e: impl fmt::Display) -> Parted {
 async fn serve(
     node: &Node,
     changed: &Notify,
+    clock: &ManualClock,
     mut stream: Channel,
     follower: &mut Follower,
     online: &mut bool,
@@ -281,7 +286,7 @@ async fn serve(
                 stream.flush().await
             };
             let written = tokio::select! {
-                written = timeout(patience, sending) => written,
+                written = timeout(clock, patience, sending) => written,
                 () = superseded(node, changed, follower.number()) => return Parted::Superseded,
             };
             match written {
@@ -292,7 +297,7 @@ async fn serve(
         }
         if let Some(pause) = follower.pause() {
             tokio::select! {
-                () = sleep(pause) => {}
+                () = sleep(clock, pause) => {}
                 () = changed.notified() => {}
             }
             continue;
@@ -308,7 +313,7 @@ async fn serve(
                     }
                 }
             },
-            () = sleep(wait) => {}
+            () = sleep(clock, wait) => {}
             () = changed.notified() => {}
         }
     }

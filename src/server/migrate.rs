@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::time::timeout;
 
 use super::channel::Channel;
 use super::link::lock;
+use super::timer::timeout;
 use super::wire::{Destination, Network, connect};
 use crate::embed::{Held, Node};
 use crate::exec::migrate::{Broken, Parcel, Report};
 use crate::resp::{Value, parse_reply};
+use crate::util::clock::ManualClock;
 
 /// Bytes that are written at once: each time the other server has all the time again.
 const PIECE: usize = 64 * 1024;
@@ -86,12 +87,13 @@ async fn converse(
             wire.write_all(piece).await?;
             wire.flush().await
         };
-        let written = timeout(patience, writing).await;
+        let written = timeout(network.clock(), patience, writing).await;
         written
             .map_err(|_| Broken::Writing)?
             .map_err(|_| Broken::Writing)?;
     }
-    listen(&mut wire, parcel.count, patience, answers).await
+    let hearing = listen(&mut wire, parcel.count, patience, answers, network.clock());
+    hearing.await
 }
 
 /// Hears so many answers.
@@ -100,6 +102,7 @@ async fn listen(
     count: usize,
     patience: Duration,
     answers: &mut Vec<Result<(), String>>,
+    clock: &ManualClock,
 ) -> Result<(), Broken> {
     let (mut heard, mut piece) = (Vec::new(), [0; READ]);
     while answers.len() < count {
@@ -113,7 +116,7 @@ async fn listen(
             }
             None if heard.len() > LONGEST => return Err(Broken::Reading),
             None => {
-                let read = timeout(patience, wire.read(&mut piece)).await;
+                let read = timeout(clock, patience, wire.read(&mut piece)).await;
                 let n = read
                     .map_err(|_| Broken::Reading)?
                     .map_err(|_| Broken::Reading)?;

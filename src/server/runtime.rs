@@ -23,6 +23,7 @@ use super::link::Linker;
 use super::listen::Door;
 use super::metrics;
 use super::migrate;
+use super::pulse::Pulse;
 use super::sentinel::Driver;
 use super::tls::Tls;
 use super::wire::Network;
@@ -32,7 +33,7 @@ use crate::exec::migrate::Parcel;
 /// How long tasks may take to end once they are told to.
 const PATIENCE: Duration = Duration::from_millis(80);
 
-/// How long the driver waits for a busy script.
+/// How long the driver waits for a busy script, in real time.
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 /// How long a busy script waits for another thread to take over.
@@ -170,6 +171,7 @@ pub(super) fn serve(
     let linker = Arc::new(Linker::new(node, sockets.network.clone()));
     let link = Arc::clone(&linker);
     let network = sockets.network.clone();
+    let clock = network.clock().clone();
     handle.spawn(migrate::carry_all(node.clone(), network, sockets.parcels));
     let driver = Driver::new(node, sockets.network, sockets.owns_process, stop);
     let sentinel = Arc::new(driver);
@@ -203,6 +205,7 @@ pub(super) fn serve(
     };
     handle.spawn(metrics::serve(sockets.metrics, node.clone()));
     handle.spawn(drive(node.clone(), deadline));
+    let pulse = Pulse::of(handle, &clock);
     // Whom to follow may have been known before anybody listened.
     link.poke();
     Ok(Serving {
@@ -210,6 +213,7 @@ pub(super) fn serve(
         closed,
         link,
         sentinel,
+        _pulse: pulse,
         #[cfg(unix)]
         _socket_file: file,
     })
@@ -225,6 +229,8 @@ pub(super) struct Serving {
     link: Arc<Linker>,
     /// Does what a sentinel wants done, if this is one.
     sentinel: Arc<Driver>,
+    /// For whoever moves the clock.
+    _pulse: Arc<Pulse>,
     #[cfg(unix)]
     _socket_file: Option<super::listen::unix::SocketFile>,
 }

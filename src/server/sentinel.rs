@@ -23,6 +23,7 @@ use tracing::{error, warn};
 pub(super) use start::{assemble, check_file};
 
 use super::link::lock;
+use super::pulse::Pulse;
 use super::runtime::{End, Stop};
 use super::wire::{Destination, Network, connect};
 use crate::embed::Node;
@@ -41,7 +42,7 @@ const MOST_UNSENT: usize = 4 << 20;
 /// Longer than the system tries to connect. The sentinel gives up earlier.
 const LONGEST_TRY: Duration = Duration::from_secs(600);
 
-/// How long the end waits for scripts that were killed.
+/// How long the end waits for scripts that were killed, in real time.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The exit status of a crash that was asked for.
@@ -100,6 +101,7 @@ fn run(node: &Node, means: Arc<Means>) {
         .build();
     match runtime {
         Ok(runtime) => {
+            let _pulse = Pulse::of(runtime.handle(), means.network.clock());
             let hands = Hands {
                 node: node.clone(),
                 means,

@@ -7,19 +7,21 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::timer::Sleep;
+use crate::util::clock::ManualClock;
 
 /// No more than this is on its way: who sends more waits.
 const MOST: usize = 4 << 20;
 
 /// What was sent and has not arrived.
-#[derive(Default)]
 pub(super) struct Transit {
-    /// With the times at which they arrive.
-    parts: VecDeque<(Instant, Bytes)>,
+    clock: ManualClock,
+    /// With the times at which they arrive, in microseconds of steady time.
+    parts: VecDeque<(i64, Bytes)>,
     len: usize,
     /// For the first of them.
-    timer: Option<Pin<Box<Sleep>>>,
+    timer: Option<Sleep>,
     /// Nothing comes behind them.
     pub(super) ended: bool,
 }
@@ -33,6 +35,17 @@ impl fmt::Debug for Transit {
 }
 
 impl Transit {
+    /// Nothing is on its way. How long it will be is this clock's to say.
+    pub(super) fn new(clock: &ManualClock) -> Self {
+        Self {
+            clock: clock.clone(),
+            parts: VecDeque::new(),
+            len: 0,
+            timer: None,
+            ended: false,
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.parts.is_empty()
     }
@@ -44,7 +57,8 @@ impl Transit {
     /// Sends something.
     pub(super) fn add(&mut self, bytes: &[u8], delay: Duration) {
         self.len += bytes.len();
-        let arrives = Instant::now() + delay;
+        let delay = i64::try_from(delay.as_micros()).unwrap_or(i64::MAX);
+        let arrives = self.clock.steady_us().saturating_add(delay);
         self.parts
             .push_back((arrives, Bytes::copy_from_slice(bytes)));
     }
@@ -54,11 +68,11 @@ impl Transit {
         let Some((arrives, bytes)) = self.parts.front() else {
             return Poll::Ready(None);
         };
-        if *arrives > Instant::now() {
+        if *arrives > self.clock.steady_us() {
             let timer = self
                 .timer
-                .get_or_insert_with(|| Box::pin(sleep_until(*arrives)));
-            ready!(timer.as_mut().poll(cx));
+                .get_or_insert_with(|| Sleep::until(&self.clock, *arrives));
+            ready!(Pin::new(timer).poll(cx));
         }
         self.timer = None;
         Poll::Ready(Some(bytes))

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -11,22 +11,34 @@ use std::time::Duration;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
-use tokio::time::{sleep, timeout};
 
 use super::accept::descriptor;
 use super::channel::Channel;
 use super::switchboard::{Line, Switchboard};
+use super::timer::{sleep, timeout};
 use super::tls::Tls;
 use super::transit::Transit;
+use crate::util::clock::ManualClock;
 
 /// Bytes taken at once where they are on their way for a while.
 const READ: usize = 16 * 1024;
 
 /// How a server reaches others.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Network {
     place: Option<(Arc<Switchboard>, usize)>,
     tls: Arc<Tls>,
+    clock: ManualClock,
+}
+
+impl Default for Network {
+    fn default() -> Network {
+        Network {
+            place: None,
+            tls: Arc::default(),
+            clock: ManualClock::running(),
+        }
+    }
 }
 
 impl Network {
@@ -46,6 +58,16 @@ impl Network {
     /// The same, with what makes connections secure.
     pub(super) fn secured_by(self, tls: Arc<Tls>) -> Network {
         Network { tls, ..self }
+    }
+
+    /// The same, for a server that has this clock.
+    pub(super) fn timed_by(self, clock: ManualClock) -> Network {
+        Network { clock, ..self }
+    }
+
+    /// What timeouts go by.
+    pub(super) const fn clock(&self) -> &ManualClock {
+        &self.clock
     }
 
     fn line_to(&self, port: u16) -> Option<Arc<Line>> {
@@ -80,7 +102,7 @@ pub(super) async fn connect(
         let stream = network.tls.connect(&to.host, peer, wire).await?;
         Ok(Channel::Secure(Box::new(stream)))
     };
-    let connected = timeout(patience, connecting).await;
+    let connected = timeout(&network.clock, patience, connecting).await;
     connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
@@ -90,17 +112,24 @@ async fn lay(network: &Network, to: &Destination) -> io::Result<Wire> {
     if let Some(line) = &line {
         Arc::clone(line).healed().await;
         // There and back again.
-        sleep(2 * line.condition().delay).await;
+        sleep(&network.clock, 2 * line.condition().delay).await;
     }
-    let stream = dial(&to.source, &to.host, to.port).await?;
+    let stream = {
+        // A name is looked up on another thread.
+        let named = to.host.parse::<IpAddr>().is_err();
+        let _busy = named.then(|| network.clock.busy());
+        dial(&to.source, &to.host, to.port).await?
+    };
+    network.clock.stir();
     stream.set_nodelay(true)?;
     Ok(Wire {
         stream,
         reading: Passage::default(),
         writing: Passage::default(),
-        incoming: Transit::default(),
-        outgoing: Transit::default(),
+        incoming: Transit::new(&network.clock),
+        outgoing: Transit::new(&network.clock),
         line,
+        clock: network.clock.clone(),
     })
 }
 
@@ -143,6 +172,7 @@ pub(super) struct Wire {
     incoming: Transit,
     outgoing: Transit,
     line: Option<Arc<Line>>,
+    clock: ManualClock,
 }
 
 impl Wire {
@@ -172,6 +202,7 @@ impl Wire {
         while let Some(bytes) = ready!(self.outgoing.poll_first(cx)) {
             let sent = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
             self.outgoing.take(sent);
+            self.clock.stir();
         }
         Poll::Ready(Ok(()))
     }
@@ -190,7 +221,10 @@ impl Wire {
                 Poll::Pending => break,
                 Poll::Ready(Err(e)) => return Poll::Ready(Err(e)),
                 Poll::Ready(Ok(())) if read.filled().is_empty() => self.incoming.ended = true,
-                Poll::Ready(Ok(())) => self.incoming.add(read.filled(), delay),
+                Poll::Ready(Ok(())) => {
+                    self.incoming.add(read.filled(), delay);
+                    self.clock.stir();
+                }
             }
         }
         let ended = self.incoming.ended;
@@ -224,7 +258,9 @@ impl AsyncRead for Wire {
         let this = &mut *self;
         ready!(this.reading.poll(this.line.as_ref(), cx));
         let Some(delay) = this.delay() else {
-            return Pin::new(&mut this.stream).poll_read(cx, buf);
+            ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+            this.clock.stir();
+            return Poll::Ready(Ok(()));
         };
         if let Poll::Ready(Err(e)) = this.poll_send(cx) {
             return Poll::Ready(Err(e));
@@ -242,7 +278,9 @@ impl AsyncWrite for Wire {
         let this = &mut *self;
         ready!(this.writing.poll(this.line.as_ref(), cx));
         let Some(delay) = this.delay() else {
-            return Pin::new(&mut this.stream).poll_write(cx, bytes);
+            let written = ready!(Pin::new(&mut this.stream).poll_write(cx, bytes))?;
+            this.clock.stir();
+            return Poll::Ready(Ok(written));
         };
         let sent = this.poll_send(cx)?;
         if this.outgoing.is_full() {

@@ -121,6 +121,8 @@ pub struct KeySpec {
     pub find: Find,
     /// What happens to the keys.
     pub flags: KeyFlags,
+    /// Why it is as it is, for those who read COMMAND INFO; mostly empty.
+    pub note: &'static str,
 }
 
 impl KeySpec {
@@ -129,7 +131,15 @@ impl KeySpec {
             begin,
             find,
             flags: KeyFlags(0),
+            note: "",
         }
+    }
+
+    /// Says why it is as it is.
+    #[must_use]
+    pub const fn note(mut self, note: &'static str) -> Self {
+        self.note = note;
+        self
     }
 
     /// The one key at this position.

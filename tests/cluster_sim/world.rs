@@ -456,6 +456,7 @@ impl World {
                     Action::Shutdown
                     | Action::Reconfigure(_)
                     | Action::Sentinel
+                    | Action::Clock { .. }
                     | Action::Freeze(_) => {}
                 }
             }

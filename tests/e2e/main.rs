@@ -1,5 +1,5 @@
 //! Whole programs against the binary: client libraries and job queues as their users install them; the sessions of
-//! README.md by redis-cli, redis-py and ioredis; locks under contention; a consumer that is killed.
+//! README.md by redis-cli, redis-py and ioredis; the programs of examples/; locks under contention; a consumer that is killed.
 #![allow(
     unreachable_pub,
     clippy::unwrap_used,
@@ -11,6 +11,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod examples;
 mod follow;
 mod locks;
 mod programs;

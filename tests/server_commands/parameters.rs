@@ -1,9 +1,9 @@
 //! Parameters do what they say when CONFIG SET changes them, and not only show it.
 
 use super::{field, say};
-use redkeep::Server;
 use redkeep::embed::Client;
 use redkeep::service::config::{Effect, rows};
+use redkeep::Server;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -11,22 +11,28 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// A server and a client of it.
-struct Bench {
-    server: Server,
-    client: Client,
+pub(super) struct Bench {
+    pub(super) server: Server,
+    pub(super) client: Client,
     dir: tempfile::TempDir,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
+        Bench::with(&[])
+    }
+
+    pub(super) fn with(config: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let server = Server::builder()
+        let mut builder = Server::builder()
             .bind("127.0.0.1")
             .config("enable-debug-command", "yes")
             .config("enable-protected-configs", "yes")
-            .config("dir", dir.path().to_str().unwrap())
-            .start()
-            .unwrap();
+            .config("dir", dir.path().to_str().unwrap());
+        for &(name, value) in config {
+            builder = builder.config(name, value);
+        }
+        let server = builder.start().unwrap();
         let client = server.client().unwrap();
         Self {
             server,
@@ -35,12 +41,12 @@ impl Bench {
         }
     }
 
-    fn say(&mut self, line: &str) -> String {
+    pub(super) fn say(&mut self, line: &str) -> String {
         say(&mut self.client, line)
     }
 
     /// Every line is answered by OK or a number.
-    fn all(&mut self, lines: &[&str]) {
+    pub(super) fn all(&mut self, lines: &[&str]) {
         for line in lines {
             let said = self.say(line);
             let fine = said == "OK" || said.parse::<i64>().is_ok();
@@ -48,7 +54,7 @@ impl Bench {
         }
     }
 
-    fn connect(&self) -> TcpStream {
+    pub(super) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.server.addr()).unwrap();
         let limit = Some(Duration::from_secs(20));
         stream.set_read_timeout(limit).unwrap();
@@ -56,7 +62,7 @@ impl Bench {
     }
 
     /// What a connection gets for these bytes, to the end of the line; nothing if it is cut off.
-    fn answer(&self, bytes: &[u8]) -> String {
+    pub(super) fn answer(&self, bytes: &[u8]) -> String {
         let mut stream = self.connect();
         // It may be cut off in the middle.
         let _ = stream.write_all(bytes);
@@ -67,7 +73,7 @@ impl Bench {
         String::from_utf8(line).unwrap()
     }
 
-    fn waits_until(&mut self, mut is: impl FnMut(&mut Self) -> bool) -> bool {
+    pub(super) fn waits_until(&mut self, mut is: impl FnMut(&mut Self) -> bool) -> bool {
         let end = Instant::now() + Duration::from_secs(20);
         while Instant::now() < end {
             if is(self) {

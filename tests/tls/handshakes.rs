@@ -170,6 +170,49 @@ fn who_speaks_something_else_hurts_nobody() {
 }
 
 #[test]
+fn failures_are_told_with_who_and_why_and_no_more_than_once_in_a_second() {
+    let target = Target::start(&[]);
+    let fail = || {
+        let mut socket = TcpStream::connect(("127.0.0.1", target.tls_port)).unwrap();
+        let addr = socket.local_addr().unwrap();
+        socket.write_all(b"PING\r\n").unwrap();
+        let _ = socket.read_to_end(&mut Vec::new());
+        addr
+    };
+    let told = || {
+        let log = target.server.log();
+        let lines = log
+            .lines()
+            .filter(|line| line.contains("it does not speak TLS"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (first, since) = (fail(), Instant::now());
+    let line = comes("a line", || told().pop());
+    assert!(
+        line.contains(&format!(
+            "(addr={first} laddr=127.0.0.1:{})",
+            target.tls_port
+        )),
+        "{line}"
+    );
+    // The next line says how many were not told of.
+    let mut failed = 1;
+    comes("the next line", || {
+        fail();
+        failed += 1;
+        (told().len() > 1).then_some(())
+    });
+    assert!(since.elapsed() > Duration::from_millis(900));
+    let line = told().pop().unwrap();
+    let untold: usize = line.rsplit_once("untold=").unwrap().1.parse().unwrap();
+    // The sockets are closed before that is said.
+    assert!(
+        (failed - 4..failed - 1).contains(&untold),
+        "{failed}: {line}"
+    );
+}
+
+#[test]
 fn half_a_handshake_is_a_client_until_it_is_over() {
     let target = Target::start(&["--maxclients", "3"]);
     let mut control = target.server.client();
@@ -215,6 +258,68 @@ fn half_a_handshake_is_a_client_until_it_is_over() {
             .log()
             .contains("the TLS handshake takes too long")
     );
+}
+
+#[test]
+fn those_who_may_be_inside_can_be_more_and_fewer_whatever_they_come_by() {
+    use std::os::unix::net::UnixStream;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s");
+    let target = Target::start(&["--maxclients", "4", "--unixsocket", path.to_str().unwrap()]);
+    let mut control = target.server.client();
+    let mut plain = target.server.client();
+    let mut tls = target.client();
+    let unix = || {
+        let stream = UnixStream::connect(&path).unwrap();
+        stream.set_read_timeout(Some(super::SOON)).unwrap();
+        stream
+    };
+    let greet = |stream: &mut UnixStream| {
+        let mut reply = [0; 7];
+        stream.write_all(b"PING\r\n").unwrap();
+        stream.read_exact(&mut reply).map(|()| reply)
+    };
+    let mut local = unix();
+    assert_eq!(greet(&mut local).unwrap(), *b"+PONG\r\n");
+    let count = |control: &mut super::common::Client, n: usize| {
+        comes("so many clients", || {
+            (control.run("CLIENT LIST").text().lines().count() == n).then_some(())
+        });
+    };
+    // The fifth is one too many, whatever it comes by. Whoever began with a hello would not understand why.
+    let all_refused = || {
+        let mut said = Vec::new();
+        let mut stream = TcpStream::connect(("127.0.0.1", target.server.port)).unwrap();
+        let _ = stream.read_to_end(&mut said);
+        assert!(said.starts_with(b"-ERR max number of clients"));
+        said.clear();
+        let _ = unix().read_to_end(&mut said);
+        assert!(said.starts_with(b"-ERR max number of clients"));
+        said.clear();
+        let mut stream = TcpStream::connect(("127.0.0.1", target.tls_port)).unwrap();
+        let _ = stream.read_to_end(&mut said);
+        assert!(said.is_empty());
+    };
+    all_refused();
+    // Those who are there stay where fewer may be, and nobody comes in for them.
+    control.run("CONFIG SET maxclients 2");
+    all_refused();
+    assert_eq!(plain.run("PING").text(), "PONG");
+    assert_eq!(tls.run("PING").text(), "PONG");
+    assert_eq!(greet(&mut local).unwrap(), *b"+PONG\r\n");
+    drop((plain, local));
+    count(&mut control, 2);
+    all_refused();
+    // One more of each.
+    control.run("CONFIG SET maxclients 5");
+    let mut plain = target.server.client();
+    let mut local = unix();
+    let mut second = target.client();
+    assert_eq!(plain.run("PING").text(), "PONG");
+    assert_eq!(greet(&mut local).unwrap(), *b"+PONG\r\n");
+    assert_eq!(second.run("PING").text(), "PONG");
+    all_refused();
+    assert_eq!(tls.run("PING").text(), "PONG");
 }
 
 #[test]

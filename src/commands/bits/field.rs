@@ -18,7 +18,12 @@ pub(super) const BITFIELD: Command = Command::new("bitfield", -2, bitfield)
     .group(Group::Bitmap)
     .write(Propagate::Verbatim)
     .flags(&[flag::DENYOOM])
-    .keys(&[KeySpec::at(1).rw().access().update().variable()])
+    .keys(&[KeySpec::at(1)
+        .rw()
+        .access()
+        .update()
+        .variable()
+        .note("It may read the value, change it, or both")])
     .keys_fn(keys)
     .syntax(
         "key:key [operation=(GET^get-block={encoding offset:int} | \

@@ -3,6 +3,7 @@
 //! Some are for tests only. They begin with [`for_tests`], which refuses them unless the configuration says
 //! `enable-test-commands yes`, and to whoever is not on this machine even then.
 
+mod clock;
 mod fault;
 mod terms;
 
@@ -16,6 +17,7 @@ pub(super) const COMMANDS: &[Command] = &[Command::container("redkeep", -2)
     .summary("Commands of Redkeep that Redis has not.")
     .complexity("Depends on the subcommand.")
     .subs(&[
+        clock::CLOCK,
         fault::FAULT,
         terms::FENCE,
         terms::FOLLOW,
@@ -57,6 +59,8 @@ fn for_tests(cx: &Ctx<'_>) -> Result<(), CmdError> {
 
 fn help(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
     cx.help(&[
+        "CLOCK [FREEZE | THAW | ADVANCE <milliseconds> | SET <unix-time-milliseconds>]",
+        "    The time of the server, for tests. Try REDKEEP CLOCK HELP.",
         "FAULT <subcommand> [<arg> ...]",
         "    Errors, delays and breakdowns on purpose, for tests. Try REDKEEP FAULT HELP.",
         "FENCE <term>",

@@ -5,7 +5,7 @@ use crate::exec::persist::load::{Loading, Shows};
 use crate::exec::persist::save::Purpose;
 use crate::exec::pubsub::Kind;
 use crate::exec::{
-    Args, CmdResult, Command, Ctx, Facts, Flow, Session, startup_memory, used_memory,
+    Args, CmdResult, Command, Ctx, Facts, Flow, Session, startup_memory, used_memory, weight,
 };
 use crate::service::acl::Reason;
 use crate::service::config::Config;
@@ -222,13 +222,9 @@ fn memory(cx: &mut Ctx<'_>, out: &mut Report) {
     let functions = cx.sys.libraries.memory() as u64;
     let vm_functions = cx.sys.libraries.interpreter as u64;
     let used = used_memory(cx.ks, cx.sessions, cx.sys) as u64;
-    let tracking = cx.sys.tracking.memory() as u64;
-    // It only shrinks meanwhile.
-    let log = cx.sys.persist.log_memory() as u64;
     let stream = cx.sys.repl.memory();
     let startup = startup_memory(cx.sys) as u64;
-    let shared = startup + tracking + log + stream as u64;
-    let clients = used - dataset - scripts - interpreter - functions - vm_functions - shared;
+    let clients = weight::estimate(cx.sys, cx.sessions);
     cx.sys.stats.memory_seen(used);
     let (sys, peak) = (&cx.sys, cx.sys.stats.peak_memory);
     let percent =

@@ -26,6 +26,9 @@ use crate::types::{DataType as _, Value};
 const COST: &str =
     "O(N+M*log(M)) where N is the number of elements and M how many are returned; O(N) unsorted";
 
+/// Of the keys that BY and GET name.
+const BY_CONTENT: &str = "Keys after BY and GET, named by what the sorted key holds";
+
 /// The rows of this family.
 pub(super) const COMMANDS: &[Command] = &[
     Command::new("sort", -2, sort_any)
@@ -41,8 +44,11 @@ pub(super) const COMMANDS: &[Command] = &[
         ])
         .keys(&[
             KeySpec::at(1).ro().access(),
-            KeySpec::unknown().ro().access(),
-            KeySpec::unknown().ow().update(),
+            KeySpec::unknown().ro().access().note(BY_CONTENT),
+            KeySpec::unknown()
+                .ow()
+                .update()
+                .note("The key after STORE, which may stand anywhere"),
         ])
         .keys_fn(sort_keys)
         .syntax(
@@ -65,7 +71,7 @@ pub(super) const COMMANDS: &[Command] = &[
         ])
         .keys(&[
             KeySpec::at(1).ro().access(),
-            KeySpec::unknown().ro().access(),
+            KeySpec::unknown().ro().access().note(BY_CONTENT),
         ])
         .keys_fn(sort_ro_keys)
         .syntax(

@@ -18,7 +18,10 @@ pub(crate) const COMMANDS: &[Command] = &[
         .group(Group::Stream)
         .write(Propagate::MayRewrite)
         .flags(&[flag::DENYOOM, flag::FAST])
-        .keys(&[KeySpec::at(1).rw().update()])
+        .keys(&[KeySpec::at(1)
+            .rw()
+            .update()
+            .note("UPDATE and not INSERT for the trimming, which it may do")])
         .syntax(
             "key:key [NOMKSTREAM@6.2.0] [condition=(KEEPREF | DELREF | ACKED)@8.2.0] \
              [idmp=(IDMPAUTO^pid | IDMP^idmp={pid iid})@8.6.0] \

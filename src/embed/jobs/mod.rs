@@ -5,8 +5,10 @@
 //! save  a snapshot on its way to the disk, and the log
 //! sync  a snapshot on its way to replicas
 //! load  the data set on its way from it
+//! clock  moving it, which takes as long as what is due on the way
 //! ```
 
+mod clock;
 mod load;
 mod save;
 mod sync;
@@ -14,6 +16,7 @@ mod sync;
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
+pub(super) use clock::shift;
 pub use load::{has_data, load_data, load_data_by_hand};
 pub(super) use save::{save, write_log};
 

@@ -15,8 +15,8 @@ pub(in crate::exec) fn account(
     failed: bool,
     reply: &[u8],
 ) {
-    let now_us = state.sys.clock.0.now_us();
-    let usec = u64::try_from(now_us - pending.began_us).unwrap_or(0);
+    let ended = state.sys.clock.0.read();
+    let usec = u64::try_from(ended.real_us - pending.began.real_us).unwrap_or(0);
     if !state.sys.monitors.is_empty() {
         let (row, stage) = (Some(pending.row), Stage::Ends { usec, reply });
         show(state, pending.sid, row, pending.origin, args, stage);
@@ -37,7 +37,8 @@ pub(in crate::exec) fn account(
     }
     state.sys.stats.turns.command_usec += usec;
     // The next command of the batch begins when this one ends.
-    state.sys.now_us = now_us.max(state.sys.now_us);
+    state.sys.now_us = ended.now_us.max(state.sys.now_us);
+    state.sys.real_us = ended.real_us;
 }
 
 /// What the latency monitor calls a command that took long.
@@ -136,7 +137,7 @@ fn log_command(
         _ => (&session.peer.addr, &session.name),
     };
     log(sys).add(
-        pending.began_us / 1_000_000,
+        pending.began.now_us / 1_000_000,
         i64::try_from(value).unwrap_or(i64::MAX),
         shown.into_iter(),
         peer,

@@ -22,6 +22,7 @@ use crate::keyspace::Interest;
 use crate::resp::{Mark, ReplyBuf};
 use crate::service::acl::Context;
 use crate::spec::flag;
+use crate::util::clock::Reading;
 pub(super) use account::{account, note_spike};
 use account::{log_large, note_reads};
 pub use gate::find;
@@ -58,7 +59,7 @@ pub struct Pending {
     pub(in crate::exec) origin: Origin,
     sid: SessionId,
     /// When it began. What a script or a transaction calls has a time of its own, though their time stands still.
-    began_us: i64,
+    began: Reading,
 }
 
 /// Starts a command for a client: the client's database is selected and the time frozen at `now_us`.
@@ -174,7 +175,7 @@ fn debugged(
         mark,
         origin,
         sid,
-        began_us: state.sys.now_us,
+        began: state.sys.reading(),
     };
     Step::Script(ScriptCall::Debug, pending)
 }
@@ -281,9 +282,9 @@ pub(in crate::exec) fn dispatch(
         // A container called bare does not get past the arity check.
         return Step::Settled;
     };
-    let began_us = match origin {
-        Origin::Exec | Origin::Script { .. } => state.sys.clock.0.now_us(),
-        _ => now_us,
+    let began = match origin {
+        Origin::Exec | Origin::Script { .. } => state.sys.clock.0.read(),
+        _ => state.sys.reading(),
     };
     let result = run(
         &mut Ctx {
@@ -304,7 +305,7 @@ pub(in crate::exec) fn dispatch(
         mark,
         origin,
         sid,
-        began_us,
+        began,
     };
     match result {
         Ok(Flow::Script(call)) => Step::Script(call, pending),

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::intake::{Counts, Intake};
-use super::save::{Purpose, SaveStep, begin_save, delay, end_save, give_up, save_now, save_step};
-use super::{STEP, log};
+use super::save::{delay, give_up, save_now};
+use super::{STEP, log, save};
 use crate::exec::{self, Action, Entry, State, System, unit};
 use crate::keyspace::Keyspace;
 use crate::persist::write::directory;
@@ -47,7 +47,7 @@ pub struct Reload {
 /// When it cannot be saved, and what is wrong with the file.
 pub fn reload(ks: &mut Keyspace, sys: &mut System, how: Reload) -> Result<Option<Vec<u8>>, String> {
     give_up(ks, sys);
-    let mut bytes = Vec::new();
+    let bytes;
     let mut file: Box<dyn Read> = match sys.host.0.disk() {
         Some(disk) => {
             if how.save {
@@ -57,19 +57,7 @@ pub fn reload(ks: &mut Keyspace, sys: &mut System, how: Reload) -> Result<Option
             Box::new(file.map_err(|e| e.to_string())?)
         }
         None => {
-            let id = begin_save(ks, sys, Purpose::Foreground, &mut bytes)
-                .map_err(|e| e.text().to_owned())?;
-            let header = loop {
-                match save_step(ks, sys, id, &mut bytes) {
-                    SaveStep::More => {}
-                    SaveStep::Done(header) => break header,
-                    SaveStep::Cancelled => return Err("given up".to_owned()),
-                }
-            };
-            end_save(ks, sys, id, false);
-            if let Some(place) = bytes.first_chunk_mut() {
-                *place = header.unwrap_or(*place);
-            }
+            bytes = save::write_now(ks, sys);
             Box::new(&bytes[..])
         }
     };

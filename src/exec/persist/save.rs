@@ -139,13 +139,13 @@ pub fn begin_save(
         frame.vouch(out);
     }
     if !has_no_keys(purpose) {
-        let began = sys.clock.0.now_us();
+        let began = sys.clock.0.real_us();
         ks.begin_snapshot(Detail {
             form: if rdb { Form::Rdb } else { Form::Commands },
             compress: sys.cfg.rdbcompression,
             uses: keeps_uses(sys.cfg.maxmemory_policy),
         });
-        let took = sys.clock.0.now_us() - began;
+        let took = sys.clock.0.real_us() - began;
         sys.stats.snapshot_usec = u64::try_from(took).unwrap_or(0);
     }
     sys.persist.next_id += 1;
@@ -169,6 +169,28 @@ pub fn begin_save(
         sys.persist.tried_at = Some(now);
     }
     Ok(id)
+}
+
+/// The data set of this moment as an RDB file in memory, whatever else is being saved. What is long is not compressed: it
+/// is to be quick.
+pub fn write_now(ks: &Keyspace, sys: &System) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut frame = frame(ks, sys, Purpose::Foreground, &mut out);
+    for (_, library) in sys.libraries.iter() {
+        frame.function(&mut out, &library.code);
+    }
+    let detail = Detail {
+        form: Form::Rdb,
+        compress: false,
+        uses: keeps_uses(sys.cfg.maxmemory_policy),
+    };
+    let version = ks.write_all(detail, |db, keys| frame.keys(&mut out, db, keys));
+    frame.needs(version);
+    let header = frame.end(&mut out);
+    if let Some(place) = out.first_chunk_mut() {
+        *place = header;
+    }
+    out
 }
 
 const fn has_no_keys(purpose: Purpose) -> bool {

@@ -3,10 +3,10 @@
 //! All replicas read the same [`Stream`]. Each has a place in it, and its connection takes the next piece when its peer
 //! has taken the last one.
 
-use super::leader::Phase;
+use super::leader::{self, Phase};
 use super::want_effects;
 use crate::exec::persist::log;
-use crate::exec::{Action, Session, Sessions, State, System, output};
+use crate::exec::{Action, Session, Sessions, State, System, output, unconfirmed};
 use crate::replication::Stream;
 use crate::resp::{ReplyBuf, encode_command};
 
@@ -42,6 +42,19 @@ pub(in crate::exec) fn begin_stream(state: &mut State) {
         begin_history(&mut state.sys);
         want_effects(state);
     }
+}
+
+/// Another data set is to take the place of this leader's, of which no stream tells: a history begins that nobody shares, and
+/// whoever follows has to ask for all of it.
+pub(crate) fn begin_anew(state: &mut State) {
+    if !state.sys.repl.leads() {
+        return;
+    }
+    leader::part_with_all(state);
+    begin_history(&mut state.sys);
+    state.sys.repl.db = None;
+    want_effects(state);
+    unconfirmed::doubt(state);
 }
 
 /// The stream is kept from now on, in the history that there is.

@@ -513,6 +513,15 @@ impl Log {
         self.gathers.store(0, Ordering::Relaxed);
     }
 
+    /// Whether its writer has done everything that it was told to do.
+    pub fn is_at_rest(&self) -> bool {
+        let queue = self.queue.lock();
+        match queue.stage {
+            Stage::Ended => true,
+            Stage::New | Stage::Served => queue.orders.is_empty() && queue.waits == Waits::Idle,
+        }
+    }
+
     /// Takes the orders that there are.
     pub fn take_orders(&self, orders: &mut VecDeque<Order>) {
         self.queue.lock().take(orders);

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::sentinel::{Resolve, Sentinel, Settings};
 use crate::service::config::{LoadError, Loaded};
-use crate::util::clock::{Clock, SystemClock};
+use crate::util::clock::Ms;
 use crate::util::rng::Rng;
 use crate::util::system::reason;
 
@@ -20,18 +20,19 @@ impl Resolve for SystemNames {
     }
 }
 
-/// The sentinel that a configuration describes, if it is one's. With a seed everything random in it is repeatable.
+/// The sentinel that a configuration describes, if it is one's. It begins at this time; with a seed everything random in it is
+/// repeatable.
 ///
 /// # Errors
 /// When a line is refused.
 pub(in super::super) fn assemble(
     loaded: &Loaded,
     seed: Option<u64>,
+    now: Ms,
 ) -> Result<Option<Box<Sentinel>>, LoadError> {
     let Some(lines) = &loaded.sentinel else {
         return Ok(None);
     };
-    let now = SystemClock::new().now_us() / 1000;
     let settings = Settings::new(String::new(), loaded.config.announced_port());
     let mut sentinel = Sentinel::new(settings, Box::new(SystemNames), Rng::new(seed), now);
     let words: Vec<_> = lines.iter().map(|line| line.words.clone()).collect();

@@ -172,6 +172,12 @@ impl Row {
         std::iter::once(self.name).chain(self.aliases.iter().copied())
     }
 
+    /// Whether somebody who asks for many parameters is shown this one of its names: not one that is only spelt in the
+    /// manner of another server.
+    pub(super) fn is_listed_as(&self, name: &str) -> bool {
+        !self.hidden && (name == self.name || name != self.name.replace('_', "-"))
+    }
+
     /// The one of its names that `name` is, in any case.
     pub fn known_as(&self, name: &[u8]) -> Option<&'static str> {
         self.names()

@@ -145,7 +145,7 @@ impl Settings {
                     let hit = if literal {
                         name.as_bytes().eq_ignore_ascii_case(pattern)
                     } else {
-                        !row.hidden && glob::matches(pattern, name.as_bytes(), true)
+                        row.is_listed_as(name) && glob::matches(pattern, name.as_bytes(), true)
                     };
                     if hit && !seen.contains(&name) {
                         seen.push(name);
@@ -368,6 +368,9 @@ mod tests {
             all.iter().any(|(n, _)| n == "slaveof") && all.iter().any(|(n, _)| n == "replicaof")
         );
         assert!(!all.iter().any(|(n, _)| n == "key-load-delay"));
+        let cpulist = |name: &str| all.iter().any(|(n, _)| n == name);
+        assert!(cpulist("bio_cpulist") && !cpulist("bio-cpulist"));
+        assert_eq!(get(&settings, &["bio-cpulist"]).len(), 1);
         assert_eq!(
             get(&settings, &["key-load-delay"]),
             [("key-load-delay".into(), "0".into())]

@@ -210,6 +210,64 @@ withAdmin(async function anotherConnectionHearsOfChangedKeys(admin) {
   assert.deepEqual([[...info.flags], info.redirect, info.prefixes], [["on", "bcast"], number, ["user:"]]);
 });
 
+withAdmin(async function whatIsTrackedIsSaidBefore(admin) {
+  const heard = [];
+  const listener = io({ protocol: 2 });
+  const number = await listener.client("ID");
+  await listener.subscribe("__redis__:invalidate");
+  listener.on("message", (channel, keys) => heard.push([keys].flat().join()));
+  const reader = io({ protocol: 2 });
+  await assert.rejects(reader.client("CACHING", "YES"), /only when the client is in tracking mode/);
+  // Of two keys only the one is remembered that was read after CACHING.
+  for (const [mode, word, told] of [["OPTIN", "YES", "b"], ["OPTOUT", "NO", "a"]]) {
+    assert.equal(await reader.client("TRACKING", "ON", "REDIRECT", number, mode), "OK");
+    await reader.get("a");
+    assert.equal(await reader.client("CACHING", word), "OK");
+    await reader.get("b");
+    const before = heard.length;
+    await admin.mset("a", 1, "b", 1);
+    await eventually(() => heard.length > before);
+    assert.deepEqual(heard.slice(before), [told], mode);
+    assert.equal(await reader.client("TRACKING", "OFF"), "OK");
+  }
+  assert.equal(await reader.client("GETREDIR"), -1);
+  await assert.rejects(reader.client("TRACKING", "ON", "REDIRECT", 99999999), /does not exist/);
+  // Whoever was to hear of it is gone, and the reader is told as much where it asks.
+  assert.equal(await reader.client("TRACKING", "ON", "REDIRECT", number), "OK");
+  listener.disconnect();
+  await eventually(async () => (await admin.client("LIST", "ID", number)) === "");
+  await reader.get("a");
+  await admin.set("a", 2);
+  await eventually(async () => [...object(await reader.client("TRACKINGINFO")).flags].includes("broken_redirect"));
+});
+
+withAdmin(async function aClientThatWantsNoReplies(admin) {
+  const silent = io({ commandTimeout: 300, retryStrategy: null });
+  assert.equal(await silent.client("REPLY", "ON"), "OK");
+  const number = await silent.client("ID");
+  await assert.rejects(silent.client("REPLY", "OFF"), /timed out/);
+  silent.set("k", "v").catch(() => {});
+  await eventually(async () => (await admin.get("k")) === "v");
+  // It was not named before, and is there all the same.
+  const [seen] = described(await admin.client("LIST", "ID", number));
+  assert.equal(seen.name, "");
+  await assert.rejects(admin.client("REPLY", "MAYBE"), /syntax error/);
+});
+
+withAdmin(async function clientsAreSpared(admin) {
+  const client = io({ connectionName: "spared" });
+  assert.equal(await client.client("NO-EVICT", "ON"), "OK");
+  const number = await client.client("ID");
+  assert.equal(described(await admin.client("LIST", "ID", number))[0].flags, "e");
+  assert.equal(await client.client("NO-EVICT", "OFF"), "OK");
+  await assert.rejects(client.client("NO-EVICT", "MAYBE"), /syntax error/);
+  assert.equal(await client.client("SETNAME", "other"), "OK");
+  assert.equal(await client.client("GETNAME"), "other");
+  await assert.rejects(client.client("SETNAME", "two words"), /cannot contain spaces/);
+  assert.match(await client.client("INFO"), /^id=\d+ .* name=other /);
+  assert.ok((await client.client("HELP")).some((line) => line.startsWith("NO-EVICT")));
+});
+
 withAdmin(async function clientsAreListedAndKilled(admin) {
   const other = io({ connectionName: "other", retryStrategy: () => 10 });
   const number = await other.client("ID");

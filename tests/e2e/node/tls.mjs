@@ -10,7 +10,7 @@ const paper = (name) => readFileSync(`${process.env.TLS_PAPERS}/${name}`);
 
 const clients = [];
 
-function connect(shown = "client", tls = {}) {
+function connect(shown = "client", tls = {}, more = {}) {
   const own = shown ? { cert: paper(`${shown}.crt`), key: paper(`${shown}.key`) } : {};
   const redis = new Redis({
     host: "localhost",
@@ -19,6 +19,7 @@ function connect(shown = "client", tls = {}) {
     retryStrategy: null,
     maxRetriesPerRequest: 0,
     tls: { ca: paper("ca.crt"), ...own, ...tls },
+    ...more,
   });
   redis.on("error", () => {});
   clients.push(redis);
@@ -58,6 +59,36 @@ add(async function messagesAndWaiting() {
   await eventually(async () => (await blocked(acts)) === 1);
   await acts.rpush("list", "a");
   assert.deepEqual(await got, ["list", "a"]);
+});
+
+add(async function aUserAndAClientByName() {
+  const admin = connect();
+  await admin.acl("SETUSER", "alice", "reset", "on", ">secret", "~a:*", "+@all");
+  const more = { username: "alice", password: "secret", connectionName: "hers" };
+  const alice = connect("client", {}, more);
+  assert.equal(await alice.acl("WHOAMI"), "alice");
+  assert.equal(await alice.set("a:1", "v"), "OK");
+  await assert.rejects(alice.get("b"), /^ReplyError: NOPERM/);
+  assert.equal(await alice.client("GETNAME"), "hers");
+  const told = event(connect("client", {}, { ...more, password: "wrong" }), "error");
+  assert.match(String((await told)[0]), /WRONGPASS/);
+  // Who is killed is told the end of TLS, too.
+  const ended = event(alice, "close");
+  assert.equal(await admin.client("KILL", "USER", "alice"), 1);
+  await ended;
+  assert.equal(await admin.acl("DELUSER", "alice"), 1);
+});
+
+add(async function anotherConnectionHearsOfChangedKeys() {
+  // Over RESP3 each would hear of its own keys.
+  const [listener, reader, writer] = [1, 2, 3].map(() => connect("client", {}, { protocol: 2 }));
+  const number = await listener.client("ID");
+  await listener.subscribe("__redis__:invalidate");
+  assert.equal(await reader.client("TRACKING", "ON", "REDIRECT", number), "OK");
+  assert.equal(await reader.get("k"), null);
+  const heard = event(listener, "message");
+  await writer.set("k", "v");
+  assert.deepEqual((await heard).flat(), ["__redis__:invalidate", "k"]);
 });
 
 add(async function versions() {

@@ -6,7 +6,10 @@ import threading
 
 import redis
 import redis.asyncio
-from redis.exceptions import ConnectionError
+from redis.backoff import NoBackoff
+from redis.cache import CacheConfig
+from redis.exceptions import AuthenticationError, ConnectionError, NoPermissionError
+from redis.retry import Retry
 
 from runs import eventually, fails, main, run
 
@@ -80,6 +83,36 @@ def who_is_not_believed():
     fails(ConnectionError, "", redis.Redis(**options(shown=None)).ping)
     fails(ConnectionError, "", redis.Redis(**options(shown="stranger")).ping)
     fails(ConnectionError, "CERTIFICATE_VERIFY_FAILED", redis.Redis(**options(ssl_ca_certs=paper("other.crt"))).ping)
+
+
+@run
+def a_user_and_a_client_by_name():
+    admin = redis.Redis(**options())
+    admin.acl_setuser("alice", enabled=True, passwords=["+secret"], categories=["+@all"], keys=["a:*"], reset=True)
+    for protocol in 2, 3:
+        with redis.Redis(**options(username="alice", password="secret", client_name="hers", protocol=protocol)) as r:
+            assert r.acl_whoami() == "alice" and r.set("a:1", "v")
+            fails(NoPermissionError, "", r.get, "b")
+            info = r.client_info()
+            assert (info["name"], info["user"], info["resp"]) == ("hers", "alice", str(protocol))
+    wrong = redis.Redis(**options(username="alice", password="wrong", retry=Retry(NoBackoff(), 0)))
+    fails(AuthenticationError, "invalid username-password pair", wrong.ping)
+    assert any(e["reason"] == "auth" and e["username"] == "alice" for e in admin.acl_log())
+    assert admin.acl_deluser("alice") == 1
+
+
+@run
+def a_cache_in_the_client():
+    # The client wants to hear of Redis 7.4; what it needs is there since 6.0.
+    redis.connection.CacheProxyConnection.MIN_ALLOWED_VERSION = "6.0.0"
+    other = redis.Redis(**options())
+    with redis.Redis(**options(protocol=3, cache_config=CacheConfig())) as r:
+        other.set("a", "1")
+        before = other.info("commandstats").get("cmdstat_get", {}).get("calls", 0)
+        assert [r.get("a") for _ in range(5)] == ["1"] * 5
+        assert other.info("commandstats")["cmdstat_get"]["calls"] == before + 1, "the server is asked once"
+        other.set("a", "2")
+        eventually(lambda: r.get("a") == "2")
 
 
 @run
