@@ -255,6 +255,28 @@ fn a_reply_is_late_and_nobody_else_is_held_up() {
 }
 
 #[test]
+fn a_late_reply_comes_when_the_clock_of_the_server_says_so() {
+    let server = redkeep::Server::builder().manual_clock().start().unwrap();
+    let mut client = server.client().unwrap();
+    let hour = Duration::from_secs(3600);
+    server
+        .faults()
+        .add(Fault::command("incr").delay(hour))
+        .unwrap();
+    let mut slow = socket(&server);
+    send(&mut slow, "INCR n");
+    let began = Instant::now();
+    while said(&mut client, "GET n") != "1" {
+        assert!(began.elapsed() < Duration::from_secs(5));
+    }
+    server.clock().advance(hour - Duration::from_millis(1));
+    assert!(is_silent(&mut slow));
+    server.clock().advance(Duration::from_millis(1));
+    assert_eq!(super::got(&mut slow), Got::Reply(Reply::Int(1)));
+    assert!(began.elapsed() < Duration::from_secs(60));
+}
+
+#[test]
 fn a_lock_is_taken_and_its_holder_does_not_know() {
     let (server, mut client) = server();
     let taken = Fault::command("SET").key("lock").drop_after().once();
