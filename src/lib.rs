@@ -34,6 +34,9 @@ pub mod spec;
 pub mod types;
 pub mod util;
 
+pub use embed::simulation::Simulation;
+#[cfg(not(feature = "server"))]
+pub use embed::topology;
 pub use embed::{AsyncClient, Client, Instance};
 pub use resp::Value;
 #[cfg(feature = "server")]

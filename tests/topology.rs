@@ -11,6 +11,8 @@
 
 mod common;
 
+#[path = "topology/both.rs"]
+mod both;
 #[path = "topology/failover.rs"]
 mod failover;
 #[path = "topology/lines.rs"]

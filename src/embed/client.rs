@@ -27,6 +27,10 @@ pub enum CallError {
         "the append-only log cannot be written: whether the command will outlast a crash is unknown"
     )]
     Unconfirmed,
+    /// Nothing was answered for so long, in the virtual time of a
+    /// [`Simulation`](crate::embed::simulation::Simulation): the command waits for something, or the node is frozen.
+    #[error("no answer within {0:?}")]
+    NoAnswer(Duration),
     /// No argument was given: a command has at least its name.
     #[error("a command without a name")]
     Empty,

@@ -18,9 +18,12 @@ mod node;
 pub(crate) mod open;
 mod pace;
 mod pipeline;
+pub mod simulation;
 pub mod state;
 pub(crate) mod storage;
+pub mod topology;
 mod users;
+pub mod world;
 
 pub use async_client::AsyncClient;
 pub use client::{CallError, Client};

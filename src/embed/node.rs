@@ -574,7 +574,11 @@ impl Held<'_> {
             waits_for.store(i64::MIN, Ordering::Relaxed);
         }
         drop(engine);
-        self.node.inner.replicas.wake();
+        if self.node.inner.replicas.wake()
+            && let Some(clock) = self.node.clock()
+        {
+            clock.stir_clients();
+        }
         // Nobody but the client that asked for it waits while millions of keys are dropped.
         drop(garbage);
         if !actions.is_empty() {

@@ -211,7 +211,8 @@ impl Builder {
 
     /// Makes everything random repeatable: two servers with one seed that are sent the same commands answer the same, byte
     /// for byte, as long as time plays no part in it. That is SPOP, RANDOMKEY, `*RANDFIELD` and `*RANDMEMBER`, the order in which
-    /// hashes and sets show their elements and keys are scanned, which keys are evicted, names of histories, and ACL GENPASS.
+    /// hashes and sets show their elements and keys are scanned, `math.random` in scripts, which keys are evicted, names of
+    /// histories, and ACL GENPASS.
     ///
     /// A seed that others know lets them choose keys whose hashes collide, and guess passwords that the server makes up:
     /// it is for tests. Without one everything comes from the operating system.

@@ -64,6 +64,9 @@ pub enum StateError {
     /// The snapshot ends before its end.
     #[error("the snapshot is not whole")]
     Truncated,
+    /// The snapshot was put back, but the append-only log cannot be written: what is on the disk is what was there before.
+    #[error("the snapshot was put back, and the append-only log cannot be written")]
+    Unlogged,
     /// The snapshot is not put back.
     #[error("the snapshot is not put back: {0}")]
     NotRestored(#[from] NotRestored),

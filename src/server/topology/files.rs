@@ -1,40 +1,14 @@
-//! The configuration files of the nodes: made when a topology is new, and else told only what was asked for this time, for
-//! the nodes have written into them who leads.
+//! Where the configuration files of the nodes are: below the directory of the topology.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use super::error::Error;
-use super::node::{Node, name};
-use crate::resp::{quote, split_line};
+use crate::embed::topology::files::{Wishes, new_sentinel, port, sentinel, server};
+use crate::embed::topology::node::name;
+use crate::embed::topology::{Error, Node};
 use crate::service::config;
 use crate::util::rng::Rng;
-
-/// What was asked for.
-#[derive(Debug, Clone)]
-pub(super) struct Wishes {
-    /// What the sentinels call the leader.
-    pub(super) name: String,
-    /// How many sentinels have to find that the leader is down.
-    pub(super) quorum: usize,
-    pub(super) down_after: Duration,
-    pub(super) failover_timeout: Duration,
-    pub(super) sync: bool,
-    /// Data is kept in files.
-    pub(super) lasting: bool,
-    /// Parameters of the servers.
-    pub(super) options: Vec<(String, String)>,
-}
-
-impl Wishes {
-    fn option(&self, name: &str) -> Option<&str> {
-        let mut options = self.options.iter().rev();
-        let found = options.find(|(known, _)| known.eq_ignore_ascii_case(name))?;
-        Some(&found.1)
-    }
-}
 
 /// The file of a node, below the directory of the topology.
 pub(super) fn path(dir: &Path, sentinel: bool, number: usize) -> PathBuf {
@@ -50,11 +24,7 @@ pub(super) fn ports(dir: &Path) -> Result<[Vec<u16>; 2], Error> {
     let of = |sentinel| {
         let mut ports = Vec::new();
         while let Some(text) = read(&path(dir, sentinel, ports.len() + 1))? {
-            let lines = Lines::of(&text);
-            let port = lines
-                .value(&["port"])
-                .and_then(|words| words.first()?.parse().ok());
-            let Some(port) = port else {
+            let Some(port) = port(&text) else {
                 return Err(Error::Other {
                     dir: dir.to_owned(),
                     what: format!("{} says no port", name(sentinel, ports.len() + 1)),
@@ -76,10 +46,11 @@ pub(super) fn write(dir: &Path, nodes: &[Node], wishes: &Wishes) -> Result<(), E
     for node in nodes {
         let path = path(dir, node.sentinel, node.number);
         let old = read(&path)?;
+        let own = dir_of(&path);
         let text = match (node.sentinel, &old) {
-            (false, _) => server(old.as_deref(), node, nodes, &path, wishes),
-            (true, None) => new_sentinel(node, nodes, &ids, &path, wishes),
-            (true, Some(old)) => sentinel(Lines::of(old), wishes).ok_or_else(|| Error::Other {
+            (false, _) => server(old.as_deref(), node, nodes, &own, wishes),
+            (true, None) => new_sentinel(node, nodes, &ids, &own, wishes),
+            (true, Some(old)) => sentinel(old, wishes).ok_or_else(|| Error::Other {
                 dir: dir.to_owned(),
                 what: format!("{node} does not watch {}", wishes.name),
             })?,
@@ -103,182 +74,17 @@ fn read(path: &Path) -> Result<Option<String>, Error> {
     }
 }
 
-fn server(old: Option<&str>, node: &Node, nodes: &[Node], path: &Path, wishes: &Wishes) -> String {
-    let mut lines = Lines::of(old.unwrap_or_default());
-    if old.is_none() {
-        lines.set(&["bind"], "127.0.0.1");
-        lines.set(&["port"], &node.port().to_string());
-        lines.set(&["dir"], &quoted_dir(path));
-        lines.set(&["save"], "\"\"");
-        lines.set(&["appendonly"], yes(wishes.lasting));
-        if wishes.sync && wishes.lasting {
-            // Whoever starts again has what is on its disk: that is what it was to have acknowledged.
-            lines.set(&["appendfsync"], "always");
-            lines.set(&["sync-replicas-durable"], "yes");
-        }
-        // Whoever comes first waits for nobody.
-        lines.set(&["repl-diskless-sync-delay"], "0");
-        if let (2.., Some(leader)) = (node.number, nodes.first()) {
-            lines.set(&["replicaof"], &format!("127.0.0.1 {}", leader.port()));
-        }
-    }
-    let needed = u8::from(wishes.sync).to_string();
-    lines.set(&["sync-replicas"], &needed);
-    lines.set(&["min-replicas-to-write"], &needed);
-    if let Some(password) = wishes.option("requirepass") {
-        // Whoever leads now may follow later.
-        lines.set(&["masterauth"], &quoted(password));
-    }
-    // Not as they are set, one after the other: a parameter may have several values.
-    let mut fresh = Lines(Vec::new());
-    for (name, value) in &wishes.options {
-        lines.remove(&[name]);
-        let several = config::find(name.as_bytes()).is_some_and(|row| row.multi);
-        let value = match several && !value.trim().is_empty() {
-            true => value.split_whitespace().collect::<Vec<_>>().join(" "),
-            false => quoted(value),
-        };
-        fresh.0.push(format!("{name} {value}"));
-    }
-    lines.0.append(&mut fresh.0);
-    lines.text()
-}
-
-fn new_sentinel(
-    node: &Node,
-    nodes: &[Node],
-    ids: &[String],
-    path: &Path,
-    wishes: &Wishes,
-) -> String {
-    let mut lines = Lines(Vec::new());
-    let name = &wishes.name;
-    let port_of = |node: Option<&Node>| node.map_or(0, Node::port);
-    let id_of = |node: &Node| ids.get(node.place).map(String::as_str).unwrap_or_default();
-    lines.set(&["bind"], "127.0.0.1");
-    lines.set(&["port"], &node.port().to_string());
-    lines.set(&["dir"], &quoted_dir(path));
-    lines.set(&["sentinel", "myid"], id_of(node));
-    let leader = port_of(nodes.first());
-    let quorum = wishes.quorum;
-    lines.add(format!(
-        "sentinel monitor {name} 127.0.0.1 {leader} {quorum}"
-    ));
-    // Whom it knows from the start it need not find.
-    for other in nodes.iter().skip(1).filter(|other| *other != node) {
-        let port = other.port();
-        lines.add(match other.sentinel {
-            false => format!("sentinel known-replica {name} 127.0.0.1 {port}"),
-            true => {
-                let id = id_of(other);
-                format!("sentinel known-sentinel {name} 127.0.0.1 {port} {id}")
-            }
-        });
-    }
-    lines.watch(wishes);
-    lines.text()
-}
-
-/// None when it watches something else.
-fn sentinel(mut lines: Lines, wishes: &Wishes) -> Option<String> {
-    let key = ["sentinel", "monitor", &wishes.name];
-    let words = lines.value(&key)?;
-    let [ip, port, ..] = words.as_slice() else {
-        return None;
-    };
-    let monitor = format!("{ip} {port} {}", wishes.quorum);
-    lines.replace(&key, &monitor);
-    lines.watch(wishes);
-    Some(lines.text())
-}
-
-fn quoted(text: &str) -> String {
-    let mut out = Vec::new();
-    quote(&mut out, text.as_bytes());
-    // Every byte of it is ASCII.
-    String::from_utf8_lossy(&out).into_owned()
-}
-
-fn quoted_dir(path: &Path) -> String {
-    quoted(&path.parent().unwrap_or(path).to_string_lossy())
-}
-
-const fn yes(yes: bool) -> &'static str {
-    if yes { "yes" } else { "no" }
-}
-
-/// The lines of a configuration file.
-struct Lines(Vec<String>);
-
-impl Lines {
-    fn of(text: &str) -> Lines {
-        Lines(text.lines().map(str::to_owned).collect())
-    }
-
-    fn text(&self) -> String {
-        self.0.iter().map(|line| format!("{line}\n")).collect()
-    }
-
-    fn add(&mut self, line: String) {
-        self.0.push(line);
-    }
-
-    /// How the leader is watched.
-    fn watch(&mut self, wishes: &Wishes) {
-        let name = &wishes.name;
-        let milliseconds = |time: Duration| time.as_millis().max(1).to_string();
-        let key = ["sentinel", "down-after-milliseconds", name];
-        self.set(&key, &milliseconds(wishes.down_after));
-        let key = ["sentinel", "failover-timeout", name];
-        self.set(&key, &milliseconds(wishes.failover_timeout));
-        if let Some(password) = wishes.option("requirepass") {
-            self.set(&["sentinel", "auth-pass", name], &quoted(password));
-        }
-    }
-
-    /// What stands behind these words, in the last line that begins with them.
-    fn value(&self, key: &[&str]) -> Option<Vec<String>> {
-        self.0.iter().rev().find_map(|line| rest(line, key))
-    }
-
-    fn remove(&mut self, key: &[&str]) {
-        self.0.retain(|line| rest(line, key).is_none());
-    }
-
-    /// Replaces all lines that begin with these words by one, at the end.
-    fn set(&mut self, key: &[&str], value: &str) {
-        self.remove(key);
-        self.add(format!("{} {value}", key.join(" ")));
-    }
-
-    /// Replaces what stands behind these words where it stands: other lines rely on this one.
-    fn replace(&mut self, key: &[&str], value: &str) {
-        for line in &mut self.0 {
-            if rest(line, key).is_some() {
-                *line = format!("{} {value}", key.join(" "));
-            }
-        }
-    }
-}
-
-/// What follows in a line that begins with these words.
-fn rest(line: &str, key: &[&str]) -> Option<Vec<String>> {
-    let words = split_line(line.as_bytes()).ok()?;
-    let mut words = words
-        .iter()
-        .map(|word| String::from_utf8_lossy(word).into_owned());
-    for known in key {
-        words
-            .next()
-            .filter(|word| word.eq_ignore_ascii_case(known))?;
-    }
-    Some(words.collect())
+/// The directory that a file is in.
+fn dir_of(path: &Path) -> String {
+    let dir = path.parent().unwrap_or(path);
+    dir.to_string_lossy().into_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::net::{Ipv4Addr, SocketAddr};
+    use std::time::Duration;
 
     fn nodes() -> Vec<Node> {
         let node = |place, sentinel, number, port| Node {
@@ -320,12 +126,15 @@ mod tests {
         assert!(replica.contains("replicaof 127.0.0.1 7000\n"), "{replica}");
         let text = file(dir.path(), "sentinel-1/sentinel.conf");
         let other = file(dir.path(), "sentinel-2/sentinel.conf");
-        let id = Lines::of(&other).value(&["sentinel", "myid"]).unwrap();
+        let id = other
+            .lines()
+            .find_map(|line| line.strip_prefix("sentinel myid "));
+        let id = id.unwrap();
         for line in [
             "sentinel monitor mymaster 127.0.0.1 7000 2",
             "sentinel known-replica mymaster 127.0.0.1 7001",
             "sentinel down-after-milliseconds mymaster 1000",
-            &format!("sentinel known-sentinel mymaster 127.0.0.1 27001 {}", id[0]),
+            &format!("sentinel known-sentinel mymaster 127.0.0.1 27001 {id}"),
         ] {
             assert!(text.lines().any(|known| known == line), "{line}: {text}");
         }

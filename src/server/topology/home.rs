@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::error::Error;
+use crate::embed::topology::Error;
 use crate::util::rng::Rng;
 
 /// How often to look for a name that nobody has.

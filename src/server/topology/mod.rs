@@ -1,39 +1,33 @@
 //! A leader, its replicas and their sentinels in one process, on real ports, and what may happen to them.
 //!
 //! ```text
-//! builder  what is asked for, and the start
-//! files    the configuration of each node    home, port  where it is, and listens
-//! slot     a node and its life               ice, disk   what freezes it, and what is left of it
-//! view     who leads, and whether all is in order
+//! start  how it is started                 home, port  where it is, and listens
+//! files  where the nodes' files are        ice, disk   what freezes a node, and what is left of it
+//! slot   a node and its life               view        who leads, and whether all is in order
 //! ```
+//! What it shares with those in virtual time is in `embed/topology`.
+//!
 //! Each node is a [`Server`](crate::Server) with threads of its own. What nodes connect to each other goes over the lines
 //! of a switchboard (`server/switchboard.rs`), which can be cut; what clients connect does not.
 
-mod builder;
 mod disk;
-mod error;
 mod files;
+mod fortress;
 mod home;
 mod ice;
-mod node;
 mod port;
 mod slot;
+mod start;
 mod view;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use builder::Builder;
-pub use error::Error;
-pub use node::{Node, Role, State};
-
 use super::switchboard::Switchboard;
 use crate::embed::Client;
+pub use crate::embed::topology::{Builder, Caller, Error, Fortress, Node, Role, State};
 use home::Home;
 use slot::Slot;
-
-/// How far the ports of sentinels are from those of servers: as far as 26379 is from 6379.
-pub(super) const SENTINEL_PORTS: u16 = 20_000;
 
 /// Whether a directory holds a topology, which would be gone on with there.
 pub(super) fn is_in(dir: &std::path::Path) -> bool {
@@ -126,14 +120,6 @@ impl Topology {
     /// When it is none of this topology.
     pub fn state(&self, node: Node) -> Result<State, Error> {
         Ok(self.slot(node)?.state())
-    }
-
-    /// What a node does, as it sees that itself: a leader that is cut off goes on leading.
-    ///
-    /// # Errors
-    /// When it does not run.
-    pub fn role(&self, node: Node) -> Result<Role, Error> {
-        self.slot(node)?.role()
     }
 
     /// A client of a node, inside of this process. It lasts until the node is killed, and waits while it is frozen.

@@ -7,14 +7,12 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::disk::NodeDisk;
-use super::error::Error;
 use super::ice::{Ice, NotFrozen};
-use super::node::{Node, Role, State};
 use super::port::Reserved;
+use crate::embed::topology::{Error, Node, State};
 use crate::embed::{CallError, Client};
-use crate::exec::replication::leader;
+use crate::engine::Engine;
 use crate::persist::Disk;
-use crate::sentinel::Sentinel;
 use crate::server::StartError;
 use crate::server::handle::{Ports, Server, Surroundings};
 use crate::server::runtime::End;
@@ -51,15 +49,6 @@ pub(super) enum Life {
 pub(super) struct Running {
     server: Server,
     disk: NodeDisk,
-}
-
-/// How a data server stands with the others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// It leads so many that are online.
-    Leads(usize),
-    /// It follows who listens on this port, and has caught up with that one once, or not yet.
-    Follows(u16, bool),
 }
 
 impl Slot {
@@ -187,37 +176,8 @@ impl Slot {
         self.with(|running| running.server.client())
     }
 
-    /// Looks at the sentinel in it. None when it is none.
-    pub(super) fn watching<T>(
-        &self,
-        look: impl FnOnce(&Sentinel) -> T,
-    ) -> Result<Option<T>, Error> {
-        self.with(|running| {
-            let mut engine = running.server.node().lock()?;
-            let sentinel = engine.state().sys.sentinel.as_deref();
-            Ok(sentinel.map(look))
-        })
-    }
-
-    pub(super) fn standing(&self) -> Result<Standing, Error> {
-        self.with(|running| {
-            let mut engine = running.server.node().lock()?;
-            let state = engine.state();
-            Ok(match &state.sys.repl.upstream {
-                Some(up) => Standing::Follows(up.port, up.is_online()),
-                None => Standing::Leads(leader::online(&state.sys, &state.sessions).count()),
-            })
-        })
-    }
-
-    pub(super) fn role(&self) -> Result<Role, Error> {
-        if self.node.sentinel {
-            return self.with(|_| Ok(Role::Sentinel));
-        }
-        Ok(match self.standing()? {
-            Standing::Leads(_) => Role::Leader,
-            Standing::Follows(..) => Role::Replica,
-        })
+    pub(super) fn look<T>(&self, look: impl FnOnce(&mut Engine) -> T) -> Result<T, Error> {
+        self.with(|running| Ok(look(&mut *running.server.node().lock()?)))
     }
 
     /// Tells it to end, without waiting for that.

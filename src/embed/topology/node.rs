@@ -5,15 +5,15 @@ use std::net::SocketAddr;
 
 /// One node of a topology: a name and an address, which stay the same whatever happens to it.
 ///
-/// It is given to the methods of [`Topology`](super::Topology), and displayed as `node-1` or `sentinel-1`.
+/// It is given to the methods of [`Topology`](crate::topology), and displayed as `node-1` or `sentinel-1`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Node {
     /// Its place among all of the topology.
-    pub(super) place: usize,
+    pub(crate) place: usize,
     /// Its number among those like it, from 1.
-    pub(super) number: usize,
-    pub(super) sentinel: bool,
-    pub(super) addr: SocketAddr,
+    pub(crate) number: usize,
+    pub(crate) sentinel: bool,
+    pub(crate) addr: SocketAddr,
 }
 
 impl Node {
@@ -32,6 +32,11 @@ impl Node {
         format!("redis://{}", self.addr)
     }
 
+    /// Whether it is reached there, as the nodes call it.
+    pub(crate) fn listens_at(&self, host: &str, port: u16) -> bool {
+        self.port() == port && self.addr.ip().to_string() == host
+    }
+
     /// Whether it is a sentinel, which holds no data.
     pub const fn is_sentinel(&self) -> bool {
         self.sentinel
@@ -45,7 +50,7 @@ impl fmt::Display for Node {
 }
 
 /// What a node is called, and its directory.
-pub(super) fn name(sentinel: bool, number: usize) -> String {
+pub(crate) fn name(sentinel: bool, number: usize) -> String {
     match sentinel {
         true => format!("sentinel-{number}"),
         false => format!("node-{number}"),

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use super::node::Node;
 use crate::embed::CallError;
-use crate::server::StartError;
 
 /// Why a topology did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +56,7 @@ pub enum Error {
         /// The node.
         node: Node,
         /// Why.
-        source: Box<StartError>,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The node belongs to another topology.
     #[error("there is no {0} here")]
@@ -82,6 +81,9 @@ pub enum Error {
         /// Why.
         source: CallError,
     },
+    /// A port was asked for that is no good in a simulation: there, all servers listen on one, and sentinels on another.
+    #[error("{0} and the port of sentinels are no two ports")]
+    NoPort(u16),
     /// Nobody leads, or none of those who would know can be asked.
     #[error("nobody leads")]
     NoLeader,
