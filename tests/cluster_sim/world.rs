@@ -456,7 +456,8 @@ impl World {
                     Action::Shutdown
                     | Action::Reconfigure(_)
                     | Action::Sentinel
-                    | Action::Clock { .. } => {}
+                    | Action::Clock { .. }
+                    | Action::Freeze(_) => {}
                 }
             }
         }

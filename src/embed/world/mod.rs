@@ -521,8 +521,11 @@ impl World {
             Action::Log { log, .. } => self.begin_log(place, &log),
             Action::Follow => self.follow(place),
             Action::Shutdown => self.take_down(place, Down::Ended),
-            // Whose time it is moves it.
-            Action::Reconfigure(_) | Action::Sentinel | Action::Clock { .. } => {}
+            // Whose time it is moves it, and whose machines they are freezes them.
+            Action::Reconfigure(_)
+            | Action::Sentinel
+            | Action::Clock { .. }
+            | Action::Freeze(_) => {}
         }
     }
 
