@@ -45,6 +45,35 @@ const KEPT: &[(&str, &[&str])] = &[
     ("pkcs8", &["server"]),
 ];
 
+/// Where something waits for real time, whatever the server's clock says, and for what.
+const REAL_TIME: &[(&str, &str)] = &[
+    ("server/timer.rs", "it is how others wait while the clock runs"),
+    ("server/runtime.rs", "the engine's next deadline while the clock runs"),
+    ("server/link.rs", "a script that is busy"),
+    ("server/sentinel.rs", "the end of scripts that were killed"),
+    ("server/accept.rs", "TLS handshakes of clients, and free descriptors"),
+    ("server/metrics/mod.rs", "clients that speak HTTP"),
+];
+
+#[test]
+fn whatever_waits_goes_by_the_server_s_clock() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    collect(&root, &mut files);
+    let waiting: Vec<String> = files
+        .iter()
+        .filter(|p| fs::read_to_string(p).unwrap().contains("tokio::time"))
+        .map(|p| p.strip_prefix(&root).unwrap().display().to_string())
+        .collect();
+    for file in &waiting {
+        let known = REAL_TIME.iter().any(|(name, _)| name == file);
+        assert!(known, "{file} waits by itself: server::timer is for that");
+    }
+    for (name, why) in REAL_TIME {
+        assert!(waiting.iter().any(|file| file == name), "{name}: {why}");
+    }
+}
+
 #[test]
 fn every_file_imports_only_from_below() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

@@ -4,6 +4,9 @@
 #[path = "compatibility/directives.rs"]
 mod directives;
 
+#[path = "compatibility/embedding.rs"]
+mod embedding;
+
 #[path = "compatibility/field.rs"]
 mod field;
 

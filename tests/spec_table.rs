@@ -489,8 +489,9 @@ fn what_touches_keys_is_seen_by_access_control() {
 const UNRECORDED: &[&str] = &[
     "shutdown",
     "config|rewrite",
-    // Redis has them not: tests/terms.rs, tests/injected.
+    // Redis has them not: tests/terms.rs, tests/injected, tests/time.
     "redkeep",
+    "redkeep|clock",
     "redkeep|fault",
     "redkeep|fence",
     "redkeep|follow",

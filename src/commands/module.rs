@@ -37,13 +37,7 @@ pub(super) const COMMANDS: &[Command] = &[Command::container("module", -2)
             .syntax("name")
             .summary("Unload a module, which fails.")
             .checked(),
-        Command::new("help", 2, help)
-            .since("5.0.0")
-            .group(Group::Server)
-            .flags(&[flag::LOADING, flag::STALE])
-            .summary("Show the subcommands.")
-            .complexity("O(1)")
-            .checked(),
+        Command::help("5.0.0", Group::Server, help).checked(),
     ])
     .checked()];
 

@@ -3,7 +3,7 @@
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow};
 use crate::keyspace::Record;
 use crate::service::config::Eviction;
-use crate::spec::{Group, KeySpec, category, flag};
+use crate::spec::{Group, KeySpec, category};
 use crate::types::Value;
 use crate::types::string::Str;
 
@@ -55,13 +55,8 @@ pub(super) const COMMANDS: &[Command] = &[Command::container("object", -2)
             "2.2.3",
             "Return the number of references to the value."
         ),
-        Command::new("help", 2, help)
-            .since("6.2.0")
-            .group(Group::Generic)
-            .flags(&[flag::LOADING, flag::STALE])
+        Command::help("6.2.0", Group::Generic, help)
             .acl(&[category::KEYSPACE])
-            .summary("Show the subcommands.")
-            .complexity("O(1)")
             .checked(),
     ])
     .checked()];

@@ -111,13 +111,7 @@ const SUBCOMMANDS: &[Command] = &[
         .summary("List the channels that somebody is subscribed to.")
         .complexity("O(N), N being the number of channels")
         .checked(),
-    Command::new("help", 2, help)
-        .since("6.2.0")
-        .group(Group::PubSub)
-        .flags(&[flag::LOADING, flag::STALE])
-        .summary("Explain the subcommands.")
-        .complexity("O(1)")
-        .checked(),
+    Command::help("6.2.0", Group::PubSub, help).checked(),
     looks("numpat", 2, numpat)
         .since("2.8.0")
         .summary("Count the patterns that somebody is subscribed to.")

@@ -98,7 +98,7 @@ const SUBCOMMANDS: &[Command] = &[
         .complexity("O(1)")
         .limits(
             "`YES` is refused, since nothing is forked whose changes could be forgotten. While a script stands still \
-             others are served. `print` shows global variables only; `redis.breakpoint` and `redis.debug` do nothing.",
+             others are served. `print` shows global variables only.",
         )
         .checked(),
     Command::new("exists", -3, exists)
@@ -123,13 +123,7 @@ const SUBCOMMANDS: &[Command] = &[
         .history(&[("6.2.0", "Take how to free them: ASYNC or SYNC.")])
         .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
         .checked(),
-    Command::new("help", 2, help)
-        .since("5.0.0")
-        .group(Group::Scripting)
-        .flags(&[flag::LOADING, flag::STALE])
-        .summary("List the subcommands.")
-        .complexity("O(1)")
-        .checked(),
+    Command::help("5.0.0", Group::Scripting, help).checked(),
     Command::new("kill", 2, kill)
         .since("2.6.0")
         .group(Group::Scripting)

@@ -27,6 +27,8 @@ pub enum Alarm {
     FewReplicas,
     /// A write was refused since nothing can be saved.
     CannotSave,
+    /// Somebody did not agree on TLS.
+    Handshake,
     /// Keys go to make room.
     Evicting,
 }
@@ -77,6 +79,17 @@ pub(super) fn turned_away(sys: &mut System, alarm: Alarm, peer: &Peer) {
             _ => "protected mode, and the default user has no password",
         };
         tracing::warn!(addr = %peer.addr, why, untold, "Connection refused");
+    }
+}
+
+/// Somebody is gone without having agreed on TLS.
+#[cold]
+pub fn not_agreed(sys: &mut System, addr: &str, laddr: &str, why: &str) {
+    if let Some(untold) = sys.alarms.rings(Alarm::Handshake, sys.now_us) {
+        tracing::warn!(
+            untold,
+            "Error accepting a client connection: {why} (addr={addr} laddr={laddr})"
+        );
     }
 }
 

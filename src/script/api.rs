@@ -4,6 +4,7 @@ use mlua::{BString, Either, FromLua, Function, Lua, LuaString, MultiValue, Resul
 use smallvec::SmallVec;
 
 use super::convert::{self, Answer, Item, Reader};
+use super::debugger::show;
 use super::fault::{self, Thrown, reply_error};
 use super::slot::Shared;
 use super::{pace, pattern};
@@ -82,10 +83,8 @@ pub(super) fn library(lua: &Lua, shared: &Shared, limit: usize) -> Result<Table>
     redis.raw_set("acl_check_cmd", acl_check_cmd(lua, shared)?)?;
     let yes = lua.create_function(|_, _: MultiValue| Ok(true))?;
     redis.raw_set("replicate_commands", yes)?;
-    // The debugger stands still at lines only.
-    let no = lua.create_function(|_, _: MultiValue| Ok(false))?;
-    redis.raw_set("breakpoint", no)?;
-    redis.raw_set("debug", lua.create_function(|_, _: MultiValue| Ok(()))?)?;
+    redis.raw_set("breakpoint", breakpoint(lua, shared)?)?;
+    redis.raw_set("debug", debug(lua, shared)?)?;
     redis.raw_set("REDIS_VERSION", REDIS_VERSION)?;
     redis.raw_set("REDIS_VERSION_NUM", version_number())?;
     for (name, n) in [
@@ -102,6 +101,30 @@ pub(super) fn library(lua: &Lua, shared: &Shared, limit: usize) -> Result<Table>
         redis.raw_set(name, n)?;
     }
     Ok(redis)
+}
+
+/// Has a debugger stand still at the next line; whether there is one.
+fn breakpoint(lua: &Lua, shared: &Shared) -> Result<Function> {
+    let shared = Shared::clone(shared);
+    lua.create_function(move |_, _: MultiValue| {
+        let notes = &mut shared.lock().notes;
+        Ok(notes.as_mut().map(|notes| notes.stops = true).is_some())
+    })
+}
+
+/// Tells a debugger, if there is one.
+fn debug(lua: &Lua, shared: &Shared) -> Result<Function> {
+    let shared = Shared::clone(shared);
+    lua.create_function(move |_, values: MultiValue| {
+        if shared.lock().notes.is_none() {
+            return Ok(());
+        }
+        let values: Vec<_> = values.iter().map(show::value).collect();
+        if let Some(notes) = &mut shared.lock().notes {
+            notes.say(&values);
+        }
+        Ok(())
+    })
 }
 
 /// `0xMMmmpp`.

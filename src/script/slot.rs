@@ -29,6 +29,48 @@ pub(super) struct Slot {
     pub(super) load: Option<Load>,
     /// Room for the command that calls a function.
     pub(super) command: Words,
+    /// What the script tells its debugger, where it has one.
+    pub(super) notes: Option<Notes>,
+}
+
+/// What a script tells its debugger.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    /// The line that runs.
+    pub(super) line: usize,
+    /// It wants to stand still at the next one (`redis.breakpoint`).
+    pub(super) stops: bool,
+    /// What it has said with `redis.debug` that was not shown yet.
+    said: Vec<String>,
+    /// How much of that there was no room for.
+    left_out: usize,
+}
+
+impl Notes {
+    /// Lines that are kept until the script stands still, and bytes of each.
+    const LINES: usize = 1000;
+    const BYTES: usize = 64 << 10;
+
+    /// Keeps something to be shown.
+    pub(super) fn say(&mut self, values: &[String]) {
+        if self.said.len() == Notes::LINES {
+            self.left_out += 1;
+            return;
+        }
+        let mut text = format!("<debug> line {}: {}", self.line, values.join(", "));
+        text.truncate(text.floor_char_boundary(Notes::BYTES));
+        self.said.push(text);
+    }
+
+    /// Takes what is to be shown.
+    pub(super) fn take(&mut self) -> Vec<String> {
+        let mut said = std::mem::take(&mut self.said);
+        match std::mem::take(&mut self.left_out) {
+            0 => {}
+            n => said.push(format!("<debug> ... {n} more")),
+        }
+        said
+    }
 }
 
 impl Slot {

@@ -23,10 +23,10 @@ use super::seldom::Seldom;
 use super::signal::Signal;
 use super::tls::Tls;
 use crate::embed::{LockError, Node, Posted};
-use crate::exec::SessionId;
 use crate::exec::admit::{self, Refusal, Terms};
 use crate::exec::busy::BusyRequest;
 use crate::exec::session::Peer;
+use crate::exec::{SessionId, alarms};
 
 /// How long to wait when the system has no socket to give.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -200,9 +200,9 @@ async fn serve_tls(stream: TcpStream, addr: SocketAddr, node: Node, tls: Arc<Tls
         Ok(Err(error)) => error.to_string(),
         Err(_) => "the TLS handshake takes too long".to_owned(),
     };
-    static SAID: Seldom = Seldom::once_in(Duration::from_millis(100));
-    if SAID.is_due() {
-        warn!("Error accepting a client connection: {why} (addr={addr} laddr={laddr})");
+    // While a script is busy nobody counts.
+    if let Ok(mut engine) = node.lock() {
+        alarms::not_agreed(&mut engine.state().sys, &addr.to_string(), &laddr, &why);
     }
 }
 

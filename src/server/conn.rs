@@ -6,13 +6,14 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
 use tokio_rustls::server::TlsStream;
 use tracing::{debug, warn};
 
@@ -37,6 +38,9 @@ const MAX_OUTPUT: usize = 64 * 1024 * 1024;
 /// A client that waits for a key is read on, so that its leaving is seen, up to this much.
 const MAX_READ_AHEAD: usize = 1024 * 1024;
 
+/// How often it is looked whether a client is still there that is not read from while it waits for a key.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// Batches run in one poll before other connections get their turn.
 const BATCHES_PER_POLL: usize = 4;
 
@@ -58,6 +62,9 @@ pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin {
     /// Small packets are put off, to be sent with others, or are not.
     fn gather(&self, on: bool);
 
+    /// Whether the peer has said that nothing more follows, or is gone. What it has sent before need not have been read.
+    fn is_read_closed(&self) -> bool;
+
     /// Says that nothing more follows, if it can be said at once, where closing does not say that.
     fn take_leave(&mut self, _: &mut Context<'_>) {}
 }
@@ -67,11 +74,19 @@ impl Socket for TcpStream {
         // What is slower then is still right.
         let _ = self.set_nodelay(!on);
     }
+
+    fn is_read_closed(&self) -> bool {
+        says_closed(self.ready(Interest::READABLE))
+    }
 }
 
 impl Socket for TlsStream<TcpStream> {
     fn gather(&self, on: bool) {
         self.get_ref().0.gather(on);
+    }
+
+    fn is_read_closed(&self) -> bool {
+        self.get_ref().0.is_read_closed()
     }
 
     fn take_leave(&mut self, cx: &mut Context<'_>) {
@@ -83,6 +98,19 @@ impl Socket for TlsStream<TcpStream> {
 #[cfg(unix)]
 impl Socket for tokio::net::UnixStream {
     fn gather(&self, _: bool) {}
+
+    fn is_read_closed(&self) -> bool {
+        says_closed(self.ready(Interest::READABLE))
+    }
+}
+
+/// What is known of a socket, without waiting for more.
+fn says_closed(ready: impl Future<Output = io::Result<Ready>>) -> bool {
+    match pin!(ready).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Ok(ready)) => ready.is_read_closed(),
+        Poll::Ready(Err(_)) => true,
+        Poll::Pending => false,
+    }
 }
 
 /// One client's connection.
@@ -115,6 +143,8 @@ pub(super) struct Conn<S> {
     more: bool,
     /// Small packets are put off.
     gathers: bool,
+    /// When to look next whether the client is still there, while it is not read from.
+    look: Option<Pin<Box<Sleep>>>,
     /// The batch just run ends other connections: they are gone before its replies are sent.
     closed_others: bool,
 }
@@ -179,6 +209,7 @@ impl<S: Socket> Conn<S> {
             closed_others: false,
             more: false,
             gathers: false,
+            look: None,
         };
         conn.keep_to(terms);
         conn
@@ -250,7 +281,7 @@ impl<S: Socket> Conn<S> {
                     }
                 }
             } else {
-                return Poll::Pending;
+                return self.poll_deserted(cx);
             }
             if self.poll_reply(cx, worker).is_err() {
                 return Poll::Ready(());
@@ -280,6 +311,19 @@ impl<S: Socket> Conn<S> {
             Phase::Blocked => self.input.len() < MAX_READ_AHEAD,
             Phase::Posted | Phase::Closing => false,
         }
+    }
+
+    /// Ready when a client is gone that waits for a key and has sent so much ahead that nothing more is read of it.
+    fn poll_deserted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.phase != Phase::Blocked || self.output.stops() {
+            return Poll::Pending;
+        }
+        while !self.io.is_read_closed() {
+            let look = self.look.get_or_insert_with(|| Box::pin(sleep(LOOK_EVERY)));
+            ready!(look.as_mut().poll(cx));
+            self.look = None;
+        }
+        Poll::Ready(())
     }
 
     /// Holds back what is to be sent next until that is reached which must be; whether it may ever be sent.

@@ -2,6 +2,7 @@
 
 pub mod acl;
 pub mod config;
+pub mod excerpt;
 pub mod histogram;
 pub mod info;
 pub mod latency;

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use super::excerpt::excerpt;
+
 /// Arguments of an entry, and bytes of an argument, that are kept.
 const ARGS: usize = 32;
 const ARG_BYTES: usize = 128;
@@ -47,7 +49,7 @@ impl SlowLog {
             usec,
             args: shorten(args),
             peer: peer.to_owned(),
-            client: shorten_one(client),
+            client: excerpt(client, ARG_BYTES),
         };
         self.next_id += 1;
         self.entries.push_front(entry);
@@ -74,22 +76,11 @@ impl SlowLog {
 fn shorten<'a>(args: impl ExactSizeIterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
     let total = args.len();
     let kept = if total > ARGS { ARGS - 1 } else { total };
-    let mut out: Vec<Vec<u8>> = args.take(kept).map(shorten_one).collect();
+    let mut out: Vec<Vec<u8>> = args.take(kept).map(|arg| excerpt(arg, ARG_BYTES)).collect();
     if total > kept {
         out.push(format!("... ({} more arguments)", total - kept).into_bytes());
     }
     out
-}
-
-fn shorten_one(arg: &[u8]) -> Vec<u8> {
-    match arg.get(..ARG_BYTES) {
-        Some(head) if arg.len() > ARG_BYTES => {
-            let mut out = head.to_vec();
-            out.extend(format!("... ({} more bytes)", arg.len() - ARG_BYTES).bytes());
-            out
-        }
-        _ => arg.to_vec(),
-    }
 }
 
 #[cfg(test)]

@@ -186,6 +186,16 @@ impl<H: 'static> Row<H> {
         Self::with(name, arity, None)
     }
 
+    /// The subcommand of a container that tells of the others.
+    pub const fn help(since: &'static str, group: Group, run: H) -> Self {
+        Self::new("help", 2, run)
+            .since(since)
+            .group(group)
+            .flags(&[flag::LOADING, flag::STALE])
+            .summary("Show the subcommands.")
+            .complexity("O(1)")
+    }
+
     const fn with(name: &'static str, arity: i16, run: Option<H>) -> Self {
         Self {
             name,

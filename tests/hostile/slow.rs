@@ -126,6 +126,38 @@ fn who_waits_for_a_key_and_is_gone_waits_for_nothing() {
     alone(&mut client);
 }
 
+#[test]
+fn who_has_sent_much_ahead_and_is_gone_waits_for_nothing() {
+    let server = Server::redkeep(&[]);
+    let witness = Witness::of(&server);
+    // More than is read of somebody who waits, and no more than the system takes of it: the end comes through.
+    let ahead = "PING\r\n".repeat((1 << 20) / 6 + 10_000);
+    let mut waiting: Vec<_> = (0..10).map(|_| Raw::to(&server)).collect();
+    for raw in &mut waiting {
+        raw.send(format!("BLPOP k 0\r\n{ahead}"));
+    }
+    let mut client = server.client();
+    eventually("all wait", || info(&mut client, "blocked_clients") == 10);
+    let staying = waiting.split_off(8);
+    for (n, raw) in waiting.into_iter().enumerate() {
+        match n % 2 {
+            0 => raw.reset(),
+            _ => drop(raw),
+        }
+    }
+    eventually("two wait", || info(&mut client, "blocked_clients") == 2);
+    // Those who are still there are served, with all that they have asked for.
+    assert_eq!(client.run("RPUSH k a b"), Reply::Int(2));
+    for mut raw in staying {
+        raw.expect("*2\r\n$1\r\nk\r\n");
+        let mut rest = vec![0; 7 + 7 * ahead.len() / 6];
+        std::io::Read::read_exact(&mut raw.0, &mut rest).unwrap();
+        assert!(rest.ends_with(b"+PONG\r\n+PONG\r\n"));
+    }
+    witness.was_served();
+    alone(&mut client);
+}
+
 /// What the system will do about the silence of the peer, in milliseconds: the keepalive timer of the server's end of a
 /// connection.
 #[cfg(target_os = "linux")]

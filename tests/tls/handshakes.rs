@@ -170,6 +170,49 @@ fn who_speaks_something_else_hurts_nobody() {
 }
 
 #[test]
+fn failures_are_told_with_who_and_why_and_no_more_than_once_in_a_second() {
+    let target = Target::start(&[]);
+    let fail = || {
+        let mut socket = TcpStream::connect(("127.0.0.1", target.tls_port)).unwrap();
+        let addr = socket.local_addr().unwrap();
+        socket.write_all(b"PING\r\n").unwrap();
+        let _ = socket.read_to_end(&mut Vec::new());
+        addr
+    };
+    let told = || {
+        let log = target.server.log();
+        let lines = log
+            .lines()
+            .filter(|line| line.contains("it does not speak TLS"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (first, since) = (fail(), Instant::now());
+    let line = comes("a line", || told().pop());
+    assert!(
+        line.contains(&format!(
+            "(addr={first} laddr=127.0.0.1:{})",
+            target.tls_port
+        )),
+        "{line}"
+    );
+    // The next line says how many were not told of.
+    let mut failed = 1;
+    comes("the next line", || {
+        fail();
+        failed += 1;
+        (told().len() > 1).then_some(())
+    });
+    assert!(since.elapsed() > Duration::from_millis(900));
+    let line = told().pop().unwrap();
+    let untold: usize = line.rsplit_once("untold=").unwrap().1.parse().unwrap();
+    // The sockets are closed before that is said.
+    assert!(
+        (failed - 4..failed - 1).contains(&untold),
+        "{failed}: {line}"
+    );
+}
+
+#[test]
 fn half_a_handshake_is_a_client_until_it_is_over() {
     let target = Target::start(&["--maxclients", "3"]);
     let mut control = target.server.client();

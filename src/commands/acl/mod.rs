@@ -54,12 +54,8 @@ pub(super) const COMMANDS: &[Command] = &[Command::container("acl", -2)
                 ),
             ])
             .checked(),
-        Command::new("help", 2, help)
-            .since("6.0.0")
-            .group(Group::Server)
-            .flags(&[flag::LOADING, flag::STALE, flag::SENTINEL])
-            .summary("Explain the subcommands.")
-            .complexity("O(1)")
+        Command::help("6.0.0", Group::Server, help)
+            .flags(&[flag::SENTINEL])
             .checked(),
         rules("list", 2, show::list)
             .since("6.0.0")

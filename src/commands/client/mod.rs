@@ -59,13 +59,7 @@ const SUBCOMMANDS: &[Command] = &[
         .complexity("O(1)")
         .checked(),
     GETREDIR,
-    Command::new("help", 2, help)
-        .since("5.0.0")
-        .group(Group::Connection)
-        .flags(&[flag::LOADING, flag::STALE, flag::SENTINEL])
-        .summary("Explain the subcommands.")
-        .complexity("O(1)")
-        .checked(),
+    Command::help("5.0.0", Group::Connection, help).flags(&[flag::SENTINEL]).checked(),
     sub("id", 2, id)
         .since("5.0.0")
         .summary("Tell the number of this connection.")

@@ -116,13 +116,8 @@ pub(super) fn publish(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     cx.int(1)
 }
 
-const HELP: Command = Command::new("help", 2, help)
-    .since("6.2.0")
-    .group(Group::Sentinel)
-    .flags(&[flag::LOADING, flag::STALE])
+const HELP: Command = Command::help("6.2.0", Group::Sentinel, help)
     .flags(&[flag::SENTINEL, flag::ONLY_SENTINEL])
-    .summary("Explain the subcommands.")
-    .complexity("O(1)")
     .checked();
 
 fn help(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {

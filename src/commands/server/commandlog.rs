@@ -9,6 +9,10 @@ use crate::spec::{Group, flag};
 const LIMITS: &str = "The latest are kept, not the largest: `MAGNITUDE` is refused. Nothing counts as large until \
     `commandlog-request-larger-than` and `commandlog-reply-larger-than` say from when on.";
 
+/// Which log, and which of its entries are kept.
+const TYPE: &str = "type=(slow='slow' | large-request='large-request' | large-reply='large-reply') \
+    [store=(RECENCY@9.2.0)]";
+
 /// The rows of this family.
 pub(crate) const COMMANDS: &[Command] = &[Command::container("commandlog", -2)
     .since("8.1.0")
@@ -26,10 +30,7 @@ pub(crate) const COMMANDS: &[Command] = &[Command::container("commandlog", -2)
             .tips(&["request_policy:all_nodes", "nondeterministic_output"])
             .checked(),
         sub("len", -3, len)
-            .syntax(
-                "type=(slow='slow' | large-request='large-request' | large-reply='large-reply') \
-                 [store=(RECENCY@9.2.0)]",
-            )
+            .syntax(TYPE)
             .summary("Return the number of entries of a log.")
             .complexity("O(1)")
             .tips(&[
@@ -39,21 +40,12 @@ pub(crate) const COMMANDS: &[Command] = &[Command::container("commandlog", -2)
             ])
             .checked(),
         sub("reset", -3, reset)
-            .syntax(
-                "type=(slow='slow' | large-request='large-request' | large-reply='large-reply') \
-                 [store=(RECENCY@9.2.0)]",
-            )
+            .syntax(TYPE)
             .summary("Delete all entries of a log.")
             .complexity("O(N) in the number of entries")
             .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
             .checked(),
-        Command::new("help", 2, help)
-            .since("8.1.0")
-            .group(Group::Server)
-            .flags(&[flag::LOADING, flag::STALE])
-            .summary("Show the subcommands.")
-            .complexity("O(1)")
-            .checked(),
+        Command::help("8.1.0", Group::Server, help).checked(),
     ])
     .checked()];
 

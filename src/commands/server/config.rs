@@ -43,13 +43,7 @@ pub(crate) const COMMANDS: &[Command] = &[Command::container("config", -2)
             .complexity("O(1)")
             .tips(ALL_NODES)
             .checked(),
-        Command::new("help", 2, help)
-            .since("5.0.0")
-            .group(Group::Server)
-            .flags(&[flag::LOADING, flag::STALE])
-            .summary("Show the subcommands.")
-            .complexity("O(1)")
-            .checked(),
+        Command::help("5.0.0", Group::Server, help).checked(),
     ])
     .checked()];
 

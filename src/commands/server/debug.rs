@@ -7,7 +7,7 @@ use crate::exec::args::is;
 use crate::exec::functions::Policy;
 use crate::exec::persist;
 use crate::exec::persist::load::{self, Reload};
-use crate::exec::replication::feed;
+use crate::exec::replication::{self, feed};
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow, ScriptCall};
 use crate::keyspace::{Db, Expiry, Record};
 use crate::resp::{Proto, ReplyBuf};
@@ -38,6 +38,7 @@ type Sub = fn(&mut Ctx<'_>, Args<'_>) -> CmdResult;
 /// Name, least and greatest number of arguments with both names, function.
 const SUBS: &[(&str, usize, usize, Sub)] = &[
     ("aof-flush-sleep", 3, 3, log_delay),
+    ("change-repl-id", 2, 2, change_repl_id),
     ("config-rewrite-force-all", 2, 2, config_rewrite),
     ("digest", 2, 2, digest),
     ("digest-value", 2, usize::MAX, digest_value),
@@ -120,6 +121,12 @@ fn refuse(args: Args<'_>, why: &str) -> CmdResult {
     Err(CmdError::new(format!(
         "ERR DEBUG {name} is not supported: {why}"
     )))
+}
+
+/// Replicas that come back from here on get all of the data.
+fn change_repl_id(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
+    replication::forget_names(cx.sys);
+    cx.ok()
 }
 
 /// Lengths of a key and of the string at it, and what memory they take; nothing is kept free behind either.
@@ -500,6 +507,8 @@ fn help(cx: &mut Ctx<'_>, _: Args<'_>) -> CmdResult {
     cx.help(&[
         "AOF-FLUSH-SLEEP <microseconds>",
         "    Wait for so long before each write to the append-only log.",
+        "CHANGE-REPL-ID",
+        "    Go on under another replication ID: replicas that come back get all of the data.",
         "CONFIG-REWRITE-FORCE-ALL",
         "    CONFIG REWRITE, but of every parameter.",
         "DIGEST",

@@ -53,13 +53,7 @@ pub(crate) const COMMANDS: &[Command] = &[Command::container("latency", -2)
             .complexity("O(1)")
             .tips(&["request_policy:all_nodes", "response_policy:agg_sum"])
             .checked(),
-        Command::new("help", 2, help)
-            .since("2.8.13")
-            .group(Group::Server)
-            .flags(&[flag::LOADING, flag::STALE])
-            .summary("Show the subcommands.")
-            .complexity("O(1)")
-            .checked(),
+        Command::help("2.8.13", Group::Server, help).checked(),
     ])
     .checked()];
 

@@ -35,13 +35,7 @@ pub(crate) const COMMANDS: &[Command] = &[Command::container("slowlog", -2)
             .complexity("O(N) in the number of entries")
             .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
             .checked(),
-        Command::new("help", 2, help)
-            .since("6.2.0")
-            .group(Group::Server)
-            .flags(&[flag::LOADING, flag::STALE])
-            .summary("Show the subcommands.")
-            .complexity("O(1)")
-            .checked(),
+        Command::help("6.2.0", Group::Server, help).checked(),
     ])
     .checked()];
 

@@ -59,13 +59,7 @@ pub(crate) const COMMANDS: &[Command] = &[
                 .summary("Delete a consumer group with all that is pending in it.")
                 .complexity("O(N) for N pending entries")
                 .checked(),
-            Command::new("help", 2, help)
-                .since("5.0.0")
-                .group(Family::Stream)
-                .flags(&[flag::LOADING, flag::STALE])
-                .summary("What the subcommands do.")
-                .complexity("O(1)")
-                .checked(),
+            Command::help("5.0.0", Family::Stream, help).checked(),
             Command::new("setid", -5, set_id)
                 .since("5.0.0")
                 .group(Family::Stream)

@@ -4,7 +4,7 @@ use super::{lossy, no_group_of_key, put_entry, put_id, wire};
 use crate::exec::args::is;
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow};
 use crate::resp::ReplyBuf;
-use crate::spec::{Group as Family, KeySpec, flag};
+use crate::spec::{Group as Family, KeySpec};
 use crate::types::stream::{Consumer, ConsumerNo, Entry, Group, Log, Stream, StreamId};
 
 /// The rows of this part.
@@ -35,13 +35,7 @@ pub(crate) const COMMANDS: &[Command] = &[Command::container("xinfo", -2)
             .complexity("O(N) for N groups")
             .history(&[("7.0.0", "Added `entries-read` and `lag`.")])
             .checked(),
-        Command::new("help", 2, help)
-            .since("5.0.0")
-            .group(Family::Stream)
-            .flags(&[flag::LOADING, flag::STALE])
-            .summary("What the subcommands do.")
-            .complexity("O(1)")
-            .checked(),
+        Command::help("5.0.0", Family::Stream, help).checked(),
         Command::new("stream", -3, stream)
             .since("5.0.0")
             .group(Family::Stream)

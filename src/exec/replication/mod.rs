@@ -295,6 +295,14 @@ fn rename(sys: &mut System, term: u64) -> String {
     std::mem::replace(&mut repl.id, id)
 }
 
+/// The history goes on under a name that nobody has heard of, and goes back to none: whoever comes back begins anew.
+pub fn forget_names(sys: &mut System) {
+    rename(sys, 0);
+    sys.repl.former = None;
+    sys.persist.unsettle();
+    tracing::info!("Changing replication IDs after receiving change-repl-id");
+}
+
 /// Somebody speaks for a term: whether this instance knows of no later one. From now on it obeys nobody who speaks for an earlier
 /// one.
 pub fn hear_of_term(sys: &mut System, term: u64) -> bool {

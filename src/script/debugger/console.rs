@@ -3,7 +3,7 @@
 use mlua::{Lua, Value};
 
 use super::super::fault;
-use super::super::slot::Shared;
+use super::super::slot::{Notes, Shared};
 use super::CHUNK;
 use super::show;
 use crate::exec::Argv;
@@ -70,14 +70,18 @@ impl Console {
     pub(super) fn comes_to(&mut self, line: usize, shared: &Shared) -> Option<Vec<String>> {
         self.line = line;
         let is_marked = self.marks.contains(&line);
-        if !self.steps && !is_marked {
+        let called = shared.lock().notes.as_mut().is_some_and(|notes| {
+            notes.line = line;
+            std::mem::take(&mut notes.stops)
+        });
+        if !self.steps && !is_marked && !called {
             return None;
         }
         self.steps = false;
-        let why = if is_marked {
-            "break point"
-        } else {
-            "step over"
+        let why = match (called, is_marked) {
+            (true, _) => "redis.breakpoint() called",
+            (_, true) => "break point",
+            _ => "step over",
         };
         let mut lines = self.called(shared);
         lines.push(format!("* Stopped at {line}, stop reason = {why}"));
@@ -85,11 +89,13 @@ impl Console {
         Some(lines)
     }
 
-    /// What the script has called since the last line that it stepped over.
+    /// What the script has called since the last line that it stepped over, and what it has said.
     pub(super) fn called(&self, shared: &Shared) -> Vec<String> {
-        let run = &mut shared.lock().run;
-        let called = run.as_mut().and_then(|run| run.called.take());
-        self.calls(&called.unwrap_or_default())
+        let mut slot = shared.lock();
+        let called = slot.run.as_mut().and_then(|run| run.called.take());
+        let mut lines = self.calls(&called.unwrap_or_default());
+        lines.extend(slot.notes.as_mut().map(Notes::take).unwrap_or_default());
+        lines
     }
 
     /// Does what the client says.
@@ -121,7 +127,12 @@ impl Console {
             b"t" | b"trace" => self.trace(lua),
             b"m" | b"maxlen" => self.cut(rest),
             b"p" | b"print" => self.print(lua, rest),
-            b"e" | b"eval" => vec![self.eval(lua, rest)],
+            b"e" | b"eval" => {
+                let value = self.eval(lua, rest);
+                let mut lines = self.called(shared);
+                lines.push(value);
+                lines
+            }
             b"r" | b"redis" if !rest.is_empty() => self.call(shared, rest),
             _ => vec![
                 "<error> Unknown Redis Lua debugger command or wrong number of arguments."

@@ -13,7 +13,7 @@
 //! ```
 
 mod console;
-mod show;
+pub(super) mod show;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -28,7 +28,7 @@ use self::console::{Console, Said};
 use super::fault::{Name, Stop, Thrown};
 use super::host;
 use super::shebang;
-use super::slot::{Parked, Run, Shared};
+use super::slot::{Notes, Parked, Run, Shared};
 use super::traits::Traits;
 use super::vm::Vm;
 use crate::exec::{Args, Argv, CmdError, Debuggee, SessionId, State};
@@ -169,7 +169,11 @@ fn play(
     };
     let shared = Shared::default();
     let code = shebang::parse(&program.body).map_or(&program.body[..], |(_, code)| code);
-    shared.lock().run = Some(parked.resume(state));
+    {
+        let mut slot = shared.lock();
+        slot.run = Some(parked.resume(state));
+        slot.notes = Some(Notes::default());
+    }
     let console = Console::of(code);
     let wire = Wire {
         shared: Shared::clone(&shared),

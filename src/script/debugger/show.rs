@@ -8,7 +8,7 @@ use crate::resp::{Value as Reply, parse_reply};
 const DEEPEST: usize = 7;
 
 /// A value of Lua.
-pub(super) fn value(value: &Value) -> String {
+pub(in crate::script) fn value(value: &Value) -> String {
     nested(value, 0)
 }
 

@@ -2,6 +2,11 @@
 
 use std::collections::VecDeque;
 
+use crate::service::excerpt::excerpt;
+
+/// Bytes that are kept of each text of an incident: names are as long as clients like.
+const TEXT: usize = 1024;
+
 /// Why something was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
@@ -64,6 +69,20 @@ pub struct Incident {
     pub client: String,
 }
 
+impl Incident {
+    fn cut(&mut self) {
+        for text in [&mut self.object, &mut self.username] {
+            if text.len() > TEXT {
+                *text = excerpt(text, TEXT);
+            }
+        }
+        if self.client.len() > TEXT {
+            let cut = excerpt(self.client.as_bytes(), TEXT);
+            self.client = String::from_utf8_lossy(&cut).into_owned();
+        }
+    }
+}
+
 /// Incidents that are alike.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -89,13 +108,14 @@ pub struct Log {
 }
 
 impl Log {
-    /// Notes an incident. It is added to an entry of the last minute that is like it, else the oldest beyond `max` is
+    /// Notes an incident, of which long texts are cut. It is added to an entry of the last minute that is like it, else the oldest beyond `max` is
     /// forgotten.
-    pub fn add(&mut self, incident: Incident, now: i64, max: u64) {
+    pub fn add(&mut self, mut incident: Incident, now: i64, max: u64) {
         /// Entries that are looked at, and how old they may be in milliseconds.
         const LOOKED_AT: usize = 10;
         const RECENT: i64 = 60_000;
         self.counts[incident.reason as usize] += 1;
+        incident.cut();
         let alike = |entry: &Entry| {
             let latest = &entry.latest;
             latest.reason == incident.reason
@@ -147,5 +167,31 @@ impl Log {
     /// CONFIG RESETSTAT.
     pub fn reset_counts(&mut self) {
         self.counts = [0; 4];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_are_cut_and_still_alike() {
+        let incident = || Incident {
+            reason: Reason::Key,
+            context: Context::Toplevel,
+            object: vec![b'k'; 1 << 20],
+            username: vec![b'u'; TEXT],
+            client: "ä".repeat(1 << 20),
+        };
+        let mut log = Log::default();
+        (0..3).for_each(|now| log.add(incident(), now, 9));
+        let entries: Vec<_> = log.iter().collect();
+        let [entry] = entries[..] else {
+            panic!("{} entries", entries.len());
+        };
+        assert_eq!(entry.count, 3);
+        assert!(entry.latest.object.ends_with(b"k... (1047552 more bytes)"));
+        assert_eq!(entry.latest.username.len(), TEXT);
+        assert!(entry.latest.client.len() < TEXT + 40);
     }
 }

@@ -303,12 +303,12 @@ params! {
         /// Print one line with the address to standard output when clients are served: `redis://127.0.0.1:40123` say,
         /// `rediss://` where there is only TLS, `unix://` and the path of a unix socket where there is only that. The log
         /// goes to standard error then. As an option, its name alone is enough.
-        "print-addr" => print_addr: bool = "no", YesNo, immutable, bare;
+        "print-addr" => print_addr: bool = "no", YesNo, immutable, hidden, bare;
         /// Write that line to a descriptor that the process was started with: a pipe or a file, not a socket; -1 for none.
-        "ready-fd" => ready_fd: i32 = "-1", Int(-1, INT), immutable;
+        "ready-fd" => ready_fd: i32 = "-1", Int(-1, INT), immutable, hidden;
         /// End when the process that started this one has ended, however it did. What is to be saved is saved as on SIGTERM;
         /// where that fails, the server ends all the same. As an option, its name alone is enough.
-        "exit-with-parent" => exit_with_parent: bool = "no", YesNo, immutable, bare;
+        "exit-with-parent" => exit_with_parent: bool = "no", YesNo, immutable, hidden, bare;
         /// A file to write the process id to while running.
         "pidfile" => pidfile: String = "", TextOrNone, immutable;
         /// How much to log.
@@ -399,7 +399,7 @@ params! {
         /// Who may use DEBUG.
         "enable-debug-command" => enable_debug_command: Allow = "no", ALLOW, immutable;
         /// Whether clients on this machine, and nobody else, may use what is for tests: faults, a clock that they set.
-        "enable-test-commands" => enable_test_commands: bool = "no", YesNo, immutable;
+        "enable-test-commands" => enable_test_commands: bool = "no", YesNo, immutable, hidden;
         /// Who may use MODULE. There are no modules to load.
         "enable-module-command" => enable_module_command: Allow = "no", ALLOW, immutable, hint("there are no modules to load");
         /// Functions of Lua that later versions have taken away.
