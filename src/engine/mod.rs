@@ -32,6 +32,7 @@ use crate::commands;
 use crate::exec;
 use crate::exec::acl::Acl;
 use crate::exec::admit::{self, Refusal};
+use crate::exec::block::Unblock;
 use crate::exec::busy::{self, BusyGate, BusyRequest};
 use crate::exec::call::{self, Step};
 use crate::exec::declared::ReadDeclared;
@@ -300,6 +301,12 @@ impl Engine {
     /// A client is gone.
     pub fn disconnect(&mut self, sid: SessionId) {
         admit::forget(self.state(), sid);
+    }
+
+    /// Ends what a client waits for, as if its time were over.
+    pub fn unblock(&mut self, sid: SessionId) {
+        let State { sys, sessions, .. } = self.state();
+        exec::block::unblock(sys, sessions, sid, Unblock::Timeout);
     }
 
     /// Runs one command of a client to its end and writes its reply, between what came for it before and what comes

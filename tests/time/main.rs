@@ -13,6 +13,7 @@
 )]
 
 mod disk;
+mod gate;
 mod keys;
 mod links;
 mod steps;

@@ -532,7 +532,7 @@ impl World {
             Action::Log { log, .. } => self.begin_log(place, &log),
             Action::Follow => self.follow(place),
             Action::Shutdown => self.take_down(place, Down::Ended),
-            // A machine's clock is not moved by what runs there.
+            // The clock of a machine is the world's to move.
             Action::Reconfigure(_) | Action::Sentinel | Action::Clock { .. } => {}
         }
     }

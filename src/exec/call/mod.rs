@@ -15,14 +15,14 @@ use super::replication::replica;
 use super::session::{Debugging, Session, SessionId};
 use super::txn::Multi;
 use super::{
-    Args, Ctx, Entry, Flow, Origin, ScriptCall, State, acl, alarms, declared, pause,
-    replay, tracking, unit,
+    Args, Ctx, Entry, Flow, Origin, ScriptCall, State, acl, alarms, declared, pause, replay,
+    tracking, unit,
 };
 use crate::keyspace::Interest;
-use crate::util::clock::Reading;
 use crate::resp::{Mark, ReplyBuf};
 use crate::service::acl::Context;
 use crate::spec::flag;
+use crate::util::clock::Reading;
 pub(super) use account::{account, note_spike};
 use account::{log_large, note_reads};
 pub use gate::find;
