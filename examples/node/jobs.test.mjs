@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
 import Redis from "ioredis";
-import { clock, start } from "./redkeep.mjs";
+import { clock, faults, start } from "./redkeep.mjs";
 
 // What is tested: jobs for later, in a sorted set by the time at which they are due.
 class Jobs {
@@ -29,16 +29,18 @@ class Jobs {
   }
 }
 
-let server, redis, time;
+let server, redis, time, wrong;
 
 before(async () => {
   server = await start();
   redis = new Redis(server.url);
   const send = (...words) => redis.call(...words);
   time = clock(send);
+  wrong = faults(send);
 });
 
 afterEach(async () => {
+  await wrong.clear();
   await time.thaw();
   await redis.flushall();
 });
@@ -63,6 +65,14 @@ test("a job is for one worker", async () => {
   await jobs.later("invoice", 0);
   const taken = await Promise.all([jobs.due(), jobs.due(), jobs.due()]);
   assert.deepEqual(taken.flat(), ["invoice"]);
+});
+
+test("a job that cannot be taken stays", async () => {
+  const jobs = new Jobs(redis);
+  await jobs.later("invoice", 0);
+  await wrong.add("COMMAND", "zrem", "ERROR", "READONLY", "TIMES", "1");
+  await assert.rejects(jobs.due(), /READONLY/);
+  assert.deepEqual(await jobs.due(), ["invoice"]);
 });
 
 test("no test sees what another has left", async () => {

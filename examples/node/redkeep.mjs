@@ -50,3 +50,9 @@ export function clock(send) {
     },
   };
 }
+
+// What the server does wrong, because it is told to: `await faults(send).add("COMMAND", "set", "ERROR", "OOM", "TIMES", "2")`.
+export function faults(send) {
+  const ask = (...words) => send("REDKEEP", "FAULT", ...words);
+  return { add: (...rule) => ask("ADD", ...rule), clear: () => ask("CLEAR") };
+}

@@ -1,4 +1,4 @@
-"""A pytest plugin: every test that asks for `redkeep` gets an empty server, whose clock it controls.
+"""A pytest plugin: every test that asks for `redkeep` gets an empty server, whose clock and whose faults it controls.
 
 In your `conftest.py`:
 
@@ -41,6 +41,7 @@ class Redkeep:
             raise RuntimeError(f"{PROGRAM} does not start:\n{self.log()}")
         self.client = redis.Redis.from_url(self.url, decode_responses=True)
         self.clock = Clock(self.client)
+        self.faults = Faults(self.client)
 
     def log(self):
         """What it has logged."""
@@ -48,7 +49,8 @@ class Redkeep:
         return self._log.read()
 
     def reset(self):
-        """As it was at the start: empty, and its clock goes on."""
+        """As it was at the start: empty, with the time of the machine and without faults."""
+        self.faults.clear()
         self.clock.thaw()
         self.client.flushall()
 
@@ -86,6 +88,20 @@ class Clock:
 
     def thaw(self):
         self._client.execute_command("REDKEEP", "CLOCK", "THAW")
+
+
+class Faults:
+    """What the server does wrong, because it is told to."""
+
+    def __init__(self, client):
+        self._client = client
+
+    def add(self, *rule):
+        """`add("COMMAND", "set", "ERROR", "OOM", "TIMES", 2)`; REDKEEP FAULT HELP and docs/EMBEDDING.md tell the words."""
+        return self._client.execute_command("REDKEEP", "FAULT", "ADD", *rule)
+
+    def clear(self):
+        self._client.execute_command("REDKEEP", "FAULT", "CLEAR")
 
 
 @pytest.fixture(scope="session")

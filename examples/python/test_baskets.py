@@ -4,6 +4,8 @@ import threading
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 
 class Baskets:
@@ -12,7 +14,10 @@ class Baskets:
     LIFETIME = 30 * 60
 
     def __init__(self, url):
-        self.redis = redis.Redis.from_url(url, decode_responses=True)
+        patience = Retry(NoBackoff(), retries=2)
+        self.redis = redis.Redis.from_url(
+            url, decode_responses=True, retry=patience, retry_on_error=[redis.exceptions.BusyLoadingError]
+        )
 
     def add(self, customer, item):
         with self.redis.pipeline() as pipe:
@@ -72,6 +77,18 @@ def test_a_server_with_a_password_is_one_line(redkeep_factory):
         Baskets(guarded.url).items("ada")
     with_password = guarded.url.replace("redis://", "redis://:secret@")
     assert Baskets(with_password).items("ada") == []
+
+
+def test_a_server_that_is_loading_is_asked_again(redkeep, baskets):
+    baskets.add("ada", "apples")
+    redkeep.faults.add("COMMAND", "lrange", "ERROR", "LOADING", "TIMES", 2)
+    assert baskets.items("ada") == ["apples"]
+
+
+def test_a_server_that_is_loading_for_long_is_an_error(redkeep, baskets):
+    redkeep.faults.add("COMMAND", "lrange", "ERROR", "LOADING")
+    with pytest.raises(redis.exceptions.BusyLoadingError):
+        baskets.items("ada")
 
 
 def test_an_outage_is_an_error(redkeep_factory):

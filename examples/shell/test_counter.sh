@@ -31,6 +31,10 @@ expect "almost an hour later" "$(visit home)" 3
 ask_redkeep REDKEEP CLOCK ADVANCE 2000 >/dev/null
 expect "an hour later" "$(visit home)" 1
 
+ask_redkeep REDKEEP FAULT ADD COMMAND incr ERROR OOM TIMES 1 >/dev/null
+expect "a full memory" "$(visit home 2>&1 | cut -d ' ' -f 1)" OOM
+expect "room again" "$(visit home)" 2
+
 ask_redkeep SET greeting "guten Tag, schöne Welt" >/dev/null
 expect "any text" "$(ask_redkeep GET greeting)" "guten Tag, schöne Welt"
 expect "nothing" "$(ask_redkeep GET nothing)" ""

@@ -114,7 +114,7 @@ fn shell(no_cli: &str) {
     command.arg(examples().join("shell/test_counter.sh"));
     command.env("REDKEEP_PROGRAM", EXE);
     let said = succeeds(command.env("REDKEEP_NO_CLI", no_cli));
-    assert_eq!(said.matches("ok: ").count(), 8, "{said}");
+    assert_eq!(said.matches("ok: ").count(), 10, "{said}");
 }
 
 /// Each example is run: here, or as a test of its own.
