@@ -34,10 +34,10 @@ pub mod spec;
 pub mod types;
 pub mod util;
 
-pub use embed::Client;
 pub use embed::simulation::Simulation;
 #[cfg(not(feature = "server"))]
 pub use embed::topology;
+pub use embed::{AsyncClient, Client, Instance};
 pub use resp::Value;
 #[cfg(feature = "server")]
 pub use server::Server;

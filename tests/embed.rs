@@ -7,14 +7,31 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::RwLock;
+use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use redkeep::embed::CallError;
 use redkeep::{Server, Value};
 
+#[path = "embed/asynchronous.rs"]
+mod asynchronous;
+#[path = "embed/consumer.rs"]
+mod consumer;
+#[path = "embed/instance.rs"]
+mod instance;
+#[path = "embed/misuse.rs"]
+mod misuse;
+
 /// Threads are counted by one test while the others run none.
 static SERVERS: RwLock<()> = RwLock::new(());
+
+fn shared() -> RwLockReadGuard<'static, ()> {
+    SERVERS.read().unwrap_or_else(|p| p.into_inner())
+}
+
+fn alone() -> RwLockWriteGuard<'static, ()> {
+    SERVERS.write().unwrap_or_else(|p| p.into_inner())
+}
 
 fn bulk(text: &str) -> Value {
     Value::Bulk(text.as_bytes().to_vec())
@@ -26,7 +43,7 @@ fn ok() -> Value {
 
 #[test]
 fn a_server_listens_where_it_says() {
-    let _shared = SERVERS.read().unwrap_or_else(|p| p.into_inner());
+    let _shared = shared();
     let server = Server::builder().start().unwrap();
     assert_ne!(server.port(), 0);
     assert_eq!(server.url(), format!("redis://127.0.0.1:{}", server.port()));
@@ -43,7 +60,7 @@ fn a_server_listens_where_it_says() {
 
 #[test]
 fn calls_and_sockets_see_the_same_data() {
-    let _shared = SERVERS.read().unwrap_or_else(|p| p.into_inner());
+    let _shared = shared();
     let server = Server::builder().start().unwrap();
     let mut client = server.client().unwrap();
     assert_eq!(
@@ -75,7 +92,7 @@ fn calls_and_sockets_see_the_same_data() {
 
 #[test]
 fn a_call_may_block_until_somebody_else_calls() {
-    let _shared = SERVERS.read().unwrap_or_else(|p| p.into_inner());
+    let _shared = shared();
     let server = Server::builder().start().unwrap();
     let mut reader = server.client().unwrap();
     let mut writer = server.client().unwrap();
@@ -104,7 +121,7 @@ fn a_call_may_block_until_somebody_else_calls() {
 
 #[test]
 fn keys_expire_without_being_looked_at() {
-    let _shared = SERVERS.read().unwrap_or_else(|p| p.into_inner());
+    let _shared = shared();
     let server = Server::builder().start().unwrap();
     let mut client = server.client().unwrap();
     client.call(["SET", "k", "v", "PX", "30"]).unwrap();
@@ -118,7 +135,7 @@ fn keys_expire_without_being_looked_at() {
 
 #[test]
 fn several_servers_know_nothing_of_each_other() {
-    let _shared = SERVERS.read().unwrap_or_else(|p| p.into_inner());
+    let _shared = shared();
     let servers: Vec<Server> = (0..4).map(|_| Server::builder().start().unwrap()).collect();
     for (i, server) in servers.iter().enumerate() {
         server
@@ -137,7 +154,7 @@ fn several_servers_know_nothing_of_each_other() {
 
 #[test]
 fn a_dropped_server_is_gone_within_100_ms() {
-    let _alone = SERVERS.write().unwrap_or_else(|p| p.into_inner());
+    let _alone = alone();
     let server = Server::builder().start().unwrap();
     let addr = server.addr();
     let mut client = server.client().unwrap();
@@ -171,7 +188,7 @@ fn own_threads() -> usize {
 
 #[test]
 fn dropping_it_inside_of_somebody_elses_runtime_works() {
-    let _shared = SERVERS.read().unwrap_or_else(|p| p.into_inner());
+    let _shared = shared();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -186,7 +203,7 @@ fn dropping_it_inside_of_somebody_elses_runtime_works() {
 
 #[test]
 fn shutdown_by_a_client_ends_the_server() {
-    let _shared = SERVERS.read().unwrap_or_else(|p| p.into_inner());
+    let _shared = shared();
     let server = Server::builder().start().unwrap();
     let mut stream = TcpStream::connect(server.addr()).unwrap();
     stream.write_all(b"SHUTDOWN NOSAVE\r\n").unwrap();
@@ -200,7 +217,7 @@ fn shutdown_by_a_client_ends_the_server() {
 
 #[test]
 fn a_wrong_parameter_is_an_error_that_names_it() {
-    let _shared = SERVERS.read().unwrap_or_else(|p| p.into_inner());
+    let _shared = shared();
     let error = Server::builder()
         .config("no-such-parameter", "1")
         .start()
@@ -215,7 +232,7 @@ fn a_wrong_parameter_is_an_error_that_names_it() {
 
 #[test]
 fn a_busy_script_lets_nobody_in_but_its_killer() {
-    let _shared = SERVERS.read().unwrap_or_else(|p| p.into_inner());
+    let _shared = shared();
     let server = Server::builder()
         .config("lua-time-limit", "20")
         .start()
@@ -256,7 +273,7 @@ fn a_busy_script_lets_nobody_in_but_its_killer() {
 
 #[test]
 fn a_busy_script_does_not_hold_up_the_end() {
-    let _shared = SERVERS.read().unwrap_or_else(|p| p.into_inner());
+    let _shared = shared();
     let server = Server::builder()
         .config("lua-time-limit", "20")
         .start()
@@ -281,6 +298,7 @@ fn a_busy_script_does_not_hold_up_the_end() {
 
 #[test]
 fn a_program_keeps_its_own_log_whatever_its_servers_are_told() {
+    let _shared = shared();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("log");
     let start = || {

@@ -106,6 +106,8 @@ struct Inner {
     pace: OnceLock<Arc<Pace>>,
     stopped: AtomicBool,
     failed: AtomicBool,
+    /// The process that it lives in.
+    process: u32,
     /// What goes wrong on purpose, and the commands that it can be about.
     rules: Arc<Rules>,
     commands: &'static Registry<Handler>,
@@ -175,6 +177,7 @@ impl Node {
             pace: OnceLock::new(),
             stopped: AtomicBool::new(false),
             failed: AtomicBool::new(false),
+            process: std::process::id(),
             rules,
             commands,
             ice: Mutex::default(),
@@ -272,7 +275,7 @@ impl Node {
     #[cold]
     fn lock_slowly(&self) -> Result<MutexGuard<'_, Engine>, LockError> {
         loop {
-            if self.is_stopped() {
+            if self.is_stopped() || !self.is_here() {
                 return Err(LockError::Stopped);
             }
             if self.inner.gate.is_shut() {
@@ -300,6 +303,12 @@ impl Node {
     /// Whether the server has stopped.
     pub fn is_stopped(&self) -> bool {
         self.inner.stopped.load(Ordering::Acquire)
+    }
+
+    /// Whether this is the process that it was made in, and not a copy that was forked from that: who had the engine then
+    /// does not exist there.
+    pub(crate) fn is_here(&self) -> bool {
+        self.inner.process == std::process::id()
     }
 
     /// Whether it stopped because a command panicked.
@@ -610,7 +619,11 @@ impl Held<'_> {
             waits_for.store(i64::MIN, Ordering::Relaxed);
         }
         drop(engine);
-        self.node.inner.replicas.wake();
+        if self.node.inner.replicas.wake()
+            && let Some(clock) = self.node.clock()
+        {
+            clock.stir_clients();
+        }
         // Nobody but the client that asked for it waits while millions of keys are dropped.
         drop(garbage);
         if !actions.is_empty() {

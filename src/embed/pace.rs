@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::node::{Node, WeakNode};
-use crate::util::clock::{Clock, ManualClock, Timed};
+use crate::util::clock::{Clock, ManualClock, Settling, Timed};
 
 /// An engine that somebody keeps from everybody is looked for so often, in microseconds of the clock.
 const LOOK_AGAIN: i64 = 100_000;
@@ -78,19 +78,17 @@ impl Timed for Pace {
         while self.tick(&node) == Some(Duration::ZERO) && Instant::now() < until {}
     }
 
-    fn settle(&self, until: Instant) {
-        let Some(node) = self.node() else {
-            return;
-        };
-        let Some(log) = node.log() else {
-            return;
-        };
-        while !log.is_at_rest() && Instant::now() < until {
-            std::thread::sleep(LOOK);
-        }
+    fn settle(&self) -> Option<Settling> {
+        let node = self.node()?;
+        let log = node.log()?;
         if log.has_news() {
             self.tick(&node);
         }
+        Some(Box::new(move |until| {
+            while !log.is_at_rest() && Instant::now() < until {
+                std::thread::sleep(LOOK);
+            }
+        }))
     }
 
     fn turns(&self) -> u64 {

@@ -32,10 +32,12 @@ use crate::commands;
 use crate::exec;
 use crate::exec::acl::Acl;
 use crate::exec::admit::{self, Refusal};
+use crate::exec::block::Unblock;
 use crate::exec::busy::{self, BusyGate, BusyRequest};
 use crate::exec::call::{self, Step};
 use crate::exec::declared::ReadDeclared;
 use crate::exec::evict;
+use crate::exec::faults::Faults;
 use crate::exec::functions::Policy;
 use crate::exec::host::Alone;
 use crate::exec::output;
@@ -60,6 +62,7 @@ use crate::resp::{Mark, Proto, ReplyBuf};
 use crate::sentinel::{Input, Order, Sentinel};
 use crate::service::acl::Users;
 use crate::service::config::Settings;
+use crate::service::faults::Rules;
 use crate::service::latency::Latency;
 use crate::service::slowlog::SlowLog;
 use crate::service::stats::Stats;
@@ -83,6 +86,8 @@ pub struct Options {
     pub sentinel: Option<Box<Sentinel>>,
     /// Who may do what.
     pub users: Users,
+    /// What is to go wrong on purpose.
+    pub rules: Arc<Rules>,
 }
 
 impl Default for Options {
@@ -94,6 +99,7 @@ impl Default for Options {
             seed: None,
             sentinel: None,
             users: Users::default(),
+            rules: Arc::default(),
         }
     }
 }
@@ -214,7 +220,7 @@ impl Engine {
                 watchers: Watchers::default(),
                 queued: Default::default(),
                 pause: Default::default(),
-                faults: Default::default(),
+                faults: Faults::new(options.rules),
                 moves: Default::default(),
                 declared: read_declared(),
                 current: None,
@@ -301,6 +307,12 @@ impl Engine {
     /// A client is gone.
     pub fn disconnect(&mut self, sid: SessionId) {
         admit::forget(self.state(), sid);
+    }
+
+    /// Ends what a client waits for, as if its time were over.
+    pub fn unblock(&mut self, sid: SessionId) {
+        let State { sys, sessions, .. } = self.state();
+        exec::block::unblock(sys, sessions, sid, Unblock::Timeout);
     }
 
     /// Runs one command of a client to its end and writes its reply, between what came for it before and what comes

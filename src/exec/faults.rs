@@ -38,6 +38,14 @@ pub struct Faults {
 }
 
 impl Faults {
+    /// What these rules say.
+    pub fn new(rules: Arc<Rules>) -> Self {
+        Self {
+            rules,
+            late: BTreeSet::new(),
+        }
+    }
+
     /// Whether a command may meet a fault.
     #[inline]
     pub fn are_on(&self) -> bool {

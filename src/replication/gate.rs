@@ -193,12 +193,15 @@ impl Gate {
         (at != i64::MAX).then_some(at)
     }
 
-    /// Wakes those whose wait is over. Best called without the engine's lock: they will want it.
+    /// Wakes those whose wait is over; whether there may have been any. Best called without the engine's lock: they will
+    /// want it.
     #[inline]
-    pub fn wake(&self) {
-        if self.due.load(Ordering::Relaxed) && self.due.swap(false, Ordering::SeqCst) {
+    pub fn wake(&self) -> bool {
+        let due = self.due.load(Ordering::Relaxed) && self.due.swap(false, Ordering::SeqCst);
+        if due {
             self.wake_done();
         }
+        due
     }
 
     fn wake_done(&self) {

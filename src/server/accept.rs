@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 use tracing::warn;
 
-use super::conn::Conn;
+use super::conn::{Conn, Socket};
 use super::listen::{self, Door};
 use super::seldom::Seldom;
 use super::signal::Signal;
@@ -93,27 +93,33 @@ pub(super) async fn unix(listener: tokio::net::UnixListener, path: String, node:
     use std::os::fd::AsRawFd;
     loop {
         let (stream, _) = next(|| listener.accept()).await;
-        let peer = Peer {
-            addr: format!("{path}:0"),
-            laddr: format!("{path}:0"),
-            fd: i64::from(stream.as_raw_fd()),
-            unix: true,
-            local: true,
-            trusted: false,
-            unsent: node.unsent(),
-        };
-        let node = node.clone();
-        tokio::spawn(async move {
-            let unsent = peer.unsent.clone();
-            match join(&node, peer).await {
-                Ok(joined) => {
-                    Conn::new(stream, node, joined.sid, unsent, joined.terms)
-                        .serve()
-                        .await
-                }
-                Err(refused) => refuse(stream, refused).await,
-            }
-        });
+        let peer = neighbour(&path, i64::from(stream.as_raw_fd()), &node);
+        tokio::spawn(serve_neighbour(stream, peer, node.clone()));
+    }
+}
+
+/// A client that reached this one from the same machine, and through no network.
+pub(super) fn neighbour(place: &str, fd: i64, node: &Node) -> Peer {
+    Peer {
+        addr: format!("{place}:0"),
+        laddr: format!("{place}:0"),
+        fd,
+        unix: fd >= 0,
+        local: true,
+        trusted: false,
+        unsent: node.unsent(),
+    }
+}
+
+pub(super) async fn serve_neighbour(stream: impl Socket, peer: Peer, node: Node) {
+    let unsent = peer.unsent.clone();
+    match join(&node, peer).await {
+        Ok(joined) => {
+            Conn::new(stream, node, joined.sid, unsent, joined.terms)
+                .serve()
+                .await;
+        }
+        Err(refused) => refuse(stream, refused).await,
     }
 }
 

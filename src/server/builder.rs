@@ -1,29 +1,27 @@
 //! What a server is to be like, and why it may not start.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::handle::{Ports, Server, Surroundings};
-use super::host::IN_USE;
 use super::listen::ListenError;
 use super::sentinel;
 use super::tls::{InMemory, TlsError};
 use super::wire::Network;
 use crate::embed::FragileDisk;
-use crate::embed::jobs::JobError;
-use crate::persist::{Disk, Files as FilesOnDisk};
-use crate::service::config::{
-    self, Files, Given, Invocation, LoadError, Loaded, SystemFiles, WithInput,
-};
+use crate::embed::OpenError;
+use crate::embed::directives::{Directives, NOTHING_SAVED};
+use crate::persist::Disk;
+use crate::service::config::{Files, Given, LoadError, Loaded, SystemFiles, WithInput};
 use crate::util::clock::ManualClock;
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A parameter or its value was refused.
-    #[error("{0}")]
-    Config(#[from] LoadError),
+    /// What it is without its sockets cannot be had: a parameter was refused, say, or another server has its directory.
+    #[error(transparent)]
+    Instance(OpenError),
     /// An address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -41,32 +39,23 @@ pub enum StartError {
     /// A sentinel cannot keep what it decides.
     #[error("{0}")]
     Sentinel(String),
-    /// The users cannot be had.
-    #[error("{0}")]
-    Users(String),
-    /// The log of all writes is wanted (`appendonly`), and there is no place for it.
-    #[error("appendonly needs a directory: set dir")]
-    NoDirectory,
-    /// The directory for the data set cannot be had: it is not there, or another server keeps its data in it.
-    #[error("cannot keep data in {dir}: {}", why(source))]
-    Dir {
-        /// The directory asked for.
-        dir: String,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The data set cannot be loaded.
-    #[error("Fatal error loading the DB: {0}")]
-    Data(#[from] JobError),
-    /// The system gave no thread or no event queue.
-    #[error("cannot start: {0}")]
-    Io(#[from] io::Error),
 }
 
-fn why(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::WouldBlock => IN_USE.to_owned(),
-        _ => error.to_string(),
+impl From<OpenError> for StartError {
+    fn from(error: OpenError) -> Self {
+        Self::Instance(error)
+    }
+}
+
+impl From<LoadError> for StartError {
+    fn from(error: LoadError) -> Self {
+        Self::Instance(error.into())
+    }
+}
+
+impl From<io::Error> for StartError {
+    fn from(error: io::Error) -> Self {
+        Self::Instance(error.into())
     }
 }
 
@@ -74,21 +63,17 @@ fn why(error: &io::Error) -> String {
 #[derive(Debug, Clone, Default)]
 #[must_use]
 pub struct Builder {
+    directives: Directives,
+    /// The TCP port; none: any that is free.
     port: Option<u16>,
+    /// No TCP without TLS.
+    no_tcp: bool,
     /// The port for TLS, where any that is free will do.
     any_tls_port: bool,
-    /// Nobody connects without TLS.
-    tls_only: bool,
     /// Certificates and keys that are in no file.
     tls: InMemory,
-    /// Options as on the command line.
-    options: Vec<Vec<u8>>,
-    /// Where the data set is kept, if it is.
-    disk: Option<Arc<dyn Disk>>,
     /// What makes it a sentinel, if it is to be one.
     sentinel: Option<Memory>,
-    /// What all randomness begins with, if it is to be repeatable.
-    seed: Option<u64>,
     /// The clock, if it is not to be one that runs as the machine's.
     pub(super) clock: Option<ManualClock>,
 }
@@ -105,33 +90,69 @@ impl Builder {
         self.config("bind", addresses)
     }
 
+    /// Listens on no TCP port, except on the one for TLS where there is one. What is left are [`Server::client`],
+    /// [`Server::connect`] and a [unix socket](Self::unix_socket).
+    ///
+    /// ```
+    /// let server = redkeep::Server::builder().no_tcp().start()?;
+    /// assert!(server.addrs().is_empty());
+    /// assert_eq!(server.client()?.call(["PING"])?.to_string(), "PONG");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn no_tcp(mut self) -> Self {
+        self.no_tcp = true;
+        self
+    }
+
+    /// Listens on a unix socket as well. Its file is there while the server is.
+    ///
+    /// ```
+    /// # #[cfg(unix)] {
+    /// let dir = tempfile::tempdir()?;
+    /// let path = dir.path().join("socket");
+    /// let server = redkeep::Server::builder().no_tcp().unix_socket(&path).start()?;
+    /// assert_eq!(server.url(), format!("unix://{}", path.display()));
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn unix_socket(mut self, path: impl AsRef<Path>) -> Self {
+        self.directives.set_path("unixsocket", path.as_ref());
+        self
+    }
+
     /// Sets a parameter, as a configuration file would. A later value replaces an earlier one.
     pub fn config(mut self, name: &str, value: &str) -> Self {
         if name.eq_ignore_ascii_case("port") {
             self.port = value.parse().ok().or(self.port);
         }
-        if name.eq_ignore_ascii_case("dir") && self.disk.is_none() {
-            self.disk = Some(Arc::new(FilesOnDisk));
-        }
-        self.options.push(format!("--{name}").into_bytes());
-        let several = config::find(name.as_bytes()).is_some_and(|row| row.multi);
-        if several && !value.trim().is_empty() {
-            self.options.extend(
-                value
-                    .split_whitespace()
-                    .map(|word| word.as_bytes().to_vec()),
-            );
-        } else {
-            self.options.push(value.as_bytes().to_vec());
-        }
+        self.directives.set(name, value);
         self
+    }
+
+    /// Keeps data in files of a directory, which is there already. What is saved by itself is said by the parameters `save` and
+    /// `appendonly`. Without a directory everything is in memory only.
+    ///
+    /// ```
+    /// # let home = tempfile::tempdir()?;
+    /// let server = || redkeep::Server::builder().dir(&home).config("appendonly", "yes").start();
+    /// server()?.client()?.call(["SET", "k", "v"])?;
+    /// assert_eq!(server()?.client()?.call(["GET", "k"])?.as_bytes(), Some(&b"v"[..]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn dir(mut self, dir: impl AsRef<Path>) -> Self {
+        self.directives.set_path("dir", dir.as_ref());
+        self
+    }
+
+    /// Asks clients for a password, except for those inside of the process.
+    /// [`Server::url_with_password`] tells it to others.
+    pub fn password(self, password: &str) -> Self {
+        self.config("requirepass", password)
     }
 
     /// Gives a command another name, or none if that is empty: clients, scripts included, do not find it under its own then.
     pub fn rename_command(mut self, from: &str, to: &str) -> Self {
-        let words = ["--rename-command", from, to];
-        let words = words.map(|word| word.as_bytes().to_vec());
-        self.options.extend(words);
+        self.directives.rename(from, to);
         self
     }
 
@@ -178,20 +199,21 @@ impl Builder {
 
     /// Listens for TLS only. Without it, the plain port is there beside that for TLS, at the same addresses.
     pub fn tls_only(mut self) -> Self {
-        self.tls_only = true;
+        self.no_tcp = true;
         self
     }
 
     /// Keeps the data set on another disk than the one of the operating system; without a directory (`dir`) and without
     /// a disk it is kept in memory only.
     pub fn disk(mut self, disk: Arc<dyn Disk>) -> Self {
-        self.disk = Some(disk);
+        self.directives.disk = Some(disk);
         self
     }
 
     /// Makes everything random repeatable: two servers with one seed that are sent the same commands answer the same, byte
     /// for byte, as long as time plays no part in it. That is SPOP, RANDOMKEY, `*RANDFIELD` and `*RANDMEMBER`, the order in which
-    /// hashes and sets show their elements and keys are scanned, which keys are evicted, names of histories, and ACL GENPASS.
+    /// hashes and sets show their elements and keys are scanned, `math.random` in scripts, which keys are evicted, names of
+    /// histories, and ACL GENPASS.
     ///
     /// A seed that others know lets them choose keys whose hashes collide, and guess passwords that the server makes up:
     /// it is for tests. Without one everything comes from the operating system.
@@ -207,7 +229,7 @@ impl Builder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = Some(seed);
+        self.directives.seed = Some(seed);
         self
     }
 
@@ -248,19 +270,18 @@ impl Builder {
     pub(super) fn start_on(self, network: Network) -> Result<Server, StartError> {
         let loaded = self.loaded()?;
         let ports = Ports {
-            plain: Some(loaded.config.port).filter(|_| !self.tls_only),
+            plain: Some(loaded.config.port).filter(|_| !self.no_tcp),
             tls: Some(loaded.config.tls_port).filter(|port| *port != 0 || self.any_tls_port),
         };
-        let fragile = self
-            .disk
-            .map(|disk| FragileDisk::over(disk, Arc::default()));
+        let Directives { disk, seed, .. } = self.directives;
+        let fragile = disk.map(|disk| FragileDisk::over(disk, Arc::default()));
         let surroundings = Surroundings {
             disk: fragile.clone().map(|disk| Arc::new(disk) as _),
             fragile,
             clock: self.clock,
             network,
             tls: self.tls,
-            seed: self.seed,
+            seed,
             ..Surroundings::default()
         };
         let mut server = Server::open(loaded, ports, surroundings)?;
@@ -273,32 +294,22 @@ impl Builder {
             sentinel: self.sentinel.is_some(),
             embedded: true,
         };
-        let mut files: &dyn Files = &SystemFiles;
-        let input;
-        let mut argv = Vec::new();
+        let port = self.port.map(|port| port.to_string());
+        let last: &[&[u8]] = match &port {
+            Some(port) => &[b"--port", port.as_bytes()],
+            None => &[],
+        };
+        let load = |first: &[&[u8]], files: &dyn Files| {
+            Ok(self.directives.load(given, first, last, files)?)
+        };
         match &self.sentinel {
             Some(Memory::File(path)) => {
                 let path = SystemFiles.absolute(path);
                 sentinel::check_file(Some(&path)).map_err(StartError::Sentinel)?;
-                argv.push(path.into_os_string().into_encoded_bytes());
+                load(&[path.as_os_str().as_encoded_bytes()], &SystemFiles)
             }
-            Some(Memory::Text(text)) => {
-                input = WithInput(text.clone().into_bytes());
-                files = &input;
-                argv.push(b"-".to_vec());
-            }
-            // What is to be saved by itself, whoever starts a server has to say.
-            None => argv.extend([b"--save".to_vec(), Vec::new()]),
-        }
-        argv.extend_from_slice(&self.options);
-        if let Some(port) = self.port {
-            argv.extend([b"--port".to_vec(), port.to_string().into_bytes()]);
-        }
-        match config::invocation_as(given, &argv, files)? {
-            Invocation::Run(loaded) => Ok(*loaded),
-            Invocation::Help | Invocation::Version => {
-                Err(io::Error::from(io::ErrorKind::InvalidInput).into())
-            }
+            Some(Memory::Text(text)) => load(&[b"-"], &WithInput(text.clone().into_bytes())),
+            None => load(NOTHING_SAVED, &SystemFiles),
         }
     }
 }

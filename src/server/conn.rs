@@ -38,7 +38,8 @@ const MAX_OUTPUT: usize = 64 * 1024 * 1024;
 /// A client that waits for a key is read on, so that its leaving is seen, up to this much.
 const MAX_READ_AHEAD: usize = 1024 * 1024;
 
-/// How often it is looked whether a client is still there that is not read from while it waits for a key.
+/// How often, by the clock of the machine, it is looked whether a client is still there that is not read from while it
+/// waits for a key.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Batches run in one poll before other connections get their turn.

@@ -17,8 +17,8 @@ use super::sentinel;
 use super::startup;
 use super::summons::Signals;
 use super::supervised::Supervisor;
-use crate::embed::FragileDisk;
 use crate::embed::jobs::JobError;
+use crate::embed::{FragileDisk, OpenError};
 use crate::persist::aof::{DirectoryError, ManifestError};
 use crate::persist::{Disk, Files};
 use crate::service::config::{Config, Given, Invocation, Loaded, SystemFiles, invocation_as};
@@ -213,7 +213,7 @@ fn serve(loaded: Loaded, ports: Ports, supervisor: Supervisor, mut parent: Paren
             parent.ready(&server, &config);
         }
         // It was told to end while it loaded.
-        Err(StartError::Data(JobError::GivenUp)) => {}
+        Err(StartError::Instance(OpenError::Data(JobError::GivenUp))) => {}
         Err(error) => {
             // What is wrong is the last that is told.
             server.shutdown();
@@ -268,16 +268,19 @@ fn explain(error: &StartError, config: &Config) {
             error!("Failed opening Unix socket: bind: {path}: {source}");
             error!("Failed listening on port {} (unix), aborting.", config.port);
         }
-        StartError::Data(JobError::File(what)) => {
+        StartError::Instance(OpenError::Data(JobError::File(what))) => {
             warn!("Internal error in RDB reading: {what}");
             error!("{error}");
             error!("Terminating server after rdb file reading failure.");
         }
         // As what is wrong with other lines.
-        StartError::Config(error) => complain(&error.to_string()),
-        StartError::Users(what) => error!("{what}"),
-        StartError::Data(JobError::LogFile(what)) => error!("{what}"),
-        StartError::Data(JobError::Log(DirectoryError::Manifest(path, wrong))) => {
+        StartError::Instance(OpenError::Config(error)) => complain(&error.to_string()),
+        StartError::Instance(OpenError::Users(what)) => error!("{what}"),
+        StartError::Instance(OpenError::Data(JobError::LogFile(what))) => error!("{what}"),
+        StartError::Instance(OpenError::Data(JobError::Log(DirectoryError::Manifest(
+            path,
+            wrong,
+        )))) => {
             let ManifestError { what, line, text } = wrong;
             error!("*** FATAL AOF MANIFEST FILE ERROR ***");
             error!(

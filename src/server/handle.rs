@@ -7,9 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::unbounded_channel;
 
-use super::access;
 use super::builder::{Builder, StartError};
 use super::host::{Outlets, ServerHost};
 use super::listen::{self, Door};
@@ -19,30 +19,12 @@ use super::sentinel;
 use super::supervised::Supervisor;
 use super::tls::{InMemory, Tls};
 use super::wire::Network;
-use crate::commands;
-use crate::embed::jobs;
-use crate::embed::{Client, FragileDisk, Node};
-use crate::engine::{Engine, Options};
-use crate::exec::Commands;
-use crate::exec::persist::load::Loading;
+use crate::embed::open::{self, Checked};
+use crate::embed::{AsyncClient, CallError, Client, FragileDisk, Node, OpenError, jobs};
+use crate::engine::Options;
 use crate::persist::Disk;
-use crate::service::config::{LoadError, Loaded, OomScoreAdj, Settings};
+use crate::service::config::{Loaded, OomScoreAdj, Settings};
 use crate::util::clock::{Clock, ManualClock};
-
-/// The commands of a server, under the names that its configuration gives them.
-fn commands_of(loaded: &Loaded, is_sentinel: bool) -> Result<Commands, LoadError> {
-    let mut commands = Commands::new(match is_sentinel {
-        true => commands::sentinel_registry(),
-        false => commands::registry(),
-    });
-    for line in &loaded.renames {
-        if let [_, from, to] = line.words.as_slice() {
-            let renamed = commands.rename(from, to);
-            renamed.map_err(|why| line.refused(why.to_string()))?;
-        }
-    }
-    Ok(commands)
-}
 
 /// The ports to listen on, if at all; 0 is any that is free.
 #[derive(Debug, Clone, Copy, Default)]
@@ -87,8 +69,11 @@ pub struct Server {
     pub(super) clock: ManualClock,
     addrs: Vec<SocketAddr>,
     tls_addrs: Vec<SocketAddr>,
+    unix: Option<String>,
+    password: Vec<u8>,
     stop: Arc<Stop>,
     id: RuntimeId,
+    runtime: Handle,
     thread: Option<JoinHandle<()>>,
     /// The disk with the data set, until that is loaded.
     waiting: Option<Arc<dyn Disk>>,
@@ -132,8 +117,7 @@ impl Server {
         let clock = clock.unwrap_or_else(ManualClock::running);
         let sentinel = sentinel::assemble(&loaded, seed, clock.now_ms())?;
         let is_sentinel = sentinel.is_some();
-        let commands = commands_of(&loaded, is_sentinel)?;
-        let users = access::users(&loaded, commands.own())?;
+        let checked = Checked::new(&loaded)?;
         // A sentinel has no data set.
         let disk = disk.filter(|_| !is_sentinel);
         let Loaded {
@@ -158,18 +142,12 @@ impl Server {
             observe: observers,
             carrier,
         };
-        let mut host = ServerHost::new(outlets, Arc::clone(&tls), owns_process, disk.clone());
+        let storage = open::storage(&config, disk.clone(), !is_sentinel)?;
+        let mut host = ServerHost::new(outlets, Arc::clone(&tls), owns_process, storage);
         host.listen_on(doors)?;
         host.observe_on(metrics::listen(&config)?)?;
         host.report_to(supervisor);
         host.save_on(fragile.clone());
-        if disk.is_none() && config.appendonly && !is_sentinel {
-            return Err(StartError::NoDirectory);
-        }
-        host.lock_dir(&config).map_err(|source| StartError::Dir {
-            dir: config.dir.clone(),
-            source,
-        })?;
         if owns_process
             && config.oom_score_adj != OomScoreAdj::No
             && let Err(error) = host.set_oom_score(&config)
@@ -190,31 +168,22 @@ impl Server {
             parcels,
             owns_process,
         };
+        let unix = Some(config.unixsocket.clone()).filter(|path| !path.is_empty());
+        let password = config.requirepass.clone();
         let threads = usize::try_from(config.io_threads).unwrap_or(1);
-        let mut engine = Engine::new(Options {
+        let options = Options {
             settings: Settings::new(config, file),
             clock: Arc::new(clock.clone()),
             host: Box::new(host),
             seed,
             sentinel,
-            users,
-        });
-        engine.state().sys.registry = commands;
-        if let Some(disk) = &fragile {
-            engine.state().sys.faults.rules = Arc::clone(disk.rules());
-        }
-        // Before the first client: nobody may see the databases empty that are to be loaded.
-        engine.state().sys.persist.loading = disk.as_ref().map(|_| Loading::default());
-        let node = Node::new(engine);
-        if let Ok(mut engine) = node.lock() {
-            engine.sentinel_begin();
-        }
-        let mut waiting = disk;
-        if let Some(disk) = waiting.take_if(|disk| !jobs::has_data(&node, &**disk).unwrap_or(true))
-        {
-            // It takes no time. Whoever connects meanwhile waits for that.
-            jobs::load_data(&node, &disk)?;
-        }
+            rules: fragile
+                .as_ref()
+                .map(|disk| Arc::clone(disk.rules()))
+                .unwrap_or_default(),
+            ..Options::default()
+        };
+        let (node, waiting) = checked.open(options, disk)?;
         let stop = Arc::new(Stop::default());
         let (sender, started) = std::sync::mpsc::sync_channel(1);
         let (its_node, its_stop) = (node.clone(), Arc::clone(&stop));
@@ -227,7 +196,7 @@ impl Server {
                 });
                 let (runtime, serving): (_, Serving) = match run {
                     Ok((runtime, id, serving)) => {
-                        let _ = sender.send(Ok(id));
+                        let _ = sender.send(Ok((id, runtime.handle().clone())));
                         (runtime, serving)
                     }
                     Err(error) => {
@@ -238,14 +207,17 @@ impl Server {
                 };
                 runtime::run_to_end(runtime, &its_node, serving, &its_stop);
             })?;
-        let id = started.recv().map_err(io::Error::other)??;
+        let (id, runtime) = started.recv().map_err(io::Error::other)??;
         Ok(Self {
             node,
             clock,
             addrs,
             tls_addrs,
+            unix,
+            password,
             stop,
             id,
+            runtime,
             thread: Some(thread),
             waiting,
             fragile,
@@ -259,19 +231,9 @@ impl Server {
     /// When it cannot be loaded; the server is of no use then.
     pub(super) fn load(&mut self) -> Result<(), StartError> {
         match self.waiting.take() {
-            Some(disk) => Ok(jobs::load_data(&self.node, &disk)?),
+            Some(disk) => Ok(jobs::load_data(&self.node, &disk).map_err(OpenError::from)?),
             None => Ok(()),
         }
-    }
-
-    /// The address of the first TCP socket; where there are only such for TLS, of the first of those.
-    ///
-    /// # Panics
-    /// When the server has none, which no builder can ask for unless it asks for TLS only, and for no port of that.
-    #[expect(clippy::expect_used, reason = "documented; a builder asks for TCP")]
-    pub fn addr(&self) -> SocketAddr {
-        let first = self.addrs.first().copied().or_else(|| self.tls_addr());
-        first.expect("the server listens on TCP")
     }
 
     /// The addresses of all TCP sockets for those who do not speak TLS.
@@ -279,33 +241,35 @@ impl Server {
         &self.addrs
     }
 
-    /// The TCP port; 0 when there is none.
-    pub fn port(&self) -> u16 {
-        self.addrs.first().map_or(0, SocketAddr::port)
-    }
-
     /// The address of the first socket for TLS, if there is one.
     pub fn tls_addr(&self) -> Option<SocketAddr> {
         self.tls_addrs.first().copied()
     }
 
-    /// Where clients connect to, `redis://127.0.0.1:6379` say, or `rediss://` where it is over TLS only; without the password,
-    /// if there is one.
-    pub fn url(&self) -> String {
-        let scheme = if self.addrs.is_empty() {
-            "rediss"
-        } else {
-            "redis"
-        };
-        format!("{scheme}://{}", self.addr())
+    /// The path of the unix socket, if there is one.
+    pub fn unix_path(&self) -> Option<&str> {
+        self.unix.as_deref()
+    }
+
+    /// The password that it was started with; empty: none.
+    pub(super) fn password(&self) -> &[u8] {
+        &self.password
     }
 
     /// A client inside of this process. It needs neither a socket nor a password.
     ///
     /// # Errors
     /// When the server has stopped.
-    pub fn client(&self) -> Result<Client, crate::embed::CallError> {
+    pub fn client(&self) -> Result<Client, CallError> {
         Client::connect(&self.node)
+    }
+
+    /// The same, for asynchronous callers, on any runtime.
+    ///
+    /// # Errors
+    /// When the server has stopped.
+    pub fn async_client(&self) -> Result<AsyncClient, CallError> {
+        AsyncClient::connect(&self.node)
     }
 
     /// Stops the server: closes sockets and connections, and waits until its threads are gone.
@@ -323,15 +287,27 @@ impl Server {
         &self.node
     }
 
+    /// What runs its tasks.
+    pub(super) const fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
     /// What ends the server.
     pub(super) const fn stop(&self) -> &Arc<Stop> {
         &self.stop
     }
 
     pub(super) fn end(&mut self) {
+        let Some(thread) = self.thread.take() else {
+            return;
+        };
+        if !self.node.is_here() {
+            // The process was copied, its threads were not: there is nobody to wait for, and nothing here is ours to close.
+            return std::mem::forget(thread);
+        }
         self.stop.request(End::Asked);
         // A thread of the server cannot wait for itself.
-        if let Some(thread) = self.thread.take().filter(|_| !self.id.is_here()) {
+        if !self.id.is_here() {
             // It panics only if the runtime does, and then it is gone as well.
             let _ = thread.join();
         }

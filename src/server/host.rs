@@ -3,7 +3,6 @@
 use std::fs;
 use std::io;
 use std::net::{Shutdown, TcpListener};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,13 +15,12 @@ use super::log::{self, Role};
 use super::metrics;
 use super::supervised::Supervisor;
 use super::tls::Tls;
-use crate::embed::FragileDisk;
+use crate::embed::storage::Storage;
+use crate::embed::{FragileDisk, facts};
 use crate::exec::host::Milestone;
 use crate::exec::migrate::Parcel;
 use crate::exec::{Facts, Host};
-use crate::persist::aof::{Directory, Place};
-use crate::persist::write::directory;
-use crate::persist::{DirLock, Disk};
+use crate::persist::Disk;
 use crate::service::config::{ApplyError, Change, Config, OomScoreAdj};
 use crate::util::system::reason;
 
@@ -39,11 +37,9 @@ pub(super) struct ServerHost {
     /// The process is this server's: it may change what belongs to the whole process.
     owns_process: bool,
     /// Where data sets are saved, if they are.
-    disk: Option<Arc<dyn Disk>>,
-    /// The same, if it can lose what was not synced.
+    storage: Storage,
+    /// Its disk, if that can lose what was not synced.
     fragile: Option<FragileDisk>,
-    /// The directory that they are saved in, if they are saved by themselves.
-    locked: Option<Box<dyn DirLock>>,
     /// The score that the process had before this server changed it; none while it has not.
     oom_score: Option<i32>,
     /// Takes the sockets to serve HTTP on, in place of those before.
@@ -64,9 +60,6 @@ pub(super) struct Outlets {
     pub(super) carrier: UnboundedSender<Parcel>,
 }
 
-/// Why a directory cannot be had.
-pub(super) const IN_USE: &str = "another server keeps its data in this directory";
-
 const OOM_SCORE: &str = "/proc/self/oom_score_adj";
 
 impl ServerHost {
@@ -74,7 +67,7 @@ impl ServerHost {
         outlets: Outlets,
         tls: Arc<Tls>,
         owns_process: bool,
-        disk: Option<Arc<dyn Disk>>,
+        storage: Storage,
     ) -> Self {
         Self {
             listening: Vec::new(),
@@ -82,9 +75,8 @@ impl ServerHost {
             carrier: outlets.carrier,
             tls,
             owns_process,
-            disk,
+            storage,
             fragile: None,
-            locked: None,
             oom_score: None,
             observe: outlets.observe,
             observed: Vec::new(),
@@ -147,55 +139,6 @@ impl ServerHost {
                 warn!("Closing a listening socket: {error}");
             }
         }
-    }
-
-    /// Keeps the directory for this server, if data sets are saved there without being asked for.
-    pub(super) fn lock_dir(&mut self, config: &Config) -> io::Result<()> {
-        if let Some(locked) = self.lock(config)? {
-            self.locked = Some(locked);
-        }
-        Ok(())
-    }
-
-    fn lock(&self, config: &Config) -> io::Result<Option<Box<dyn DirLock>>> {
-        let lasts = config.appendonly || !config.save.is_empty();
-        let disk = self.disk.as_ref().filter(|_| lasts);
-        disk.map(|disk| disk.lock(directory(&config.dir)))
-            .transpose()
-    }
-
-    /// Whether the append-only log can be opened where it is to be.
-    fn can_log(&self, config: &Config) -> Result<(), String> {
-        let disk = self.disk.clone();
-        let disk = disk.ok_or("this server keeps its data in memory only")?;
-        let place = Place::new(&config.dir, &config.appenddirname, &config.appendfilename);
-        Directory::open(disk, place).map_err(|e| {
-            warn!("{e}");
-            "Unable to turn on AOF. Check server logs.".to_owned()
-        })?;
-        Ok(())
-    }
-
-    /// The data set is to be kept elsewhere, or to be kept: the directory for it, if that is another one.
-    fn keep_data(
-        &self,
-        old: &Config,
-        new: &Config,
-        name: &'static str,
-    ) -> Result<Option<Box<dyn DirLock>>, ApplyError> {
-        let refused = |why: String| ApplyError { name, why };
-        if new.appendonly && (!old.appendonly || name == "dir") {
-            self.can_log(new).map_err(refused)?;
-        }
-        if old.dir == new.dir && self.locked.is_some() {
-            return Ok(None);
-        }
-        self.lock(new).map_err(|e| {
-            refused(match e.kind() {
-                io::ErrorKind::WouldBlock => IN_USE.to_owned(),
-                _ => reason(&e),
-            })
-        })
     }
 
     /// Accepts connections on these sockets from now on.
@@ -296,7 +239,7 @@ impl Host for ServerHost {
     }
 
     fn disk(&self) -> Option<Arc<dyn Disk>> {
-        self.disk.clone()
+        self.storage.disk()
     }
 
     fn process(&self) -> Option<u32> {
@@ -305,34 +248,18 @@ impl Host for ServerHost {
 
     fn facts(&self) -> Facts {
         let plain = || self.listening.iter().filter(|door| !door.secure);
-        let [cpu_user, cpu_sys, cpu_user_children, cpu_sys_children] =
-            cpu_seconds().unwrap_or_default();
         Facts {
-            os: system_name(),
-            executable: std::env::current_exe()
-                .map(|path| path.display().to_string())
-                .unwrap_or_default(),
             tcp_port: plain().next().map_or(0, Door::port),
             tcp_sockets: plain().count(),
             tls_sockets: self.listening.len() - plain().count(),
-            cpu_sys,
-            cpu_user,
-            cpu_sys_children,
-            cpu_user_children,
-            monotonic_clock: if cfg!(unix) {
-                "POSIX clock_gettime"
-            } else {
-                ""
-            },
             multiplexing_api: match () {
                 () if cfg!(target_os = "linux") => "epoll",
                 () if cfg!(unix) => "kqueue",
                 () => "",
             },
-            resident: kilobytes("/proc/self/status", "VmRSS:") * 1024,
-            total_memory: kilobytes("/proc/meminfo", "MemTotal:") * 1024,
             allocator: if self.owns_process { "mimalloc" } else { "" },
             supervised: self.supervisor.name(),
+            ..facts::of_process()
         }
     }
 
@@ -348,12 +275,8 @@ impl Host for ServerHost {
                 .map(|c| c.row.name)
                 .find(|name| names.contains(name))
         };
-        if let Some(name) = changed(&["dir"]) {
-            new.dir = absolute(old, &new.dir).map_err(|e| ApplyError {
-                name,
-                why: reason(&e),
-            })?;
-        }
+        // Taken only when nothing else has failed.
+        let elsewhere = self.storage.prepare(old, new, changes)?;
         let tls = changes
             .iter()
             .map(|c| c.row.name)
@@ -368,11 +291,6 @@ impl Host for ServerHost {
             })
         });
         let both = both.transpose()?;
-        // Taken only when nothing else has failed.
-        let locked = match changed(&["dir", "appendonly", "save"]) {
-            Some(name) => self.keep_data(old, new, name)?,
-            None => None,
-        };
         if let Some(name) = changed(&["maxclients"]) {
             self.make_room(new.maxclients).map_err(|most| ApplyError {
                 name,
@@ -423,9 +341,7 @@ impl Host for ServerHost {
                 why: why.into(),
             });
         }
-        if locked.is_some() {
-            self.locked = locked;
-        }
+        self.storage.take(elsewhere);
         if let Some(both) = both {
             self.tls.install(both);
         }
@@ -490,69 +406,4 @@ impl ServerHost {
 fn oom_score() -> io::Result<i32> {
     let text = fs::read_to_string(OOM_SCORE)?;
     text.trim().parse().map_err(io::Error::other)
-}
-
-fn absolute(old: &Config, dir: &str) -> io::Result<String> {
-    let path = fs::canonicalize(Path::new(&old.dir).join(dir))?;
-    if !path.is_dir() {
-        return Err(io::ErrorKind::NotADirectory.into());
-    }
-    let utf8 = path.into_os_string().into_string();
-    utf8.map_err(|_| io::Error::from(io::ErrorKind::InvalidFilename))
-}
-
-/// Name, release and architecture, as `uname -smr` prints them.
-fn system_name() -> String {
-    let read = |file: &str| fs::read_to_string(file).map(|text| text.trim().to_owned());
-    match (
-        read("/proc/sys/kernel/ostype"),
-        read("/proc/sys/kernel/osrelease"),
-    ) {
-        (Ok(name), Ok(release)) => format!("{name} {release} {}", std::env::consts::ARCH),
-        _ => format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
-    }
-}
-
-/// The number after `label` in a file of `/proc`.
-fn kilobytes(file: &str, label: &str) -> u64 {
-    let text = fs::read_to_string(file).unwrap_or_default();
-    let rest = text.lines().find_map(|line| line.strip_prefix(label));
-    rest.and_then(|rest| rest.split_whitespace().next()?.parse().ok())
-        .unwrap_or(0)
-}
-
-/// Processor time of this process, in the program and in the system, and of its children likewise.
-fn cpu_seconds() -> Option<[f64; 4]> {
-    /// Linux counts these in hundredths of a second for programs, whatever it uses itself.
-    const TICKS: f64 = 100.0;
-    let text = fs::read_to_string("/proc/self/stat").ok()?;
-    // The second field is the name in parentheses, which may hold spaces.
-    let (_, rest) = text.rsplit_once(')')?;
-    let fields = rest.split_whitespace().skip(11).take(4);
-    let seconds: Vec<f64> = fields
-        .map(|field| Some(field.parse::<f64>().ok()? / TICKS))
-        .collect::<Option<_>>()?;
-    seconds.try_into().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    #[cfg(target_os = "linux")]
-    fn the_process_is_described() {
-        let (accept, _sockets) = tokio::sync::mpsc::unbounded_channel();
-        let (observe, _observed) = tokio::sync::mpsc::unbounded_channel();
-        let (carrier, _parcels) = tokio::sync::mpsc::unbounded_channel();
-        let outlets = Outlets {
-            accept,
-            observe,
-            carrier,
-        };
-        let facts = ServerHost::new(outlets, Arc::default(), false, None).facts();
-        assert!(facts.os.starts_with("Linux "));
-        assert!(facts.resident > 1 << 20 && facts.total_memory > facts.resident);
-        assert!(facts.cpu_user >= 0.0 && facts.cpu_sys >= 0.0);
-    }
 }

@@ -170,7 +170,7 @@ pub(super) mod unix {
 
     use std::fs::{self, Permissions};
     use std::io;
-    use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+    use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
     use std::os::unix::net::UnixListener;
     use std::path::{Path, PathBuf};
 
@@ -178,13 +178,24 @@ pub(super) mod unix {
 
     /// A listening unix socket, whose file goes with it.
     #[derive(Debug)]
-    pub(in crate::server) struct SocketFile(PathBuf);
+    pub(in crate::server) struct SocketFile {
+        path: PathBuf,
+        /// Which file it is: somebody else may have put his in its place.
+        identity: (u64, u64),
+    }
 
     impl Drop for SocketFile {
         fn drop(&mut self) {
-            // Somebody else may have removed it.
-            let _ = fs::remove_file(&self.0);
+            if identity(&self.path).is_ok_and(|now| now == self.identity) {
+                // Somebody else may have removed it.
+                let _ = fs::remove_file(&self.path);
+            }
         }
+    }
+
+    fn identity(path: &Path) -> io::Result<(u64, u64)> {
+        let meta = fs::symlink_metadata(path)?;
+        Ok((meta.dev(), meta.ino()))
     }
 
     /// Listens on `path`, replacing a socket that was left behind there. `mode` 0 leaves permissions to the umask.
@@ -198,7 +209,10 @@ pub(super) mod unix {
         }
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         socket.bind(&SockAddr::unix(path)?)?;
-        let file = SocketFile(path.to_owned());
+        let file = SocketFile {
+            path: path.to_owned(),
+            identity: identity(path)?,
+        };
         socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
         socket.set_nonblocking(true)?;
         if mode != 0 {

@@ -1,7 +1,6 @@
 //! A server on sockets: its own thread, its own runtime, the engine behind it.
 
 mod accept;
-mod access;
 mod ask;
 mod buffers;
 mod builder;
@@ -10,6 +9,7 @@ mod check;
 mod cli;
 mod clock;
 mod conn;
+mod connection;
 pub mod daemon;
 mod dr;
 mod drill;
@@ -41,9 +41,11 @@ mod timer;
 mod tls;
 pub mod topology;
 mod transit;
+mod url;
 mod wire;
 
 pub use builder::{Builder, StartError};
+pub use connection::Connection;
 pub use faults::Crashed;
 pub use handle::Server;
 pub use listen::ListenError;

@@ -3,9 +3,9 @@
 use std::sync::{Arc, Weak, mpsc};
 use std::time::{Duration, Instant};
 
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, RuntimeMetrics};
 
-use crate::util::clock::{ManualClock, Timed};
+use crate::util::clock::{ManualClock, Settling, Timed};
 
 /// How long it is waited between two looks at the threads.
 const LOOK: Duration = Duration::from_micros(20);
@@ -26,28 +26,30 @@ impl Pulse {
         clock.follow(weak);
         pulse
     }
+}
 
-    fn rests(&self) -> bool {
-        let metrics = self.runtime.metrics();
-        // It is counted when a thread begins to wait and when it goes on.
-        let waits = |worker| metrics.worker_park_unpark_count(worker) % 2 == 1;
-        metrics.global_queue_depth() == 0 && (0..metrics.num_workers()).all(waits)
-    }
+fn rests(metrics: &RuntimeMetrics) -> bool {
+    // It is counted when a thread begins to wait and when it goes on.
+    let waits = |worker| metrics.worker_park_unpark_count(worker) % 2 == 1;
+    metrics.global_queue_depth() == 0 && (0..metrics.num_workers()).all(waits)
 }
 
 impl Timed for Pulse {
-    fn settle(&self, until: Instant) {
+    fn settle(&self) -> Option<Settling> {
         let (sender, seen) = mpsc::channel();
         self.runtime.spawn(async move {
             last_in_line().await;
             // Who asks may have given up.
             let _ = sender.send(());
         });
-        // A runtime that has ended drops what it is given.
-        let _ = seen.recv_timeout(until.saturating_duration_since(Instant::now()));
-        while !self.rests() && Instant::now() < until {
-            std::thread::sleep(LOOK);
-        }
+        let metrics = self.runtime.metrics();
+        Some(Box::new(move |until| {
+            // A runtime that has ended drops what it is given.
+            let _ = seen.recv_timeout(until.saturating_duration_since(Instant::now()));
+            while !rests(&metrics) && Instant::now() < until {
+                std::thread::sleep(LOOK);
+            }
+        }))
     }
 }
 

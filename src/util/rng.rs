@@ -143,10 +143,7 @@ mod tests {
     #[test]
     fn secrets_are_repeated_only_where_somebody_chose_the_seed() {
         let secret = |mut rng: Rng| rng.secret_hex(33).unwrap();
-        assert_eq!(
-            secret(Rng::seed_from_u64(7)),
-            secret(Rng::seed_from_u64(7))
-        );
+        assert_eq!(secret(Rng::seed_from_u64(7)), secret(Rng::seed_from_u64(7)));
         let mut rng = Rng::from_entropy();
         let (mut same, first) = (rng.clone(), secret(rng.clone()));
         assert_eq!(rng.next_u64(), same.next_u64());

@@ -1,12 +1,14 @@
 //! The programs of `examples/` print what they promise in comments `// -> text`, line by line; those whose point are tests
 //! are run as such by cargo itself. Those in other languages bring their own test runner, which starts the binary.
 
-use super::common::peer::missing;
+use super::common::peer::{missing, scratch, tool};
 use super::tools;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+const EXE: &str = env!("CARGO_BIN_EXE_redkeep");
 
 fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")
@@ -45,6 +47,74 @@ fn lock() {
 #[test]
 fn unlosable_queue() {
     keeps_its_promises("unlosable_queue");
+}
+
+#[test]
+fn time_travel() {
+    keeps_its_promises("time_travel");
+}
+
+/// Runs what has tests of its own, on servers that it starts itself; what it says.
+fn succeeds(command: &mut Command) -> String {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    assert!(output.status.success(), "{command:?}\n{said}");
+    said
+}
+
+#[test]
+fn pytest() {
+    let Some(python) = tools::python() else {
+        return;
+    };
+    let mut command = Command::new(python);
+    command
+        .args(["-m", "pytest", "-v", "-p", "no:cacheprovider"])
+        .arg(examples().join("python"))
+        .env("REDKEEP", EXE)
+        .env("PYTHONPYCACHEPREFIX", scratch().join("pycache"));
+    let said = succeeds(&mut command);
+    assert!(said.contains("a_basket_is_sold_once PASSED"), "{said}");
+}
+
+#[test]
+fn node_test() {
+    let Some((node, home)) = tools::node() else {
+        return;
+    };
+    // Node looks for packages beside the file that imports them, and above.
+    let here = home.join("examples");
+    fs::create_dir_all(&here).unwrap();
+    for file in fs::read_dir(examples().join("node")).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), here.join(file.file_name())).unwrap();
+    }
+    let mut command = Command::new(node);
+    command.args(["--test", "--test-reporter", "spec"]);
+    command.arg(here.join("jobs.test.mjs")).env("REDKEEP", EXE);
+    let said = succeeds(&mut command);
+    assert!(said.contains("a job is for one worker"), "{said}");
+}
+
+#[test]
+fn shell_with_redis_cli() {
+    if tool("redis-cli").is_some() {
+        shell("");
+    }
+}
+
+#[test]
+fn shell_alone() {
+    shell("yes");
+}
+
+fn shell(no_cli: &str) {
+    let mut command = Command::new("bash");
+    command.arg(examples().join("shell/test_counter.sh"));
+    command.env("REDKEEP_PROGRAM", EXE);
+    let said = succeeds(command.env("REDKEEP_NO_CLI", no_cli));
+    assert_eq!(said.matches("ok: ").count(), 8, "{said}");
 }
 
 /// Each example is run: here, or as a test of its own.

@@ -1,9 +1,9 @@
 //! Parameters do what they say when CONFIG SET changes them, and not only show it.
 
 use super::{field, say};
+use redkeep::Server;
 use redkeep::embed::Client;
 use redkeep::service::config::{Effect, rows};
-use redkeep::Server;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;

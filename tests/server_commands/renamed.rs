@@ -2,12 +2,13 @@
 
 use super::say;
 use redkeep::Server;
+use redkeep::embed::OpenError;
 use redkeep::server::StartError;
 use std::fs;
 
 fn refusal(from: &str, to: &str) -> String {
     match Server::builder().rename_command(from, to).start() {
-        Err(StartError::Config(error)) => error.to_string(),
+        Err(StartError::Instance(OpenError::Config(error))) => error.to_string(),
         other => panic!("{other:?}"),
     }
 }

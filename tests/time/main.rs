@@ -17,6 +17,7 @@
 mod sim_disk;
 
 mod disk;
+mod gate;
 mod keys;
 mod links;
 mod steps;

@@ -214,7 +214,7 @@ impl Town {
         let now = self.world.now();
         let machine = &mut self.world.machines[place];
         machine.sync_clock(now);
-        machine.jump(ms);
+        machine.jump(ms.saturating_mul(1000));
         let text = format!("the clock of {} is set by {ms} ms", machine.name);
         self.note(&text);
         self.world.after(place);

@@ -355,7 +355,7 @@ impl Database<'_> {
             Err(_) => {}
         }
         if let Err(error) = found {
-            message.push_str(&format!("\n     which is: {error}"));
+            message.push_str(&format!("\n  which is: {error}"));
         }
         let similar = self.keys("*").map(|keys| similar(key, keys));
         if let Ok(similar @ [_, ..]) = similar.as_deref() {

@@ -25,7 +25,6 @@ pub use database::{Database, Ttl};
 pub use diff::{Diff, diff};
 pub use dump::{Dump, DumpOptions};
 pub(crate) use expect::assert_dump;
-#[cfg(feature = "server")]
 pub(crate) use offer::{database_assertions, database_methods, state_methods};
 pub use recorder::{Caller, Kind, Outcome, Recorded, Recorder};
 pub use selection::Selection;
@@ -65,6 +64,9 @@ pub enum StateError {
     /// The snapshot ends before its end.
     #[error("the snapshot is not whole")]
     Truncated,
+    /// The snapshot was put back, but the append-only log cannot be written: what is on the disk is what was there before.
+    #[error("the snapshot was put back, and the append-only log cannot be written")]
+    Unlogged,
     /// The snapshot is not put back.
     #[error("the snapshot is not put back: {0}")]
     NotRestored(#[from] NotRestored),

@@ -57,7 +57,7 @@ pub enum Caller {
 /// What came of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// It calls others, and has not ended.
+    /// It is a script that calls others, and has not ended.
     Running,
     /// It waits for a key, for replicas or the like.
     Waiting,
@@ -159,9 +159,8 @@ impl fmt::Display for Recorded {
 
 /// Keeps the commands that a server receives from all of its clients, until it is dropped.
 ///
-/// They are in the order in which MONITOR shows them: a transaction or a script stands before what it calls. Beside what
-/// MONITOR shows there are commands of administrators and those that were refused. What is queued in a transaction is there
-/// once it runs.
+/// They are in the order in which MONITOR shows them: a script stands before what it calls, and EXEC behind what it runs, which
+/// is not there before that. Beside what MONITOR shows there are commands of administrators and those that were refused.
 ///
 /// ```
 /// use std::time::Duration;

@@ -4,10 +4,12 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{StateError, hold};
-use crate::embed::Node;
+use crate::embed::{LockError, Node};
 use crate::exec::State;
+use crate::exec::persist::log::{self, Beginning};
 use crate::exec::persist::save;
 use crate::exec::persist::staging::{Fed, Staging};
 
@@ -69,12 +71,12 @@ impl Snapshot {
     ///
     /// For clients it is as if all keys had been flushed and others written in one step: what they watch has changed, what
     /// they have cached is invalid, and who waits for a key that is there now is served. Replicas get the whole data set
-    /// anew. An append-only log begins anew, too; it holds what was put back once that is written, and what was there until
-    /// then.
+    /// anew. An append-only log begins anew, too, and holds what was put back when this returns.
     ///
     /// # Errors
-    /// [`StateError::Damaged`], [`StateError::NotRestored`] where the server follows another one or is still loading, and
-    /// [`StateError::Busy`] or [`StateError::Stopped`]. Nothing has changed then.
+    /// [`StateError::Damaged`], [`StateError::Truncated`], [`StateError::NotRestored`] where the server follows another one or
+    /// is still loading, and [`StateError::Busy`] or [`StateError::Stopped`]: nothing has changed then.
+    /// [`StateError::Unlogged`] if only the disk is in the way.
     pub fn restore(&self, node: &Node) -> Result<(), StateError> {
         let mut staging = {
             let mut engine = hold(node)?;
@@ -88,11 +90,8 @@ impl Snapshot {
         }
         let mut engine = hold(node)?;
         engine.restore(staging)?;
-        if let Some(ticket) = engine.release() {
-            // What the log cannot take is told to those who write.
-            let _ = ticket.wait();
-        }
-        Ok(())
+        drop(engine);
+        await_log(node)
     }
 
     /// One that was written before, by whatever server. What is wrong with it is found when it is
@@ -120,6 +119,24 @@ impl Snapshot {
     /// What the system says.
     pub fn load(path: impl AsRef<Path>) -> io::Result<Snapshot> {
         Ok(std::fs::read(path)?.into())
+    }
+}
+
+/// Waits until the append-only log holds what there is, if there is one.
+fn await_log(node: &Node) -> Result<(), StateError> {
+    /// Nobody is told of the log's news but the engine's driver, and there may be none.
+    const PAUSE: Duration = Duration::from_micros(500);
+    loop {
+        let far = match node.lock() {
+            Ok(mut engine) => log::beginning(engine.state()),
+            Err(LockError::Busy) => Beginning::GoesOn,
+            Err(LockError::Stopped) => Beginning::Failed,
+        };
+        match far {
+            Beginning::Over => return Ok(()),
+            Beginning::Failed => return Err(StateError::Unlogged),
+            Beginning::GoesOn => std::thread::sleep(PAUSE),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
+use super::clock::MachineClock;
 use super::disk::SimDisk;
 use super::host::{ConfigFile, DIR, OnDisk, configuration};
 use super::jobs::Job;
@@ -22,7 +23,6 @@ use crate::persist::Disk;
 use crate::persist::aof::Writer;
 use crate::resp::{Proto, ReplyBuf, Value, parse_reply};
 use crate::service::acl::Users;
-use crate::util::clock::{Clock, ManualClock};
 
 /// Where something is: the number of a machine. The last place is that of whoever is outside.
 pub type Place = usize;
@@ -33,8 +33,8 @@ pub struct Machine {
     pub name: String,
     /// Its disk.
     pub disk: SimDisk,
-    /// Its clock, which may be wrong.
-    pub clock: ManualClock,
+    /// It may be wrong.
+    pub(super) clock: MachineClock,
     /// Its clock shows this at the beginning, in microseconds since the Unix epoch.
     pub origin: i64,
     /// Since then, up to where the clock has come.
@@ -97,12 +97,10 @@ impl Machine {
     /// One that was never started and has an empty disk, with a clock that is wrong by so many microseconds.
     pub fn new(name: String, port: u16, is_sentinel: bool, skew: i64) -> Machine {
         let origin = START * 1000 + skew;
-        let clock = ManualClock::at_ms(origin.div_euclid(1000));
-        clock.advance_us(origin.rem_euclid(1000));
         Machine {
             name,
             disk: SimDisk::new(DIR),
-            clock,
+            clock: MachineClock::at_us(origin),
             origin,
             ticked: 0,
             port,
@@ -116,21 +114,15 @@ impl Machine {
         }
     }
 
-    /// Its clock is set.
-    pub fn jump(&mut self, ms: i64) {
-        self.clock.set_ms(self.clock.now_ms() + ms);
-        self.origin = self.clock.now_us() - self.ticked;
-    }
-
-    /// Its clock shows what those show that began with this, from now on.
-    pub fn adjust(&mut self, origin: i64) {
-        self.clock.advance_us(origin - self.origin);
-        self.origin = origin;
+    /// Its clock is set by so many microseconds.
+    pub fn jump(&mut self, micros: i64) {
+        self.clock.move_by(micros);
+        self.origin += micros;
     }
 
     /// Time goes on, up to so many microseconds since the beginning.
     pub fn sync_clock(&mut self, now: i64) {
-        self.clock.advance_us(now - self.ticked);
+        self.clock.move_by(now - self.ticked);
         self.ticked = now;
     }
 

@@ -11,12 +11,13 @@
 //! serve    what it does for its clients      link      how it follows its leader
 //! sentinel how it watches, if it does        jobs      snapshots and logs, step by step
 //! host     its configuration file            down      how it ends, and what is left of it
-//! journal  what happened
+//! clock    the clock of a machine            journal   what happened
 //! ```
 //! This is what `tests/cluster_sim` disturbs and judges. Who wants a leader, replicas and sentinels that behave as a
 //! [`Topology`](crate::topology) does takes a [`Simulation`](crate::embed::simulation::Simulation), which is one of these
 //! with that around it.
 
+mod clock;
 pub mod disk;
 mod down;
 mod host;

@@ -4,14 +4,16 @@
 //! is loaded beside the one that is there, however long that takes), [`Follower::work`] does under the lock what follows
 //! from them, in small steps, and [`Follower::take_output`] gives what is to be sent.
 
+mod reports;
 mod stream;
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
+use self::reports::Reports;
 use self::stream::Incoming;
 use super::Engine;
+use crate::exec::State;
 use crate::exec::host::Milestone;
 use crate::exec::persist::load::{self, Loading, Shows};
 use crate::exec::persist::staging::{Fed, Staging};
@@ -20,23 +22,13 @@ use crate::exec::replay::Replay;
 use crate::exec::replication::replica::{self, LinkState};
 use crate::exec::replication::{Replication, failover};
 use crate::exec::session::Peer;
-use crate::exec::{State, System};
 use crate::replication::link::{Event, Greeting, Refused};
 use crate::replication::{Link, Position};
-use crate::resp::{Limits, encode_command};
+use crate::resp::Limits;
 use crate::service::info::REDIS_VERSION;
-
-/// How often a leader is told how far we are, in milliseconds, if that has not changed.
-const ACK_EVERY: i64 = 1000;
-
-/// And if it has.
-const ACK_SOON: i64 = 100;
 
 /// So many bytes of the stream are taken while they must wait (CLIENT PAUSE).
 const UNAPPLIED_MOST: usize = 64 << 20;
-
-/// So many places are remembered of which it is not known whether they are on the disk.
-const UNSYNCED_MOST: usize = 64;
 
 /// Why a link is given up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,16 +116,8 @@ pub struct Follower {
     hears: bool,
     /// Bytes that have come, and that were sent, of which the statistics do not know.
     moved: [u64; 2],
-    /// When the leader was told something last.
-    told: i64,
-    /// And which offset; and to which we have come.
-    acknowledged: u64,
-    reached: u64,
-    durable: u64,
-    /// The leader wants to know how far we are.
-    asked: bool,
-    /// Places of the own log, and the offsets that were reached there, of which it is not known whether they are on the disk.
-    unsynced: VecDeque<(u64, u64)>,
+    /// What the leader is told of how far we are.
+    reports: Reports,
     timeout: i64,
     /// There is no room for more of the stream until a pause has ended.
     full: bool,
@@ -197,12 +181,7 @@ impl Follower {
             heard: now,
             hears: false,
             moved: [0; 2],
-            told: now,
-            acknowledged: 0,
-            reached: 0,
-            durable: 0,
-            asked: false,
-            unsynced: VecDeque::new(),
+            reports: Reports::begun(now),
             timeout: i64::from(sys.cfg.repl_timeout) * 1000,
             full: false,
             peer: Peer {
@@ -363,8 +342,9 @@ impl Follower {
         if let Some(up) = &mut engine.state().sys.repl.upstream {
             up.unapplied = unapplied as u64;
         }
-        self.look_at_log(engine.state());
-        self.acknowledge(&engine.state().sys, now);
+        self.reports.look_at_log(engine.state());
+        self.reports
+            .acknowledge(engine.state().sys.repl.offset(), now, &mut self.out);
         Ok(if more { Work::More } else { Work::Idle })
     }
 
@@ -416,8 +396,7 @@ impl Follower {
         }
         let at = self.heard;
         replica::set_state(sys, LinkState::Syncing { total, read, at });
-        if now - self.told >= ACK_EVERY {
-            self.told = now;
+        if self.reports.is_sign_of_life_due(now) {
             self.out.push(b'\n');
         }
     }
@@ -479,9 +458,8 @@ impl Follower {
         replica::set_state(&mut state.sys, LinkState::Online);
         self.stream.from = replica::selected(&state.sys);
         let repl: &mut Replication = &mut state.sys.repl;
-        self.acknowledged = repl.offset();
         // The leader sends nothing before it hears of us.
-        self.asked = true;
+        self.reports.begin_at(repl.offset());
         // It leads by now: when the link is made anew there is nothing to take over.
         let asked = repl.upstream.as_mut().map(|up| &mut up.takes_over);
         if asked.is_some_and(std::mem::take) {
@@ -505,7 +483,7 @@ impl Follower {
             max_bulk: longest.unwrap_or(usize::MAX).max(usual.max_bulk),
             ..usual
         };
-        let done = self.stream.replay(engine, &limits, &mut self.asked);
+        let done = self.stream.replay(engine, &limits, &mut self.reports.asked);
         let Err(Parted::Refused { why, .. }) = &done else {
             return done;
         };
@@ -515,60 +493,6 @@ impl Follower {
             up.starts_over = true;
         }
         Err(refused("all of its data is asked for anew"))
-    }
-
-    /// How far the own log is on the disk.
-    fn look_at_log(&mut self, state: &mut State) {
-        let offset = state.sys.repl.offset();
-        let Some(logging) = &state.sys.persist.logging else {
-            return;
-        };
-        let log = &logging.log;
-        let at = log.appended() + state.fx.lasting_len() as u64;
-        let many = self.unsynced.len() >= UNSYNCED_MOST;
-        match self.unsynced.back_mut() {
-            Some((_, last)) if *last >= offset => {}
-            Some(last) if many => *last = (at, offset),
-            _ if offset > self.durable => self.unsynced.push_back((at, offset)),
-            _ => {}
-        }
-        let synced = log.synced();
-        while let Some(&(at, offset)) = self.unsynced.front()
-            && at <= synced
-            && !logging.starting
-        {
-            self.durable = offset;
-            self.asked = true;
-            self.unsynced.pop_front();
-        }
-        log.listen(!self.unsynced.is_empty());
-    }
-
-    /// Tells the leader how far we are, if it is to know now.
-    fn acknowledge(&mut self, sys: &System, now: i64) {
-        let offset = sys.repl.offset();
-        self.reached = offset;
-        if !self.asked && self.ack_at() > now {
-            return;
-        }
-        self.asked = false;
-        self.told = now;
-        self.acknowledged = offset;
-        let (mut a, mut b) = (itoa::Buffer::new(), itoa::Buffer::new());
-        let mut words: Vec<&[u8]> = vec![b"REPLCONF", b"ACK", a.format(offset).as_bytes()];
-        if self.durable > 0 {
-            words.extend([&b"FACK"[..], b.format(self.durable).as_bytes()]);
-        }
-        encode_command(&mut self.out, &words);
-    }
-
-    /// When the leader is to be told how far we are, whether or not it asks.
-    const fn ack_at(&self) -> i64 {
-        let wait = match self.reached == self.acknowledged {
-            true => ACK_EVERY,
-            false => ACK_SOON,
-        };
-        self.told + wait
     }
 
     /// Takes what is to be sent to the leader.
@@ -584,8 +508,8 @@ impl Follower {
         let silent = self.heard + self.timeout + 1;
         let tells = match self.stage {
             Stage::Greeting => silent,
-            Stage::Payload { .. } | Stage::Whole(_) => self.told + ACK_EVERY,
-            Stage::Continues(_) | Stage::Continued | Stage::Stream => self.ack_at(),
+            Stage::Payload { .. } | Stage::Whole(_) => self.reports.next_sign_of_life(),
+            Stage::Continues(_) | Stage::Continued | Stage::Stream => self.reports.next(),
         };
         silent.min(tells)
     }

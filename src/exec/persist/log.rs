@@ -380,6 +380,29 @@ pub(crate) fn restart(state: &mut State) {
     }
 }
 
+/// How far a log is that has begun [anew](restart).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beginning {
+    /// What it holds is what there is, or there is none.
+    Over,
+    /// Its base is being written. Until then the one before it is what would be loaded.
+    GoesOn,
+    /// Its base cannot be written: that is tried again later.
+    Failed,
+}
+
+/// Tells how far the log is, having heard what there is to hear of it.
+pub fn beginning(state: &mut State) -> Beginning {
+    hear(state);
+    let persist = &state.sys.persist;
+    match &persist.logging {
+        Some(logging) if !logging.starting => Beginning::Over,
+        None if !(persist.lasting && state.sys.cfg.appendonly) => Beginning::Over,
+        Some(_) if persist.is_rewriting() => Beginning::GoesOn,
+        _ => Beginning::Failed,
+    }
+}
+
 /// Ends the log for good, as the instance does: whatever was handed over is written, and nothing more is.
 pub fn close(state: &mut State) {
     if state.sys.persist.logging.is_some() {

@@ -84,7 +84,8 @@ impl Hand {
     #[inline]
     fn read(&self, machine: impl FnOnce() -> i64) -> i64 {
         match self.still.load(Ordering::Acquire) {
-            RUNS => machine().saturating_add(self.ahead.load(Ordering::Acquire)),
+            // Neither is beyond MOST by far.
+            RUNS => machine().wrapping_add(self.ahead.load(Ordering::Acquire)),
             still => still,
         }
     }

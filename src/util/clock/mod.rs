@@ -20,7 +20,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use alarms::Alarm;
 pub use manual::ManualClock;
-pub use moving::{Busy, Timed};
+pub use moving::{Busy, Settling, Timed};
 
 /// Milliseconds since the Unix epoch, as in expiry deadlines and stream ids.
 pub type Ms = i64;

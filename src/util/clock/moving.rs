@@ -38,8 +38,10 @@ pub trait Timed: Send + Sync {
     /// Does what is due.
     fn act(&self) {}
 
-    /// Waits until what there was to do is done, but no longer than `until`, in real time.
-    fn settle(&self, _until: Instant) {}
+    /// Has what there is to do done, on threads of its own if it has such; gives what waits for the end of that.
+    fn settle(&self) -> Option<Settling> {
+        None
+    }
 
     /// A number that changes with everything that is done, but for the acts of the clock that change nothing.
     fn turns(&self) -> u64 {
@@ -49,6 +51,9 @@ pub trait Timed: Send + Sync {
     /// The clock has begun to run, or was set.
     fn changed(&self) {}
 }
+
+/// Waits until something is done, but no longer than this, in real time.
+pub type Settling = Box<dyn FnOnce(Instant)>;
 
 /// Those who act by a clock.
 #[derive(Default)]
@@ -230,7 +235,9 @@ impl<'a> Moving<'a> {
         self.members = crew.members();
         let mut calm = 0;
         loop {
-            self.members.iter().for_each(|member| member.settle(until));
+            // All at the same time.
+            let settling: Vec<_> = self.members.iter().filter_map(|m| m.settle()).collect();
+            settling.into_iter().for_each(|wait| wait(until));
             while crew.busy.load(Ordering::Acquire) > 0 && Instant::now() < until {
                 std::thread::sleep(LOOK);
             }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::builder::StartError;
+use super::open::OpenError;
 use crate::exec::Handler;
 use crate::service::acl::{FileFault, SetFault, Users};
 use crate::service::config::Loaded;
@@ -17,7 +17,7 @@ const BOTH: &str = "Configuring Redkeep with users defined in the configuration 
 ///
 /// # Errors
 /// What is wrong with a line or with the file.
-pub(super) fn users(loaded: &Loaded, registry: &Registry<Handler>) -> Result<Users, StartError> {
+pub(super) fn users(loaded: &Loaded, registry: &Registry<Handler>) -> Result<Users, OpenError> {
     let config = &loaded.config;
     let mut users = Users::default();
     users.all_channels = config.acl_pubsub_default == "allchannels";
@@ -59,10 +59,10 @@ pub(super) fn users(loaded: &Loaded, registry: &Registry<Handler>) -> Result<Use
     }
     if !config.aclfile.is_empty() {
         if !loaded.users.is_empty() {
-            return Err(StartError::Users(BOTH.to_owned()));
+            return Err(OpenError::Users(BOTH.to_owned()));
         }
         from_file(&mut users, loaded, registry).map_err(|faults| {
-            StartError::Users(format!("Aborting startup because of ACL errors: {faults}"))
+            OpenError::Users(format!("Aborting startup because of ACL errors: {faults}"))
         })?;
     }
     Ok(users)
