@@ -4,11 +4,12 @@
 //! that it remembers what was not synced yet, so that a crash can undo it:
 //!
 //! - Of each file, how long it was when it was synced last. A crash cuts off what came behind.
-//! - What was made, renamed and removed in a directory since that was synced. A crash does it backwards: what was made is
-//!   gone, what was replaced or removed is there again. For that the old file is kept open; the newest [`MOST`] such changes
-//!   are remembered, older ones count as synced.
+//! - What was made and renamed in a directory since that was synced. A crash does it backwards: what was made is gone, what
+//!   was replaced is there again. For that the old file is kept open (on unix; elsewhere it could not be replaced then). The
+//!   newest [`MOST`] such changes are remembered, older ones count as synced.
 //!
-//! That a file was cut off, and that a directory was made, counts as synced at once, which a disk may do as well.
+//! That a file was cut off or removed, and that a directory was made, counts as synced at once: a disk may do that as well,
+//! and whoever relies on what was removed too early finds out.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -70,13 +71,12 @@ struct Length {
 enum Renaming {
     Made(PathBuf),
     Moved(PathBuf, PathBuf, Option<Box<dyn DiskFile>>),
-    Removed(PathBuf, Box<dyn DiskFile>),
 }
 
 impl Renaming {
     fn path(&self) -> &Path {
         match self {
-            Renaming::Made(path) | Renaming::Moved(_, path, _) | Renaming::Removed(path, _) => path,
+            Renaming::Made(path) | Renaming::Moved(_, path, _) => path,
         }
     }
 }
@@ -126,14 +126,13 @@ impl FragileDisk {
         }
         for name in names.into_iter().rev() {
             match name {
-                Renaming::Made(path) => below.remove(&path)?,
+                Renaming::Made(path) => unless_gone(below.remove(&path))?,
                 Renaming::Moved(from, to, before) => {
-                    below.rename(&to, &from)?;
+                    unless_gone(below.rename(&to, &from))?;
                     if let Some(before) = before {
                         restore(below, &to, before)?;
                     }
                 }
-                Renaming::Removed(path, before) => restore(below, &path, before)?,
             }
         }
         Ok(())
@@ -171,6 +170,14 @@ impl FragileDisk {
 
     fn exists(&self, path: &Path) -> bool {
         self.shared.below.size(path).is_ok()
+    }
+}
+
+/// What was removed since need not be there.
+fn unless_gone(done: io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
     }
 }
 
@@ -258,7 +265,7 @@ impl Disk for FragileDisk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let _reached = self.begin(DiskOp::Rename, to)?;
         // Kept open, it outlasts its name.
-        let before = self.shared.below.open(to).ok();
+        let before = cfg!(unix).then(|| self.shared.below.open(to).ok());
         self.shared.below.rename(from, to)?;
         let mut unsynced = self.shared.unsynced.lock();
         unsynced.files.remove(to);
@@ -267,18 +274,17 @@ impl Disk for FragileDisk {
         }
         drop(unsynced);
         let (from, to) = (from.to_owned(), to.to_owned());
-        self.shared.note(Renaming::Moved(from, to, before));
+        self.shared
+            .note(Renaming::Moved(from, to, before.flatten()));
         Ok(())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let _reached = self.begin(DiskOp::Remove, path)?;
-        let before = self.shared.below.open(path).ok();
         self.shared.below.remove(path)?;
-        self.shared.unsynced.lock().files.remove(path);
-        if let Some(before) = before {
-            self.shared.note(Renaming::Removed(path.to_owned(), before));
-        }
+        let mut unsynced = self.shared.unsynced.lock();
+        unsynced.files.remove(path);
+        unsynced.names.retain(|renaming| renaming.path() != path);
         Ok(())
     }
 
@@ -478,18 +484,16 @@ mod tests {
     fn a_crash_takes_back_names_whose_directory_was_not_synced() {
         let bench = Bench::new();
         bench.settled("data", "old");
-        bench.settled("gone", "was there");
-        bench.write("temp", "new", true);
-        bench
-            .disk
-            .rename(&bench.path("temp"), &bench.path("data"))
-            .unwrap();
-        bench.disk.remove(&bench.path("gone")).unwrap();
+        for name in ["passing", "temp"] {
+            bench.write(name, "new", true);
+        }
+        let (temp, data) = (bench.path("temp"), bench.path("data"));
+        bench.disk.rename(&temp, &data).unwrap();
+        bench.disk.remove(&bench.path("passing")).unwrap();
         assert_eq!(bench.read("data").as_deref(), Some("new"));
         bench.crash();
         assert_eq!(bench.read("data").as_deref(), Some("old"));
-        assert_eq!(bench.read("gone").as_deref(), Some("was there"));
-        assert_eq!(bench.read("temp"), None);
+        assert_eq!((bench.read("passing"), bench.read("temp")), (None, None));
     }
 
     #[test]

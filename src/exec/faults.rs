@@ -63,7 +63,7 @@ impl Faults {
 pub enum Doom {
     /// The reply of the command that runs meets this.
     Pending {
-        /// It is so many microseconds late.
+        /// It is so many milliseconds late.
         delay: i64,
         /// Instead of it this happens.
         end: Option<End>,
@@ -191,7 +191,8 @@ pub(super) fn in_script(
 
 /// Remembers with the client what its reply is to meet.
 fn doom(sys: &mut System, session: &mut Session, strike: &Strike) {
-    let delay = i64::try_from(strike.delay.as_micros()).unwrap_or(i64::MAX);
+    let ms = strike.delay.as_micros().div_ceil(1000);
+    let delay = i64::try_from(ms).unwrap_or(i64::MAX);
     let end = match strike.what {
         Striking::Before(end) | Striking::After(end) => Some(end),
         Striking::Nothing | Striking::Fail(_) => None,
@@ -239,8 +240,7 @@ pub(crate) fn conclude(
     if delay == 0 {
         return come_true(sys, session, end);
     }
-    // Never early: a part of a millisecond counts as one.
-    let due = sys.now_us.saturating_add(delay).saturating_add(999) / 1000;
+    let due = (sys.now_us / 1000).saturating_add(delay);
     let late = reply.since(mark).to_vec();
     reply.rollback(mark);
     sys.faults.late.insert((due, sid));

