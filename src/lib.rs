@@ -43,6 +43,7 @@ pub use resp::Value;
 pub use server::Server;
 #[cfg(feature = "server")]
 pub use server::topology::{self, Topology};
+pub use service::faults;
 
 /// The examples of the README are compiled and run.
 #[cfg(all(doctest, feature = "server", feature = "lua"))]

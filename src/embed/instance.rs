@@ -9,10 +9,11 @@ use super::driver::Driver;
 use super::host::{InstanceHost, needs_sockets};
 use super::jobs;
 use super::open::{self, Checked, OpenError};
-use super::{AsyncClient, CallError, Client, Node};
+use super::{AsyncClient, CallError, Client, Faults, FragileDisk, Node};
 use crate::engine::Options;
 use crate::persist::Disk;
 use crate::service::config::{Given, Loaded, Settings, SystemFiles};
+use crate::service::faults::Rules;
 use crate::util::clock::ManualClock;
 
 /// What an instance is to be like; made by [`Instance::builder`].
@@ -88,12 +89,18 @@ impl InstanceBuilder {
         let checked = Checked::new(&loaded)?;
         let Loaded { config, file, .. } = loaded;
         let Directives { disk, seed, .. } = self.directives;
+        let rules = Arc::<Rules>::default();
+        let disk = disk.map(|disk| {
+            let fragile = FragileDisk::over(disk, Arc::clone(&rules));
+            Arc::new(fragile) as Arc<dyn Disk>
+        });
         let storage = open::storage(&config, disk.clone(), true)?;
         let clock = self.clock.unwrap_or_else(ManualClock::running);
         let options = Options {
             clock: Arc::new(clock.clone()),
             settings: Settings::new(config, file),
             host: Box::new(InstanceHost { storage }),
+            rules,
             seed,
             ..Options::default()
         };
@@ -176,6 +183,11 @@ impl Instance {
     /// ```
     pub const fn clock(&self) -> &ManualClock {
         &self.clock
+    }
+
+    /// What is to go wrong on this instance: errors, delays, disks that break, an instance that stands still.
+    pub fn faults(&self) -> Faults {
+        Faults::of(self.node.clone())
     }
 
     /// The engine.

@@ -10,22 +10,24 @@ use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use parking_lot::{Mutex, MutexGuard, RwLock};
+use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 
-use super::jobs;
 use super::pace::Pace;
+use super::{ice, jobs};
 use crate::engine::{Engine, Taken};
 use crate::exec::busy::{BusyGate, BusyRequest};
 use crate::exec::host::Alone;
 use crate::exec::output::{Unsent, UnsentTotal};
 use crate::exec::ticket::Ticket;
-use crate::exec::{self, Action, HostBox, SessionId, SharedClock};
+use crate::exec::{self, Action, Handler, HostBox, SessionId, SharedClock};
 use crate::persist::aof::Log;
 use crate::persist::aof::log::Order;
 use crate::replication::gate::Gate;
 use crate::resp::ReplyBuf;
+use crate::service::faults::Rules;
+use crate::spec::Registry;
 use crate::util::clock::ManualClock;
 
 /// How long to wait for the lock before looking whether a script is busy.
@@ -106,6 +108,12 @@ struct Inner {
     failed: AtomicBool,
     /// The process that it lives in.
     process: u32,
+    /// What goes wrong on purpose, and the commands that it can be about.
+    rules: Arc<Rules>,
+    commands: &'static Registry<Handler>,
+    /// Where whoever has the engine stand still waits for the end of that.
+    ice: Mutex<()>,
+    melted: Condvar,
     listener: RwLock<Option<Listener>>,
     /// Threads that work beside the clients.
     jobs: Mutex<Vec<JoinHandle<()>>>,
@@ -156,6 +164,7 @@ impl Node {
         let unsent = engine.state().sessions.unsent().clone();
         let sys = &engine.state().sys;
         let (replicas, clock) = (Arc::clone(sys.unconfirmed.gate()), sys.clock.clone());
+        let (rules, commands) = (Arc::clone(&sys.faults.rules), sys.registry.own());
         let inner = Arc::new(Inner {
             engine: Mutex::new(engine),
             unsent,
@@ -169,6 +178,10 @@ impl Node {
             stopped: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             process: std::process::id(),
+            rules,
+            commands,
+            ice: Mutex::default(),
+            melted: Condvar::new(),
             listener: RwLock::default(),
             jobs: Mutex::default(),
             log: Mutex::default(),
@@ -306,9 +319,38 @@ impl Node {
     /// Stops: the engine cannot be had any more, a running script ends, and every connection is woken.
     pub fn stop(&self) {
         self.inner.stopped.store(true, Ordering::Release);
+        self.melt();
         self.inner.gate.stop();
         let wakers: Vec<_> = self.inner.wakers.read().iter().flatten().cloned().collect();
         wakers.iter().for_each(|waker| waker.wake());
+    }
+
+    /// What goes wrong here on purpose.
+    pub fn rules(&self) -> &Arc<Rules> {
+        &self.inner.rules
+    }
+
+    /// The commands of the engine, under their own names.
+    pub fn commands(&self) -> &'static Registry<Handler> {
+        self.inner.commands
+    }
+
+    /// Waits until it is over, or the time is, or the node has stopped: for whoever has the engine and gives it to nobody.
+    pub(super) fn stand_still(&self, over: &AtomicBool, until: Option<Instant>) {
+        let mut ice = self.inner.ice.lock();
+        while !over.load(Ordering::Acquire) && !self.is_stopped() {
+            match until {
+                None => self.inner.melted.wait(&mut ice),
+                Some(until) if self.inner.melted.wait_until(&mut ice, until).timed_out() => return,
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Whoever stands still looks whether that is over.
+    pub(super) fn melt(&self) {
+        let _ice = self.inner.ice.lock();
+        self.inner.melted.notify_all();
     }
 
     /// Parts the engine from its surroundings, which the server takes with it when it ends: clients may keep the
@@ -518,6 +560,9 @@ impl Node {
                     self.spawn("redkeep-clock", move |node| jobs::shift(node, client, to));
                 }
                 Action::Shutdown => self.tell(Event::Shutdown),
+                Action::Freeze(time) => {
+                    self.spawn("redkeep-ice", move |node| ice::freeze(node, time));
+                }
                 Action::Reconfigure(_) => {}
             }
         }

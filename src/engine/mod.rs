@@ -37,6 +37,7 @@ use crate::exec::busy::{self, BusyGate, BusyRequest};
 use crate::exec::call::{self, Step};
 use crate::exec::declared::ReadDeclared;
 use crate::exec::evict;
+use crate::exec::faults::Faults;
 use crate::exec::functions::Policy;
 use crate::exec::host::Alone;
 use crate::exec::output;
@@ -61,6 +62,7 @@ use crate::resp::{Mark, Proto, ReplyBuf};
 use crate::sentinel::{Input, Order, Sentinel};
 use crate::service::acl::Users;
 use crate::service::config::Settings;
+use crate::service::faults::Rules;
 use crate::service::latency::Latency;
 use crate::service::slowlog::SlowLog;
 use crate::service::stats::Stats;
@@ -84,6 +86,8 @@ pub struct Options {
     pub sentinel: Option<Box<Sentinel>>,
     /// Who may do what.
     pub users: Users,
+    /// What is to go wrong on purpose.
+    pub rules: Arc<Rules>,
 }
 
 impl Default for Options {
@@ -95,6 +99,7 @@ impl Default for Options {
             seed: None,
             sentinel: None,
             users: Users::default(),
+            rules: Arc::default(),
         }
     }
 }
@@ -215,6 +220,7 @@ impl Engine {
                 watchers: Watchers::default(),
                 queued: Default::default(),
                 pause: Default::default(),
+                faults: Faults::new(options.rules),
                 moves: Default::default(),
                 declared: read_declared(),
                 current: None,
@@ -424,19 +430,7 @@ impl Engine {
         let logged = self.state().fx.logged().len();
         match call::start(self.state(), sid, args, reply, origin) {
             Step::Settled | Step::Blocked { .. } | Step::Postponed => {}
-            Step::Script(call, pending) => self.run_script(sid, &call, &pending, args, reply),
-            Step::LoadLog(pending) => {
-                let loaded = self.reload_log();
-                if loaded.is_ok() {
-                    reply.ok();
-                }
-                call::finish(self.state(), &pending, args, loaded, reply);
-            }
-            Step::Exec(multi, pending) => {
-                call::silence(self.state(), sid, pending.mark, reply);
-                self.run_transaction(sid, &multi, reply);
-                call::finish_exec(self.state(), &pending, args, reply);
-            }
+            step => self.go_on(sid, step, args, reply),
         }
         let state = self.state();
         unit::end_unit(state);
@@ -446,6 +440,35 @@ impl Engine {
             exec::persist::log::note_reader(state, sid);
         }
         unconfirmed::end_unit(state)
+    }
+
+    /// Runs what a command has only begun: a script, a transaction.
+    fn go_on(&mut self, sid: SessionId, step: Step, args: Args<'_>, reply: &mut ReplyBuf) {
+        let mark = match step {
+            Step::Settled | Step::Blocked { .. } | Step::Postponed => return,
+            Step::Script(call, pending) => {
+                self.run_script(sid, &call, &pending, args, reply);
+                pending.mark
+            }
+            Step::LoadLog(pending) => {
+                let loaded = self.reload_log();
+                if loaded.is_ok() {
+                    reply.ok();
+                }
+                call::finish(self.state(), &pending, args, loaded, reply);
+                pending.mark
+            }
+            Step::Exec(multi, pending) => {
+                call::silence(self.state(), sid, pending.mark, reply);
+                self.run_transaction(sid, &multi, reply);
+                call::finish_exec(self.state(), &pending, args, reply);
+                pending.mark
+            }
+        };
+        let State { sys, sessions, .. } = self.state();
+        if sys.faults.are_on() {
+            exec::faults::conclude(sys, sessions, sid, mark, reply);
+        }
     }
 
     /// Ends CLIENT PAUSE if its time is over.
@@ -696,7 +719,7 @@ impl Engine {
         let Some(session) = sessions.get_mut(sid) else {
             return (Outcome::Cut, false);
         };
-        let is_replica = session.is_replica();
+        let is_replica = session.is_replica() && !session.is_deaf();
         let more = is_replica && (!room || feed::pull(sys, session, out));
         let sent = (out.len() - before) as u64;
         session.net.sent += sent;
@@ -748,6 +771,7 @@ impl Engine {
         }
         evict::tick(state);
         unit::expire_waits(state);
+        exec::faults::tick(state);
         exec::persist::tick(state);
         exec::replication::tick(state);
         exec::sentinel::tick(&mut state.sys);
@@ -797,6 +821,7 @@ impl Engine {
                 .next_tick(state.sys.cfg.tracking_table_max_keys)
                 .filter(|_| !state.sys.debug.cron_paused),
             state.sys.waiters.next_deadline(),
+            state.sys.faults.next_due(),
             state.sys.pause.current().map(|(_, until)| until),
             state.sys.stats.next_tick(),
             state.sessions.next_idle_check(state.sys.cfg.timeout),

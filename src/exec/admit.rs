@@ -2,14 +2,16 @@
 
 use super::acl;
 use super::alarms::{self, Alarm};
+use super::faults;
 use super::replication::leader;
 use super::session::{Peer, Session, SessionId, Sessions};
 use super::{Action, State, System};
 use crate::keyspace::Keyspace;
 use crate::resp::ReplyBuf;
+use crate::service::faults::Door;
 
 /// Why a client is not let in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// `maxclients` are connected.
     #[error("ERR max number of clients reached")]
@@ -17,6 +19,12 @@ pub enum Refusal {
     /// Protected mode: without a password only this machine may connect.
     #[error("{}", PROTECTED)]
     Protected,
+    /// A fault tells it so.
+    #[error("{0}")]
+    Faulty(String),
+    /// A fault has it closed without a word.
+    #[error("closed by a fault")]
+    Dropped,
 }
 
 const PROTECTED: &str = "DENIED Redis is running in protected mode: no password is set for the default user, and \
@@ -63,6 +71,15 @@ pub fn admit(state: &mut State, peer: Peer) -> Result<SessionId, Refusal> {
     if peer.trusted {
         return Ok(connect(state, peer));
     }
+    let door = state.sys.faults.rules.at_door(&peer.addr);
+    if let Some(refusal) = match &door {
+        Some(Door::Refuse) => Some(Refusal::Dropped),
+        Some(Door::Fail(text)) => Some(Refusal::Faulty(text.clone())),
+        Some(Door::Hang) | None => None,
+    } {
+        state.sys.stats.rejected_connections += 1;
+        return Err(refusal);
+    }
     let cfg = &state.sys.cfg;
     if state.sessions.len() >= cfg.maxclients as usize {
         state.sys.stats.rejected_connections += 1;
@@ -73,7 +90,11 @@ pub fn admit(state: &mut State, peer: Peer) -> Result<SessionId, Refusal> {
         alarms::turned_away(&mut state.sys, Alarm::Protected, &peer);
         return Err(Refusal::Protected);
     }
-    Ok(connect(state, peer))
+    let sid = connect(state, peer);
+    if let (Some(Door::Hang), Some(session)) = (door, state.sessions.get_mut(sid)) {
+        faults::deafen(&state.sys, session);
+    }
+    Ok(sid)
 }
 
 /// A client connects.
@@ -113,6 +134,7 @@ fn part(ks: &Keyspace, sys: &mut System, session: &mut Session, sid: SessionId) 
     session.monitors = false;
     sys.tracking.leave(session);
     sys.pause.forget(session);
+    faults::forget(sys, session, sid);
     if let Some(blocked) = session.blocked.take() {
         sys.waiters.remove(sid, &blocked);
     }

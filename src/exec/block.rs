@@ -11,7 +11,7 @@ use super::error::CmdError;
 use super::monitor::{self, Seen, Stage};
 use super::replication::leader;
 use super::session::{SessionId, Sessions};
-use super::{Action, Entry, Origin, System, persist, shutdown, tracking};
+use super::{Action, Entry, Origin, System, faults, persist, shutdown, tracking};
 use crate::ds::bytes::SmallBytes;
 use crate::resp::{Mark, ReplyBuf};
 use crate::util::ext80::Ext80;
@@ -334,6 +334,7 @@ pub fn unblock(sys: &mut System, sessions: &mut Sessions, sid: SessionId, how: U
     {
         session.outbox.rollback(mark);
     }
+    faults::conclude_outbox(sys, sessions, sid, mark);
     sys.actions.push(Action::Wake(sid));
     sessions.recount(sid);
     true

@@ -21,6 +21,7 @@ mod deliver;
 pub mod effects;
 pub mod error;
 pub mod evict;
+pub mod faults;
 pub mod functions;
 pub mod host;
 mod limits;
@@ -258,6 +259,8 @@ pub enum Action {
     },
     /// The server must stop.
     Shutdown,
+    /// The server is to stand still for a while.
+    Freeze(std::time::Duration),
     /// Parameters changed that the outside acts on, by name.
     Reconfigure(Vec<&'static str>),
 }
@@ -379,6 +382,8 @@ pub struct System {
     pub queued: txn::QueuedBytes,
     /// CLIENT PAUSE.
     pub pause: pause::Pause,
+    /// What goes wrong on purpose.
+    pub faults: faults::Faults,
     /// Clients for whom the clock was moved.
     pub moves: clockwork::Moves,
     /// Reads what a script declares.

@@ -6,6 +6,7 @@ use slab::Slab;
 
 use super::Debuggee;
 use super::block::Blocked;
+use super::faults::Doom;
 use super::output::{Unsent, UnsentTotal};
 use super::pause::Postponed;
 use super::pubsub::Subscriptions;
@@ -111,6 +112,8 @@ pub struct Session {
     pub blocked: Option<Box<Blocked>>,
     /// The command that waits for the end of CLIENT PAUSE, if one does.
     pub postponed: Option<Box<Postponed>>,
+    /// What a fault makes of it, if one does.
+    pub doom: Option<Box<Doom>>,
     /// Bytes to send that no call of its own returned: replies after blocking, pushes.
     pub outbox: ReplyBuf,
     /// Its connection will look at the outbox.
@@ -195,6 +198,7 @@ impl Session {
             tracking: None,
             blocked: None,
             postponed: None,
+            doom: None,
             outbox: ReplyBuf::new(Proto::Resp2),
             woken: false,
             counted: 0,
@@ -248,9 +252,19 @@ impl Session {
         self.replica.as_ref().is_some_and(|r| r.is_fed())
     }
 
-    /// Whether it waits: for a key, or for the end of CLIENT PAUSE.
+    /// Whether it waits: for a key, for the end of CLIENT PAUSE, or because a fault has it wait.
     pub fn waits(&self) -> bool {
-        self.blocked.is_some() || self.postponed.is_some()
+        self.blocked.is_some() || self.postponed.is_some() || self.is_held_up()
+    }
+
+    /// Whether a fault has it wait.
+    pub fn is_held_up(&self) -> bool {
+        self.doom.as_deref().is_some_and(Doom::holds)
+    }
+
+    /// Whether it hears nothing any more.
+    pub fn is_deaf(&self) -> bool {
+        matches!(self.doom.as_deref(), Some(Doom::Deaf))
     }
 
     /// Whether replies are unwanted now (CLIENT REPLY).
@@ -450,7 +464,10 @@ impl Sessions {
         if let Some(session) = self.slab.get_mut(sid.0) {
             session.woken = false;
             if !session.outbox.is_empty() {
-                session.hand_over(out);
+                match session.is_deaf() {
+                    true => session.outbox.clear(),
+                    false => session.hand_over(out),
+                }
                 self.recount(sid);
             }
         }

@@ -312,7 +312,7 @@ fn join_now(node: &Node, peer: &Peer) -> Result<Result<Joined, Refusal>, LockErr
 
 /// Tells a client why it is not let in.
 async fn refuse(mut stream: impl AsyncRead + AsyncWrite + Unpin, refused: Option<Refusal>) {
-    if let Some(refusal) = refused {
+    if let Some(refusal) = refused.filter(|refusal| *refusal != Refusal::Dropped) {
         // It may be gone already, or not listen.
         let text = format!("-{refusal}\r\n");
         let telling = async {

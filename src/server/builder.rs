@@ -9,6 +9,7 @@ use super::listen::ListenError;
 use super::sentinel;
 use super::tls::{InMemory, TlsError};
 use super::wire::Network;
+use crate::embed::FragileDisk;
 use crate::embed::OpenError;
 use crate::embed::directives::{Directives, NOTHING_SAVED};
 use crate::persist::Disk;
@@ -250,7 +251,19 @@ impl Builder {
     /// # Errors
     /// When a parameter is refused, or an address cannot be listened on.
     pub fn start(self) -> Result<Server, StartError> {
-        self.start_on(Network::direct())
+        let made_by = Box::new(self.clone());
+        let mut server = self.start_on(Network::direct())?;
+        server.made_by = Some(made_by);
+        Ok(server)
+    }
+
+    /// The same, at the ports that were found before.
+    pub(super) fn at(mut self, plain: Option<u16>, tls: Option<u16>) -> Self {
+        self.port = plain.or(self.port);
+        match tls {
+            Some(port) => self.tls_port(port),
+            None => self,
+        }
     }
 
     /// Starts the server; it reaches others in this way.
@@ -261,8 +274,10 @@ impl Builder {
             tls: Some(loaded.config.tls_port).filter(|port| *port != 0 || self.any_tls_port),
         };
         let Directives { disk, seed, .. } = self.directives;
+        let fragile = disk.map(|disk| FragileDisk::over(disk, Arc::default()));
         let surroundings = Surroundings {
-            disk,
+            disk: fragile.clone().map(|disk| Arc::new(disk) as _),
+            fragile,
             clock: self.clock,
             network,
             tls: self.tls,

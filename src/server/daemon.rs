@@ -17,10 +17,10 @@ use super::sentinel;
 use super::startup;
 use super::summons::Signals;
 use super::supervised::Supervisor;
-use crate::embed::OpenError;
 use crate::embed::jobs::JobError;
-use crate::persist::Files;
+use crate::embed::{FragileDisk, OpenError};
 use crate::persist::aof::{DirectoryError, ManifestError};
+use crate::persist::{Disk, Files};
 use crate::service::config::{Config, Given, Invocation, Loaded, SystemFiles, invocation_as};
 use crate::util::digest::sha256_hex;
 use crate::util::system::reason;
@@ -169,9 +169,18 @@ fn serve(loaded: Loaded, ports: Ports, supervisor: Supervisor, mut parent: Paren
             None
         }
     };
+    // Whoever has no use for it need not pay for it.
+    let fragile = config
+        .enable_test_commands
+        .then(|| FragileDisk::over(Arc::new(Files), Arc::default()));
+    let disk: Arc<dyn Disk> = match &fragile {
+        Some(disk) => Arc::new(disk.clone()),
+        None => Arc::new(Files),
+    };
     let surroundings = Surroundings {
         owns_process: true,
-        disk: Some(Arc::new(Files)),
+        disk: Some(disk),
+        fragile,
         supervisor: supervisor.clone(),
         ..Surroundings::default()
     };

@@ -20,7 +20,7 @@ use super::supervised::Supervisor;
 use super::tls::{InMemory, Tls};
 use super::wire::Network;
 use crate::embed::open::{self, Checked};
-use crate::embed::{AsyncClient, CallError, Client, Node, OpenError, jobs};
+use crate::embed::{AsyncClient, CallError, Client, FragileDisk, Node, OpenError, jobs};
 use crate::engine::Options;
 use crate::persist::Disk;
 use crate::service::config::{Loaded, OomScoreAdj, Settings};
@@ -40,6 +40,8 @@ pub(super) struct Surroundings {
     pub(super) owns_process: bool,
     /// Where the data set is kept, if it is.
     pub(super) disk: Option<Arc<dyn Disk>>,
+    /// The same disk, where it can be broken.
+    pub(super) fragile: Option<FragileDisk>,
     /// The clock, if it is not one that runs as the machine's.
     pub(super) clock: Option<ManualClock>,
     /// How others are reached.
@@ -75,6 +77,10 @@ pub struct Server {
     thread: Option<JoinHandle<()>>,
     /// The disk with the data set, until that is loaded.
     waiting: Option<Arc<dyn Disk>>,
+    /// The same disk, where it can be broken.
+    pub(super) fragile: Option<FragileDisk>,
+    /// What it was made by, where it can be made again.
+    pub(super) made_by: Option<Box<Builder>>,
 }
 
 impl fmt::Debug for Server {
@@ -101,6 +107,7 @@ impl Server {
         let Surroundings {
             owns_process,
             disk,
+            fragile,
             clock,
             network,
             tls,
@@ -140,6 +147,7 @@ impl Server {
         host.listen_on(doors)?;
         host.observe_on(metrics::listen(&config)?)?;
         host.report_to(supervisor);
+        host.save_on(fragile.clone());
         if owns_process
             && config.oom_score_adj != OomScoreAdj::No
             && let Err(error) = host.set_oom_score(&config)
@@ -169,6 +177,10 @@ impl Server {
             host: Box::new(host),
             seed,
             sentinel,
+            rules: fragile
+                .as_ref()
+                .map(|disk| Arc::clone(disk.rules()))
+                .unwrap_or_default(),
             ..Options::default()
         };
         let (node, waiting) = checked.open(options, disk)?;
@@ -208,6 +220,8 @@ impl Server {
             runtime,
             thread: Some(thread),
             waiting,
+            fragile,
+            made_by: None,
         })
     }
 
@@ -283,7 +297,7 @@ impl Server {
         &self.stop
     }
 
-    fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         let Some(thread) = self.thread.take() else {
             return;
         };

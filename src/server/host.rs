@@ -15,8 +15,8 @@ use super::log::{self, Role};
 use super::metrics;
 use super::supervised::Supervisor;
 use super::tls::Tls;
-use crate::embed::facts;
 use crate::embed::storage::Storage;
+use crate::embed::{FragileDisk, facts};
 use crate::exec::host::Milestone;
 use crate::exec::migrate::Parcel;
 use crate::exec::{Facts, Host};
@@ -38,6 +38,8 @@ pub(super) struct ServerHost {
     owns_process: bool,
     /// Where data sets are saved, if they are.
     storage: Storage,
+    /// Its disk, if that can lose what was not synced.
+    fragile: Option<FragileDisk>,
     /// The score that the process had before this server changed it; none while it has not.
     oom_score: Option<i32>,
     /// Takes the sockets to serve HTTP on, in place of those before.
@@ -74,11 +76,17 @@ impl ServerHost {
             tls,
             owns_process,
             storage,
+            fragile: None,
             oom_score: None,
             observe: outlets.observe,
             observed: Vec::new(),
             supervisor: Supervisor::default(),
         }
+    }
+
+    /// Data sets are saved on this disk, which can be broken.
+    pub(super) fn save_on(&mut self, fragile: Option<FragileDisk>) {
+        self.fragile = fragile;
     }
 
     /// Has this service manager told what becomes of the server.
@@ -349,6 +357,20 @@ impl Host for ServerHost {
         {
             warn!("Unable to write oom_score_adj: {error}");
         }
+    }
+
+    fn crash(&self) {
+        if !self.owns_process {
+            return;
+        }
+        if let Some(disk) = &self.fragile {
+            disk.sever();
+            if let Err(error) = disk.lose_unsynced() {
+                warn!("What was not synced is still there: {}", reason(&error));
+            }
+        }
+        warn!("Crashing, as a client asks");
+        std::process::abort();
     }
 
     fn reached(&self, milestone: Milestone) {

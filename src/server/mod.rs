@@ -13,6 +13,7 @@ mod connection;
 pub mod daemon;
 mod dr;
 mod drill;
+mod faults;
 mod ha;
 mod handle;
 mod host;
@@ -45,6 +46,7 @@ mod wire;
 
 pub use builder::{Builder, StartError};
 pub use connection::Connection;
+pub use faults::Crashed;
 pub use handle::Server;
 pub use listen::ListenError;
 pub use tls::TlsError;

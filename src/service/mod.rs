@@ -3,6 +3,7 @@
 pub mod acl;
 pub mod config;
 pub mod excerpt;
+pub mod faults;
 pub mod histogram;
 pub mod info;
 pub mod latency;

@@ -532,8 +532,11 @@ impl World {
             Action::Log { log, .. } => self.begin_log(place, &log),
             Action::Follow => self.follow(place),
             Action::Shutdown => self.take_down(place, Down::Ended),
-            // The clock of a machine is the world's to move.
-            Action::Reconfigure(_) | Action::Sentinel | Action::Clock { .. } => {}
+            // The clocks of machines are the world's to move, and the machines its to freeze.
+            Action::Reconfigure(_)
+            | Action::Sentinel
+            | Action::Clock { .. }
+            | Action::Freeze(_) => {}
         }
     }
 

@@ -3,12 +3,12 @@
 use super::super::error::CmdError;
 use super::super::replication::{leader, replica};
 use super::super::session::{Session, SessionId};
-use super::super::{Args, Entry, State, acl, busy, declared, persist};
+use super::super::{Args, Entry, State, acl, busy, declared, faults, persist};
 use crate::service::acl::{Context, Denied};
 use crate::spec::{Flags, Lookup, flag};
 
 /// Why a command does not get past the gate.
-pub(super) enum Refusal {
+pub(in crate::exec) enum Refusal {
     Error(CmdError),
     /// The client's user may not run this row.
     Denied(&'static Entry, Denied),
@@ -242,6 +242,12 @@ pub(super) fn script_gate(
         && !wrote
     {
         return Err(CmdError::OUT_OF_MEMORY.into());
+    }
+    if state.sys.faults.are_on()
+        && !replays
+        && let Some(e) = faults::in_script(state, sid, row, args)
+    {
+        return Err(e.into());
     }
     Ok(row)
 }

@@ -15,8 +15,8 @@ use super::replication::replica;
 use super::session::{Debugging, Session, SessionId};
 use super::txn::Multi;
 use super::{
-    Args, Ctx, Entry, Flow, Origin, ScriptCall, State, acl, alarms, declared, pause, replay,
-    tracking, unit,
+    Args, Ctx, Entry, Flow, Origin, ScriptCall, State, acl, alarms, declared, faults, pause,
+    replay, tracking, unit,
 };
 use crate::keyspace::Interest;
 use crate::resp::{Mark, ReplyBuf};
@@ -63,7 +63,22 @@ pub struct Pending {
 }
 
 /// Starts a command for a client: the client's database is selected and the time frozen at `now_us`.
+#[inline]
 pub fn start(
+    state: &mut State,
+    sid: SessionId,
+    args: Args<'_>,
+    reply: &mut ReplyBuf,
+    origin: Origin,
+) -> Step {
+    match state.sys.faults.are_on() {
+        false => begin(state, sid, args, reply, origin),
+        true => faults::start(state, sid, args, reply, origin),
+    }
+}
+
+/// The same, without any of the faults that there may be.
+pub(in crate::exec) fn begin(
     state: &mut State,
     sid: SessionId,
     args: Args<'_>,
@@ -94,15 +109,7 @@ pub fn start(
     let row = match gate(state, sid, args) {
         Ok(row) => row,
         Err(refusal) => {
-            let row = state.sys.registry.find(args.at(0), args.get(1)).found();
-            if let (Some(row), Some(session)) = (row, state.sessions.get_mut(sid)) {
-                session.last_cmd = &row.name;
-            }
-            let e = refusal.into_error(state, sid, args);
-            spend_caching(state, sid, row);
-            let e = fail_multi(state, sid, args, origin, e);
-            reject(state, sid, args, origin, &e, reply);
-            mute(state, sid, mark, reply);
+            refuse(state, sid, args, origin, refusal, reply);
             return Step::Settled;
         }
     };
@@ -121,6 +128,36 @@ pub fn start(
         return Step::Settled;
     }
     dispatch(state, sid, db, row, args, mark, reply, origin)
+}
+
+/// The row of a command that would get past the gate now.
+pub(in crate::exec) fn would_run(
+    state: &State,
+    sid: SessionId,
+    args: Args<'_>,
+) -> Option<&'static Entry> {
+    gate(state, sid, args).ok()
+}
+
+/// A command of a client does not get past the gate.
+pub(in crate::exec) fn refuse(
+    state: &mut State,
+    sid: SessionId,
+    args: Args<'_>,
+    origin: Origin,
+    refusal: Refusal,
+    reply: &mut ReplyBuf,
+) {
+    let mark = reply.mark();
+    let row = state.sys.registry.find(args.at(0), args.get(1)).found();
+    if let (Some(row), Some(session)) = (row, state.sessions.get_mut(sid)) {
+        session.last_cmd = &row.name;
+    }
+    let e = refusal.into_error(state, sid, args);
+    spend_caching(state, sid, row);
+    let e = fail_multi(state, sid, args, origin, e);
+    reject(state, sid, args, origin, &e, reply);
+    mute(state, sid, mark, reply);
 }
 
 /// A client speaks to the debugger. That counts as a part of its EVAL.

@@ -131,7 +131,7 @@ impl Persistence {
 }
 
 /// What writes are refused with while the data set cannot be saved.
-const NOT_SAVED: CmdError = CmdError::fixed(
+pub(super) const NOT_SAVED: CmdError = CmdError::fixed(
     "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may \
      modify the data set are disabled, because this instance is configured to report errors during writes if RDB \
      snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB \

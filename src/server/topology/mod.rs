@@ -2,19 +2,17 @@
 //!
 //! ```text
 //! start  how it is started                 home, port  where it is, and listens
-//! files  where the nodes' files are        ice, disk   what freezes a node, and what is left of it
-//! slot   a node and its life               view        who leads, and whether all is in order
+//! files  where the nodes' files are        view        who leads, and whether all is in order
+//! slot   a node and its life
 //! ```
 //! What it shares with those in virtual time is in `embed/topology`.
 //!
 //! Each node is a [`Server`](crate::Server) with threads of its own. What nodes connect to each other goes over the lines
 //! of a switchboard (`server/switchboard.rs`), which can be cut; what clients connect does not.
 
-mod disk;
 mod files;
 mod fortress;
 mod home;
-mod ice;
 mod port;
 mod slot;
 mod start;

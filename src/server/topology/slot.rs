@@ -6,13 +6,11 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::disk::NodeDisk;
-use super::ice::{Ice, NotFrozen};
 use super::port::Reserved;
 use crate::embed::topology::{Error, Node, State};
-use crate::embed::{CallError, Client};
+use crate::embed::{CallError, Client, FragileDisk, FreezeError, Frozen};
 use crate::engine::Engine;
-use crate::persist::Disk;
+use crate::persist::{Disk, Files};
 use crate::server::StartError;
 use crate::server::handle::{Ports, Server, Surroundings};
 use crate::server::runtime::End;
@@ -41,14 +39,14 @@ pub(super) enum Life {
     Killed,
     Running(Running),
     /// The ice melts before the server ends, which it would keep from that.
-    Frozen(Ice, Running),
+    Frozen(Frozen, Running),
 }
 
 /// A server.
 #[derive(Debug)]
 pub(super) struct Running {
     server: Server,
-    disk: NodeDisk,
+    disk: FragileDisk,
 }
 
 impl Slot {
@@ -85,11 +83,12 @@ impl Slot {
         let Invocation::Run(loaded) = invocation_as(given, &argv, &SystemFiles)? else {
             return Err(io::Error::from(io::ErrorKind::InvalidInput).into());
         };
-        let disk = NodeDisk::default();
+        let disk = FragileDisk::over(Arc::new(Files), Arc::default());
         let surroundings = Surroundings {
             disk: self
                 .lasting
                 .then(|| Arc::new(disk.clone()) as Arc<dyn Disk>),
+            fragile: Some(disk.clone()),
             network: Network::at(Arc::clone(&self.board), self.node.place),
             ..Surroundings::default()
         };
@@ -126,7 +125,7 @@ impl Slot {
                 return Err(error);
             }
         };
-        match Ice::over(running.server.node()) {
+        match Frozen::over(running.server.node()) {
             Ok(ice) => {
                 *life = Life::Frozen(ice, running);
                 Ok(())
@@ -134,8 +133,9 @@ impl Slot {
             Err(why) => {
                 *life = Life::Running(running);
                 Err(match why {
-                    NotFrozen::Busy => Error::Busy(self.node),
-                    NotFrozen::Failed(e) => Error::Thread(e),
+                    FreezeError::Busy => Error::Busy(self.node),
+                    FreezeError::Stopped => Error::Killed(self.node),
+                    FreezeError::Thread(e) => Error::Thread(e),
                 })
             }
         }
@@ -192,7 +192,7 @@ impl Slot {
 
 impl Running {
     /// What ends a process with SIGKILL.
-    fn kill(self, ice: Option<Ice>) {
+    fn kill(self, ice: Option<Frozen>) {
         self.disk.sever();
         // Before it can go on: nobody is answered any more.
         self.server.node().stop();
