@@ -19,47 +19,35 @@ mod client;
 mod common;
 #[path = "cluster_sim/disturb.rs"]
 mod disturb;
-#[path = "cluster_sim/host.rs"]
-mod host;
-#[path = "cluster_sim/jobs.rs"]
-mod jobs;
 #[path = "cluster_sim/journal.rs"]
 mod journal;
 #[path = "cluster_sim/ledger.rs"]
 mod ledger;
-#[path = "cluster_sim/link.rs"]
-mod link;
-#[path = "cluster_sim/machine.rs"]
-mod machine;
-#[path = "cluster_sim/net.rs"]
-mod net;
+#[path = "cluster_sim/mutation.rs"]
+mod mutation;
 #[path = "cluster_sim/operator.rs"]
 mod operator;
 #[path = "cluster_sim/plan.rs"]
 mod plan;
-#[path = "cluster_sim/queue.rs"]
-mod queue;
 #[path = "cluster_sim/seek.rs"]
 mod seek;
 #[path = "cluster_sim/sentinel.rs"]
 mod sentinel;
-#[path = "cluster_sim/serve.rs"]
-mod serve;
+#[path = "cluster_sim/sim.rs"]
+mod sim;
 #[path = "cluster_sim/verdict.rs"]
 mod verdict;
 #[path = "cluster_sim/witness.rs"]
 mod witness;
-#[path = "cluster_sim/world.rs"]
-mod world;
 
-use host::Mutation;
+use mutation::Mutation;
 use plan::Plan;
+use sim::{Counts, Sim};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
-use world::{Counts, World};
 
 /// Whether writes are confirmed by replicas (`sync-replicas`).
 const CONFIRMS: bool = true;
@@ -94,9 +82,9 @@ const WATCHED: Manner = Manner {
 };
 
 fn run(plan: Plan, mutation: Option<Mutation>, keeps_journal: bool) -> Run {
-    let mut world = World::new(plan, keeps_journal);
-    world.mutation = mutation;
-    let ran = catch_unwind(AssertUnwindSafe(|| world.run()));
+    let mut sim = Sim::new(plan, keeps_journal);
+    sim.mutation = mutation;
+    let ran = catch_unwind(AssertUnwindSafe(|| sim.run()));
     let wrong = ran.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
@@ -104,12 +92,12 @@ fn run(plan: Plan, mutation: Option<Mutation>, keeps_journal: bool) -> Run {
     });
     let run = Run {
         wrong,
-        journal: world.journal.take(),
-        counts: std::mem::take(&mut world.counts),
+        journal: sim.world.journal.take(),
+        counts: std::mem::take(&mut sim.counts),
     };
     if !run.wrong.is_empty() && run.wrong[0].starts_with("it panicked") {
         // Nobody knows in what state it is.
-        std::mem::forget(world);
+        std::mem::forget(sim);
     }
     run
 }

@@ -209,7 +209,7 @@ fn after_a_failed_sync_only_a_rewrite_helps() {
         }
         bench.wait_for("aof_last_write_status:err");
         bench.wait_for("aof_rewrite_in_progress:1");
-        gate.wait_for_arrival();
+        assert!(gate.wait_for_arrival());
         // The disk works again, but nobody knows what it has forgotten.
         for _ in 0..50 {
             bench.instance.advance_ms(100);
@@ -615,7 +615,7 @@ fn replies_that_a_failed_sync_holds_are_never_sent() {
     let mending = disk.hold(Kind::Create, "temp-rewrite");
     disk.inject(Fault::on(Kind::Sync).of("incr").once().drops_pages());
     first.send(&["SET", "unsure", "1"]).unwrap();
-    gate.wait_for_arrival();
+    assert!(gate.wait_for_arrival());
     second.send(&["INCR", "n"]).unwrap();
     // Who has seen what may be lost is not answered either.
     reader.send(&["GET", "unsure"]).unwrap();
@@ -658,7 +658,7 @@ fn a_slow_sync_holds_replies_and_one_is_for_all() {
         .collect();
     let gate = disk.hold(Kind::Sync, "incr");
     clients[0].send(&["RPUSH", "l", "0"]).unwrap();
-    gate.wait_for_arrival();
+    assert!(gate.wait_for_arrival());
     let begun = disk.ops();
     for (n, client) in clients.iter_mut().enumerate().skip(1) {
         client.send(&["RPUSH", "l", &n.to_string()]).unwrap();

@@ -21,6 +21,8 @@ mod lines;
 mod nodes;
 #[path = "topology/remains.rs"]
 mod remains;
+#[path = "topology/simulated.rs"]
+mod simulated;
 
 use std::time::{Duration, Instant};
 

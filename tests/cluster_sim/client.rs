@@ -4,11 +4,11 @@
 //! it is told of who leads, and asks the node of its own site when it cannot get there.
 
 use super::ledger::{Kind, Status, far_deadline, tag};
-use super::net::{Caller, ConnId, End, Piece};
 use super::seek::Seek;
 use super::sentinel::NAME;
-use super::world::{Event, Stage, World, note};
+use super::sim::{Event, Sim, Stage, note};
 use crate::common::history;
+use redkeep::embed::world::{ConnId, Piece};
 use redkeep::resp::{Value, parse_reply};
 use redkeep::util::rng::Rng;
 
@@ -165,7 +165,7 @@ const WRITES: [Kind; 9] = [
 
 const LIBRARY: &str = "#!lua name=lib@\nredis.register_function('f@', function(keys) return # end)";
 
-impl World {
+impl Sim {
     /// A client does something, or gives up.
     pub fn client_turn(&mut self, id: usize) {
         let client = &mut self.clients[id];
@@ -184,7 +184,7 @@ impl World {
                 };
                 if client.rng.chance(leaves) {
                     client.conn = None;
-                    self.net.close(self.now, conn, End::Caller, &mut self.queue);
+                    self.world.close(conn);
                     return self.client_later(id);
                 }
                 self.client_asks(id, conn);
@@ -196,7 +196,7 @@ impl World {
     fn client_later(&mut self, id: usize) {
         let client = &mut self.clients[id];
         let pause = 1 + client.rng.below(self.plan.thinks);
-        self.queue.add(self.now + pause as i64, Event::Client(id));
+        self.plan_event(self.world.now() + pause as i64, Event::Client(id));
     }
 
     fn client_calls(&mut self, id: usize) {
@@ -211,8 +211,8 @@ impl World {
         };
         client.received.clear();
         client.answers.clear();
-        let (site, caller) = (client.site, Caller::Client(id));
-        let conn = self.net.call(self.now, caller, site, node, &mut self.queue);
+        let site = client.site;
+        let conn = self.world.call(id, false, site, node);
         let is_sentinel = self.plan.is_sentinel(node);
         let client = &mut self.clients[id];
         client.conn = Some((conn, node));
@@ -234,8 +234,10 @@ impl World {
         let client = &mut self.clients[id];
         client.rounds += 1;
         let round = client.rounds;
-        self.queue
-            .add(self.now + PATIENCE, Event::Patience { client: id, round });
+        self.plan_event(
+            self.world.now() + PATIENCE,
+            Event::Patience { client: id, round },
+        );
     }
 
     pub fn client_gives_up(&mut self, id: usize, round: u64) {
@@ -247,7 +249,7 @@ impl World {
         let client = &mut self.clients[id];
         client.seek.was_refused();
         if let Some((conn, _)) = client.conn {
-            self.net.close(self.now, conn, End::Caller, &mut self.queue);
+            self.world.close(conn);
         }
         self.client_loses(id);
     }
@@ -270,8 +272,7 @@ impl World {
         for _ in 0..several {
             self.client_asks_one(id, &mut out);
         }
-        self.net
-            .send(self.now, conn, End::Caller, &out, &mut self.queue);
+        self.world.send(conn, &out);
         self.client_waits(id);
     }
 
@@ -365,12 +366,11 @@ impl World {
                     };
                     encode_command(&mut out, &words(&line));
                 }
-                self.net
-                    .send(self.now, conn, End::Caller, &out, &mut self.queue);
+                self.world.send(conn, &out);
             }
             Piece::End => {
                 client.seek.was_refused();
-                self.net.vanish(conn, End::Caller);
+                self.world.forget(conn);
                 self.client_loses(id);
             }
             Piece::Bytes(bytes) => {
@@ -439,7 +439,7 @@ impl World {
                     Some(error) if error.starts_with("EXECABORT") => Status::Never,
                     Some(_) => Status::Never,
                 };
-                if self.journal.is_kept() {
+                if self.world.journal.is_kept() {
                     let kind = self.ledger[id].writes[n].0;
                     note!(self, "client {id}: {kind:?} {n} {status:?} {error:?}");
                 }

@@ -70,7 +70,7 @@ pub struct Found {
 
 /// When the time of what is [far](Kind::Far) is over.
 pub fn far_deadline(n: u64) -> i64 {
-    super::world::START + 1_000_000_000 + n as i64
+    redkeep::embed::world::START + 1_000_000_000 + n as i64
 }
 
 pub fn tag(client: usize, n: u64) -> String {

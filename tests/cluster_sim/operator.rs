@@ -9,10 +9,83 @@
 //! nobody else any more: `n - sync-replicas`. Any so many have everything that was acknowledged among them, and without them
 //! nobody acknowledges anything. A node whose disk may have forgotten something does not count before it has caught up.
 
-use super::machine::{Facts, Told};
-use super::net::Place;
 use super::plan::Plan;
-use super::world::{Event, PORT, Stage, World, address, note};
+use super::sim::{Event, PORT, Sim, Stage, note};
+use crate::common::instance::text;
+use redkeep::embed::world::{Place, address};
+use redkeep::resp::Value;
+use std::collections::BTreeMap;
+
+/// Whom a node was told to follow last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    Lead,
+    Follow(usize),
+    /// It is to listen to nobody until it hears more.
+    Wait,
+}
+
+/// Where nobody is.
+const NOWHERE: &str = "10.9.9.9";
+
+impl Told {
+    /// At first the others follow the first.
+    pub const fn at_first(node: usize) -> Told {
+        match node {
+            0 => Told::Lead,
+            _ => Told::Follow(0),
+        }
+    }
+
+    /// The words behind REPLICAOF.
+    pub fn whom(self) -> [String; 2] {
+        match self {
+            Told::Lead => ["NO".into(), "ONE".into()],
+            Told::Follow(node) => [address(node), PORT.to_string()],
+            Told::Wait => [NOWHERE.into(), "1".into()],
+        }
+    }
+}
+
+/// What a node says of itself.
+#[derive(Clone, Debug, Default)]
+pub struct Facts(BTreeMap<String, String>);
+
+impl Facts {
+    /// Of what INFO has told.
+    fn new(info: &Value) -> Facts {
+        let told = text(info);
+        let fields = told
+            .lines()
+            .filter_map(|line| line.split_once(':'))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Facts(fields.collect())
+    }
+
+    pub fn text(&self, name: &str) -> &str {
+        self.0.get(name).map_or("", |value| value)
+    }
+
+    pub fn number(&self, name: &str) -> i64 {
+        self.text(name).parse().unwrap_or(-1)
+    }
+
+    pub fn leads(&self) -> bool {
+        self.text("role") == "master"
+    }
+
+    pub fn id(&self) -> &str {
+        self.text("master_replid")
+    }
+
+    pub fn offset(&self) -> u64 {
+        u64::try_from(self.number("master_repl_offset")).unwrap_or(0)
+    }
+
+    pub fn is_linked(&self) -> bool {
+        self.text("master_link_status") == "up"
+    }
+}
 
 /// A history, and where it forked from which.
 #[derive(Debug)]
@@ -153,47 +226,39 @@ impl Operator {
     }
 }
 
-impl World {
+impl Sim {
     fn reachable(&self) -> Vec<usize> {
         let place = self.operator.place;
         let nodes = 0..self.plan.nodes;
         nodes
-            .filter(|node| self.nodes[*node].is_up() && self.net.reaches(place, *node))
+            .filter(|node| self.world.machines[*node].is_up() && self.world.reaches(place, *node))
             .collect()
     }
 
     pub fn facts(&mut self, node: usize) -> Facts {
-        self.nodes[node].sync_clock(self.now);
-        let facts = self.nodes[node].up.as_mut().unwrap().facts();
-        self.after(node);
-        facts
+        let info = self.world.ask(node, &["INFO", "replication"]);
+        Facts::new(&info.unwrap())
     }
 
     /// A node is told whom to follow.
     pub fn tell(&mut self, node: usize, told: Told) {
         note!(self, "the operator tells node {node}: {told:?}");
-        self.nodes[node].sync_clock(self.now);
-        self.nodes[node].told = told;
+        self.told[node] = told;
         let [host, port] = told.whom();
-        let reply = self.nodes[node]
-            .up
-            .as_mut()
-            .unwrap()
-            .call(&["REPLICAOF", &host, &port]);
+        let reply = self.world.ask(node, &["REPLICAOF", &host, &port]).unwrap();
         if reply.to_string().contains("ERR") {
             self.wrong(format!("REPLICAOF {host} {port} is answered by {reply}"));
         }
-        self.after(node);
     }
 
     pub fn operator_turn(&mut self) {
-        let pause = 200_000 + self.rng.below(1_000_000) as i64;
-        self.queue.add(self.now + pause, Event::Operator);
+        let pause = 200_000 + self.world.rng.below(1_000_000) as i64;
+        self.plan_event(self.world.now() + pause, Event::Operator);
         if self.stage == Stage::Begin {
             return self.operator_begins();
         }
         if let Some(election) = &self.operator.election {
-            if election.due <= self.now {
+            if election.due <= self.world.now() {
                 self.elect();
             }
             return;
@@ -212,9 +277,9 @@ impl World {
             self.operator.learn(&facts);
             return self.lead_others(leader, &facts, &reachable);
         }
-        let since = *self.operator.missing_since.get_or_insert(self.now);
-        let patience = 1_000_000 + self.rng.below(4_000_000) as i64;
-        if self.operator.leader.is_none() || self.now - since > patience {
+        let since = *self.operator.missing_since.get_or_insert(self.world.now());
+        let patience = 1_000_000 + self.world.rng.below(4_000_000) as i64;
+        if self.operator.leader.is_none() || self.world.now() - since > patience {
             self.begin_election();
         }
     }
@@ -226,25 +291,25 @@ impl World {
         if facts[1..].iter().all(linked) {
             self.operator.learn(&facts[0]);
             self.begin();
-        } else if self.now > 60_000_000 {
+        } else if self.world.now() > 60_000_000 {
             self.wrong("the nodes do not find each other".to_owned());
         }
     }
 
     /// The others follow the leader, or each other.
     fn lead_others(&mut self, leader: usize, facts: &Facts, reachable: &[usize]) {
-        if self.plan.chains && self.rng.chance(0.03) {
+        if self.plan.chains && self.world.rng.chance(0.03) {
             self.chain();
         }
         for &node in reachable.iter().filter(|node| **node != leader) {
             let over = self.operator.chain[node].filter(|over| {
-                *over != leader && *over != node && self.nodes[*over].told == Told::Follow(leader)
+                *over != leader && *over != node && self.told[*over] == Told::Follow(leader)
             });
             let wanted = Told::Follow(over.unwrap_or(leader));
             if over.is_some() {
                 self.counts.chained += 1;
             }
-            if self.nodes[node].told != wanted {
+            if self.told[node] != wanted {
                 self.tell(node, wanted);
             } else if !self.operator.trusted[node] {
                 self.look_whether_to_trust(node, facts);
@@ -256,8 +321,10 @@ impl World {
     pub fn chain(&mut self) {
         let nodes = self.plan.nodes;
         self.operator.chain.fill(None);
-        let (below, above) = (self.rng.index(nodes), self.rng.index(nodes));
-        if below != above && self.plan.confirms + 2 < nodes + usize::from(self.rng.chance(0.5)) {
+        let (below, above) = (self.world.rng.index(nodes), self.world.rng.index(nodes));
+        if below != above
+            && self.plan.confirms + 2 < nodes + usize::from(self.world.rng.chance(0.5))
+        {
             self.operator.chain[below] = Some(above);
         }
         note!(self, "chains are to be {:?}", self.operator.chain);
@@ -291,7 +358,7 @@ impl World {
         for &node in &reachable {
             self.tell(node, Told::Wait);
         }
-        let due = self.now + self.rng.below(2_000_000) as i64;
+        let due = self.world.now() + self.world.rng.below(2_000_000) as i64;
         self.operator.election = Some(Election {
             due,
             fenced: reachable,
@@ -306,7 +373,7 @@ impl World {
         let mut candidates = Vec::new();
         for node in election.fenced {
             let counts = reachable.contains(&node) && self.operator.trusted[node];
-            if counts && self.nodes[node].told == Told::Wait {
+            if counts && self.told[node] == Told::Wait {
                 let facts = self.facts(node);
                 let position = self.operator.position(&facts);
                 let usable = self.operator.usable(position);
@@ -323,7 +390,7 @@ impl World {
         }
         let most = candidates.iter().map(|(usable, ..)| *usable).max();
         candidates.retain(|(usable, ..)| Some(*usable) == most);
-        let (_, node, facts) = candidates.swap_remove(self.rng.index(candidates.len()));
+        let (_, node, facts) = candidates.swap_remove(self.world.rng.index(candidates.len()));
         self.operator.learn_where(&facts);
         self.counts.promotions += 1;
         self.tell(node, Told::Lead);
@@ -340,23 +407,21 @@ impl World {
         let Some(from) = self.operator.leader.filter(|_| !self.operator.is_busy()) else {
             return;
         };
-        let to = self.rng.index(self.plan.nodes);
+        let to = self.world.rng.index(self.plan.nodes);
         let reachable = self.reachable();
-        let can = self.nodes[to].told == Told::Follow(from);
+        let can = self.told[to] == Told::Follow(from);
         if to == from || !can || !reachable.contains(&from) || !reachable.contains(&to) {
             return;
         }
-        self.nodes[from].sync_clock(self.now);
         let (host, port) = (address(to), PORT.to_string());
-        let timeout = (500 + self.rng.below(5000)).to_string();
+        let timeout = (500 + self.world.rng.below(5000)).to_string();
         let words = ["FAILOVER", "TO", &host, &port, "TIMEOUT", &timeout];
-        let reply = self.nodes[from].up.as_mut().unwrap().call(&words);
+        let reply = self.world.ask(from, &words).unwrap();
         note!(self, "node {from} is to hand over to {to}: {reply}");
         if reply.to_string().contains("OK") {
-            let since = self.now;
+            let since = self.world.now();
             self.operator.handing = Some(Handing { from, to, since });
         }
-        self.after(from);
     }
 
     /// Only when both can be asked it is known how it has ended.
@@ -381,11 +446,11 @@ impl World {
             self.counts.handed_over += 1;
             self.operator.learn(&new);
             self.operator.leader = Some(to);
-            self.nodes[to].told = Told::Lead;
-            if self.nodes[from].told == Told::Lead {
-                self.nodes[from].told = Told::Follow(to);
+            self.told[to] = Told::Lead;
+            if self.told[from] == Told::Lead {
+                self.told[from] = Told::Follow(to);
             }
-        } else if self.now - since > 10_000_000 {
+        } else if self.world.now() - since > 10_000_000 {
             // One of them was started again meanwhile.
             self.operator.learn(&new);
             self.operator.learn(&old);

@@ -2,7 +2,7 @@
 //!
 //! A run has either an operator ([`Plan::operated`]) or sentinels ([`Plan::watched`]).
 
-use super::net::Manners;
+use redkeep::embed::world::{Manners, address};
 use redkeep::util::rng::Rng;
 
 /// How sentinels are configured.
@@ -221,12 +221,15 @@ impl Plan {
     pub fn options(&self, node: usize) -> Vec<(String, String)> {
         let yes = |on: bool| if on { "yes" } else { "no" }.to_owned();
         let mut all = vec![
-            ("port", format!("{}", super::world::PORT)),
+            ("dir", "/".into()),
+            ("save", "\"\"".into()),
+            ("enable-debug-command", "yes".into()),
+            ("port", format!("{}", super::sim::PORT)),
             ("databases", "8".into()),
             ("appendonly", yes(self.logs[node].is_some())),
             ("rdbcompression", yes(self.compresses)),
             ("rdbchecksum", yes(self.compresses)),
-            ("replica-announce-ip", super::world::address(node)),
+            ("replica-announce-ip", address(node)),
             ("repl-timeout", self.timeout.to_string()),
             ("repl-ping-replica-period", "1".into()),
             ("repl-backlog-size", self.backlog.to_string()),
@@ -248,11 +251,6 @@ impl Plan {
         if self.wanted > 0 {
             all.push(("min-replicas-to-write", self.wanted.to_string()));
             all.push(("min-replicas-max-lag", "3".into()));
-        }
-        if self.watch.is_some() {
-            all.push(("dir", "/".into()));
-            all.push(("save", "\"\"".into()));
-            all.push(("enable-debug-command", "yes".into()));
         }
         let owned = all
             .into_iter()

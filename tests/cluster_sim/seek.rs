@@ -1,9 +1,9 @@
 //! How clients find the leader where there are sentinels: they ask one of them, and may listen for news.
 
 use super::client::{Client, encode_command, words};
-use super::net::{Caller, ConnId, End, Piece};
-use super::world::{World, node_at, note};
+use super::sim::{Sim, note};
 use crate::common::instance::text;
+use redkeep::embed::world::{ConnId, Piece, place_of};
 use redkeep::resp::{Value, parse_reply};
 use redkeep::util::rng::Rng;
 
@@ -58,17 +58,17 @@ impl Client {
     }
 }
 
-impl World {
+impl Sim {
     /// A sentinel has answered where the leader is.
     pub fn client_is_told(&mut self, id: usize, answer: &Value) {
         let client = &mut self.clients[id];
         let host = answer.as_array().and_then(|parts| parts.first()).map(text);
-        client.seek.target = host.and_then(|host| node_at(&host));
+        client.seek.target = host.and_then(|host| place_of(&host));
         if client.seek.target.is_none() {
             client.seek.was_refused();
         }
         if let Some((conn, _)) = client.conn.take() {
-            self.net.close(self.now, conn, End::Caller, &mut self.queue);
+            self.world.close(conn);
         }
     }
 
@@ -80,8 +80,7 @@ impl World {
             return;
         }
         let (site, to) = (client.site, nodes + client.seek.next % sentinels);
-        let caller = Caller::Client(id);
-        let conn = self.net.call(self.now, caller, site, to, &mut self.queue);
+        let conn = self.world.call(id, false, site, to);
         let seek = &mut self.clients[id].seek;
         seek.conn = Some(conn);
         seek.heard.clear();
@@ -94,8 +93,7 @@ impl World {
             Piece::Open => {
                 let mut out = Vec::new();
                 encode_command(&mut out, &words("SUBSCRIBE +switch-master"));
-                self.net
-                    .send(self.now, conn, End::Caller, &out, &mut self.queue);
+                self.world.send(conn, &out);
             }
             Piece::Bytes(bytes) => {
                 seek.heard.extend_from_slice(&bytes);
@@ -106,7 +104,7 @@ impl World {
             }
             Piece::End => {
                 seek.conn = None;
-                self.net.vanish(conn, End::Caller);
+                self.world.forget(conn);
             }
         }
     }
@@ -120,7 +118,7 @@ impl World {
             return;
         }
         let payload = text(payload);
-        let Some(leader) = payload.split(' ').nth(3).and_then(node_at) else {
+        let Some(leader) = payload.split(' ').nth(3).and_then(place_of) else {
             return self.wrong(format!("+switch-master is told as {payload}"));
         };
         note!(self, "client {id} is told that {leader} leads");

@@ -1,9 +1,10 @@
 //! The end of a run: nothing goes wrong any more, and all must agree.
 
 use super::ledger::Found;
-use super::machine::{Machine, Told};
-use super::world::{Event, Stage, World, node_at, note};
+use super::operator::Told;
+use super::sim::{Event, Sim, Stage, note};
 use crate::common::instance::{contents, text};
+use redkeep::embed::world::{Machine, place_of};
 use redkeep::engine::Engine;
 use redkeep::resp::Value;
 use std::collections::BTreeMap;
@@ -14,18 +15,18 @@ const DATABASES: usize = 5;
 /// All must agree within so many microseconds.
 const PATIENCE: i64 = 180_000_000;
 
-impl World {
+impl Sim {
     /// Nothing goes wrong any more.
     pub fn heal(&mut self) {
         note!(self, "all is well from now on");
         self.stage = Stage::Healed;
-        self.net.manners = self.plan.manners;
-        for machine in &mut self.nodes {
+        self.world.set_manners(self.plan.manners);
+        for machine in &mut self.world.machines {
             machine.slow = false;
         }
-        self.net.unblock_all(self.now, &mut self.queue);
-        let more = 500_000 + self.rng.below(2_000_000) as i64;
-        self.queue.add(self.now + more, Event::Quiet);
+        self.world.unblock_all();
+        let more = 500_000 + self.world.rng.below(2_000_000) as i64;
+        self.plan_event(self.world.now() + more, Event::Quiet);
     }
 
     /// Clients end when they have their answers.
@@ -35,13 +36,13 @@ impl World {
         for client in &mut self.clients {
             client.stopped = true;
         }
-        self.queue.add(self.now + 1_000_000, Event::Look);
-        self.quiet_since = self.now;
+        self.plan_event(self.world.now() + 1_000_000, Event::Look);
+        self.quiet_since = self.world.now();
     }
 
     /// Looks whether all agree.
     pub fn look(&mut self) {
-        if self.now - self.quiet_since > PATIENCE {
+        if self.world.now() - self.quiet_since > PATIENCE {
             let all = self.describe_all();
             return self.wrong(format!("they do not find together:\n{all}"));
         }
@@ -52,9 +53,9 @@ impl World {
         let soon = self.stage == Stage::Begin || self.plan.watch.is_none();
         let pause = match soon {
             true => 300_000,
-            false => 600_000 + self.rng.below(500_000) as i64,
+            false => 600_000 + self.world.rng.below(500_000) as i64,
         };
-        self.queue.add(self.now + pause, Event::Look);
+        self.plan_event(self.world.now() + pause, Event::Look);
         if self.stage == Stage::Begin {
             return;
         }
@@ -64,16 +65,13 @@ impl World {
         if !self.clocks_agree {
             // What is over for one is over for all.
             self.clocks_agree = true;
-            let nodes = self.nodes.iter().take(self.plan.nodes);
+            let nodes = self.world.machines.iter().take(self.plan.nodes);
             let origin = nodes.map(|node| node.origin).max().unwrap();
             for node in 0..self.plan.nodes {
-                self.nodes[node].sync_clock(self.now);
-                let machine = &mut self.nodes[node];
-                machine.clock.advance_us(origin - machine.origin);
-                machine.origin = origin;
-                self.after(node);
+                let ahead = origin - self.world.machines[node].origin;
+                self.world.set_clock_by(node, ahead);
             }
-            self.queue.add(self.now + 3_000_000, Event::Look);
+            self.plan_event(self.world.now() + 3_000_000, Event::Look);
             return;
         }
         self.compare(leader);
@@ -83,8 +81,8 @@ impl World {
 
     fn describe_all(&mut self) -> String {
         let mut all = String::new();
-        for node in 0..self.nodes.len() {
-            all += &match self.nodes[node].is_up() {
+        for node in 0..self.world.machines.len() {
+            all += &match self.world.machines[node].is_up() {
                 false => format!("{node} is down\n"),
                 true if self.plan.is_sentinel(node) => format!("{node}: {:?}\n", self.view(node)),
                 true => format!("{node}: {:?}\n", self.facts(node)),
@@ -101,27 +99,25 @@ impl World {
         let first = self.view(self.plan.nodes);
         let knows_all = first.replicas as usize + 1 == self.plan.nodes
             && first.others as usize + 1 == self.plan.sentinels();
-        let agree = (self.plan.nodes..self.nodes.len()).all(|place| self.view(place) == first);
+        let agree =
+            (self.plan.nodes..self.world.machines.len()).all(|place| self.view(place) == first);
         if !knows_all || !agree || first.flags != "master" {
             return None;
         }
-        node_at(first.leader.split(':').next()?)
+        place_of(first.leader.split(':').next()?)
     }
 
     /// Who leads, if all the others have everything that it has.
     fn agreed(&mut self) -> Option<usize> {
         let idle = self.clients.iter().all(super::client::Client::is_idle);
-        let now = self.now;
+        let now = self.world.now();
         let acts = |node: &Machine| node.is_up() && !node.is_stalled(now);
-        if !idle || !self.nodes.iter().all(acts) {
+        if !idle || !self.world.machines.iter().all(acts) {
             return None;
         }
         let leader = self.decided()?;
         // Whatever is due is done.
-        self.nodes[leader].sync_clock(self.now);
-        let up = self.nodes[leader].up.as_mut().unwrap();
-        up.hold(Engine::tick);
-        self.after(leader);
+        self.world.with(leader, |up| up.hold(Engine::tick));
         let first = self.facts(leader);
         if !first.leads() {
             return None;
@@ -129,8 +125,8 @@ impl World {
         for node in (0..self.plan.nodes).filter(|node| *node != leader) {
             let facts = self.facts(node);
             let follows = match self.plan.watch {
-                None => matches!(self.nodes[node].told, Told::Follow(_)),
-                Some(_) => node_at(facts.text("master_host")) == Some(leader),
+                None => matches!(self.told[node], Told::Follow(_)),
+                Some(_) => place_of(facts.text("master_host")) == Some(leader),
             };
             if !follows
                 || !facts.is_linked()
@@ -171,7 +167,7 @@ impl World {
     }
 
     fn values(&mut self, node: usize) -> BTreeMap<String, String> {
-        let up = self.nodes[node].up.as_mut().unwrap();
+        let up = self.world.machines[node].up.as_mut().unwrap();
         let mut all = BTreeMap::new();
         for db in 0..DATABASES {
             up.call(&["SELECT", &db.to_string()]);
@@ -199,7 +195,7 @@ impl World {
     fn contents(&mut self, node: usize) -> String {
         // What replicas hold is looked at closely where there are no sentinels.
         let is_brief = self.plan.watch.is_some() && !self.plan.seed.is_multiple_of(8);
-        let up = self.nodes[node].up.as_mut().unwrap();
+        let up = self.world.machines[node].up.as_mut().unwrap();
         if is_brief {
             return up.call(&["DEBUG", "DIGEST"]).to_string();
         }
@@ -219,7 +215,7 @@ impl World {
 
     fn find(&mut self, leader: usize, client: usize) -> Found {
         let db = super::client::database(client).to_string();
-        let up = self.nodes[leader].up.as_mut().unwrap();
+        let up = self.world.machines[leader].up.as_mut().unwrap();
         let mut ask = |line: &str| {
             let words: Vec<&str> = line.split(' ').collect();
             up.call(&words)

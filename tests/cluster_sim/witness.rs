@@ -1,8 +1,8 @@
 //! What sentinels have said and done, and whether they may have: whom they voted for, which configurations they spread, whom
 //! they told to lead. It outlives them: what one said before it was started again counts.
 
-use super::net::Place;
 use super::sentinel::NAME;
+use redkeep::embed::world::Place;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A configuration that somebody tells others of.

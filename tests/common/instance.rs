@@ -6,7 +6,7 @@ use redkeep::engine::{Engine, Options};
 use redkeep::exec::Host;
 use redkeep::exec::persist::load::Loading;
 use redkeep::persist::Disk;
-use redkeep::persist::aof::{Log, Writer};
+use redkeep::persist::aof::Log;
 use redkeep::resp::Value;
 use redkeep::service::config::{Invocation, Settings, SystemFiles, invocation};
 use redkeep::util::clock::ManualClock;
@@ -49,7 +49,7 @@ impl Instance {
         options: &[(&str, &str)],
         clock: &ManualClock,
     ) -> Result<Instance, String> {
-        let node = unloaded(disk, options, clock, 1);
+        let node = unloaded(disk, options, clock);
         let reader = Client::connect(&node).map_err(|e| e.to_string())?;
         let instance = Instance {
             node,
@@ -125,33 +125,8 @@ pub fn contents(databases: usize, mut ask: impl FnMut(&[&str]) -> Value) -> Stri
     all.join("\n")
 }
 
-/// As [`Instance::start`], with a seed of its own and without threads: whoever calls has the engine, writes the log, if there
-/// is one, and does what the engine asks for.
-pub fn start_by_hand(
-    disk: &SimDisk,
-    options: &[(&str, &str)],
-    clock: &ManualClock,
-    seed: u64,
-) -> Result<(Engine, Option<Writer>), String> {
-    load_by_hand(unloaded(disk, options, clock, seed), disk)
-}
-
-/// The same, of an engine that has its configuration.
-pub fn load_engine_by_hand(
-    engine: Engine,
-    disk: &SimDisk,
-) -> Result<(Engine, Option<Writer>), String> {
-    load_by_hand(to_be_loaded(engine), disk)
-}
-
-fn load_by_hand(node: Node, disk: &SimDisk) -> Result<(Engine, Option<Writer>), String> {
-    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-    let writer = jobs::load_data_by_hand(&node, &disk).map_err(|e| e.to_string())?;
-    Ok((node.into_engine().unwrap(), writer))
-}
-
 /// A server that has still to load what the disk holds.
-fn unloaded(disk: &SimDisk, options: &[(&str, &str)], clock: &ManualClock, seed: u64) -> Node {
+fn unloaded(disk: &SimDisk, options: &[(&str, &str)], clock: &ManualClock) -> Node {
     let fixed = [("dir", DIR), ("save", ""), ("enable-debug-command", "yes")];
     let mut argv = Vec::new();
     for (name, value) in fixed.iter().chain(options) {
@@ -161,16 +136,13 @@ fn unloaded(disk: &SimDisk, options: &[(&str, &str)], clock: &ManualClock, seed:
     let Ok(Invocation::Run(loaded)) = invocation(&argv, &SystemFiles) else {
         panic!("the parameters are right");
     };
-    to_be_loaded(Engine::new(Options {
+    let mut engine = Engine::new(Options {
         settings: Settings::new(loaded.config, None),
         host: Box::new(OnDisk(disk.clone())),
         clock: Arc::new(clock.clone()),
-        seed: Some(seed),
+        seed: Some(1),
         ..Options::default()
-    }))
-}
-
-fn to_be_loaded(mut engine: Engine) -> Node {
+    });
     // As servers do: nobody may see the databases empty that are to be loaded.
     engine.state().sys.persist.loading = Some(Loading::default());
     Node::new(engine)

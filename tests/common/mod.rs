@@ -24,7 +24,8 @@ pub mod peer;
 pub mod proxy;
 pub mod reply;
 pub mod scripted;
-pub mod sim_disk;
+
+pub use redkeep::embed::world::disk as sim_disk;
 
 pub use client::Client;
 pub use peer::Server;

@@ -33,7 +33,7 @@ fn has_test(source: &str, path: &str, name: &str) -> bool {
     let (plain, asynchronous) = (format!("fn {name}("), format!("async fn {name}("));
     let lines: Vec<_> = source.lines().map(str::trim).collect();
     let place = |line: &&str| line.starts_with(&plain) || line.starts_with(&asynchronous);
-    let Some(at) = lines.iter().position(|line| place(line)) else {
+    let Some(at) = lines.iter().position(place) else {
         return false;
     };
     // Attributes stand right above.

@@ -96,7 +96,7 @@ impl Run {
         };
         let gate = self.r.disk.hold(kind, "temp-rewrite");
         self.r.ask(&["BGREWRITEAOF"]);
-        gate.wait_for_arrival();
+        assert!(gate.wait_for_arrival());
         gate
     }
 
@@ -275,7 +275,7 @@ fn a_log_that_is_switched_on_holds_all_that_is_acknowledged_once_it_has_a_base()
             some(&mut run, false);
             let gate = run.r.disk.hold(Kind::Sync, "temp-rewrite");
             run.r.ask(&["CONFIG", "SET", "appendonly", "yes"]);
-            gate.wait_for_arrival();
+            assert!(gate.wait_for_arrival());
             some(&mut run, false);
             run.end_rewrite(Some(gate));
             some(&mut run, true);

@@ -323,7 +323,7 @@ fn a_gate_holds_operations_until_it_is_opened() {
     let gate = disk.hold(Kind::Sync, "/a");
     std::thread::scope(|scope| {
         let syncing = scope.spawn(|| file.sync());
-        gate.wait_for_arrival();
+        assert!(gate.wait_for_arrival());
         assert_eq!(disk.ops(), 1);
         disk.create(p("/d/b")).unwrap().sync().unwrap();
         gate.open();

@@ -16,7 +16,7 @@ fn save(r: &mut Recorder, background: bool, rng: &mut Rng) -> Point {
     if background {
         let gate = r.disk.hold(Kind::Sync, "temp-");
         r.ask(&["BGSAVE"]);
-        gate.wait_for_arrival();
+        assert!(gate.wait_for_arrival());
         r.line("RPUSH meanwhile a b c", rng);
         r.line("INCR n", rng);
         gate.open();

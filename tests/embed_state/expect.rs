@@ -138,7 +138,8 @@ fn every_assertion_can_fail() {
     run(&mut client, EVERYTHING);
     let never = Duration::from_secs(900)..Duration::from_secs(901);
     let range = never.clone();
-    let all: Vec<Box<dyn FnOnce(&Server)>> = vec![
+    type Claim = Box<dyn FnOnce(&Server)>;
+    let all: Vec<Claim> = vec![
         Box::new(|s| s.assert_string("name", "Bob")),
         Box::new(|s| s.assert_missing("name")),
         Box::new(|s| s.assert_exists("nothing")),

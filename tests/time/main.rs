@@ -12,10 +12,6 @@
     reason = "a test may stop at the first surprise"
 )]
 
-#[allow(dead_code, unused_imports, reason = "others use the rest of it")]
-#[path = "../common/sim_disk/mod.rs"]
-mod sim_disk;
-
 mod disk;
 mod gate;
 mod keys;
@@ -27,6 +23,7 @@ mod wire;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use redkeep::embed::world::disk as sim_disk;
 use redkeep::util::clock::ManualClock;
 use redkeep::{Client, Server, Value};
 

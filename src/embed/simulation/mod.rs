@@ -241,7 +241,8 @@ impl Simulation {
     /// When the node does not run.
     pub fn set_clock_by(&self, node: Node, ms: i64) -> Result<(), Error> {
         let place = self.running(node)?;
-        self.town().set_clock_by(place, ms);
+        let micros = ms.saturating_mul(1000);
+        self.town().world.set_clock_by(place, micros);
         Ok(())
     }
 

@@ -210,16 +210,6 @@ impl Town {
         self.world.take_down(place, down);
     }
 
-    pub(super) fn set_clock_by(&mut self, place: Place, ms: i64) {
-        let now = self.world.now();
-        let machine = &mut self.world.machines[place];
-        machine.sync_clock(now);
-        machine.jump(ms.saturating_mul(1000));
-        let text = format!("the clock of {} is set by {ms} ms", machine.name);
-        self.note(&text);
-        self.world.after(place);
-    }
-
     pub(super) fn part(&mut self, ways: &Ways) {
         ways.all().for_each(|(from, to)| self.world.block(from, to));
         self.note(&format!(

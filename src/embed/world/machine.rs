@@ -35,7 +35,7 @@ pub struct Machine {
     pub disk: SimDisk,
     /// It may be wrong.
     pub(super) clock: MachineClock,
-    /// Its clock shows this at the beginning, in microseconds since the Unix epoch.
+    /// What its clock would have shown at the beginning, as it is set now, in microseconds since the Unix epoch.
     pub origin: i64,
     /// Since then, up to where the clock has come.
     ticked: i64,
@@ -115,13 +115,13 @@ impl Machine {
     }
 
     /// Its clock is set by so many microseconds.
-    pub fn jump(&mut self, micros: i64) {
+    pub(super) fn jump(&mut self, micros: i64) {
         self.clock.move_by(micros);
         self.origin += micros;
     }
 
     /// Time goes on, up to so many microseconds since the beginning.
-    pub fn sync_clock(&mut self, now: i64) {
+    pub(super) fn sync_clock(&mut self, now: i64) {
         self.clock.move_by(now - self.ticked);
         self.ticked = now;
     }

@@ -281,6 +281,17 @@ impl World {
         Some(done)
     }
 
+    /// The clock of a machine is set by so many microseconds, as an operator does.
+    pub fn set_clock_by(&mut self, place: Place, micros: i64) {
+        let now = self.now;
+        let machine = &mut self.machines[place];
+        machine.sync_clock(now);
+        machine.jump(micros);
+        let name = &machine.name;
+        note!(self, "the clock of {name} is set by {micros} microseconds");
+        self.after(place);
+    }
+
     /// Looks at the engine on a machine: nothing follows from that. None if nothing runs.
     pub fn look<T>(&mut self, place: Place, look: impl FnOnce(&mut Engine) -> T) -> Option<T> {
         let up = self.machines.get_mut(place)?.up.as_mut()?;

@@ -119,6 +119,8 @@ pub(super) struct Faults {
     read_only: Vec<PathBuf>,
     /// So many changes are still made.
     life: Option<u64>,
+    /// Syncs do nothing.
+    pub(super) forgetful: bool,
 }
 
 impl Faults {
@@ -215,12 +217,18 @@ impl SimDisk {
         self.state().faults.life = Some(changes);
     }
 
+    /// Syncs succeed from now on, and do nothing: as with disks that say so before it is true.
+    pub fn forget_syncs(&self) {
+        self.state().faults.forgetful = true;
+    }
+
     /// Everything works again. Gates stay.
     pub fn heal(&self) {
         let faults = &mut self.state().faults;
         faults.list.clear();
         faults.room = None;
         faults.life = None;
+        faults.forgetful = false;
         faults.read_only.clear();
     }
 

@@ -188,6 +188,10 @@ impl From<Failed<'_>> for io::Error {
 
 impl State {
     fn record(&mut self, op: Op) {
+        let syncs = matches!(op, Op::Sync { .. } | Op::SyncDir { .. });
+        if syncs && self.faults.forgetful {
+            return;
+        }
         if let Some(clock) = &self.clock {
             self.times.push(clock.now_ms());
         }
