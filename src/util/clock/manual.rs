@@ -50,8 +50,8 @@ pub struct ManualClock {
 pub(super) struct Time {
     face: Face,
     control: Mutex<Control>,
-    /// Held by whoever moves the clock.
-    pub(super) mover: Mutex<()>,
+    /// Held by whoever moves the clock: how often it was waited for quiet in vain since it was quiet last.
+    pub(super) mover: Mutex<u32>,
     pub(super) alarms: Alarms,
     pub(super) crew: Crew,
 }

@@ -13,7 +13,8 @@ use parking_lot::Mutex;
 
 use super::manual::{ManualClock, Time};
 
-/// How long it is waited for quiet at one moment. Each time that was in vain it is waited half as long.
+/// How long it is waited for quiet at one moment. After each time that was in vain it is waited half as long, until it was
+/// quiet once more: what waits for a disk that does not answer, say, holds up one move of the clock and not a hundred.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// But not less than this.
@@ -161,8 +162,8 @@ struct Moving<'a> {
     /// What had happened when it was quiet last.
     quiet_at: Option<u64>,
     clients_at: u64,
-    patience: Duration,
-    _only: parking_lot::MutexGuard<'a, ()>,
+    /// How often it was waited in vain since it was quiet last.
+    vain: parking_lot::MutexGuard<'a, u32>,
 }
 
 impl Drop for Moving<'_> {
@@ -174,15 +175,14 @@ impl Drop for Moving<'_> {
 impl<'a> Moving<'a> {
     fn begin(clock: &'a ManualClock) -> Self {
         let time: &Time = clock.time();
-        let only = time.mover.lock();
+        let vain = time.mover.lock();
         time.set_moving(true);
         Self {
             time,
             members: time.crew.members(),
             quiet_at: None,
             clients_at: 0,
-            patience: PATIENCE,
-            _only: only,
+            vain,
         }
     }
 
@@ -196,7 +196,8 @@ impl<'a> Moving<'a> {
 
     /// Does what is due, and what follows from that, until nothing is.
     fn do_due(&mut self) {
-        let until = Instant::now() + self.patience;
+        let patience = PATIENCE / (1 << (*self.vain).min(10));
+        let until = Instant::now() + patience.max(PATIENCE_LEAST);
         loop {
             if self.time.alarms.ring(self.time.steady_us()) {
                 self.time.crew.stir();
@@ -247,6 +248,7 @@ impl<'a> Moving<'a> {
             if calm >= 2 {
                 let clients = crew.client_stirs.load(Ordering::Acquire);
                 if clients == self.clients_at {
+                    *self.vain = 0;
                     break;
                 }
                 self.clients_at = clients;
@@ -254,7 +256,7 @@ impl<'a> Moving<'a> {
                 std::thread::sleep(GRACE);
             }
             if Instant::now() >= until {
-                self.patience = (self.patience / 2).max(PATIENCE_LEAST);
+                *self.vain = self.vain.saturating_add(1);
                 break;
             }
         }
