@@ -25,7 +25,7 @@ use crate::service::faults::{Fault, FaultError, FaultId, Listed};
 /// server.faults().add(Fault::command("SET").drop_after().once())?;
 /// let lost = client.call(["SET", "lock:b", "token", "NX"]);
 /// assert_eq!(lost, Err(CallError::Closed));
-/// assert_eq!(server.client()?.call(["GET", "lock:b"])?.to_string(), "token");
+/// assert_eq!(server.client()?.call(["GET", "lock:b"])?.to_string(), "\"token\"");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///

@@ -42,7 +42,7 @@ impl Server {
     /// password, where there is one. If the server lets nobody in (`maxclients`), that is what is read.
     ///
     /// ```
-    /// # let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     /// # runtime.block_on(async {
     /// use redis::AsyncCommands;
     ///

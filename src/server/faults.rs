@@ -25,7 +25,7 @@ impl Server {
     ///     .start()?;
     /// server.client()?.call(["SET", "order", "4711"])?;
     /// let server = server.crash().restart()?;
-    /// assert_eq!(server.client()?.call(["GET", "order"])?.to_string(), "4711");
+    /// assert_eq!(server.client()?.call(["GET", "order"])?.to_string(), "\"4711\"");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn crash(mut self) -> Crashed {
