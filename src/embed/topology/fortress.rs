@@ -185,3 +185,90 @@ pub trait Fortress {
     /// When it does not come to that in time: the error says what was missing.
     fn wait_until_settled(&self, timeout: Duration) -> Result<(), Error>;
 }
+
+/// Gives a type that has the methods of [`Fortress`] the trait, with what lets time pass there.
+macro_rules! as_fortress {
+    ($fortress:ty, $client:ty, $pass:expr) => {
+        impl $crate::embed::topology::Fortress for $fortress {
+            type Client = $client;
+
+            fn name(&self) -> &str {
+                self.name()
+            }
+
+            fn nodes(&self) -> Vec<Node> {
+                self.nodes()
+            }
+
+            fn state(&self, node: Node) -> Result<State, Error> {
+                self.state(node)
+            }
+
+            fn role(&self, node: Node) -> Result<Role, Error> {
+                self.role(node)
+            }
+
+            fn leader(&self) -> Result<Node, Error> {
+                self.leader()
+            }
+
+            fn client(&self, node: Node) -> Result<Client, Error> {
+                self.client(node)
+            }
+
+            fn kill(&self, node: Node) -> Result<(), Error> {
+                self.kill(node)
+            }
+
+            fn freeze(&self, node: Node) -> Result<(), Error> {
+                self.freeze(node)
+            }
+
+            fn thaw(&self, node: Node) -> Result<(), Error> {
+                self.thaw(node)
+            }
+
+            fn restart(&self, node: Node) -> Result<(), Error> {
+                self.restart(node)
+            }
+
+            fn partition(
+                &self,
+                left: impl IntoIterator<Item = Node>,
+                right: impl IntoIterator<Item = Node>,
+            ) -> Result<(), Error> {
+                self.partition(left, right)
+            }
+
+            fn heal(&self) {
+                self.heal();
+            }
+
+            fn delay(
+                &self,
+                left: impl IntoIterator<Item = Node>,
+                right: impl IntoIterator<Item = Node>,
+                delay: Duration,
+            ) -> Result<(), Error> {
+                self.delay(left, right, delay)
+            }
+
+            fn pass(&self, time: Duration) {
+                $pass(self, time);
+            }
+
+            fn wait_for_leader_other_than(
+                &self,
+                node: Node,
+                timeout: Duration,
+            ) -> Result<Node, Error> {
+                self.wait_for_leader_other_than(node, timeout)
+            }
+
+            fn wait_until_settled(&self, timeout: Duration) -> Result<(), Error> {
+                self.wait_until_settled(timeout)
+            }
+        }
+    };
+}
+pub(crate) use as_fortress;

@@ -17,5 +17,6 @@ pub(crate) mod view;
 
 pub use builder::Builder;
 pub use error::Error;
+pub(crate) use fortress::as_fortress;
 pub use fortress::{Caller, Fortress};
 pub use node::{Node, Role, State};
