@@ -23,7 +23,10 @@ const READ: usize = 16 * 1024;
 fn main() -> Result<(), Box<dyn Error>> {
     let mut words = std::env::args().skip_while(|word| word != "--port").skip(1);
     let port: u16 = words.next().ok_or("--port is missing")?.parse()?;
-    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         loop {
