@@ -11,7 +11,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use redkeep::engine::{Engine, Options};
 use redkeep::exec::Args;
 use redkeep::exec::session::Peer;
-use redkeep::resp::{ArgVec, Batch, Decoder, Limits, Proto, ReplyBuf};
+use redkeep::resp::{Batch, Decoder, Limits, Proto, ReplyBuf, Room};
 
 const KEYS: u64 = 100_000;
 
@@ -88,11 +88,9 @@ fn decode(c: &mut Criterion) {
             b.iter(|| {
                 let bytes = black_box(&bytes[..]);
                 decoder.decode(bytes, &limits, &mut batch);
-                let mut argv = ArgVec::new();
+                let mut room = Room::default();
                 for i in 0..batch.len() {
-                    argv.clear();
-                    argv.extend(batch.args(i, bytes));
-                    black_box(&argv[..]);
+                    black_box(batch.args_in(i, bytes, &mut room));
                 }
             });
         });

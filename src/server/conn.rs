@@ -29,7 +29,7 @@ use crate::exec::busy::{BusyRequest, Served};
 use crate::exec::output::{Input, Unsent};
 use crate::exec::ticket::Ticket;
 use crate::exec::{Action, Args, Argv, SessionId};
-use crate::resp::{ArgVec, Batch, Decoder, Limits, ReplyBuf, encode_command};
+use crate::resp::{Batch, Decoder, Limits, ReplyBuf, Room, encode_command};
 use crate::service::stats::Stats;
 
 /// Nothing more is run or read for a client that has left this much output untaken.
@@ -550,21 +550,20 @@ impl<S: Socket> Conn<S> {
                 }
             }
         };
-        let mut argv = ArgVec::new();
+        let mut room = Room::default();
         if let Some(session) = engine.state().sessions.get(self.sid) {
             reply.set_proto(session.proto);
         }
         let mut ran = Ran::All;
         let mut outcome = Outcome::Done;
         for i in 0..batch.len() {
-            argv.clear();
-            argv.extend(batch.args(i, buf));
-            if is_http(&argv) {
+            let argv = batch.args_in(i, buf, &mut room);
+            if is_http(argv) {
                 let session = engine.state().sessions.get(self.sid);
                 warn_of_http(session.map_or("", |s| &s.peer.addr));
                 return Ran::Stopped;
             }
-            outcome = engine.execute(self.sid, Args::new(&argv), reply);
+            outcome = engine.execute(self.sid, Args::new(argv), reply);
             if outcome != Outcome::Done || reply.len() >= REPLY_PER_HOLD {
                 ran = Ran::UpTo(i);
                 break;
