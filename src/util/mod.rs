@@ -8,6 +8,7 @@ pub mod glob;
 pub mod heap;
 pub mod num;
 pub mod pqsort;
+pub mod prefetch;
 pub mod rng;
 pub mod system;
 pub mod waiting;
