@@ -289,7 +289,7 @@ pub(super) fn perform(
     shared: &Shared,
     run: Run,
     vm: &Vm,
-    work: impl FnOnce() -> mlua::Result<(bool, Value)>,
+    work: impl FnOnce() -> (bool, Value),
     reply: &mut ReplyBuf,
 ) -> (Box<State>, Result<(), Failed>) {
     {
@@ -308,7 +308,7 @@ pub(super) fn perform(
 pub(super) fn conclude(
     shared: &Shared,
     vm: &Vm,
-    ended: std::thread::Result<mlua::Result<(bool, Value)>>,
+    ended: std::thread::Result<(bool, Value)>,
     reply: &mut ReplyBuf,
 ) -> Option<(Box<State>, Result<(), Failed>)> {
     let mut slot = shared.lock();
@@ -321,11 +321,10 @@ pub(super) fn conclude(
     run.state.fx.restrict(Readers::All);
     let result = match ended {
         // What is long may still be ended.
-        Ok(Ok((true, value))) => {
+        Ok((true, value)) => {
             convert::reply(vm, &mut run, &value, script_is_resp3, reply).map_err(Failed::Answered)
         }
-        Ok(Ok((false, raised))) => Err(Failed::Raised(raised)),
-        Ok(Err(e)) => Err(Failed::Answered(broken(&e))),
+        Ok((false, raised)) => Err(Failed::Raised(raised)),
         Err(_) => Err(Failed::Answered(CmdError::fixed(
             "ERR Internal error in a script",
         ))),
