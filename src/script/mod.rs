@@ -11,6 +11,7 @@
 //! passed   arguments of functions, read as Lua reads them
 //! convert  replies to Lua values and Lua values to replies
 //! watch    looks at clock and memory while a host function works
+//! bytecode what can be seen in compiled code
 //! traits   what can be seen in a script that lets it run faster
 //! callbacks  the same of a library
 //! functions  libraries of functions, and calls of them, in an interpreter of their own
@@ -24,6 +25,7 @@
 //! commands, goes around it (`crossing`, the only unsafe code here); everything else goes through it.
 
 mod api;
+mod bytecode;
 mod callbacks;
 mod convert;
 mod crossing;

@@ -10,7 +10,7 @@ use super::fault::PRELUDE;
 use super::pace::Pace;
 use super::slot::{Run, Shared};
 use super::traits::Traits;
-use super::{api, lib, random, watch};
+use super::{api, bytecode, lib, random, watch};
 
 /// Tables of more arguments are not used again: few stay behind.
 const FEW: usize = 16;
@@ -22,6 +22,8 @@ pub(super) struct Vm {
     pace: Pace,
     /// What runs, by number: scripts, or functions of libraries.
     functions: Table,
+    /// What is behind the global table that scripts see.
+    globals: Option<Table>,
     /// Begins a run.
     entrance: Function,
     shape: Function,
@@ -100,6 +102,7 @@ impl Vm {
             lua,
             pace,
             functions: world.functions,
+            globals: world.globals,
             entrance,
             shape,
             held: Cell::new([0, 0]),
@@ -118,6 +121,12 @@ impl Vm {
                 .set_mode(ChunkMode::Text)
                 .into_function()
         })?;
+        // What only reads global variables may find them where they are: that is faster than looking through.
+        if let Some(globals) = &self.globals
+            && bytecode::assigns_no_global(&script.dump(true))
+        {
+            script.set_environment(globals.clone())?;
+        }
         self.functions.raw_set(number, script)
     }
 
@@ -136,17 +145,26 @@ impl Vm {
     ) -> (bool, Value) {
         let words = [keys, args];
         let reuses = traits.leaves_arguments && keys.len() + args.len() <= FEW;
+        let held = self.held.get();
         let entry = Entry {
             number: number.try_into().unwrap_or_default(),
             is_plain: traits.is_plain,
             words,
-            held: reuses.then(|| self.held.replace(words.map(<[_]>::len))),
+            held: reuses.then_some(held),
             in_place: self.in_place.replace(reuses),
         };
+        if reuses {
+            self.held.set([keys.len(), args.len()]);
+        }
         // Where no handler is, and where memory runs out on the way out of one, the error comes out here.
         self.limited(|| crossing::run(&self.entrance, &entry))
             .unwrap_or_else(|e| {
+                // Memory may have run out while the tables were filled, or before they were in place.
                 self.in_place.set(false);
+                if reuses {
+                    self.held
+                        .set([held[0].max(keys.len()), held[1].max(args.len())]);
+                }
                 (false, Value::Error(Box::new(e)))
             })
     }
@@ -236,5 +254,31 @@ mod tests {
             assert_eq!(run(&vm, "return 1"), (true, "1".to_owned()));
         }
         assert_eq!(run(&vm, "return pcall(string.rep,'x',1e9)").1, "false");
+    }
+
+    #[test]
+    fn arguments_that_find_no_memory_leave_nothing_behind() {
+        let vm = Vm::new(&Shared::default(), 0, 16 << 20).unwrap();
+        vm.compile(b"return #KEYS..':'..#ARGV..(KEYS[1] or '')", 0)
+            .unwrap();
+        let large = vec![b'x'; 20 << 20];
+        for leaves_arguments in [true, false] {
+            for is_plain in [true, false] {
+                let traits = Traits {
+                    leaves_arguments,
+                    is_plain,
+                    sole_line: None,
+                };
+                let run = |keys: &[&[u8]], args: &[&[u8]]| {
+                    let (ok, value) = vm.run(0, traits, keys, args);
+                    (ok, value.to_string().unwrap())
+                };
+                assert_eq!(run(&[b"a", b"b"], &[b"c"]), (true, "2:1a".to_owned()));
+                let (ok, text) = run(&[b"d", &large, b"e"], &[]);
+                assert!(!ok && text.contains("not enough memory"), "{text}");
+                assert_eq!(run(&[], &[]), (true, "0:0".to_owned()));
+                assert_eq!(run(&[b"f"], &[]), (true, "1:0f".to_owned()));
+            }
+        }
     }
 }
