@@ -334,6 +334,9 @@ pub(super) fn conclude(
     let mut run = slot.run.take()?;
     drop(slot);
     run.state.fx.restrict(Readers::All);
+    if !matches!(ended, Ok((true, ref value)) if !value.is_table()) {
+        vm.lift_limit();
+    }
     let result = match ended {
         // What is long may still be ended.
         Ok((true, value)) => {

@@ -32,6 +32,8 @@ pub(super) struct Vm {
     /// Whether the global table has these tables.
     in_place: Cell<bool>,
     limit: usize,
+    /// Whether the limit is in force.
+    is_limited: Cell<bool>,
 }
 
 /// The world that scripts see, where another is made of it.
@@ -108,6 +110,7 @@ impl Vm {
             held: Cell::new([0, 0]),
             in_place: Cell::new(false),
             limit,
+            is_limited: Cell::new(false),
         };
         Ok((vm, made))
     }
@@ -156,8 +159,10 @@ impl Vm {
         if reuses {
             self.held.set([keys.len(), args.len()]);
         }
-        // Where no handler is, and where memory runs out on the way out of one, the error comes out here.
-        self.limited(|| crossing::run(&self.entrance, &entry))
+        // Where no handler is, and where memory runs out on the way out of one, the error comes out here. The limit stays
+        // in force: mostly the next run needs it again.
+        self.set_limited(true)
+            .and_then(|()| crossing::run(&self.entrance, &entry))
             .unwrap_or_else(|e| {
                 // Memory may have run out while the tables were filled, or before they were in place.
                 self.in_place.set(false);
@@ -171,10 +176,24 @@ impl Vm {
 
     /// Does something that a script may make use too much memory.
     pub(super) fn limited<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        self.lua.set_memory_limit(self.limit)?;
+        self.set_limited(true)?;
         let done = work();
-        self.lua.set_memory_limit(0)?;
+        self.set_limited(false)?;
         done
+    }
+
+    /// What a script leaves is to be looked at: that needs memory even where the script has used it up.
+    pub(super) fn lift_limit(&self) {
+        // It fails only for an interpreter with a foreign allocator.
+        let _ = self.set_limited(false);
+    }
+
+    fn set_limited(&self, limited: bool) -> Result<()> {
+        if self.is_limited.replace(limited) != limited {
+            self.lua
+                .set_memory_limit(if limited { self.limit } else { 0 })?;
+        }
+        Ok(())
     }
 
     /// Bytes that scripts may use.
