@@ -114,6 +114,46 @@ impl Value {
         with_value!(self, v => v.is_vanished())
     }
 
+    /// Reads what whoever uses the value looks at first, where that is not in the value itself. What comes of it means
+    /// nothing: see [`Table::glance`](crate::ds::table::Table::glance).
+    #[inline]
+    pub(crate) fn glance(&self) -> usize {
+        /// A line of the cache. What is longer than two is fetched ahead by the processor itself.
+        const LINE: usize = 64;
+        match self {
+            Value::Str(Str::Heap(bytes)) => {
+                let second = bytes.len().saturating_sub(1).min(LINE);
+                let byte = |at: usize| bytes.get(at).copied().map_or(0, usize::from);
+                byte(0) ^ byte(second)
+            }
+            Value::Str(Str::Int(_) | Str::Inline(..)) => 0,
+            other => other.heap_size(),
+        }
+    }
+
+    /// Whether its parts are in a table.
+    #[inline]
+    pub(crate) const fn has_table(&self) -> bool {
+        matches!(
+            self,
+            Value::Hash(Hash::Table(_)) | Value::Set(Set::Table(_)) | Value::ZSet(ZSet::Big(_))
+        )
+    }
+
+    /// Reads what whoever uses a part of the value looks at first, or `deep`er, once that is near. `rest` is what a command
+    /// says behind its key.
+    #[inline]
+    pub(crate) fn glance_at(&self, [first, second]: [&[u8]; 2], deep: bool) -> u64 {
+        match self {
+            Value::Hash(Hash::Table(fields)) => fields.glance(first, deep),
+            Value::Set(Set::Table(members)) => members.glance(first, deep),
+            // ZADD key score member, ZINCRBY; ZSCORE key member and its like.
+            Value::ZSet(ZSet::Big(big)) if second.is_empty() => big.glance(first, deep),
+            Value::ZSet(ZSet::Big(big)) => big.glance(second, deep),
+            _ => 0,
+        }
+    }
+
     /// When the next part of the value is over, in unix milliseconds: the field of a hash.
     #[inline]
     pub fn next_deadline(&self) -> Option<i64> {
