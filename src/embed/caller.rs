@@ -12,7 +12,7 @@ use super::node::{LockError, Node, Posted};
 use crate::engine::Outcome;
 use crate::exec::busy::BusyRequest;
 use crate::exec::output::Unsent;
-use crate::exec::session::Peer;
+use crate::exec::session::{Peer, Session};
 use crate::exec::ticket::Ticket;
 use crate::exec::{Args, Argv, SessionId};
 use crate::resp::{Proto, ReplyBuf, Value, parse_reply, reply_len};
@@ -126,9 +126,11 @@ impl Caller {
                             take_served(&self.bell, &mut self.posted, &mut self.unconfirmed, out);
                         self.closed |= flow.closed;
                     }
-                    engine.take_output(self.sid, out);
                     if let Some(session) = engine.state().sessions.get(self.sid) {
                         out.set_proto(session.proto);
+                        if session.has_output() {
+                            engine.take_output(self.sid, out);
+                        }
                     }
                     let (mut ran, mut outcome) = (0, Outcome::Done);
                     for args in commands {
@@ -144,7 +146,8 @@ impl Caller {
                             break;
                         }
                     }
-                    if outcome != Outcome::Cut {
+                    let session = engine.state().sessions.get(self.sid);
+                    if outcome != Outcome::Cut && session.is_some_and(Session::has_output) {
                         engine.take_output(self.sid, out);
                     }
                     let ticket = engine.release();

@@ -242,6 +242,11 @@ impl Session {
         }
     }
 
+    /// Whether there may be something for it: in its outbox, or in the stream that replicas get.
+    pub(crate) fn has_output(&self) -> bool {
+        !self.outbox.is_empty() || self.replica.is_some()
+    }
+
     /// Whether it may only do what a subscriber may: in RESP2 messages cannot be told from replies.
     pub fn only_listens(&self) -> bool {
         self.subscriptions.is_some() && self.proto == Proto::Resp2

@@ -210,7 +210,7 @@ impl<'a> Parser<'a> {
             return Err(ParseError::Depth);
         }
         let tag = *need!(self.input.get(self.at));
-        if !b"+-:$*_,#(=!%~>|".contains(&tag) {
+        if !is_type(tag) {
             return Err(ParseError::Type(tag));
         }
         let line = need!(self.line());
@@ -249,10 +249,14 @@ impl<'a> Parser<'a> {
 
     /// The rest of the line behind its type byte.
     fn line(&mut self) -> Option<&'a [u8]> {
+        /// Most lines are a length or a number, for which a search in large steps does not pay.
+        const SHORT: usize = 8;
         let rest = self.input.get(self.at + 1..)?;
         let mut from = 0;
         loop {
-            let cr = from + memchr::memchr(b'\r', rest.get(from..)?)?;
+            let behind = rest.get(from..)?;
+            let near = behind.iter().take(SHORT).position(|b| *b == b'\r');
+            let cr = from + near.or_else(|| memchr::memchr(b'\r', behind))?;
             if *rest.get(cr + 1)? == b'\n' {
                 self.at += cr + 3;
                 return rest.get(..cr);
@@ -303,6 +307,14 @@ impl<'a> Parser<'a> {
         }
         Ok(Some(pairs))
     }
+}
+
+/// Whether a reply may begin with this.
+const fn is_type(tag: u8) -> bool {
+    matches!(
+        tag,
+        b'+' | b'-' | b':' | b'$' | b'*' | b'_' | b',' | b'#' | b'(' | b'=' | b'!' | b'%' | b'~' | b'>' | b'|'
+    )
 }
 
 fn parse_double(text: &[u8]) -> Result<f64, ParseError> {
