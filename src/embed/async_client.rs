@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use super::CallError;
 use super::caller::{Caller, Reply};
-use super::client::Words;
+use super::client::words;
 use super::message::Message;
 use super::node::Node;
 use super::pipeline::Pipeline;
@@ -110,12 +110,12 @@ impl AsyncClient {
         I: IntoIterator,
         I::Item: AsRef<[u8]>,
     {
-        let words: Words<I::Item> = args.into_iter().collect();
-        let words: Words<&[u8]> = words.iter().map(AsRef::as_ref).collect();
-        if words.is_empty() {
+        let args = words(args);
+        let args = words(args.iter().map(AsRef::as_ref));
+        if args.is_empty() {
             return Err(CallError::Empty);
         }
-        self.caller.run(iter::once(&words[..])).map(drop)
+        self.caller.run(iter::once(&args[..])).map(drop)
     }
 
     /// Waits for the reply of a command whose future was dropped.

@@ -54,6 +54,16 @@ impl From<ParseError> for CallError {
 /// The arguments of a command, for which there is room without asking for memory if they are not many.
 pub(super) type Words<W> = SmallVec<[W; 6]>;
 
+/// Puts arguments one behind the other.
+#[inline]
+pub(super) fn words<W>(args: impl IntoIterator<Item = W>) -> Words<W> {
+    let mut words = Words::new();
+    for arg in args {
+        words.push(arg);
+    }
+    words
+}
+
 /// A client of a server in the same process: commands go through the pipeline that they take from a socket.
 ///
 /// A call runs on the calling thread and may block it: blocking commands do, and so does a script of somebody else.
@@ -95,12 +105,12 @@ impl Client {
         I: IntoIterator,
         I::Item: AsRef<[u8]>,
     {
-        let words: Words<I::Item> = args.into_iter().collect();
-        let words: Words<&[u8]> = words.iter().map(AsRef::as_ref).collect();
-        if words.is_empty() {
+        let args = words(args);
+        let args = words(args.iter().map(AsRef::as_ref));
+        if args.is_empty() {
             return Err(CallError::Empty);
         }
-        self.caller.run(iter::once(&words[..]))?;
+        self.caller.run(iter::once(&args[..]))?;
         let mut reply = Err(CallError::Closed);
         self.until(|caller| caller.go_on(|value| reply = value));
         reply

@@ -522,6 +522,7 @@ impl Sessions {
     }
 
     /// When to look for idle clients next.
+    #[inline]
     pub(crate) fn next_idle_check(&self, timeout: u64) -> Option<i64> {
         const EVERY: i64 = 1000;
         (timeout > 0 && !self.is_empty()).then_some(self.idle_checked + EVERY)

@@ -155,8 +155,38 @@ fn write_pairs(out: &mut ReplyBuf, pairs: &[(Value, Value)], header: fn(&mut Rep
 /// # Errors
 /// When the bytes are no reply, whatever follows them.
 pub fn parse_reply(input: &[u8]) -> Result<Option<(Value, usize)>, ParseError> {
+    if let Some((text, end)) = short_bulk(input) {
+        return Ok(Some((Value::Bulk(text.to_vec()), end)));
+    }
     let mut parser = Parser { input, at: 0 };
     Ok(parser.value(0)?.map(|value| (value, parser.at)))
+}
+
+/// What most replies are: a string of less than 1000 bytes; and where it ends. None may also mean that it is not there whole,
+/// or is wrong.
+#[inline]
+fn short_bulk(input: &[u8]) -> Option<(&[u8], usize)> {
+    let digit = |at: usize| match *input.get(at)? {
+        digit @ b'0'..=b'9' => Some(usize::from(digit - b'0')),
+        _ => None,
+    };
+    if *input.first()? != b'$' {
+        return None;
+    }
+    let (mut len, mut at) = (digit(1)?, 2);
+    // No digit follows a zero.
+    while at < 4
+        && len > 0
+        && let Some(next) = digit(at)
+    {
+        len = len * 10 + next;
+        at += 1;
+    }
+    let rest = input.get(at..at + len + 4)?;
+    match rest {
+        [b'\r', b'\n', text @ .., b'\r', b'\n'] => Some((text, at + len + 4)),
+        _ => None,
+    }
 }
 
 /// How many bytes the reply takes that `input` starts with, side information in front of it included; `None` if it is
@@ -313,7 +343,20 @@ impl<'a> Parser<'a> {
 const fn is_type(tag: u8) -> bool {
     matches!(
         tag,
-        b'+' | b'-' | b':' | b'$' | b'*' | b'_' | b',' | b'#' | b'(' | b'=' | b'!' | b'%' | b'~' | b'>' | b'|'
+        b'+' | b'-'
+            | b':'
+            | b'$'
+            | b'*'
+            | b'_'
+            | b','
+            | b'#'
+            | b'('
+            | b'='
+            | b'!'
+            | b'%'
+            | b'~'
+            | b'>'
+            | b'|'
     )
 }
 
