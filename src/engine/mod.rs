@@ -57,7 +57,7 @@ use crate::exec::{
 use smallvec::SmallVec;
 
 use crate::ds::table::Seed;
-use crate::keyspace::{Garbage, Interest, Keyspace};
+use crate::keyspace::{AT_ONCE, Garbage, Interest, Keyspace};
 use crate::resp::{Mark, Proto, ReplyBuf};
 use crate::sentinel::{Input, Order, Sentinel};
 use crate::service::acl::Users;
@@ -153,6 +153,19 @@ fn outcome_for(session: &Session) -> Outcome {
     }
 }
 
+/// Ends a client's unit of work, before which so much was logged. Gives the offset of the last write that its reply shows and
+/// that replicas have not confirmed.
+#[inline]
+fn end_unit(state: &mut State, sid: SessionId, logged: usize) -> u64 {
+    unit::end_unit(state);
+    if state.fx.logged().len() > logged {
+        exec::persist::log::note_writer(state, sid);
+    } else {
+        exec::persist::log::note_reader(state, sid);
+    }
+    unconfirmed::end_unit(state)
+}
+
 /// The interpreter of scripts.
 fn script_host() -> Box<dyn ScriptHost> {
     #[cfg(feature = "lua")]
@@ -179,6 +192,8 @@ pub struct Engine {
     was_busy: bool,
     /// When this turn began, in microseconds of real time.
     turn_began: i64,
+    /// For whom the short way is free, see [`call::hurry`]: until anybody gets at the state.
+    express: Option<SessionId>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -268,6 +283,7 @@ impl Engine {
             gate,
             was_busy: false,
             turn_began: real_us,
+            express: None,
         }
     }
 
@@ -276,7 +292,9 @@ impl Engine {
         clippy::expect_used,
         reason = "the host gives the state back in every case"
     )]
+    #[inline]
     pub fn state(&mut self) -> &mut State {
+        self.express = None;
         self.state.as_mut().expect("no script runs")
     }
 
@@ -318,7 +336,21 @@ impl Engine {
 
     /// Runs one command of a client to its end and writes its reply, between what came for it before and what comes
     /// from the command itself.
+    #[inline]
     pub fn execute(&mut self, sid: SessionId, args: Args<'_>, reply: &mut ReplyBuf) -> Outcome {
+        match self.hurry(sid, args, reply) {
+            // Nothing has come for it meanwhile.
+            Some(outcome) => outcome,
+            None => self.execute_with_care(sid, args, reply),
+        }
+    }
+
+    fn execute_with_care(
+        &mut self,
+        sid: SessionId,
+        args: Args<'_>,
+        reply: &mut ReplyBuf,
+    ) -> Outcome {
         let State {
             ks, sys, sessions, ..
         } = self.state();
@@ -326,7 +358,7 @@ impl Engine {
             tracking::shrink(sys, sessions);
         }
         unconfirmed::hand_over(self.state(), sid, reply);
-        let outcome = self.run(sid, args, reply);
+        let outcome = self.run_with_care(sid, args, reply);
         if outcome != Outcome::Cut {
             unconfirmed::hand_over(self.state(), sid, reply);
         }
@@ -335,7 +367,60 @@ impl Engine {
 
     /// Runs one command of a client and writes its reply, nothing else: what the client gets without asking
     /// stays in its outbox.
+    #[inline]
     pub fn run(&mut self, sid: SessionId, args: Args<'_>, reply: &mut ReplyBuf) -> Outcome {
+        match self.hurry(sid, args, reply) {
+            Some(outcome) => outcome,
+            None => self.run_with_care(sid, args, reply),
+        }
+    }
+
+    /// How many of a client's commands are worth looking at before they run, for [`foresee`](Self::foresee); 0 for none.
+    pub fn foresight(&self) -> usize {
+        let state = self.state.as_deref();
+        state.map_or(0, |state| {
+            let most = usize::try_from(state.sys.cfg.prefetch_batch_max_size);
+            most.map_or(AT_ONCE, |most| most.min(AT_ONCE))
+        })
+    }
+
+    /// Commands of a client are about to run that are likely to touch these keys: what they look at is fetched from memory, for
+    /// all of them at the same time.
+    pub fn foresee<'k>(&self, sid: SessionId, keys: impl Iterator<Item = &'k [u8]>) {
+        if let Some(state) = &self.state
+            && let Some(session) = state.sessions.get(sid)
+        {
+            state.ks.glance(session.db, keys);
+        }
+    }
+
+    /// Runs a command that is about keys alone, if nothing stands in its way: see [`call::hurry`].
+    #[inline]
+    fn hurry(&mut self, sid: SessionId, args: Args<'_>, reply: &mut ReplyBuf) -> Option<Outcome> {
+        let state = self.state.as_deref_mut()?;
+        if self.express != Some(sid) {
+            if self.was_busy || !call::is_free(state, sid) {
+                return None;
+            }
+            self.express = Some(sid);
+        }
+        debug_assert!(call::is_free(state, sid), "the way is free no longer");
+        let row = call::on_keys(state, args)?;
+        let (before, logged) = (reply.mark(), state.fx.logged().len());
+        let step = call::hurry(state, sid, row, args, reply);
+        let settled = matches!(step, Step::Settled);
+        if !settled {
+            self.go_on(sid, step, args, reply);
+        }
+        let state = self.state.as_deref_mut()?;
+        let shows = end_unit(state, sid, logged);
+        if settled && !state.sys.overdue.has_cut_off() {
+            return Some(Outcome::Done);
+        }
+        Some(self.end_run(sid, args, before, shows, reply))
+    }
+
+    fn run_with_care(&mut self, sid: SessionId, args: Args<'_>, reply: &mut ReplyBuf) -> Outcome {
         self.end_pause_if_over();
         if self.state().sys.scales.is_on() {
             let bytes = args.all().iter().map(|arg| arg.len()).sum();
@@ -347,14 +432,25 @@ impl Engine {
         if self.state().sys.cfg.maxmemory > 0 {
             self.make_room(sid, reply);
         }
-        let (from, before) = (reply.len(), reply.mark());
+        let before = reply.mark();
         let shows = self.run_unit(sid, args, Origin::Client, reply);
+        self.end_run(sid, args, before, shows, reply)
+    }
+
+    /// The command of a client is over that has answered from `before` on, and shows writes up to this offset.
+    fn end_run(
+        &mut self,
+        sid: SessionId,
+        args: Args<'_>,
+        before: Mark,
+        shows: u64,
+        reply: &mut ReplyBuf,
+    ) -> Outcome {
         self.spurn_replica(sid, args, reply, before);
         if shows > 0 {
-            self.state()
-                .sys
-                .unconfirmed
-                .answered(from..reply.len(), shows);
+            let from = reply.len() - reply.since(before).len();
+            let range = from..reply.len();
+            self.state().sys.unconfirmed.answered(range, shows);
         }
         self.change_part();
         self.run_ready();
@@ -433,14 +529,7 @@ impl Engine {
             Step::Settled | Step::Blocked { .. } | Step::Postponed => {}
             step => self.go_on(sid, step, args, reply),
         }
-        let state = self.state();
-        unit::end_unit(state);
-        if state.fx.logged().len() > logged {
-            exec::persist::log::note_writer(state, sid);
-        } else {
-            exec::persist::log::note_reader(state, sid);
-        }
-        unconfirmed::end_unit(state)
+        end_unit(self.state(), sid, logged)
     }
 
     /// Runs what a command has only begun: a script, a transaction.

@@ -239,6 +239,12 @@ impl Waiters {
         }
     }
 
+    /// Whether there are keys that changed.
+    #[inline]
+    pub(crate) const fn are_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     /// Takes the keys that changed.
     pub(crate) fn take_ready(&mut self) -> Vec<(usize, SmallBytes)> {
         std::mem::take(&mut self.ready)

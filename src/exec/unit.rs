@@ -26,15 +26,27 @@ pub(super) fn wait(state: &mut State, sid: SessionId, row: &'static Entry, block
 
 /// The end of a unit of work: its effects are logged, and clients that waited for what it changed are served,
 /// each as a unit of its own, until no key is ready.
+#[inline]
 pub fn end_unit(state: &mut State) {
     state.fx.end_unit();
     tracking::end_command(&mut state.sys, &mut state.sessions);
-    loop {
-        let ready = state.sys.waiters.take_ready();
-        if ready.is_empty() {
-            break;
-        }
-        for (db, key) in ready {
+    if state.sys.waiters.are_ready() {
+        serve_ready(state);
+    }
+    state.sys.repl.note_logged(&state.fx);
+    state.sys.persist.is_midway = false;
+    state.sys.current = None;
+    let waiting = !state.sys.waiters.is_empty();
+    let tracked = !state.sys.tracking.is_empty();
+    state.ks.log.interest.set(Interest::BLOCKED, waiting);
+    state.ks.log.interest.set(Interest::TRACKED, tracked);
+}
+
+/// Serves clients until no key is ready.
+#[cold]
+fn serve_ready(state: &mut State) {
+    while state.sys.waiters.are_ready() {
+        for (db, key) in state.sys.waiters.take_ready() {
             // Looked up again only when somebody was served: others may wait by the thousand.
             let mut holds = type_at(state, db, &key);
             for sid in state.sys.waiters.queue(db, &key) {
@@ -45,13 +57,6 @@ pub fn end_unit(state: &mut State) {
             }
         }
     }
-    state.sys.repl.note_logged(&state.fx);
-    state.sys.persist.is_midway = false;
-    state.sys.current = None;
-    let waiting = !state.sys.waiters.is_empty();
-    let tracked = !state.sys.tracking.is_empty();
-    state.ks.log.interest.set(Interest::BLOCKED, waiting);
-    state.ks.log.interest.set(Interest::TRACKED, tracked);
 }
 
 /// The type of what a key holds, if there is one.

@@ -114,6 +114,23 @@ impl Value {
         with_value!(self, v => v.is_vanished())
     }
 
+    /// Reads what whoever uses the value looks at first, where that is not in the value itself. What comes of it means
+    /// nothing: see [`Table::glance`](crate::ds::table::Table::glance).
+    #[inline]
+    pub(crate) fn glance(&self) -> usize {
+        /// A line of the cache. What is longer than two is fetched ahead by the processor itself.
+        const LINE: usize = 64;
+        match self {
+            Value::Str(Str::Heap(bytes)) => {
+                let second = bytes.len().saturating_sub(1).min(LINE);
+                let byte = |at: usize| bytes.get(at).copied().map_or(0, usize::from);
+                byte(0) ^ byte(second)
+            }
+            Value::Str(Str::Int(_) | Str::Inline(..)) => 0,
+            other => other.heap_size(),
+        }
+    }
+
     /// When the next part of the value is over, in unix milliseconds: the field of a hash.
     #[inline]
     pub fn next_deadline(&self) -> Option<i64> {

@@ -440,6 +440,13 @@ impl<E: Keyed> Table<E> {
         segment.map_or(0, |segment| segment.glance(hash))
     }
 
+    /// The same, and at where it would be put if it is not there.
+    #[inline]
+    pub fn glance_to_add(&self, hash: u64) -> u64 {
+        let segment = self.segments.get(self.segment_of(hash));
+        segment.map_or(0, |segment| segment.glance(hash) ^ segment.glance_at_end())
+    }
+
     /// Finds a key, or the place for it, with one probe.
     #[inline]
     pub fn slot(&mut self, hash: u64, key: &[u8]) -> Slot<'_, E> {

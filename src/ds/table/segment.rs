@@ -145,6 +145,15 @@ impl<E> Segment<E> {
         Probe::Vacant { slot: at }
     }
 
+    /// Reads what a probe for this hash begins with.
+    #[inline]
+    pub(super) fn glance(&self, hash: u64) -> u64 {
+        let home = self.home(hash & HASH);
+        // The slots that are looked at may lie in two lines of the cache.
+        let slot = |at| self.slots.get(at).copied().unwrap_or(0);
+        slot(home) ^ slot(home + WINDOW)
+    }
+
     /// Where an entry of this hash would go.
     pub(super) fn place_of(&self, hash: u64) -> usize {
         match self.probe(hash, |_| false) {
@@ -351,14 +360,11 @@ impl<E> Segment<E> {
 }
 
 impl<E: Keyed> Segment<E> {
-    /// Reads what a probe for this hash, and adding it, would begin with.
+    /// Reads what adding an entry ends with.
     #[inline]
-    pub(super) fn glance(&self, hash: u64) -> u64 {
-        let home = self.home(hash & HASH);
-        // The slots that are looked at may lie in two lines of the cache.
-        let slot = |at| self.slots.get(at).copied().unwrap_or(0);
+    pub(super) fn glance_at_end(&self) -> u64 {
         let last = self.len().checked_sub(1).map(|at| &self.entries[at]);
-        slot(home) ^ slot(home + WINDOW) ^ last.map_or(0, |entry| entry.key().len() as u64)
+        last.map_or(0, |entry| entry.key().len() as u64)
     }
 }
 
