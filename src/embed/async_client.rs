@@ -2,12 +2,10 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::iter;
 use std::task::{Context, Poll, ready};
 
 use super::CallError;
 use super::caller::{Caller, Reply};
-use super::client::words;
 use super::message::Message;
 use super::node::Node;
 use super::pipeline::Pipeline;
@@ -68,7 +66,7 @@ impl AsyncClient {
         I::Item: AsRef<[u8]>,
     {
         self.part_with_past().await;
-        self.run(args)?;
+        self.caller.ask(args)?;
         let mut reply = Err(CallError::Closed);
         Waiting(&mut self.caller)
             .until(|caller| caller.go_on(|value| reply = value))
@@ -103,19 +101,6 @@ impl AsyncClient {
             })
             .await;
         next.and_then(|message| message.ok_or(CallError::Closed))
-    }
-
-    fn run<I>(&mut self, args: I) -> Result<(), CallError>
-    where
-        I: IntoIterator,
-        I::Item: AsRef<[u8]>,
-    {
-        let args = words(args);
-        let args = words(args.iter().map(AsRef::as_ref));
-        if args.is_empty() {
-            return Err(CallError::Empty);
-        }
-        self.caller.run(iter::once(&args[..])).map(drop)
     }
 
     /// Waits for the reply of a command whose future was dropped.

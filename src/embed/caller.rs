@@ -3,7 +3,10 @@
 //! Nothing here waits. Whoever calls waits for the [`Bell`] in his own way, and then has it go on.
 
 use std::collections::VecDeque;
+use std::iter;
 use std::sync::{Arc, mpsc};
+
+use smallvec::SmallVec;
 
 use super::CallError;
 use super::bell::Bell;
@@ -51,6 +54,19 @@ pub(super) struct Caller {
     /// What must be reached before replies are given, and where in `received` those begin that wait for it.
     unconfirmed: Vec<(usize, Ticket)>,
     closed: bool,
+}
+
+/// Arguments, for which there is room without asking for memory if they are not many.
+type Words<W> = SmallVec<[W; 6]>;
+
+/// Puts arguments one behind the other.
+#[inline]
+fn words<W>(args: impl IntoIterator<Item = W>) -> Words<W> {
+    let mut words = Words::new();
+    for arg in args {
+        words.push(arg);
+    }
+    words
 }
 
 /// Where in `received` a reply begins.
@@ -105,6 +121,20 @@ impl Caller {
     /// Whether replies are still to come.
     pub(super) fn is_waiting(&self) -> bool {
         !self.due.is_empty()
+    }
+
+    /// Runs one command; its reply comes from [`go_on`](Self::go_on).
+    pub(super) fn ask<I>(&mut self, args: I) -> Result<(), CallError>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<[u8]>,
+    {
+        let args = words(args);
+        let args = words(args.iter().map(AsRef::as_ref));
+        match args.is_empty() {
+            true => Err(CallError::Empty),
+            false => self.run(iter::once(&args[..])).map(drop),
+        }
     }
 
     /// Runs commands under one hold of the lock, at least one and as many as one hold should take; returns how many. Their

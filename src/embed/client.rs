@@ -1,10 +1,7 @@
 //! A client inside of the process.
 
 use std::fmt;
-use std::iter;
 use std::time::{Duration, Instant};
-
-use smallvec::SmallVec;
 
 use super::caller::Caller;
 use super::message::Message;
@@ -51,19 +48,6 @@ impl From<ParseError> for CallError {
     }
 }
 
-/// The arguments of a command, for which there is room without asking for memory if they are not many.
-pub(super) type Words<W> = SmallVec<[W; 6]>;
-
-/// Puts arguments one behind the other.
-#[inline]
-pub(super) fn words<W>(args: impl IntoIterator<Item = W>) -> Words<W> {
-    let mut words = Words::new();
-    for arg in args {
-        words.push(arg);
-    }
-    words
-}
-
 /// A client of a server in the same process: commands go through the pipeline that they take from a socket.
 ///
 /// A call runs on the calling thread and may block it: blocking commands do, and so does a script of somebody else.
@@ -105,12 +89,7 @@ impl Client {
         I: IntoIterator,
         I::Item: AsRef<[u8]>,
     {
-        let args = words(args);
-        let args = words(args.iter().map(AsRef::as_ref));
-        if args.is_empty() {
-            return Err(CallError::Empty);
-        }
-        self.caller.run(iter::once(&args[..]))?;
+        self.caller.ask(args)?;
         let mut reply = Err(CallError::Closed);
         self.until(|caller| caller.go_on(|value| reply = value));
         reply
