@@ -57,7 +57,7 @@ use crate::exec::{
 use smallvec::SmallVec;
 
 use crate::ds::table::Seed;
-use crate::keyspace::{AT_ONCE, Garbage, Interest, Keyspace};
+use crate::keyspace::{AT_ONCE, Garbage, Interest, Keyspace, Touch};
 use crate::resp::{Mark, Proto, ReplyBuf};
 use crate::sentinel::{Input, Order, Sentinel};
 use crate::service::acl::Users;
@@ -384,13 +384,13 @@ impl Engine {
         })
     }
 
-    /// Commands of a client are about to run that are likely to touch these keys: what they look at is fetched from memory, for
-    /// all of them at the same time.
-    pub fn foresee<'k>(&self, sid: SessionId, keys: impl Iterator<Item = &'k [u8]>) {
+    /// Commands of a client are about to run that are likely to touch this: what they look at is fetched from memory, for all of
+    /// them at the same time.
+    pub fn foresee<'k>(&self, sid: SessionId, touched: impl Iterator<Item = Touch<'k>>) {
         if let Some(state) = &self.state
             && let Some(session) = state.sessions.get(sid)
         {
-            state.ks.glance(session.db, keys);
+            state.ks.glance(session.db, touched);
         }
     }
 

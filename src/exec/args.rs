@@ -10,21 +10,6 @@ pub struct Args<'a>(&'a [&'a [u8]]);
 /// An owned argv: what blocked clients, transactions and scripts keep.
 pub type Argv = Vec<Vec<u8>>;
 
-/// The argument of a command that is its first key, as far as its name and its shape tell: a guess at what it will touch, made
-/// for the sake of speed. What is longer than most keys is left out.
-#[inline]
-pub fn likely_key<'a>(mut args: impl Iterator<Item = &'a [u8]>) -> Option<&'a [u8]> {
-    const LONGEST: usize = 256;
-    // EVAL script 1 key, FCALL function 1 key.
-    let name = args.next()?;
-    let key = args.next()?;
-    let key = match name {
-        [b'E' | b'e', b'V' | b'v', ..] | [b'F' | b'f', b'C' | b'c', ..] => args.nth(1)?,
-        _ => key,
-    };
-    (key.len() <= LONGEST).then_some(key)
-}
-
 impl<'a> Args<'a> {
     /// Wraps argument slices; there is at least the name.
     pub fn new(args: &'a [&'a [u8]]) -> Args<'a> {

@@ -48,7 +48,7 @@ pub mod weight;
 use std::io;
 use std::sync::Arc;
 
-pub use args::{Args, Argv, Cursor, likely_key};
+pub use args::{Args, Argv, Cursor};
 pub use block::{Block, TimeoutReply, Unblock, Wake};
 pub use commands::Commands;
 pub use effects::Effects;

@@ -28,7 +28,8 @@ use crate::exec::admit::Terms;
 use crate::exec::busy::{BusyRequest, Served};
 use crate::exec::output::{Input, Unsent};
 use crate::exec::ticket::Ticket;
-use crate::exec::{Action, Args, Argv, SessionId, likely_key};
+use crate::exec::{Action, Args, Argv, SessionId};
+use crate::keyspace::Touch;
 use crate::resp::{ArgVec, Batch, Decoder, Limits, ReplyBuf, encode_command};
 use crate::service::stats::Stats;
 
@@ -560,10 +561,7 @@ impl<S: Socket> Conn<S> {
         for i in 0..batch.len() {
             if foresight > 1 && i % foresight == 0 && i + 1 < batch.len() {
                 let next = i..batch.len().min(i + foresight);
-                engine.foresee(
-                    self.sid,
-                    next.filter_map(|i| likely_key(batch.args(i, buf))),
-                );
+                engine.foresee(self.sid, next.filter_map(|i| Touch::of(batch.args(i, buf))));
             }
             argv.clear();
             argv.extend(batch.args(i, buf));

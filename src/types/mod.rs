@@ -131,6 +131,29 @@ impl Value {
         }
     }
 
+    /// Whether its parts are in a table.
+    #[inline]
+    pub(crate) const fn has_table(&self) -> bool {
+        matches!(
+            self,
+            Value::Hash(Hash::Table(_)) | Value::Set(Set::Table(_)) | Value::ZSet(ZSet::Big(_))
+        )
+    }
+
+    /// Reads what whoever uses a part of the value looks at first, or `deep`er, once that is near. `rest` is what a command
+    /// says behind its key.
+    #[inline]
+    pub(crate) fn glance_at(&self, [first, second]: [&[u8]; 2], deep: bool) -> u64 {
+        match self {
+            Value::Hash(Hash::Table(fields)) => fields.glance(first, deep),
+            Value::Set(Set::Table(members)) => members.glance(first, deep),
+            // ZADD key score member, ZINCRBY; ZSCORE key member and its like.
+            Value::ZSet(ZSet::Big(big)) if second.is_empty() => big.glance(first, deep),
+            Value::ZSet(ZSet::Big(big)) => big.glance(second, deep),
+            _ => 0,
+        }
+    }
+
     /// When the next part of the value is over, in unix milliseconds: the field of a hash.
     #[inline]
     pub fn next_deadline(&self) -> Option<i64> {

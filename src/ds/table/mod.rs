@@ -245,6 +245,14 @@ impl<E> Table<E> {
         }
     }
 
+    /// Looks at where an entry of this hash is or would go. What comes of it means nothing: whoever looks for several
+    /// at once has the memory fetch them at the same time, and finds them near when their turn comes.
+    #[inline]
+    pub fn glance(&self, hash: u64) -> u64 {
+        let segment = self.segments.get(self.segment_of(hash));
+        segment.map_or(0, |segment| segment.glance(hash))
+    }
+
     /// The number of the segment to which a hash belongs.
     #[inline]
     fn segment_of(&self, hash: u64) -> usize {
@@ -432,15 +440,14 @@ impl<E: Keyed> Table<E> {
         }
     }
 
-    /// Looks at where an entry of this hash is or would go. What comes of it means nothing: whoever looks for several
-    /// at once has the memory fetch them at the same time, and finds them near when their turn comes.
+    /// Looks at the entry of this hash itself, when [`glance`](Self::glance) has been done.
     #[inline]
-    pub fn glance(&self, hash: u64) -> u64 {
-        let segment = self.segments.get(self.segment_of(hash));
-        segment.map_or(0, |segment| segment.glance(hash))
+    pub fn glance_deeper(&self, hash: u64) -> u64 {
+        let found = self.find_by_hash(hash, |_| true);
+        found.map_or(0, |entry| entry.key().len() as u64)
     }
 
-    /// The same, and at where it would be put if it is not there.
+    /// As [`glance`](Self::glance), and at where an entry would be put if it is not there.
     #[inline]
     pub fn glance_to_add(&self, hash: u64) -> u64 {
         let segment = self.segments.get(self.segment_of(hash));

@@ -106,6 +106,16 @@ impl Field {
 }
 
 impl Fields {
+    /// See [`Value::glance_at`](crate::types::Value).
+    #[inline]
+    pub(in crate::types) fn glance(&self, name: &[u8], deep: bool) -> u64 {
+        let hash = self.table.hash(name);
+        match deep {
+            false => self.table.glance(hash),
+            true => self.table.glance_deeper(hash),
+        }
+    }
+
     /// How the hash table is filled.
     pub(in crate::types) fn table_stats(&self) -> Stats {
         self.table.stats()

@@ -56,6 +56,16 @@ impl Members {
         self.table.iter().map(Keyed::key)
     }
 
+    /// See [`Value::glance_at`](crate::types::Value).
+    #[inline]
+    pub(in crate::types) fn glance(&self, member: &[u8], deep: bool) -> u64 {
+        let hash = self.table.hash(member);
+        match deep {
+            false => self.table.glance(hash),
+            true => self.table.glance_deeper(hash),
+        }
+    }
+
     /// Whether there is such a member.
     pub fn contains(&self, member: &[u8]) -> bool {
         self.table.contains(member)

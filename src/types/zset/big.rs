@@ -37,6 +37,19 @@ macro_rules! point {
 }
 
 impl Big {
+    /// See [`Value::glance_at`](crate::types::Value).
+    #[inline]
+    pub(in crate::types) fn glance(&self, member: &[u8], deep: bool) -> u64 {
+        let hash = self.table.hash(member);
+        match deep {
+            false => self.table.glance(hash),
+            true => {
+                let found = self.table.find_by_hash(hash, |_| true);
+                found.map_or(0, |&id| self.members.get(id).len() as u64)
+            }
+        }
+    }
+
     /// How the hash table is filled.
     pub(in crate::types) fn table_stats(&self) -> Stats {
         self.table.stats()
