@@ -202,6 +202,22 @@ impl Caller {
         }
     }
 
+    /// The reply of the only command that ran, if it is there, and nothing else: so it nearly always is.
+    #[inline]
+    pub(super) fn only_reply(&mut self) -> Option<Value> {
+        let is_alone = self.due.len() == 1 && self.due.front() == Some(&Due::At(0));
+        if !is_alone || !self.unconfirmed.is_empty() || self.received.capacity() > KEEP {
+            return None;
+        }
+        let (value, used) = parse_reply(self.received.as_slice()).ok()??;
+        if used < self.received.len() {
+            return None;
+        }
+        self.due.clear();
+        self.received.clear();
+        Some(value)
+    }
+
     /// Gives the replies that are there; whether none is to come any more. If one is, the bell will ring.
     pub(super) fn go_on(&mut self, mut give: impl FnMut(Reply)) -> bool {
         let mut rung = false;

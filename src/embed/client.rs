@@ -90,6 +90,9 @@ impl Client {
         I::Item: AsRef<[u8]>,
     {
         self.caller.ask(args)?;
+        if let Some(reply) = self.caller.only_reply() {
+            return Ok(reply);
+        }
         let mut reply = Err(CallError::Closed);
         self.until(|caller| caller.go_on(|value| reply = value));
         reply
