@@ -67,6 +67,7 @@ use crate::service::latency::Latency;
 use crate::service::slowlog::SlowLog;
 use crate::service::stats::Stats;
 use crate::util::clock::{Clock, Reading, SystemClock};
+use crate::util::earliest::Earliest;
 use crate::util::rng::Rng;
 
 /// How many expired keys one tick deletes before others get their turn.
@@ -895,31 +896,28 @@ impl Engine {
     /// When [`tick`](Self::tick) has something to do next, in unix milliseconds.
     pub fn next_deadline(&mut self) -> Option<i64> {
         let state = self.state();
-        [
-            unit::next_expiry(state)
-                .filter(|_| !state.sys.debug.cron_paused && state.sys.persist.loading.is_none()),
-            evict::next_tick(&state.sys),
-            exec::persist::next_look(&state.sys),
-            state.sys.unconfirmed.gate().next_deadline(),
-            exec::replication::next_tick(&state.sys),
-            exec::sentinel::next_tick(&state.sys),
-            exec::shutdown::next_heed(&state.sys),
-            state
-                .sys
-                .tracking
-                .next_tick(state.sys.cfg.tracking_table_max_keys)
-                .filter(|_| !state.sys.debug.cron_paused),
-            state.sys.waiters.next_deadline(),
-            state.sys.faults.next_due(),
-            state.sys.pause.current().map(|(_, until)| until),
-            state.sys.stats.next_tick(),
-            state.sessions.next_idle_check(state.sys.cfg.timeout),
-            state.sys.overdue.next_look(),
-            state.sys.scales.next_tick(),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        let sys = &state.sys;
+        let mut first = Earliest::NEVER
+            .or(evict::next_tick(sys))
+            .or(exec::persist::next_look(sys))
+            .or(sys.unconfirmed.gate().next_deadline())
+            .or(exec::replication::next_tick(sys))
+            .or(exec::sentinel::next_tick(sys))
+            .or(exec::shutdown::next_heed(sys))
+            .or(sys.waiters.next_deadline())
+            .or(sys.faults.next_due())
+            .or(sys.pause.current().map(|(_, until)| until))
+            .or(sys.stats.next_tick())
+            .or(state.sessions.next_idle_check(sys.cfg.timeout))
+            .or(sys.overdue.next_look())
+            .or(sys.scales.next_tick());
+        if !sys.debug.cron_paused {
+            first = first.or(sys.tracking.next_tick(sys.cfg.tracking_table_max_keys));
+            if sys.persist.loading.is_none() {
+                first = first.or(unit::next_expiry(state));
+            }
+        }
+        first.get()
     }
 
     /// Has the sentinel begin, if this is one.

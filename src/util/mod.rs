@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod digest;
+pub(crate) mod earliest;
 pub mod ext80;
 pub mod geohash;
 pub mod glob;
