@@ -71,6 +71,9 @@ fn scripts(c: &mut Criterion) {
     client.run(&[b"SCRIPT", b"LOAD", UNLOCK_INDIRECT]);
     client.run(&[b"FUNCTION", b"LOAD", UNLOCK_LIBRARY]);
     client.run(&[b"FUNCTION", b"LOAD", UNLOCK_LIBRARY_INDIRECT]);
+    client.run(&[
+        b"RPUSH", b"list", b"1", b"2", b"3", b"4", b"5", b"6", b"7", b"8", b"9",
+    ]);
     let sha = redkeep::util::digest::sha1_hex(UNLOCK);
     let indirect = redkeep::util::digest::sha1_hex(UNLOCK_INDIRECT);
 
@@ -80,6 +83,10 @@ fn scripts(c: &mut Criterion) {
     one("get of a missing key", &mut |client| {
         let key = key();
         client.run(&[b"GET", &key]);
+    });
+    one("del of a missing key", &mut |client| {
+        let key = key();
+        client.run(&[b"DEL", &key]);
     });
     one("return 0", &mut |client| {
         client.run(&[b"EVAL", b"return 0", b"0"]);
@@ -110,12 +117,19 @@ fn scripts(c: &mut Criterion) {
             client.run(&[b"EVALSHA", &indirect, b"1", &key, token]);
         },
     );
-    one("lock and unlock", &mut |client| {
-        let key = key();
-        client.run(&[b"SET", &key, token, b"NX", b"PX", b"30000"]);
-        client.run(&[b"EVAL", UNLOCK, b"1", &key, token]);
-        debug_assert_eq!(client.reply.as_slice(), b":1\r\n");
-    });
+    let unlocks: [(&str, [&[u8]; 2]); 3] = [
+        ("lock and unlock", [b"EVAL", UNLOCK]),
+        ("lock and unlock by sha", [b"EVALSHA", &sha]),
+        ("lock and unlock by function", [b"FCALL", b"unlock"]),
+    ];
+    for (name, [command, script]) in unlocks {
+        one(name, &mut |client| {
+            let key = key();
+            client.run(&[b"SET", &key, token, b"NX", b"PX", b"30000"]);
+            client.run(&[command, script, b"1", &key, token]);
+            debug_assert_eq!(client.reply.as_slice(), b":1\r\n");
+        });
+    }
     one("lock alone", &mut |client| {
         let key = key();
         client.run(&[b"SET", &key, token, b"PX", b"30000"]);
@@ -124,6 +138,10 @@ fn scripts(c: &mut Criterion) {
         let key = key();
         let script = b"return redis.call('set',KEYS[1],ARGV[1])";
         client.run(&[b"EVAL", script, b"1", &key, token]);
+    });
+    one("array of nine, read and returned", &mut |client| {
+        let script = b"return redis.call('lrange',KEYS[1],0,-1)";
+        client.run(&[b"EVAL", script, b"1", b"list"]);
     });
     one("table of ten", &mut |client| {
         client.run(&[b"EVAL", b"return {1,2,3,4,5,'a','b','c','d','e'}", b"0"]);

@@ -183,6 +183,90 @@ fn replies_become_lua_values() {
 }
 
 #[test]
+fn replies_of_any_depth_and_length_become_lua_values() {
+    let mut s = Server::new();
+    s.call(&["XADD", "stream", "1-1", "f", "v"]);
+    for command in [
+        &["XRANGE", "stream", "-", "+"][..],
+        &["XREAD", "STREAMS", "stream", "0"],
+        &["COMMAND", "INFO", "get", "xadd"],
+        &["COMMAND", "DOCS", "client"],
+    ] {
+        let words: Vec<String> = command.iter().map(|word| format!("{word:?}")).collect();
+        let script = format!("return redis.call({})", words.join(","));
+        assert_eq!(s.eval(&script), s.call(command), "{script}");
+    }
+    for (n, length) in [
+        (0, 9),
+        (1, 9),
+        (5000, 9),
+        (20_000, 9),
+        (2, 50_000),
+        (1, 2_000_000),
+    ] {
+        s.call(&["DEL", "list"]);
+        let fill = format!("for i=1,{n} do redis.call('rpush','list',('x'):rep({length})..i) end");
+        s.eval(&fill);
+        let script = "local t=redis.call('lrange','list',0,-1) return #t..(t[#t] or '')";
+        let last = match n {
+            0 => "0".to_owned(),
+            n => format!("{n}{}{n}", "x".repeat(length)),
+        };
+        let reply = format!("${}\r\n{last}\r\n", last.len());
+        assert!(s.eval(script) == reply, "{n} of {length}");
+    }
+    let script = "local co=coroutine.wrap(function(k) coroutine.yield(redis.call('type',k)) return redis.call('llen',k) end) \
+                  return {co('list'),co()}";
+    assert_eq!(s.eval(script), "*2\r\n+list\r\n:1\r\n");
+}
+
+#[test]
+fn arguments_of_commands_are_strings_and_numbers() {
+    let mut s = Server::new();
+    let none = "ERR Please specify at least one argument for this redis lib call";
+    let bad = "ERR Lua redis lib command arguments must be strings or integers";
+    for (call, why) in [
+        ("()", none),
+        ("(nil)", bad),
+        ("({})", bad),
+        ("('set','k',{})", bad),
+        ("('set','k','v',nil)", bad),
+        ("('set',true,'v')", bad),
+        ("('mset','a',1,'b',2,'c',3,'d',type)", bad),
+    ] {
+        let error = s.error(&format!("return redis.call{call}"));
+        assert!(error.starts_with(why), "{call}: {error}");
+        let error = s.eval(&format!("return redis.pcall{call}.err"));
+        assert!(error.contains(why), "{call}: {error}");
+    }
+    assert_eq!(s.call(&["DBSIZE"]), ":0\r\n");
+    let script = "redis.call('mset','a',1,2,'b',3.5,-4,'c',1e300,'d',2^53) return redis.call('mget','a',2,3.5,'c','d')";
+    let reply =
+        "*5\r\n$1\r\n1\r\n$1\r\nb\r\n$2\r\n-4\r\n$6\r\n1e+300\r\n$16\r\n9007199254740992\r\n";
+    assert_eq!(s.eval(script), reply);
+}
+
+#[test]
+fn a_script_sees_its_own_arguments_only() {
+    let mut s = Server::new();
+    let reads = "return {#KEYS,#ARGV,KEYS[1] or '-',KEYS[2] or '-',ARGV[1] or '-',ARGV[3] or '-'}";
+    let writes = "KEYS[2]='changed' ARGV[3]='changed' return {#KEYS,#ARGV}";
+    let mut reply = |script: &str, words: &[&str]| {
+        let reply = s.call(&[&["EVAL", script][..], words].concat());
+        reply.replace("\r\n", " ")
+    };
+    for _ in 0..2 {
+        assert_eq!(
+            reply(reads, &["2", "a", "b", "c", "d", "e"]),
+            "*6 :2 :3 $1 a $1 b $1 c $1 e "
+        );
+        assert_eq!(reply(reads, &["0"]), "*6 :0 :0 $1 - $1 - $1 - $1 - ");
+        assert_eq!(reply(writes, &["1", "a", "b", "c"]), "*2 :2 :3 ");
+        assert_eq!(reply(reads, &["1", "a"]), "*6 :1 :0 $1 a $1 - $1 - $1 - ");
+    }
+}
+
+#[test]
 fn errors_tell_the_script_and_the_line() {
     let mut s = Server::new();
     s.call(&["SET", "str", "abc"]);

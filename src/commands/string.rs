@@ -3,6 +3,7 @@
 use super::lcs;
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow};
 use crate::keyspace::event::Event;
+use crate::keyspace::{AT_ONCE, Touch};
 use crate::spec::{Group, KeySpec, Propagate, flag};
 use crate::types::string::{Str, slice_range};
 use crate::util::digest;
@@ -113,10 +114,14 @@ fn get(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
 fn mget(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
     let keys = args.from(1);
     cx.reply.array(keys.len());
-    for key in keys {
-        match cx.ks.read::<Str>(key) {
-            Ok(Some(s)) => cx.reply.bulk(s.text().bytes()),
-            _ => cx.reply.null(),
+    for keys in keys.chunks(AT_ONCE) {
+        cx.ks
+            .glance(cx.ks.current(), keys.iter().map(|key| Touch::key(key)));
+        for key in keys {
+            match cx.ks.read::<Str>(key) {
+                Ok(Some(s)) => cx.reply.bulk(s.text().bytes()),
+                _ => cx.reply.null(),
+            }
         }
     }
     Ok(Flow::Done)

@@ -4,7 +4,7 @@ use super::ttl::{Ttl, Unit};
 use crate::exec::args::is;
 use crate::exec::{Args, CmdError, CmdResult, Command, Ctx, Flow};
 use crate::keyspace::event::Event;
-use crate::keyspace::{Expiry, Keyspace};
+use crate::keyspace::{AT_ONCE, Expiry, Keyspace, Touch};
 use crate::spec::keys::{Argv, KeyError, KeyFlags, KeyRef, Keys};
 use crate::spec::{Group, KeySpec, Propagate, flag};
 use crate::types::Value;
@@ -389,8 +389,7 @@ fn expiry(ttl: Ttl<'_>, deadline: Option<i64>) -> Expiry {
 }
 
 fn put(cx: &mut Ctx<'_>, key: &[u8], value: &[u8], expiry: Expiry) {
-    let value = Value::Str(Str::from_bytes(value));
-    cx.ks.put(key, value, expiry, Event::string("set"));
+    cx.ks.put_text(key, value, expiry, Event::string("set"));
     if matches!(expiry, Expiry::At(_)) {
         cx.ks.notify(key, Event::generic("expire"));
     }
@@ -483,7 +482,12 @@ fn pairs<'a>(
 }
 
 fn mset(cx: &mut Ctx<'_>, args: Args<'_>) -> CmdResult {
-    for (key, value) in pairs(args.from(1), "mset")? {
+    let pairs = pairs(args.from(1), "mset")?;
+    for (i, (key, value)) in pairs.clone().enumerate() {
+        if i % AT_ONCE == 0 {
+            let next = pairs.clone().skip(i).map(|(key, _)| key);
+            cx.ks.glance(cx.ks.current(), next.map(Touch::key));
+        }
         put(cx, key, value, Expiry::Clear);
     }
     cx.ok()

@@ -57,7 +57,7 @@ use crate::exec::{
 use smallvec::SmallVec;
 
 use crate::ds::table::Seed;
-use crate::keyspace::{Garbage, Interest, Keyspace};
+use crate::keyspace::{AT_ONCE, Garbage, Interest, Keyspace, Touch};
 use crate::resp::{Mark, Proto, ReplyBuf};
 use crate::sentinel::{Input, Order, Sentinel};
 use crate::service::acl::Users;
@@ -67,6 +67,7 @@ use crate::service::latency::Latency;
 use crate::service::slowlog::SlowLog;
 use crate::service::stats::Stats;
 use crate::util::clock::{Clock, Reading, SystemClock};
+use crate::util::earliest::Earliest;
 use crate::util::rng::Rng;
 
 /// How many expired keys one tick deletes before others get their turn.
@@ -152,6 +153,19 @@ fn outcome_for(session: &Session) -> Outcome {
     }
 }
 
+/// Ends a client's unit of work, before which so much was logged. Gives the offset of the last write that its reply shows and
+/// that replicas have not confirmed.
+#[inline]
+fn end_unit(state: &mut State, sid: SessionId, logged: usize) -> u64 {
+    unit::end_unit(state);
+    if state.fx.logged().len() > logged {
+        exec::persist::log::note_writer(state, sid);
+    } else {
+        exec::persist::log::note_reader(state, sid);
+    }
+    unconfirmed::end_unit(state)
+}
+
 /// The interpreter of scripts.
 fn script_host() -> Box<dyn ScriptHost> {
     #[cfg(feature = "lua")]
@@ -178,6 +192,8 @@ pub struct Engine {
     was_busy: bool,
     /// When this turn began, in microseconds of real time.
     turn_began: i64,
+    /// For whom the short way is free, see [`call::hurry`]: until anybody gets at the state.
+    express: Option<SessionId>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -267,6 +283,7 @@ impl Engine {
             gate,
             was_busy: false,
             turn_began: real_us,
+            express: None,
         }
     }
 
@@ -275,7 +292,9 @@ impl Engine {
         clippy::expect_used,
         reason = "the host gives the state back in every case"
     )]
+    #[inline]
     pub fn state(&mut self) -> &mut State {
+        self.express = None;
         self.state.as_mut().expect("no script runs")
     }
 
@@ -317,7 +336,21 @@ impl Engine {
 
     /// Runs one command of a client to its end and writes its reply, between what came for it before and what comes
     /// from the command itself.
+    #[inline]
     pub fn execute(&mut self, sid: SessionId, args: Args<'_>, reply: &mut ReplyBuf) -> Outcome {
+        match self.hurry(sid, args, reply) {
+            // Nothing has come for it meanwhile.
+            Some(outcome) => outcome,
+            None => self.execute_with_care(sid, args, reply),
+        }
+    }
+
+    fn execute_with_care(
+        &mut self,
+        sid: SessionId,
+        args: Args<'_>,
+        reply: &mut ReplyBuf,
+    ) -> Outcome {
         let State {
             ks, sys, sessions, ..
         } = self.state();
@@ -325,7 +358,7 @@ impl Engine {
             tracking::shrink(sys, sessions);
         }
         unconfirmed::hand_over(self.state(), sid, reply);
-        let outcome = self.run(sid, args, reply);
+        let outcome = self.run_with_care(sid, args, reply);
         if outcome != Outcome::Cut {
             unconfirmed::hand_over(self.state(), sid, reply);
         }
@@ -334,7 +367,60 @@ impl Engine {
 
     /// Runs one command of a client and writes its reply, nothing else: what the client gets without asking
     /// stays in its outbox.
+    #[inline]
     pub fn run(&mut self, sid: SessionId, args: Args<'_>, reply: &mut ReplyBuf) -> Outcome {
+        match self.hurry(sid, args, reply) {
+            Some(outcome) => outcome,
+            None => self.run_with_care(sid, args, reply),
+        }
+    }
+
+    /// How many of a client's commands are worth looking at before they run, for [`foresee`](Self::foresee); 0 for none.
+    pub fn foresight(&self) -> usize {
+        let state = self.state.as_deref();
+        state.map_or(0, |state| {
+            let most = usize::try_from(state.sys.cfg.prefetch_batch_max_size);
+            most.map_or(AT_ONCE, |most| most.min(AT_ONCE))
+        })
+    }
+
+    /// Commands of a client are about to run that are likely to touch this: what they look at is fetched from memory, for all of
+    /// them at the same time.
+    pub fn foresee<'k>(&self, sid: SessionId, touched: impl Iterator<Item = Touch<'k>>) {
+        if let Some(state) = &self.state
+            && let Some(session) = state.sessions.get(sid)
+        {
+            state.ks.glance(session.db, touched);
+        }
+    }
+
+    /// Runs a command that is about keys alone, if nothing stands in its way: see [`call::hurry`].
+    #[inline]
+    fn hurry(&mut self, sid: SessionId, args: Args<'_>, reply: &mut ReplyBuf) -> Option<Outcome> {
+        let state = self.state.as_deref_mut()?;
+        if self.express != Some(sid) {
+            if self.was_busy || !call::is_free(state, sid) {
+                return None;
+            }
+            self.express = Some(sid);
+        }
+        debug_assert!(call::is_free(state, sid), "the way is free no longer");
+        let row = call::on_keys(state, args)?;
+        let (before, logged) = (reply.mark(), state.fx.logged().len());
+        let step = call::hurry(state, sid, row, args, reply);
+        let settled = matches!(step, Step::Settled);
+        if !settled {
+            self.go_on(sid, step, args, reply);
+        }
+        let state = self.state.as_deref_mut()?;
+        let shows = end_unit(state, sid, logged);
+        if settled && !state.sys.overdue.has_cut_off() {
+            return Some(Outcome::Done);
+        }
+        Some(self.end_run(sid, args, before, shows, reply))
+    }
+
+    fn run_with_care(&mut self, sid: SessionId, args: Args<'_>, reply: &mut ReplyBuf) -> Outcome {
         self.end_pause_if_over();
         if self.state().sys.scales.is_on() {
             let bytes = args.all().iter().map(|arg| arg.len()).sum();
@@ -346,14 +432,25 @@ impl Engine {
         if self.state().sys.cfg.maxmemory > 0 {
             self.make_room(sid, reply);
         }
-        let (from, before) = (reply.len(), reply.mark());
+        let before = reply.mark();
         let shows = self.run_unit(sid, args, Origin::Client, reply);
+        self.end_run(sid, args, before, shows, reply)
+    }
+
+    /// The command of a client is over that has answered from `before` on, and shows writes up to this offset.
+    fn end_run(
+        &mut self,
+        sid: SessionId,
+        args: Args<'_>,
+        before: Mark,
+        shows: u64,
+        reply: &mut ReplyBuf,
+    ) -> Outcome {
         self.spurn_replica(sid, args, reply, before);
         if shows > 0 {
-            self.state()
-                .sys
-                .unconfirmed
-                .answered(from..reply.len(), shows);
+            let from = reply.len() - reply.since(before).len();
+            let range = from..reply.len();
+            self.state().sys.unconfirmed.answered(range, shows);
         }
         self.change_part();
         self.run_ready();
@@ -432,14 +529,7 @@ impl Engine {
             Step::Settled | Step::Blocked { .. } | Step::Postponed => {}
             step => self.go_on(sid, step, args, reply),
         }
-        let state = self.state();
-        unit::end_unit(state);
-        if state.fx.logged().len() > logged {
-            exec::persist::log::note_writer(state, sid);
-        } else {
-            exec::persist::log::note_reader(state, sid);
-        }
-        unconfirmed::end_unit(state)
+        end_unit(self.state(), sid, logged)
     }
 
     /// Runs what a command has only begun: a script, a transaction.
@@ -806,31 +896,28 @@ impl Engine {
     /// When [`tick`](Self::tick) has something to do next, in unix milliseconds.
     pub fn next_deadline(&mut self) -> Option<i64> {
         let state = self.state();
-        [
-            unit::next_expiry(state)
-                .filter(|_| !state.sys.debug.cron_paused && state.sys.persist.loading.is_none()),
-            evict::next_tick(&state.sys),
-            exec::persist::next_look(&state.sys),
-            state.sys.unconfirmed.gate().next_deadline(),
-            exec::replication::next_tick(&state.sys),
-            exec::sentinel::next_tick(&state.sys),
-            exec::shutdown::next_heed(&state.sys),
-            state
-                .sys
-                .tracking
-                .next_tick(state.sys.cfg.tracking_table_max_keys)
-                .filter(|_| !state.sys.debug.cron_paused),
-            state.sys.waiters.next_deadline(),
-            state.sys.faults.next_due(),
-            state.sys.pause.current().map(|(_, until)| until),
-            state.sys.stats.next_tick(),
-            state.sessions.next_idle_check(state.sys.cfg.timeout),
-            state.sys.overdue.next_look(),
-            state.sys.scales.next_tick(),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        let sys = &state.sys;
+        let mut first = Earliest::NEVER
+            .or(evict::next_tick(sys))
+            .or(exec::persist::next_look(sys))
+            .or(sys.unconfirmed.gate().next_deadline())
+            .or(exec::replication::next_tick(sys))
+            .or(exec::sentinel::next_tick(sys))
+            .or(exec::shutdown::next_heed(sys))
+            .or(sys.waiters.next_deadline())
+            .or(sys.faults.next_due())
+            .or(sys.pause.current().map(|(_, until)| until))
+            .or(sys.stats.next_tick())
+            .or(state.sessions.next_idle_check(sys.cfg.timeout))
+            .or(sys.overdue.next_look())
+            .or(sys.scales.next_tick());
+        if !sys.debug.cron_paused {
+            first = first.or(sys.tracking.next_tick(sys.cfg.tracking_table_max_keys));
+            if sys.persist.loading.is_none() {
+                first = first.or(unit::next_expiry(state));
+            }
+        }
+        first.get()
     }
 
     /// Has the sentinel begin, if this is one.

@@ -542,3 +542,170 @@ fn the_heaviest_client_goes_when_all_weigh_too_much_but_for_those_that_may_stay(
     assert!(!e.state().sessions.get(kept).unwrap().cut_off);
     assert_eq!(run(&mut e, c, "PING"), "+PONG\r\n");
 }
+
+/// What is run to compare the two ways of a command: whoever runs it, and the line.
+const BOTH_WAYS: &[(usize, &str)] = &[
+    (0, "SET a 1"),
+    (0, "GET a"),
+    (0, "GET"),
+    (0, "LPUSH a x"),
+    (0, "nosuch a"),
+    (0, "INCR a"),
+    (0, "RPUSH l 1 2 3"),
+    (0, "LPOP l 2"),
+    (0, "LPOP l"),
+    (0, "EXISTS l a"),
+    (0, "SET t 1 PX 10"),
+    (0, "HSET h f v g w"),
+    (0, "HPEXPIRE h 10 FIELDS 1 f"),
+    (9, "advance"),
+    (0, "GET t"),
+    (0, "HGETALL h"),
+    (0, "SET t 2"),
+    (1, "WATCH a"),
+    (0, "INCR a"),
+    (1, "MULTI"),
+    (1, "SET b 1"),
+    (1, "EXEC"),
+    (1, "SUBSCRIBE __keyspace@0__:n"),
+    (0, "CONFIG SET notify-keyspace-events KEAnm"),
+    (0, "SET n 1"),
+    (0, "DEL n"),
+    (0, "GET n"),
+    (0, "XGROUP CREATE st g 0 MKSTREAM"),
+    (2, "XREADGROUP GROUP g c BLOCK 0 STREAMS st >"),
+    (0, "XADD st 1-1 f v"),
+    (0, "XACK st g 1-1"),
+    (2, "BLPOP l 0"),
+    (0, "RPUSH l x y"),
+    (0, "SELECT 3"),
+    (0, "SET a there"),
+    (0, "MOVE a 0"),
+    (0, "MOVE a 4"),
+    (0, "SELECT 0"),
+    (0, "SCAN 0"),
+    (0, "CLIENT NO-TOUCH on"),
+    (0, "OBJECT IDLETIME a"),
+    (0, "SORT h"),
+    (0, "ZADD z 1 a 2 b"),
+    (0, "ZRANGE z 0 -1 WITHSCORES"),
+    (0, "PFADD p a b"),
+    (0, "PFCOUNT p"),
+    (0, "CLIENT REPLY SKIP"),
+    (0, "GET a"),
+    (0, "GET a"),
+    (0, "MULTI"),
+    (0, "SET a 5"),
+    (0, "GET a"),
+    (0, "EXEC"),
+    (0, "CLIENT PAUSE 100000 WRITE"),
+    (0, "GET a"),
+    (2, "SET a 6"),
+    (0, "CLIENT UNPAUSE"),
+    (0, "GET a"),
+    (3, "MONITOR"),
+    (0, "SET m 1"),
+    (0, "CONFIG SET maxmemory 1"),
+    (0, "SET a 7"),
+    (0, "CONFIG SET maxmemory 0"),
+    (0, "ACL SETUSER default -get"),
+    (0, "GET a"),
+    (0, "ACL SETUSER default +@all"),
+    (0, "CLIENT TRACKING on"),
+    (0, "HELLO 3"),
+    (0, "CLIENT TRACKING on"),
+    (0, "GET a"),
+    (2, "SET a 8"),
+    (0, "SET a 9"),
+    (0, "CLIENT TRACKING off"),
+    (0, "FLUSHALL"),
+    (0, "DBSIZE"),
+    (0, "QUIT"),
+    (0, "GET a"),
+];
+
+/// What comes of all of it: the ends of commands, replies and what came beside, and what is told of it afterwards. With `care`
+/// somebody watches, so that the short way is never free.
+fn lived_through(care: bool) -> Vec<String> {
+    let clock = Arc::new(ManualClock::at_ms(1_000_000));
+    let mut config = crate::service::config::Config::default();
+    if care {
+        config.latency_monitor_threshold = i64::MAX / 1_000_000;
+    }
+    let options = Options {
+        settings: Settings::new(config, None),
+        clock: clock.clone(),
+        seed: Some(1),
+        ..Options::default()
+    };
+    let mut engine = Engine::new(options);
+    engine.collect_effects(true);
+    let clients: Vec<SessionId> = (0..4).map(|_| engine.connect(Peer::default())).collect();
+    let mut told = Vec::new();
+    let mut hurried = 0;
+    for (who, line) in BOTH_WAYS {
+        if *line == "advance" {
+            clock.advance_ms(50);
+            continue;
+        }
+        let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        let mut reply = ReplyBuf::new(Proto::Resp2);
+        // Twice in one hold, so that the second finds the way as the first left it.
+        engine.refresh_time();
+        for _ in 0..2 {
+            let outcome = engine.execute(clients[*who], Args::new(&args), &mut reply);
+            hurried += usize::from(engine.express.is_some());
+            told.push(format!("{line}: {outcome:?}"));
+            if outcome != Outcome::Done {
+                break;
+            }
+        }
+        let _ = engine.settle();
+        for (i, client) in clients.iter().enumerate() {
+            let mut out = ReplyBuf::new(Proto::Resp2);
+            let outcome = engine.take_output(*client, &mut out);
+            told.push(format!("{i} {outcome:?} {}", out.as_slice().escape_ascii()));
+        }
+        told.push(format!("{}", reply.as_slice().escape_ascii()));
+        told.push(format!("{}", engine.take_effects().escape_ascii()));
+        told.push(format!("{:?}", engine.take_actions()));
+    }
+    assert_eq!(hurried > 60, !care, "{hurried}");
+    let state = engine.state();
+    let count = |index: usize| {
+        let stats = state.sys.stats.command(index)?;
+        Some(format!(
+            "{index}: {} {} {}",
+            stats.calls, stats.rejected, stats.failed
+        ))
+    };
+    told.extend((0..).map_while(count));
+    told.extend(
+        state
+            .sys
+            .stats
+            .errors()
+            .map(|(code, n)| format!("{code}: {n}")),
+    );
+    for (_, session) in state.sessions.iter() {
+        told.push(format!(
+            "{} {} {}",
+            session.last_cmd, session.seen, session.wrote_offset
+        ));
+    }
+    told.push(format!(
+        "{:?} {}",
+        state.ks.read_stats(),
+        state.sys.stats.changes
+    ));
+    told
+}
+
+#[test]
+fn both_ways_of_a_command_come_to_the_same() {
+    let (short, long) = (lived_through(false), lived_through(true));
+    for (short, long) in short.iter().zip(&long) {
+        assert_eq!(short, long);
+    }
+    assert_eq!(short.len(), long.len());
+}

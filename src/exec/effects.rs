@@ -209,11 +209,15 @@ impl Effects {
 
     /// The unit is over: moves its effects to the log, in MULTI and EXEC if there is more than one. As with Redis MULTI goes
     /// before the selection of a database.
+    #[inline]
     pub(crate) fn end_unit(&mut self) {
         let is_loose = std::mem::take(&mut self.is_loose);
-        if self.bounds.is_empty() {
-            return;
+        if !self.bounds.is_empty() {
+            self.log_unit(is_loose);
         }
+    }
+
+    fn log_unit(&mut self, is_loose: bool) {
         let mut bounds = std::mem::take(&mut self.bounds);
         let ops = std::mem::take(&mut self.ops);
         let is_wrapped = bounds.len() > 1 && !is_loose;

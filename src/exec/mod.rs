@@ -316,11 +316,13 @@ impl ScriptCache {
         self.bodies.get(&key)
     }
 
-    /// Remembers a script.
-    pub fn insert(&mut self, sha: [u8; 40], body: &[u8]) {
-        if self.bodies.insert(sha, body.into()).is_none() {
+    /// Remembers a script; gives its body.
+    pub fn insert(&mut self, sha: [u8; 40], body: &[u8]) -> Arc<[u8]> {
+        let body: Arc<[u8]> = body.into();
+        if self.bodies.insert(sha, Arc::clone(&body)).is_none() {
             self.bytes += body.len() + 40;
         }
+        body
     }
 
     /// Forgets one script; gives its body.

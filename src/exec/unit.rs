@@ -7,6 +7,7 @@ use super::replication::replica;
 use super::session::SessionId;
 use super::{Action, Args, Block, Entry, Origin, State, System, output, replication, tracking};
 use crate::keyspace::{Interest, Keyspace};
+use crate::util::earliest::Earliest;
 
 /// Queues a client on the keys of `block`.
 pub(super) fn wait(state: &mut State, sid: SessionId, row: &'static Entry, block: Block) {
@@ -25,15 +26,27 @@ pub(super) fn wait(state: &mut State, sid: SessionId, row: &'static Entry, block
 
 /// The end of a unit of work: its effects are logged, and clients that waited for what it changed are served,
 /// each as a unit of its own, until no key is ready.
+#[inline]
 pub fn end_unit(state: &mut State) {
     state.fx.end_unit();
     tracking::end_command(&mut state.sys, &mut state.sessions);
-    loop {
-        let ready = state.sys.waiters.take_ready();
-        if ready.is_empty() {
-            break;
-        }
-        for (db, key) in ready {
+    if state.sys.waiters.are_ready() {
+        serve_ready(state);
+    }
+    state.sys.repl.note_logged(&state.fx);
+    state.sys.persist.is_midway = false;
+    state.sys.current = None;
+    let waiting = !state.sys.waiters.is_empty();
+    let tracked = !state.sys.tracking.is_empty();
+    state.ks.log.interest.set(Interest::BLOCKED, waiting);
+    state.ks.log.interest.set(Interest::TRACKED, tracked);
+}
+
+/// Serves clients until no key is ready.
+#[cold]
+fn serve_ready(state: &mut State) {
+    while state.sys.waiters.are_ready() {
+        for (db, key) in state.sys.waiters.take_ready() {
             // Looked up again only when somebody was served: others may wait by the thousand.
             let mut holds = type_at(state, db, &key);
             for sid in state.sys.waiters.queue(db, &key) {
@@ -44,13 +57,6 @@ pub fn end_unit(state: &mut State) {
             }
         }
     }
-    state.sys.repl.note_logged(&state.fx);
-    state.sys.persist.is_midway = false;
-    state.sys.current = None;
-    let waiting = !state.sys.waiters.is_empty();
-    let tracked = !state.sys.tracking.is_empty();
-    state.ks.log.interest.set(Interest::BLOCKED, waiting);
-    state.ks.log.interest.set(Interest::TRACKED, tracked);
 }
 
 /// The type of what a key holds, if there is one.
@@ -148,12 +154,12 @@ pub fn end_pause(ks: &mut Keyspace, sys: &mut System) {
 }
 
 /// When [`expire_keys`] has something to do, in unix milliseconds.
+#[inline]
 pub fn next_expiry(state: &State) -> Option<i64> {
-    let ends = [
-        state.ks.next_expiry(),
-        replica::next_lapse(&state.ks, &state.sys),
-    ];
-    ends.into_iter().flatten().min()
+    Earliest::NEVER
+        .or(state.ks.next_expiry())
+        .or(replica::next_lapse(&state.ks, &state.sys))
+        .get()
 }
 
 /// Holds writes up for another reason than CLIENT PAUSE, or does so no longer.

@@ -23,6 +23,12 @@ impl Interest {
     /// Replies wait for replicas: every change counts.
     pub const UNCONFIRMED: Interest = Interest(1 << 3);
 
+    /// Both.
+    #[must_use]
+    pub const fn with(self, other: Interest) -> Interest {
+        Interest(self.0 | other.0)
+    }
+
     /// Adds or removes interest.
     pub fn set(&mut self, which: Interest, on: bool) {
         if on {

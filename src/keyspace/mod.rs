@@ -16,6 +16,7 @@ mod edit;
 pub mod event;
 mod evict;
 mod expire;
+mod glance;
 pub mod snapshot;
 mod tally;
 mod transfer;
@@ -29,6 +30,7 @@ pub use edit::{Change, ChangeLog, Edit, Expired, Interest, What};
 use event::Event;
 use evict::Pool;
 pub use evict::{Merit, Policy};
+pub use glance::{AT_ONCE, Touch};
 use tally::{Measure, Tally};
 pub use transfer::{Arrival, Garbage, Place};
 pub use uses::Lfu;
@@ -37,6 +39,7 @@ use uses::Uses;
 use crate::ds::bytes::SmallBytes;
 use crate::ds::deadlines::Deadlines;
 use crate::ds::table::{Keyed, Seed, Slot, Stats, Table};
+use crate::types::string::Str;
 use crate::types::{DataType, Value};
 
 /// The deadline of a key that has none.
@@ -129,6 +132,42 @@ pub enum Expiry {
     Keep,
     /// The key has this deadline, in unix milliseconds.
     At(i64),
+}
+
+/// What can be put at a key.
+trait Content: Sized {
+    fn into_value(self) -> Value;
+
+    /// Takes the place of another value.
+    fn replace(self, old: &mut Value) {
+        *old = self.into_value();
+    }
+}
+
+impl Content for Value {
+    fn into_value(self) -> Value {
+        self
+    }
+}
+
+/// The bytes of a string.
+struct Text<'a>(&'a [u8]);
+
+impl Content for Text<'_> {
+    fn into_value(self) -> Value {
+        Value::Str(Str::from_bytes(self.0))
+    }
+
+    #[inline]
+    fn replace(self, old: &mut Value) {
+        match old {
+            // So long a string is no number, nor is it held inline.
+            Value::Str(Str::Heap(bytes)) if bytes.len() == self.0.len() => {
+                bytes.copy_from_slice(self.0);
+            }
+            old => *old = self.into_value(),
+        }
+    }
 }
 
 /// One database.
@@ -618,6 +657,28 @@ impl Keyspace {
         expiry: Expiry,
         event: impl Into<Option<Event>>,
     ) -> bool {
+        self.put_as(db_index, key, value, expiry, event)
+    }
+
+    /// As [`put`](Self::put), a string as SET stores it: where one of the same length was, it takes its place in memory.
+    pub fn put_text(
+        &mut self,
+        key: &[u8],
+        text: &[u8],
+        expiry: Expiry,
+        event: impl Into<Option<Event>>,
+    ) -> bool {
+        self.put_as(self.current, key, Text(text), expiry, event)
+    }
+
+    fn put_as(
+        &mut self,
+        db_index: usize,
+        key: &[u8],
+        content: impl Content,
+        expiry: Expiry,
+        event: impl Into<Option<Event>>,
+    ) -> bool {
         let (now, horizon) = (self.now, self.horizon);
         let hash = self.dbs[db_index].table.hash(key);
         if self.dbs[db_index].tally.is_due(horizon) {
@@ -625,7 +686,6 @@ impl Keyspace {
         }
         let db = &mut self.dbs[db_index];
         db.capture(hash, key);
-        let added = Measure::of(&value);
         let (was, is, dead, created);
         match db.table.slot(hash, key) {
             Slot::Occupied(found) => {
@@ -644,8 +704,9 @@ impl Keyspace {
                 } else {
                     self.uses.note(&record.access, now);
                 }
-                let old = std::mem::replace(&mut record.value, value);
-                db.tally.change(hash, Measure::of(&old), added);
+                let before = Measure::of(&record.value);
+                content.replace(&mut record.value);
+                db.tally.change(hash, before, Measure::of(&record.value));
             }
             Slot::Vacant(place) => {
                 (was, dead, created) = (NEVER, false, true);
@@ -655,7 +716,7 @@ impl Keyspace {
                 };
                 let record = place.insert(Record {
                     key: key.into(),
-                    value,
+                    value: content.into_value(),
                     expire_at: is,
                     access: self.uses.fresh(now),
                 });

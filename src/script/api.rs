@@ -1,73 +1,27 @@
 //! Everything under `redis.*`.
 
-use mlua::{BString, Either, FromLua, Function, Lua, LuaString, MultiValue, Result, Table, Value};
+use mlua::{Either, Function, Lua, LuaString, MultiValue, Result, Table, Value};
 use smallvec::SmallVec;
 
 use super::convert::{self, Answer, Item, Reader};
 use super::debugger::show;
 use super::fault::{self, Thrown, reply_error};
 use super::slot::Shared;
-use super::{pace, pattern};
+use super::{crossing, pace, pattern};
 use crate::exec::effects::Readers;
 use crate::exec::{Args, acl};
 use crate::resp::Proto;
 use crate::service::info::REDIS_VERSION;
 use crate::util::{digest, num};
 
-const NO_ARGUMENT: &str = "ERR Please specify at least one argument for this redis lib call";
-const BAD_ARGUMENT: &str = "ERR Lua redis lib command arguments must be strings or integers";
+pub(super) const NO_ARGUMENT: &str =
+    "ERR Please specify at least one argument for this redis lib call";
+pub(super) const BAD_ARGUMENT: &str =
+    "ERR Lua redis lib command arguments must be strings or integers";
 const WRONG_ARGUMENTS: &str = "ERR wrong number or type of arguments";
 
 /// What redis.call gives to the script. UTF-8 crosses without a reference.
 type Out = Either<String, Value>;
-
-/// The name of a command: text at once, anything else to be refused.
-type Name = Either<BString, Refused>;
-
-/// An argument that is neither a string nor a number.
-struct Refused {
-    missing: bool,
-}
-
-impl FromLua for Refused {
-    fn from_lua(value: Value, _: &Lua) -> Result<Self> {
-        Ok(Refused {
-            missing: value.is_nil(),
-        })
-    }
-}
-
-/// Another argument. The first few are taken without a container.
-enum Given {
-    /// There is none.
-    Absent,
-    Text(LuaString),
-    Number(f64),
-    /// Neither a string nor a number.
-    Other,
-}
-
-impl FromLua for Given {
-    fn from_lua(value: Value, _: &Lua) -> Result<Self> {
-        Ok(match value {
-            Value::String(text) => Given::Text(text),
-            Value::Integer(n) => Given::Number(n as f64),
-            Value::Number(n) => Given::Number(n),
-            _ => Given::Other,
-        })
-    }
-
-    /// For what was given, [`FromLua::from_lua`] is asked: only what was not given comes here.
-    fn from_lua_arg(value: Value, _: usize, _: Option<&str>, lua: &Lua) -> Result<Self> {
-        match value {
-            Value::Nil => Ok(Given::Absent),
-            value => Given::from_lua(value, lua),
-        }
-    }
-}
-
-/// All arguments of a call.
-type Call = (Name, Given, Given, Given, MultiValue);
 
 /// The table `redis`. `limit` is the memory limit that is in force while a script runs.
 pub(super) fn library(lua: &Lua, shared: &Shared, limit: usize) -> Result<Table> {
@@ -157,15 +111,13 @@ impl Drop for Unlimited<'_> {
 
 /// redis.call, which raises errors, and redis.pcall, which returns them.
 fn command(lua: &Lua, shared: &Shared, limit: usize, raise: bool) -> Result<Function> {
-    let shared = shared.clone();
-    lua.create_function(move |lua, call: Call| {
+    let slot = shared.clone();
+    let conclude = lua.create_function(move |lua, ()| {
+        let thrown = slot.lock().thrown.take();
         let _unlimited = Unlimited::new(lua, limit)?;
-        let outcome = match arguments(call) {
-            Ok(args) => execute(lua, &shared, limit, &args)?,
-            Err(text) => Err(Thrown::Reply {
-                text: text.as_bytes().to_vec(),
-                counted: false,
-            }),
+        let outcome = match thrown {
+            Some(thrown) => Err(thrown),
+            None => answer(lua, &slot, limit)?,
         };
         match outcome {
             Ok(out) => Ok(out),
@@ -174,57 +126,23 @@ fn command(lua: &Lua, shared: &Shared, limit: usize, raise: bool) -> Result<Func
             ))),
             Err(thrown) => Err(thrown.into()),
         }
-    })
+    })?;
+    crossing::caller(lua, shared, &conclude)
 }
 
-/// An argument of a command. Bytes are borrowed from Lua where they can be.
-enum Argument {
-    Name(BString),
-    Lua(mlua::BorrowedBytes),
-    Number(SmallVec<[u8; 24]>),
-}
-
-impl Argument {
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Argument::Name(bytes) => bytes,
-            Argument::Lua(bytes) => bytes,
-            Argument::Number(digits) => digits,
-        }
+/// An error reply of the host's own, for a call that cannot be made.
+pub(super) fn refusal(text: &str) -> Thrown {
+    Thrown::Reply {
+        text: text.as_bytes().to_vec(),
+        counted: false,
     }
 }
 
-type Arguments = SmallVec<[Argument; 6]>;
+/// A number as an argument of a command.
+pub(super) type Digits = SmallVec<[u8; 24]>;
 
-fn arguments((name, a, b, c, rest): Call) -> std::result::Result<Arguments, &'static str> {
-    let mut args = Arguments::new();
-    match name {
-        Either::Left(name) => args.push(Argument::Name(name)),
-        Either::Right(Refused { missing: true }) if matches!(a, Given::Absent) => {
-            return Err(NO_ARGUMENT);
-        }
-        Either::Right(_) => return Err(BAD_ARGUMENT),
-    }
-    for given in [a, b, c] {
-        args.push(match given {
-            Given::Absent => return Ok(args),
-            Given::Text(text) => Argument::Lua(text.as_bytes()),
-            Given::Number(n) => Argument::Number(digits(n)),
-            Given::Other => return Err(BAD_ARGUMENT),
-        });
-    }
-    for value in rest {
-        args.push(match value {
-            Value::String(text) => Argument::Lua(text.as_bytes()),
-            Value::Integer(n) => Argument::Number(digits(n as f64)),
-            Value::Number(n) => Argument::Number(digits(n)),
-            _ => return Err(BAD_ARGUMENT),
-        });
-    }
-    Ok(args)
-}
-
-fn digits(n: f64) -> SmallVec<[u8; 24]> {
+/// A number as an argument of a command.
+pub(super) fn digits(n: f64) -> Digits {
     // Whole numbers of up to 53 bits are the common case, and exact.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     if n.trunc() == n && n.abs() < EXACT {
@@ -238,23 +156,13 @@ fn digits(n: f64) -> SmallVec<[u8; 24]> {
     digits.into()
 }
 
-/// Runs a command and converts its reply; an error reply comes back as what is to be raised.
-fn execute(
-    lua: &Lua,
-    shared: &Shared,
-    limit: usize,
-    args: &Arguments,
-) -> Result<std::result::Result<Out, Thrown>> {
-    let argv: SmallVec<[&[u8]; 6]> = args.iter().map(Argument::bytes).collect();
+/// Converts the reply of the last command; an error reply comes back as what is to be raised.
+fn answer(lua: &Lua, shared: &Shared, limit: usize) -> Result<std::result::Result<Out, Thrown>> {
     let mut slot = shared.lock();
     let slot = &mut *slot;
     let Some(run) = &mut slot.run else {
         return Ok(Err(Thrown::Message(b"no script runs".to_vec())));
     };
-    slot.reply.clear();
-    if let Err(stop) = run.command(&argv, &mut slot.reply) {
-        return Ok(Err(stop));
-    }
     let mut reader = Reader::new(lua, run, limit, slot.reply.as_slice());
     let answer = reader.answer()?;
     if slot.reply.len() > pace::LONG {
@@ -427,17 +335,31 @@ fn set_repl(lua: &Lua, shared: &Shared) -> Result<Function> {
 
 fn acl_check_cmd(lua: &Lua, shared: &Shared) -> Result<Function> {
     let shared = shared.clone();
-    lua.create_function(move |_, call: Call| {
-        let args = arguments(call).map_err(reply_error)?;
+    lua.create_function(move |_, args: MultiValue| {
+        let args = args.iter().map(argument).collect::<Option<Vec<_>>>();
+        let args = args.ok_or_else(|| reply_error(BAD_ARGUMENT))?;
+        if args.is_empty() {
+            return Err(reply_error(NO_ARGUMENT));
+        }
         let slot = shared.lock();
-        let words: Vec<&[u8]> = args.iter().map(Argument::bytes).collect();
+        let words: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
         let allowed = match &slot.run {
-            Some(run) if !words.is_empty() => acl::may_run(&run.state, run.sid, Args::new(&words)),
-            _ => None,
+            Some(run) => acl::may_run(&run.state, run.sid, Args::new(&words)),
+            None => None,
         };
         let unknown = "ERR Invalid command passed to redis.acl_check_cmd()";
         allowed.ok_or_else(|| reply_error(unknown))
     })
+}
+
+/// An argument of a command, if it is a string or a number.
+fn argument(value: &Value) -> Option<Vec<u8>> {
+    match value {
+        Value::String(text) => Some(text.as_bytes().to_vec()),
+        Value::Integer(n) => Some(digits(*n as f64).to_vec()),
+        Value::Number(n) => Some(digits(*n).to_vec()),
+        _ => None,
+    }
 }
 
 /// What the prelude needs beside the libraries.

@@ -147,52 +147,15 @@ local function discard()
   fresh = nil
 end
 
--- Callbacks by number, and which of them raise no tables.
-local functions, plain = {}, {}
+-- Callbacks by number.
+local functions = {}
 
-local function adopt(at, number, is_plain)
-  functions[number], plain[number] = fresh[at], is_plain
+local function adopt(at, number)
+  functions[number] = fresh[at]
 end
 
-local function forget(number)
-  functions[number], plain[number] = nil, nil
-end
-
--- Functions that only read keys and arguments get the same tables again and again.
-local reused_keys, reused_args
-
-local function reuse(k, a)
-  reused_keys, reused_args = k, a
-end
-
--- A call is prepared and run in two steps, since only the second is under the memory limit. What was prepared is let go
--- of before the function runs.
-local callback, is_plain, keys, args
-
-local function prepare(number, k, a)
-  callback, is_plain = functions[number], plain[number]
-  keys, args = k, a
-end
-
--- The same for few arguments, of which the first `n` are keys.
-local function prepare_few(number, n, a, b, c, d, e, f)
-  callback, is_plain = functions[number], plain[number]
-  if n == 1 then
-    keys, args = { a }, { b, c, d, e, f }
-  elseif n == 0 then
-    keys, args = {}, { a, b, c, d, e, f }
-  elseif n == 2 then
-    keys, args = { a, b }, { c, d, e, f }
-  elseif n == 3 then
-    keys, args = { a, b, c }, { d, e, f }
-  elseif n == 4 then
-    keys, args = { a, b, c, d }, { e, f }
-  elseif n == 5 then
-    keys, args = { a, b, c, d, e }, { f }
-  else
-    keys, args = { a, b, c, d, e, f }, {}
-  end
-end
+-- A call with an error handler, to which nothing can be handed but this way. What it got is let go of before it runs.
+local callback, keys, args
 
 -- No tail call: errors must find the place in the function.
 local function call()
@@ -202,18 +165,12 @@ local function call()
   return value
 end
 
-local function run()
+local function guarded(number, k, a)
+  callback, keys, args = functions[number], k, a
   if not callback then
     return false, { err = 'ERR Function not found' }
-  elseif is_plain then
-    return true, call()
   end
   return xpcall(call, failed)
 end
 
-local function run_again(number)
-  prepare(number, reused_keys, reused_args)
-  return run()
-end
-
-return env, load, discard, adopt, forget, reuse, prepare, prepare_few, run, run_again
+return env, functions, guarded, load, discard, adopt

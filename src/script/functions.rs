@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use mlua::chunk::ChunkMode;
-use mlua::{BString, Lua, LuaString, Table};
+use mlua::{BString, Lua, LuaString};
 
 use super::callbacks;
 use super::convert;
@@ -17,7 +17,7 @@ use super::host::{broken, perform};
 use super::shebang::{self, LibraryHead};
 use super::slot::{Run, Shared};
 use super::traits::Traits;
-use super::vm::Vm;
+use super::vm::{self, Vm};
 use crate::exec::declared::ScriptFlags;
 use crate::exec::functions::{Function, FunctionId, Libraries, Policy, is_name};
 use crate::exec::{Args, CmdError, ScriptOrigin, State};
@@ -148,7 +148,7 @@ impl Functions {
             let loaded = shebang::library(&library.code)
                 .and_then(|head| world.load(&self.shared, &head, until))
                 .and_then(|functions| {
-                    let traits = CallTraits::of(&library.code);
+                    let traits = traits_of(&library.code);
                     for (at, function) in functions.iter().enumerate() {
                         if let Some((id, _)) = libraries.find(function.name.as_bytes())
                             && library.functions.contains(&id)
@@ -181,10 +181,7 @@ impl Functions {
         }
         if let Some(world) = &self.world {
             for id in dropped {
-                world
-                    .forget
-                    .call::<()>(id.index())
-                    .map_err(|e| broken(&e))?;
+                world.vm.forget(id.index()).map_err(|e| broken(&e))?;
             }
         }
         Ok(())
@@ -295,7 +292,7 @@ impl Functions {
     ) -> Result<(), CmdError> {
         let mut traits = HashMap::new();
         for (_, library) in beside.iter() {
-            let same = CallTraits::of(&library.code);
+            let same = traits_of(&library.code);
             traits.extend(library.functions.iter().map(|&id| (id, same)));
         }
         let renumbered = state.sys.libraries.join(beside, policy)?;
@@ -402,52 +399,24 @@ struct World {
     load: mlua::Function,
     discard: mlua::Function,
     adopt: mlua::Function,
-    forget: mlua::Function,
-    prepare: mlua::Function,
-    prepare_few: mlua::Function,
-    run: mlua::Function,
-    run_again: mlua::Function,
-    /// By number: whether a function leaves keys and arguments as they are.
-    leave_arguments: Vec<bool>,
+    /// By number: what was seen in a function's library that lets it run faster.
+    traits: Vec<Traits>,
 }
 
-/// What was seen in the code of a library that lets its functions run faster.
-#[derive(Debug, Clone, Copy, Default)]
-struct CallTraits {
-    is_plain: bool,
-    leave_arguments: bool,
-}
-
-impl CallTraits {
-    fn of(code: &[u8]) -> CallTraits {
-        // The first line is no code.
-        let code = shebang::library(code).map_or(code, |head| head.code);
-        CallTraits {
-            is_plain: Traits::of(code).is_plain,
-            leave_arguments: callbacks::leave_arguments(code),
-        }
+/// What is seen in the code of a library that lets its functions run faster.
+fn traits_of(code: &[u8]) -> Traits {
+    // The first line is no code.
+    let code = shebang::library(code).map_or(code, |head| head.code);
+    Traits {
+        leaves_arguments: callbacks::leave_arguments(code),
+        sole_line: None,
+        ..Traits::of(code)
     }
 }
 
-/// So many arguments are handed over one by one.
-const FEW: usize = 6;
-
-type Made = (
-    Table,
-    mlua::Function,
-    mlua::Function,
-    mlua::Function,
-    mlua::Function,
-    mlua::Function,
-    mlua::Function,
-    mlua::Function,
-    mlua::Function,
-    mlua::Function,
-);
-
 impl World {
     fn new(shared: &Shared, seed: u64, limit: usize) -> mlua::Result<World> {
-        let (vm, made) = Vm::of_world(shared, seed, limit, |lua, host, _, globals| {
+        let (vm, made) = Vm::of_world(shared, seed, limit, |lua, host, scripts| {
             let extend = lua
                 .load(include_str!("functions.lua"))
                 .set_name(format!("={}", fault::PRELUDE))
@@ -457,22 +426,24 @@ impl World {
                 bits.raw_set(*name, flag.bits())?;
             }
             let fail = lua.create_function(fail)?;
-            let made: Made = extend.call((host, globals, define(lua, shared)?, fail, bits))?;
-            Ok((made.0.clone(), made))
+            let define = define(lua, shared)?;
+            let (seen, functions, guarded, load, discard, adopt) =
+                extend.call((host, scripts.globals, define, fail, bits))?;
+            let world = vm::World {
+                seen,
+                globals: None,
+                functions,
+                guarded,
+            };
+            Ok((world, (load, discard, adopt)))
         })?;
-        let (_, load, discard, adopt, forget, reuse, prepare, prepare_few, run, run_again) = made;
-        reuse.call::<()>(vm.reused())?;
+        let (load, discard, adopt) = made;
         Ok(World {
             vm,
             load,
             discard,
             adopt,
-            forget,
-            prepare,
-            prepare_few,
-            run,
-            run_again,
-            leave_arguments: Vec::new(),
+            traits: Vec::new(),
         })
     }
 
@@ -510,55 +481,22 @@ impl World {
     }
 
     /// Gives a waiting callback its number.
-    fn adopt(&mut self, at: usize, id: FunctionId, traits: CallTraits) -> mlua::Result<()> {
+    fn adopt(&mut self, at: usize, id: FunctionId, traits: Traits) -> mlua::Result<()> {
         let number = id.index();
-        if self.leave_arguments.len() <= number {
-            self.leave_arguments.resize(number + 1, false);
+        if self.traits.len() <= number {
+            self.traits.resize(number + 1, Traits::default());
         }
-        if let Some(place) = self.leave_arguments.get_mut(number) {
-            *place = traits.leave_arguments;
+        if let Some(place) = self.traits.get_mut(number) {
+            *place = traits;
         }
-        self.adopt.call((at + 1, number, traits.is_plain))
+        self.adopt.call((at + 1, number))
     }
 
     /// Calls a function: whether it came to its end, and its value or what it raised.
-    fn call(&self, fcall: &Fcall<'_>) -> mlua::Result<(bool, mlua::Value)> {
-        match self.start(fcall) {
-            // What raises no tables has no handler; and memory may run out where no handler is.
-            Err(e) => Ok((false, mlua::Value::Error(Box::new(e)))),
-            ended => ended,
-        }
-    }
-
-    fn start(&self, fcall: &Fcall<'_>) -> mlua::Result<(bool, mlua::Value)> {
+    fn call(&self, fcall: &Fcall<'_>) -> (bool, mlua::Value) {
         let number = fcall.id.index();
-        let (keys, args) = (fcall.keys, fcall.args);
-        let leaves = self.leave_arguments.get(number).copied();
-        if leaves.unwrap_or_default() && self.vm.reuse(keys, args)? {
-            return self.vm.limited(|| self.run_again.call(number));
-        }
-        if keys.len() + args.len() <= FEW {
-            let mut words = keys.iter().chain(args);
-            let mut word = || {
-                let word = words.next();
-                word.map(|word| convert::text(&self.vm.lua, word))
-                    .transpose()
-            };
-            self.prepare_few.call::<()>((
-                number,
-                keys.len(),
-                word()?,
-                word()?,
-                word()?,
-                word()?,
-                word()?,
-                word()?,
-            ))?;
-        } else {
-            let (keys, args) = (self.vm.strings(keys)?, self.vm.strings(args)?);
-            self.prepare.call::<()>((number, keys, args))?;
-        }
-        self.vm.limited(|| self.run.call(()))
+        let traits = self.traits.get(number).copied().unwrap_or_default();
+        self.vm.run(number, traits, fcall.keys, fcall.args)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use super::convert;
 use super::debugger::{self, Program};
@@ -38,7 +39,9 @@ pub struct LuaHost {
     generation: u64,
     scripts: Vec<Script>,
     by_sha: HashMap<[u8; 40], usize, RandomState>,
-    by_body: HashMap<Box<[u8]>, usize, RandomState>,
+    by_body: HashMap<Arc<[u8]>, usize, RandomState>,
+    /// The script that EVAL ran last: often it is the next one, too.
+    last: Option<(Arc<[u8]>, usize)>,
     /// Scripts that only EVAL brought, oldest first.
     evals: VecDeque<usize>,
     free: Vec<usize>,
@@ -76,6 +79,7 @@ impl LuaHost {
             scripts: Vec::new(),
             by_sha: HashMap::with_hasher(hasher(0)),
             by_body: HashMap::with_hasher(hasher(0)),
+            last: None,
             evals: VecDeque::new(),
             free: Vec::new(),
         }
@@ -86,6 +90,7 @@ impl LuaHost {
         self.scripts.clear();
         self.by_sha.clear();
         self.by_body.clear();
+        self.last = None;
         self.evals.clear();
         self.free.clear();
         self.vm = None;
@@ -113,10 +118,7 @@ impl LuaHost {
     fn find(&mut self, state: &mut State, sha: bool, given: &[u8]) -> Result<usize, CmdError> {
         self.vm(state)?;
         if !sha {
-            return match self.by_body.get(given) {
-                Some(&at) => Ok(at),
-                None => self.load(state, given, false),
-            };
+            return self.find_body(state, given);
         }
         let mut key: [u8; 40] = given.try_into().map_err(|_| NO_SCRIPT)?;
         key.make_ascii_lowercase();
@@ -126,6 +128,20 @@ impl LuaHost {
         // Loaded, and compiled for an interpreter that is no more.
         let body = state.sys.scripts.get(&key).cloned().ok_or(NO_SCRIPT)?;
         self.load(state, &body, true)
+    }
+
+    /// The script of an EVAL.
+    fn find_body(&mut self, state: &mut State, body: &[u8]) -> Result<usize, CmdError> {
+        if let Some((last, at)) = &self.last
+            && **last == *body
+        {
+            return Ok(*at);
+        }
+        let Some((found, &at)) = self.by_body.get_key_value(body) else {
+            return self.load(state, body, false);
+        };
+        self.last = Some((Arc::clone(found), at));
+        Ok(at)
     }
 
     /// Compiles a script and remembers it; `keep` if EVAL alone did not bring it.
@@ -152,10 +168,11 @@ impl LuaHost {
             None => self.scripts.push(script),
         }
         self.by_sha.insert(sha, at);
-        self.by_body.insert(body.into(), at);
-        if state.sys.scripts.get(&sha).is_none() {
-            state.sys.scripts.insert(sha, body);
-        }
+        let body = match state.sys.scripts.get(&sha) {
+            Some(body) => Arc::clone(body),
+            None => state.sys.scripts.insert(sha, body),
+        };
+        self.by_body.insert(body, at);
         if !keep {
             self.evals.push_back(at);
             if self.evals.len() > EVALS_KEPT {
@@ -179,6 +196,7 @@ impl LuaHost {
             tracing::warn!("a script could not be dropped: {e}");
         }
         self.by_sha.remove(&script.sha);
+        self.last = None;
         if let Some(body) = state.sys.scripts.remove(&script.sha) {
             self.by_body.remove(&body[..]);
         }
@@ -289,7 +307,7 @@ pub(super) fn perform(
     shared: &Shared,
     run: Run,
     vm: &Vm,
-    work: impl FnOnce() -> mlua::Result<(bool, Value)>,
+    work: impl FnOnce() -> (bool, Value),
     reply: &mut ReplyBuf,
 ) -> (Box<State>, Result<(), Failed>) {
     {
@@ -308,27 +326,29 @@ pub(super) fn perform(
 pub(super) fn conclude(
     shared: &Shared,
     vm: &Vm,
-    ended: std::thread::Result<mlua::Result<(bool, Value)>>,
+    ended: std::thread::Result<(bool, Value)>,
     reply: &mut ReplyBuf,
 ) -> Option<(Box<State>, Result<(), Failed>)> {
     let mut slot = shared.lock();
-    let mut run = slot.run.take()?;
     let script_is_resp3 = slot.reply.is_resp3();
-    if ended.is_err() {
-        run.panicked();
-    }
+    let mut run = slot.run.take()?;
     drop(slot);
     run.state.fx.restrict(Readers::All);
+    if !matches!(ended, Ok((true, ref value)) if !value.is_table()) {
+        vm.lift_limit();
+    }
     let result = match ended {
         // What is long may still be ended.
-        Ok(Ok((true, value))) => {
+        Ok((true, value)) => {
             convert::reply(vm, &mut run, &value, script_is_resp3, reply).map_err(Failed::Answered)
         }
-        Ok(Ok((false, raised))) => Err(Failed::Raised(raised)),
-        Ok(Err(e)) => Err(Failed::Answered(broken(&e))),
-        Err(_) => Err(Failed::Answered(CmdError::fixed(
-            "ERR Internal error in a script",
-        ))),
+        Ok((false, raised)) => Err(Failed::Raised(raised)),
+        Err(_) => {
+            run.panicked();
+            Err(Failed::Answered(CmdError::fixed(
+                "ERR Internal error in a script",
+            )))
+        }
     };
     let (state, room) = run.end();
     if let Some(room) = room {

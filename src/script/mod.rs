@@ -3,6 +3,7 @@
 //! ```text
 //! host     finds or compiles the script, hands the state to the slot, runs it, takes the state back
 //! slot     the state while a script runs: commands that it calls, its time, why it must end
+//! crossing where a script begins, and where it calls a command, by Lua's own interface
 //! vm       the interpreter and the world that scripts see, built by prelude.lua
 //! api      redis.call and everything else under redis.*
 //! lib      the libraries beside Lua's own: bit, cjson, cmsgpack, struct
@@ -10,6 +11,7 @@
 //! passed   arguments of functions, read as Lua reads them
 //! convert  replies to Lua values and Lua values to replies
 //! watch    looks at clock and memory while a host function works
+//! bytecode what can be seen in compiled code
 //! traits   what can be seen in a script that lets it run faster
 //! callbacks  the same of a library
 //! functions  libraries of functions, and calls of them, in an interpreter of their own
@@ -18,14 +20,15 @@
 //! pattern  string.find and its like, where Lua's own could run for ever
 //! shebang  the first line that tells a script's flags
 //! ```
-//! The interpreter is entered through mlua's safe interface only. Two costs decide how fast a short script is:
-//! a reference from Rust to a Lua value (about 60 ns each to make and drop), and allocation under a memory limit
-//! (every call of the interface that may allocate is then protected, about 100 ns). So strings cross without
-//! references where possible, and the limit is in force only while the script itself runs.
+//! A short script costs little itself. What decides how fast it is are the ways in and out: mlua's safe interface takes a
+//! lock, and makes a reference (about 60 ns) for each value that crosses. So what every script does, to begin and to call
+//! commands, goes around it (`crossing`, the only unsafe code here); everything else goes through it.
 
 mod api;
+mod bytecode;
 mod callbacks;
 mod convert;
+mod crossing;
 mod debugger;
 mod fault;
 mod functions;

@@ -527,18 +527,11 @@ end
 
 -- Compiled scripts are kept here, by number: references from outside are few.
 local scripts = {}
-local function keep(number, script)
-  scripts[number] = script
-end
 
+-- Scripts that raise no tables need no handler: the host can tell from the message what happened.
 local failed = host.failed
-local function run(number)
+local function guarded(number)
   return xpcall(scripts[number], failed)
 end
 
--- The same for a script that raises no tables, where the host can tell from the message what happened.
-local function run_plain(number)
-  return true, scripts[number]()
-end
-
-return G._G, G, keep, run, run_plain, shape
+return G._G, G, scripts, guarded, shape

@@ -25,6 +25,8 @@ pub(super) struct Slot {
     pub(super) run: Option<Run>,
     /// The reply of the command that the script called last.
     pub(super) reply: ReplyBuf,
+    /// What that call is to raise in place of it.
+    pub(super) thrown: Option<Thrown>,
     /// The library that is being loaded.
     pub(super) load: Option<Load>,
     /// Room for the command that calls a function.

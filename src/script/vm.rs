@@ -3,13 +3,14 @@
 use std::cell::Cell;
 
 use mlua::chunk::ChunkMode;
-use mlua::{Error, Function, Lua, LuaOptions, Result, StdLib, Table, Value};
+use mlua::{Function, Lua, LuaOptions, Result, StdLib, Table, Value};
 
+use super::crossing::{self, Entry, Stage};
 use super::fault::PRELUDE;
 use super::pace::Pace;
 use super::slot::{Run, Shared};
 use super::traits::Traits;
-use super::{api, convert, lib, random, watch};
+use super::{api, bytecode, lib, random, watch};
 
 /// Tables of more arguments are not used again: few stay behind.
 const FEW: usize = 16;
@@ -19,45 +20,32 @@ pub(super) struct Vm {
     /// The interpreter. Its global table is the one scripts see.
     pub(super) lua: Lua,
     pace: Pace,
-    /// What is behind the global table: KEYS and ARGV are put here.
-    globals: Table,
-    /// Keeps a compiled script under a number, or forgets it.
-    keep: Function,
-    /// Runs the script of a number.
-    run: Function,
-    run_plain: Function,
+    /// What runs, by number: scripts, or functions of libraries.
+    functions: Table,
+    /// What is behind the global table that scripts see.
+    globals: Option<Table>,
+    /// Begins a run.
+    entrance: Function,
     shape: Function,
-    /// KEYS and ARGV of scripts that leave them as they are.
-    keys: Arguments,
-    args: Arguments,
-    /// Whether the global table has other tables in their places.
-    replaced: Cell<bool>,
+    /// How many keys and arguments the tables hold that are used again.
+    held: Cell<[usize; 2]>,
+    /// Whether the global table has these tables.
+    in_place: Cell<bool>,
     limit: usize,
+    /// Whether the limit is in force.
+    is_limited: Cell<bool>,
 }
 
-/// A table of arguments that is used again, and how many it holds.
-struct Arguments {
-    table: Table,
-    len: Cell<usize>,
-}
-
-impl Arguments {
-    fn new(lua: &Lua) -> Result<Arguments> {
-        Ok(Arguments {
-            table: lua.create_table()?,
-            len: Cell::new(0),
-        })
-    }
-
-    fn fill(&self, lua: &Lua, strings: &[&[u8]]) -> Result<()> {
-        for (i, bytes) in strings.iter().enumerate() {
-            self.table.raw_set(i + 1, convert::text(lua, bytes)?)?;
-        }
-        for i in strings.len()..self.len.replace(strings.len()) {
-            self.table.raw_set(i + 1, Value::Nil)?;
-        }
-        Ok(())
-    }
+/// The world that scripts see, where another is made of it.
+pub(super) struct World {
+    /// The global table that they see.
+    pub(super) seen: Table,
+    /// What is behind it. KEYS and ARGV are put there, unless functions take them as arguments.
+    pub(super) globals: Option<Table>,
+    /// What runs, by number.
+    pub(super) functions: Table,
+    /// Runs one with an error handler.
+    pub(super) guarded: Function,
 }
 
 impl std::fmt::Debug for Vm {
@@ -69,17 +57,17 @@ impl std::fmt::Debug for Vm {
 impl Vm {
     /// A new interpreter of scripts. `seed` starts math.random; scripts may use `limit` bytes.
     pub(super) fn new(shared: &Shared, seed: u64, limit: usize) -> Result<Vm> {
-        let (vm, ()) = Vm::of_world(shared, seed, limit, |_, _, seen, _| Ok((seen, ())))?;
+        let (vm, ()) = Vm::of_world(shared, seed, limit, |_, _, world| Ok((world, ())))?;
         Ok(vm)
     }
 
-    /// The same, where `extend` makes another world of that of scripts: it gets what the prelude got, the global table
-    /// that scripts see, and what is behind it; it gives the table to be seen in place of that, and what else it made.
+    /// The same, where `extend` makes another world of that of scripts: it gets what the prelude got, and gives what else
+    /// it made, too.
     pub(super) fn of_world<T>(
         shared: &Shared,
         seed: u64,
         limit: usize,
-        extend: impl FnOnce(&Lua, Table, Table, &Table) -> Result<(Table, T)>,
+        extend: impl FnOnce(&Lua, Table, World) -> Result<(World, T)>,
     ) -> Result<(Vm, T)> {
         let libraries = StdLib::TABLE | StdLib::STRING | StdLib::MATH | StdLib::OS;
         let lua = Lua::new_with(libraries, LuaOptions::new())?;
@@ -93,31 +81,36 @@ impl Vm {
             .load(include_str!("prelude.lua"))
             .set_name(format!("={PRELUDE}"))
             .into_function()?;
-        let (seen, globals, keep, run, run_plain, shape): (
-            Table,
-            Table,
-            Function,
-            Function,
-            Function,
-            Function,
-        ) = prelude.call(&host)?;
-        let (seen, made) = extend(&lua, host, seen, &globals)?;
-        lua.set_globals(seen)?;
+        let (seen, globals, functions, guarded, shape) = prelude.call(&host)?;
+        let world = World {
+            seen,
+            globals: Some(globals),
+            functions,
+            guarded,
+        };
+        let (world, made) = extend(&lua, host, world)?;
+        let stage = Stage {
+            kept: [&lua.create_table()?, &lua.create_table()?],
+            functions: &world.functions,
+            guarded: &world.guarded,
+            globals: world.globals.as_ref(),
+        };
+        let entrance = crossing::entrance(&lua, &stage)?;
+        lua.set_globals(world.seen)?;
         // What compiling left behind.
         lua.gc_collect()?;
         let pace = Pace::start(&lua, shared)?;
         let vm = Vm {
-            keys: Arguments::new(&lua)?,
-            args: Arguments::new(&lua)?,
-            replaced: Cell::new(true),
             lua,
             pace,
-            globals,
-            keep,
-            run,
-            run_plain,
+            functions: world.functions,
+            globals: world.globals,
+            entrance,
             shape,
+            held: Cell::new([0, 0]),
+            in_place: Cell::new(false),
             limit,
+            is_limited: Cell::new(false),
         };
         Ok((vm, made))
     }
@@ -131,82 +124,76 @@ impl Vm {
                 .set_mode(ChunkMode::Text)
                 .into_function()
         })?;
-        self.keep.call((number, script))
+        // What only reads global variables may find them where they are: that is faster than looking through.
+        if let Some(globals) = &self.globals
+            && bytecode::assigns_no_global(&script.dump(true))
+        {
+            script.set_environment(globals.clone())?;
+        }
+        self.functions.raw_set(number, script)
     }
 
-    /// Forgets a script.
+    /// Forgets what is kept under a number.
     pub(super) fn forget(&self, number: usize) -> Result<()> {
-        self.keep.call((number, Value::Nil))
+        self.functions.raw_set(number, Value::Nil)
     }
 
-    /// Runs a compiled script: whether it came to its end, and its value or what it raised.
+    /// Runs what is kept under a number: whether it came to its end, and its value or what it raised.
     pub(super) fn run(
         &self,
         number: usize,
         traits: Traits,
         keys: &[&[u8]],
         args: &[&[u8]],
-    ) -> Result<(bool, Value)> {
-        self.arguments(traits.leaves_arguments, keys, args)?;
-        if traits.is_plain {
-            return match self.limited(|| self.run_plain.call(number)) {
-                Err(e) => Ok((false, Value::Error(Box::new(e)))),
-                ended => ended,
-            };
+    ) -> (bool, Value) {
+        let words = [keys, args];
+        let reuses = traits.leaves_arguments && keys.len() + args.len() <= FEW;
+        let held = self.held.get();
+        let entry = Entry {
+            number: number.try_into().unwrap_or_default(),
+            is_plain: traits.is_plain,
+            words,
+            held: reuses.then_some(held),
+            in_place: self.in_place.replace(reuses),
+        };
+        if reuses {
+            self.held.set([keys.len(), args.len()]);
         }
-        match self.limited(|| self.run.call(number)) {
-            // Memory may also run out on the way out of a script that used it up.
-            Err(e @ Error::MemoryError(_)) => Ok((false, Value::Error(Box::new(e)))),
-            ended => ended,
-        }
-    }
-
-    /// The tables that [`reuse`](Self::reuse) fills.
-    pub(super) fn reused(&self) -> (&Table, &Table) {
-        (&self.keys.table, &self.args.table)
-    }
-
-    /// Fills the tables that are used again, if there are few arguments; returns whether there are.
-    pub(super) fn reuse(&self, keys: &[&[u8]], args: &[&[u8]]) -> Result<bool> {
-        if keys.len() + args.len() > FEW {
-            return Ok(false);
-        }
-        self.keys.fill(&self.lua, keys)?;
-        self.args.fill(&self.lua, args)?;
-        Ok(true)
-    }
-
-    fn arguments(&self, reuse: bool, keys: &[&[u8]], args: &[&[u8]]) -> Result<()> {
-        if !reuse || !self.reuse(keys, args)? {
-            self.replaced.set(true);
-            self.globals.raw_set("KEYS", self.strings(keys)?)?;
-            return self.globals.raw_set("ARGV", self.strings(args)?);
-        }
-        if self.replaced.replace(false) {
-            self.globals.raw_set("KEYS", &self.keys.table)?;
-            self.globals.raw_set("ARGV", &self.args.table)?;
-        }
-        Ok(())
-    }
-
-    /// A table of strings.
-    pub(super) fn strings(&self, strings: &[&[u8]]) -> Result<Table> {
-        let mut failed = None;
-        let items = strings.iter().map_while(|bytes| {
-            convert::text(&self.lua, bytes)
-                .map_err(|e| failed = Some(e))
-                .ok()
-        });
-        let table = self.lua.create_sequence_from(items)?;
-        failed.map_or(Ok(table), Err)
+        // Where no handler is, and where memory runs out on the way out of one, the error comes out here. The limit stays
+        // in force: mostly the next run needs it again.
+        self.set_limited(true)
+            .and_then(|()| crossing::run(&self.entrance, &entry))
+            .unwrap_or_else(|e| {
+                // Memory may have run out while the tables were filled, or before they were in place.
+                self.in_place.set(false);
+                if reuses {
+                    self.held
+                        .set([held[0].max(keys.len()), held[1].max(args.len())]);
+                }
+                (false, Value::Error(Box::new(e)))
+            })
     }
 
     /// Does something that a script may make use too much memory.
     pub(super) fn limited<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        self.lua.set_memory_limit(self.limit)?;
+        self.set_limited(true)?;
         let done = work();
-        self.lua.set_memory_limit(0)?;
+        self.set_limited(false)?;
         done
+    }
+
+    /// What a script leaves is to be looked at: that needs memory even where the script has used it up.
+    pub(super) fn lift_limit(&self) {
+        // It fails only for an interpreter with a foreign allocator.
+        let _ = self.set_limited(false);
+    }
+
+    fn set_limited(&self, limited: bool) -> Result<()> {
+        if self.is_limited.replace(limited) != limited {
+            self.lua
+                .set_memory_limit(if limited { self.limit } else { 0 })?;
+        }
+        Ok(())
     }
 
     /// Bytes that scripts may use.
@@ -254,7 +241,7 @@ mod tests {
 
     fn run(vm: &Vm, script: &str) -> (bool, String) {
         vm.compile(script.as_bytes(), 0).unwrap();
-        let (ok, value) = vm.run(0, Traits::default(), &[], &[]).unwrap();
+        let (ok, value) = vm.run(0, Traits::default(), &[], &[]);
         (ok, value.to_string().unwrap())
     }
 
@@ -286,5 +273,31 @@ mod tests {
             assert_eq!(run(&vm, "return 1"), (true, "1".to_owned()));
         }
         assert_eq!(run(&vm, "return pcall(string.rep,'x',1e9)").1, "false");
+    }
+
+    #[test]
+    fn arguments_that_find_no_memory_leave_nothing_behind() {
+        let vm = Vm::new(&Shared::default(), 0, 16 << 20).unwrap();
+        vm.compile(b"return #KEYS..':'..#ARGV..(KEYS[1] or '')", 0)
+            .unwrap();
+        let large = vec![b'x'; 20 << 20];
+        for leaves_arguments in [true, false] {
+            for is_plain in [true, false] {
+                let traits = Traits {
+                    leaves_arguments,
+                    is_plain,
+                    sole_line: None,
+                };
+                let run = |keys: &[&[u8]], args: &[&[u8]]| {
+                    let (ok, value) = vm.run(0, traits, keys, args);
+                    (ok, value.to_string().unwrap())
+                };
+                assert_eq!(run(&[b"a", b"b"], &[b"c"]), (true, "2:1a".to_owned()));
+                let (ok, text) = run(&[b"d", &large, b"e"], &[]);
+                assert!(!ok && text.contains("not enough memory"), "{text}");
+                assert_eq!(run(&[], &[]), (true, "0:0".to_owned()));
+                assert_eq!(run(&[b"f"], &[]), (true, "1:0f".to_owned()));
+            }
+        }
     }
 }

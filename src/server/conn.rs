@@ -29,6 +29,7 @@ use crate::exec::busy::{BusyRequest, Served};
 use crate::exec::output::{Input, Unsent};
 use crate::exec::ticket::Ticket;
 use crate::exec::{Action, Args, Argv, SessionId};
+use crate::keyspace::Touch;
 use crate::resp::{Batch, Decoder, Limits, ReplyBuf, Room, encode_command};
 use crate::service::stats::Stats;
 
@@ -556,7 +557,12 @@ impl<S: Socket> Conn<S> {
         }
         let mut ran = Ran::All;
         let mut outcome = Outcome::Done;
+        let foresight = engine.foresight();
         for i in 0..batch.len() {
+            if foresight > 1 && i % foresight == 0 && i + 1 < batch.len() {
+                let next = i..batch.len().min(i + foresight);
+                engine.foresee(self.sid, next.filter_map(|i| Touch::of(batch.args(i, buf))));
+            }
             let argv = batch.args_in(i, buf, &mut room);
             if is_http(argv) {
                 let session = engine.state().sessions.get(self.sid);

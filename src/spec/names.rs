@@ -64,26 +64,42 @@ impl NameTable {
 
     #[inline]
     pub(super) fn get(&self, name: &[u8]) -> Option<u16> {
-        let (head, tail) = ends(name)?;
-        let len = name.len();
-        let mut at = hash(head, tail, len);
-        loop {
-            let slot = self.slots.get(at & (self.slots.len() - 1))?;
-            if slot.len as usize == len && slot.head.is(head) && slot.tail.is(tail) {
-                if len <= 16 || self.is_named(slot, name) {
-                    return Some(slot.id);
-                }
-            } else if slot.len == 0 {
-                return None;
-            }
-            at += 1;
+        if name.len() > 16 {
+            return self.get_long(name);
         }
+        let (head, tail) = ends(name)?;
+        let at = hash(head, tail, name.len());
+        self.alike(at, head, tail, name.len())
+            .map(|(slot, _)| slot.id)
     }
 
     #[cold]
-    fn is_named(&self, slot: &Slot, name: &[u8]) -> bool {
-        let stored = self.names.get(slot.name as usize);
-        stored.is_some_and(|(stored, _)| stored.eq_ignore_ascii_case(name))
+    fn get_long(&self, name: &[u8]) -> Option<u16> {
+        let (head, tail) = ends(name)?;
+        let mut at = hash(head, tail, name.len());
+        loop {
+            let (slot, next) = self.alike(at, head, tail, name.len())?;
+            let (stored, id) = self.names.get(slot.name as usize)?;
+            if stored.eq_ignore_ascii_case(name) {
+                return Some(*id);
+            }
+            at = next;
+        }
+    }
+
+    /// The next slot from `at` on of a name of this length and these ends, and the place behind it.
+    #[inline]
+    fn alike(&self, mut at: usize, head: u64, tail: u64, len: usize) -> Option<(&Slot, usize)> {
+        loop {
+            let slot = self.slots.get(at & (self.slots.len() - 1))?;
+            at += 1;
+            if slot.len as usize == len && slot.head.is(head) && slot.tail.is(tail) {
+                return Some((slot, at));
+            }
+            if slot.len == 0 {
+                return None;
+            }
+        }
     }
 
     /// Adds a name unless it is there; false when it can be no name.

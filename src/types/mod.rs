@@ -18,6 +18,7 @@ pub mod string;
 pub mod zset;
 
 use crate::ds::table::Stats;
+use crate::util::prefetch::fetch;
 use hash::Hash;
 use list::List;
 use set::Set;
@@ -112,6 +113,52 @@ impl Value {
     /// Whether it is a collection without an element.
     pub fn is_vanished(&self) -> bool {
         with_value!(self, v => v.is_vanished())
+    }
+
+    /// Fetches what whoever uses the value looks at first, where that is not in the value itself.
+    #[inline]
+    pub(crate) fn glance(&self) {
+        /// A line of the cache. What is longer than two the processor fetches of its own accord.
+        const LINE: usize = 64;
+        match self {
+            Value::Str(Str::Heap(bytes)) => {
+                fetch(&**bytes);
+                bytes.get(LINE).into_iter().for_each(fetch);
+            }
+            Value::Str(Str::Buf(bytes)) => fetch(&**bytes),
+            Value::Str(Str::Int(_) | Str::Inline(..)) => {}
+            Value::List(list) => fetch(&**list),
+            Value::Stream(stream) => fetch(&**stream),
+            Value::Hash(Hash::Table(fields)) => fetch(&**fields),
+            Value::Set(Set::Table(members)) => fetch(&**members),
+            Value::ZSet(ZSet::Big(big)) => fetch(&**big),
+            Value::Hash(Hash::Packed(packed)) => packed.glance(),
+            Value::Set(Set::Small(small)) => small.glance(),
+            Value::ZSet(ZSet::Packed(packed)) => packed.glance(),
+        }
+    }
+
+    /// Whether its parts are in a table.
+    #[inline]
+    pub(crate) const fn has_table(&self) -> bool {
+        matches!(
+            self,
+            Value::Hash(Hash::Table(_)) | Value::Set(Set::Table(_)) | Value::ZSet(ZSet::Big(_))
+        )
+    }
+
+    /// Fetches what whoever uses a part of the value looks at first, or `deeper`, once that is near. `rest` is what a command
+    /// says behind its key.
+    #[inline]
+    pub(crate) fn glance_at(&self, [first, second]: [&[u8]; 2], deeper: bool) {
+        match self {
+            Value::Hash(Hash::Table(fields)) => fields.glance(first, deeper),
+            Value::Set(Set::Table(members)) => members.glance(first, deeper),
+            // ZSCORE key member and its like; ZADD key score member, ZINCRBY.
+            Value::ZSet(ZSet::Big(big)) if second.is_empty() => big.glance(first, deeper),
+            Value::ZSet(ZSet::Big(big)) => big.glance(second, deeper),
+            _ => {}
+        }
     }
 
     /// When the next part of the value is over, in unix milliseconds: the field of a hash.

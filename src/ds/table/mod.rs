@@ -245,6 +245,24 @@ impl<E> Table<E> {
         }
     }
 
+    /// Has the memory fetched in which the place of this hash is. Whoever does so for several at once, before it looks for
+    /// the first, waits for all of them together.
+    #[inline]
+    pub fn glance(&self, hash: u64) {
+        if let Some(segment) = self.segments.get(self.segment_of(hash)) {
+            segment.glance(hash);
+        }
+    }
+
+    /// The same, and where an entry would be put if it is not there.
+    #[inline]
+    pub fn glance_to_add(&self, hash: u64) {
+        if let Some(segment) = self.segments.get(self.segment_of(hash)) {
+            segment.glance(hash);
+            segment.glance_at_end();
+        }
+    }
+
     /// The number of the segment to which a hash belongs.
     #[inline]
     fn segment_of(&self, hash: u64) -> usize {
@@ -430,14 +448,6 @@ impl<E: Keyed> Table<E> {
             Slot::Occupied(found) => Some(found.into_mut()),
             Slot::Vacant(_) => None,
         }
-    }
-
-    /// Looks at where an entry of this hash is or would go. What comes of it means nothing: whoever looks for several
-    /// at once has the memory fetch them at the same time, and finds them near when their turn comes.
-    #[inline]
-    pub fn glance(&self, hash: u64) -> u64 {
-        let segment = self.segments.get(self.segment_of(hash));
-        segment.map_or(0, |segment| segment.glance(hash))
     }
 
     /// Finds a key, or the place for it, with one probe.

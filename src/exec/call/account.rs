@@ -6,6 +6,7 @@ use super::{Pending, show};
 use crate::keyspace::Interest;
 use crate::service::slowlog::SlowLog;
 use crate::spec::flag;
+use crate::util::clock::Reading;
 
 /// Tells of a command that is settled and has answered this: to those who monitor, in the statistics, in the slow log.
 pub(in crate::exec) fn account(
@@ -15,30 +16,48 @@ pub(in crate::exec) fn account(
     failed: bool,
     reply: &[u8],
 ) {
-    let ended = state.sys.clock.0.read();
-    let usec = u64::try_from(ended.real_us - pending.began.real_us).unwrap_or(0);
+    let (ended, usec) = took(state, pending);
     if !state.sys.monitors.is_empty() {
         let (row, stage) = (Some(pending.row), Stage::Ends { usec, reply });
         show(state, pending.sid, row, pending.origin, args, stage);
     }
     note_reads(state, pending, args);
+    count(state, pending, args, usec, failed);
+    if state.sys.cfg.latency_monitor_threshold > 0 {
+        note_spike(state, event_of(pending), usec);
+    }
+    state.sys.redact.clear();
+    // Of a script or a transaction it is a part, and time stands still until they are over.
+    if !matches!(pending.origin, Origin::Script { .. } | Origin::Exec) {
+        move_on(state, ended, usec);
+    }
+}
+
+/// The time by which a command has ended, and the microseconds that it took.
+#[inline]
+pub(super) fn took(state: &State, pending: &Pending) -> (Reading, u64) {
+    let ended = state.sys.clock.0.read();
+    let usec = u64::try_from(ended.real_us - pending.began.real_us).unwrap_or(0);
+    (ended, usec)
+}
+
+/// Counts a command, and notes it in the slow log if it was slow.
+#[inline]
+pub(super) fn count(state: &mut State, pending: &Pending, args: Args<'_>, usec: u64, failed: bool) {
     state.sys.stats.called(pending.row.id.index(), usec, failed);
     let slow = state.sys.cfg.slowlog_log_slower_than;
     if slow >= 0 && usec >= slow.unsigned_abs() && !pending.row.flags.has(flag::SKIP_SLOWLOG) {
         log_slow(state, pending, usec, args);
     }
-    if state.sys.cfg.latency_monitor_threshold > 0 {
-        note_spike(state, event_of(pending), usec);
-    }
-    state.sys.redact.clear();
-    if matches!(pending.origin, Origin::Script { .. } | Origin::Exec) {
-        // Its time is a part of the script's or the transaction's, and stands still until they are over.
-        return;
-    }
-    state.sys.stats.turns.command_usec += usec;
-    // The next command of the batch begins when this one ends.
-    state.sys.now_us = ended.now_us.max(state.sys.now_us);
-    state.sys.real_us = ended.real_us;
+}
+
+/// The next command of the batch begins when this one ends.
+#[inline]
+pub(super) fn move_on(state: &mut State, ended: Reading, usec: u64) {
+    let sys = &mut state.sys;
+    sys.stats.turns.command_usec += usec;
+    sys.now_us = ended.now_us.max(sys.now_us);
+    sys.real_us = ended.real_us;
 }
 
 /// What the latency monitor calls a command that took long.

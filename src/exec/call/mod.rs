@@ -3,9 +3,11 @@
 //! ```text
 //! gate     which row it is, and whether it may run now
 //! settle   what follows from what it did       account  what is told of it
+//! express  the short way of all that, where nothing special goes on
 //! ```
 
 mod account;
+mod express;
 mod gate;
 mod settle;
 
@@ -25,6 +27,7 @@ use crate::spec::flag;
 use crate::util::clock::Reading;
 pub(super) use account::{account, note_spike};
 use account::{log_large, note_reads};
+pub(crate) use express::{hurry, is_free, on_keys};
 pub use gate::find;
 pub(super) use gate::find_logged;
 use gate::{NOT_FROM_SCRIPT, Refusal, gate, script_gate};
@@ -307,6 +310,20 @@ pub(in crate::exec) fn dispatch(
         sid,
         began,
     };
+    conclude_flow(state, pending, args, result, reply)
+}
+
+/// A handler has returned.
+fn conclude_flow(
+    state: &mut State,
+    pending: Pending,
+    args: Args<'_>,
+    result: Result<Flow, CmdError>,
+    reply: &mut ReplyBuf,
+) -> Step {
+    let Pending {
+        row, origin, sid, ..
+    } = pending;
     match result {
         Ok(Flow::Script(call)) => Step::Script(call, pending),
         Ok(Flow::Exec(multi)) => Step::Exec(multi, pending),

@@ -178,6 +178,11 @@ impl Users {
         }
     }
 
+    /// Whether there is anything that this user may not do.
+    pub fn limits(&self, id: UserId) -> bool {
+        self.limited && self.get(id).is_none_or(|user| !user.is_unlimited())
+    }
+
     #[cold]
     fn check_user<H>(&self, id: UserId, entry: &Entry<H>, args: &dyn Argv) -> Result<(), Denied> {
         self.get(id)

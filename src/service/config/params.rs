@@ -234,9 +234,8 @@ params! {
         "io-threads-do-reads" => io_threads_do_reads: bool = "no", YesNo, immutable, hint("they do, if there are any");
         /// How many events make another of them work.
         "events-per-io-thread" => events_per_io_thread: u32 = "2", Int(0, INT), hidden, hint(NO_SCHEDULER);
-        /// Commands whose keys are fetched from memory at once.
-        "prefetch-batch-max-size" => prefetch_batch_max_size: u32 = "16", Int(0, 128),
-            hint("commands are not fetched ahead");
+        /// Commands of a pipeline whose keys are fetched from memory at once; more than 16 are as 16.
+        "prefetch-batch-max-size" => prefetch_batch_max_size: u32 = "16", Int(0, 128);
         /// Connections to accept at a time.
         "max-new-connections-per-cycle" => max_new_connections_per_cycle: u32 = "10", Int(1, 1000), hint(NO_SCHEDULER);
         /// The same over TLS.

@@ -2,6 +2,7 @@
 
 use crate::ds::bytes::SmallBytes;
 use crate::ds::table::{Keyed, Seed, Slot, Stats, Table};
+use crate::util::prefetch::fetch;
 use crate::util::rng::Rng;
 
 /// One member: all there is of it is its key.
@@ -54,6 +55,20 @@ impl Members {
     /// Each once, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         self.table.iter().map(Keyed::key)
+    }
+
+    /// See [`Value::glance_at`](crate::types::Value).
+    #[inline]
+    pub(in crate::types) fn glance(&self, member: &[u8], deeper: bool) {
+        let hash = self.table.hash(member);
+        match deeper {
+            false => self.table.glance(hash),
+            true => self
+                .table
+                .find_by_hash(hash, |_| true)
+                .into_iter()
+                .for_each(fetch),
+        }
     }
 
     /// Whether there is such a member.

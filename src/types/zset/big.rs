@@ -7,6 +7,7 @@ use super::range::{LexRange, ScoreRange};
 use crate::ds::listpack::Value;
 use crate::ds::ordered::{self, Arena, At, Entry, Ordered};
 use crate::ds::table::{Seed, Slot, Stats, Table};
+use crate::util::prefetch::fetch;
 
 /// Members under ids.
 ///
@@ -37,6 +38,20 @@ macro_rules! point {
 }
 
 impl Big {
+    /// See [`Value::glance_at`](crate::types::Value).
+    #[inline]
+    pub(in crate::types) fn glance(&self, member: &[u8], deeper: bool) {
+        let hash = self.table.hash(member);
+        match deeper {
+            false => self.table.glance(hash),
+            true => {
+                if let Some(&id) = self.table.find_by_hash(hash, |_| true) {
+                    fetch(self.members.get(id));
+                }
+            }
+        }
+    }
+
     /// How the hash table is filled.
     pub(in crate::types) fn table_stats(&self) -> Stats {
         self.table.stats()

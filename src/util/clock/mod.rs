@@ -16,7 +16,7 @@ mod manual;
 mod moving;
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use alarms::Alarm;
 pub use manual::ManualClock;
@@ -99,10 +99,17 @@ impl Clock for SystemClock {
 }
 
 /// The machine's time of day, microseconds since the Unix epoch.
+#[inline]
 fn system_us() -> i64 {
+    // Asked for each command: in numbers of 64 bits.
+    let us = |distance: Duration| {
+        let seconds = i64::try_from(distance.as_secs()).unwrap_or(i64::MAX);
+        let part = i64::from(distance.subsec_micros());
+        seconds.saturating_mul(1_000_000).saturating_add(part)
+    };
     match SystemTime::now().duration_since(UNIX_EPOCH) {
-        Ok(since) => i64::try_from(since.as_micros()).unwrap_or(i64::MAX),
-        Err(before) => -i64::try_from(before.duration().as_micros()).unwrap_or(i64::MAX),
+        Ok(since) => us(since),
+        Err(before) => -us(before.duration()),
     }
 }
 

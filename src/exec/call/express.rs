@@ -1,0 +1,128 @@
+//! The short way of a command.
+//!
+//! Nearly all that the long way asks before and after a command is about features that are off: faults, pauses, monitors,
+//! limits. No command on keys turns one of them on. So for a run of such commands it is enough to ask once whether the way
+//! [is free](is_free) for their client; [`hurry`] then does what is left of the long way, in its order.
+
+use super::super::session::{ReplyMode, Session, SessionId};
+use super::super::{Args, Ctx, Entry, Flow, Origin, State, System, acl};
+use super::account::{count, move_on, took};
+use super::{Pending, Step, conclude_flow, settle};
+use crate::keyspace::Interest;
+use crate::resp::ReplyBuf;
+use crate::service::config::BufferLimit;
+use crate::spec::{Flags, Lookup, flag};
+
+/// What commands on keys do.
+const ON_KEYS: Flags = flag::READONLY.with(flag::WRITE);
+
+/// What has to do with more than keys, or is shown to monitors in another order.
+const ON_MORE: Flags = flag::ADMIN
+    .with(flag::PUBSUB)
+    .with(flag::NOSCRIPT)
+    .with(flag::SKIP_MONITOR)
+    .with(flag::MAY_REPLICATE)
+    .with(flag::TOUCHES_ARBITRARY_KEYS)
+    .with(flag::TXN);
+
+/// The row of a command that may take the short way, if it is one.
+#[inline]
+pub(crate) fn on_keys(state: &State, args: Args<'_>) -> Option<&'static Entry> {
+    let Lookup::Found(row) = state.sys.registry.find(args.at(0), args.get(1)) else {
+        return None;
+    };
+    let is_simple = row.flags.has(ON_KEYS) && !row.flags.has(ON_MORE);
+    (is_simple && row.arity_ok(args.len())).then_some(row)
+}
+
+/// Whether nothing special goes on, nor is there anything special about this client. It stays so until somebody has done
+/// something else with the state than to [`hurry`] commands that ended in [`Step::Settled`].
+pub(crate) fn is_free(state: &State, sid: SessionId) -> bool {
+    let State {
+        ks, sys, sessions, ..
+    } = state;
+    let aside = Interest::TRACKED.with(Interest::UNCONFIRMED);
+    !ks.log.interest.has(aside)
+        && sessions
+            .get(sid)
+            .is_some_and(|client| is_plain(sys, client))
+        && is_quiet(sys)
+}
+
+/// Whether a client only sends commands and reads their replies.
+fn is_plain(sys: &System, client: &Session) -> bool {
+    let knows = client.authenticated || !acl::must_log_in(sys, client);
+    let may = client.unrestricted || !sys.acl.users.limits(client.user);
+    let ends = client.closing || client.cut_off;
+    let listens = client.subscriptions.is_some() || client.tracking.is_some() || client.monitors;
+    let is_other = client.replica.is_some() || client.replays || client.debug.is_some();
+    let held = client.multi.is_some() || client.doom.is_some() || client.waits();
+    let reads = client.reply_mode == ReplyMode::On && client.outbox.is_empty();
+    knows && may && reads && !ends && !listens && !is_other && !held
+}
+
+/// Whether commands have nothing to heed but the keys.
+fn is_quiet(sys: &System) -> bool {
+    let System { cfg, repl, .. } = sys;
+    let BufferLimit { hard, soft, .. } = cfg.client_output_buffer_limit.normal;
+    let limits = cfg.maxmemory > 0 || sys.scales.is_on() || hard > 0 || soft > 0;
+    let waits = sys.pause.is_on() || sys.pause.has_ready() || sys.running.is_some();
+    let replicates = repl.is_replica() || repl.is_to_change() || cfg.min_replicas_to_write > 0;
+    let tells = !sys.monitors.is_empty()
+        || cfg.latency_monitor_threshold > 0
+        || cfg.commandlog_request_larger_than >= 0
+        || cfg.commandlog_reply_larger_than >= 0;
+    let ends = sys.overdue.has_cut_off() || sys.faults.are_on() || sys.persist.is_in_the_way();
+    !limits && !waits && !replicates && !tells && !ends
+}
+
+/// Runs a command that is [`on_keys`], for a client whose way [`is_free`]. Unless it settles the way is free no longer.
+#[inline]
+pub(crate) fn hurry(
+    state: &mut State,
+    sid: SessionId,
+    row: &'static Entry,
+    args: Args<'_>,
+    reply: &mut ReplyBuf,
+) -> Step {
+    let (Some(session), Some(run)) = (state.sessions.get_mut(sid), row.row.run) else {
+        return Step::Settled;
+    };
+    let now = state.sys.now_us / 1000;
+    let db = session.db;
+    session.seen = now;
+    session.last_cmd = &row.name;
+    state.ks.touch = !session.no_touch;
+    state.ks.begin(db, now);
+    state.fx.begin(db);
+    state.sys.current = Some(sid);
+    let pending = Pending {
+        row,
+        mark: reply.mark(),
+        origin: Origin::Client,
+        sid,
+        began: state.sys.reading(),
+    };
+    let result = run(
+        &mut Ctx {
+            ks: &mut state.ks,
+            reply,
+            fx: &mut state.fx,
+            sessions: &mut state.sessions,
+            sys: &mut state.sys,
+            sid,
+            origin: Origin::Client,
+            row,
+            now,
+        },
+        args,
+    );
+    if !matches!(result, Ok(Flow::Done)) {
+        return conclude_flow(state, pending, args, result, reply);
+    }
+    settle(state, row, args);
+    let (ended, usec) = took(state, &pending);
+    count(state, &pending, args, usec, false);
+    move_on(state, ended, usec);
+    Step::Settled
+}
