@@ -377,6 +377,7 @@ pub(crate) fn encode_command<A: AsRef<[u8]>>(out: &mut Vec<u8>, args: &[A]) {
     }
 }
 
+/// A bulk string: room for all of it is made at once.
 #[inline]
 fn bulk(out: &mut Vec<u8>, bytes: &[u8]) {
     out.reserve(bytes.len() + AROUND);
@@ -428,6 +429,7 @@ fn longer_header(out: &mut Vec<u8>, tag: u8, n: usize) {
     out.extend_from_slice(&[digit(n / 100), digit(n / 10), digit(n), b'\r', b'\n']);
 }
 
+/// The line of any number.
 fn number_line(out: &mut Vec<u8>, tag: u8, value: i64) {
     let mut digits = itoa::Buffer::new();
     let digits = digits.format(value).as_bytes();
