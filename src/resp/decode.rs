@@ -7,13 +7,13 @@
 //! The buffer given to [`Decoder::decode`] starts with the unfinished request, if any: after a batch has run, its
 //! [`consumed`](Batch::consumed) bytes are dropped from the front, and new bytes are appended. Every byte is looked at once.
 
-use smallvec::SmallVec;
-
+use super::batch::{Batch, Span};
 use super::inline::{self, Unbalanced};
+use super::whole::short_header;
 use crate::util::num;
 
 /// The longest line: an inline request, or the header of a multibulk request or of one of its arguments.
-const MAX_LINE: usize = 64 * 1024;
+pub(super) const MAX_LINE: usize = 64 * 1024;
 
 /// Arguments a client may send in one request before it has authenticated.
 const UNAUTHENTICATED_ARGS: i64 = 10;
@@ -23,9 +23,6 @@ const UNAUTHENTICATED_BULK: i64 = 16 * 1024;
 
 /// Argument positions a connection keeps room for between requests.
 const KEEP_PENDING: usize = 64;
-
-/// The arguments of one request, as slices of the read buffer.
-pub type ArgVec<'a> = SmallVec<[&'a [u8]; 16]>;
 
 /// What a client may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,33 +95,6 @@ impl ProtocolError {
     }
 }
 
-/// One argument: a range of the read buffer, or of the batch's words for an inline request.
-#[derive(Debug, Clone, Copy)]
-struct Span {
-    start: usize,
-    end: usize,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Request {
-    first: usize,
-    last: usize,
-    /// Where in the buffer the request ends.
-    end: usize,
-    inline: bool,
-}
-
-/// Complete requests, in order, and whether a protocol error follows them.
-#[derive(Debug, Default)]
-pub struct Batch {
-    spans: Vec<Span>,
-    requests: Vec<Request>,
-    /// The unquoted words of inline requests.
-    words: Vec<u8>,
-    consumed: usize,
-    error: Option<ProtocolError>,
-}
-
 /// The decoding state of one connection.
 #[derive(Debug, Default)]
 pub struct Decoder {
@@ -144,108 +114,6 @@ pub struct Decoder {
 enum Step {
     Complete,
     Incomplete,
-}
-
-impl Batch {
-    /// An empty batch.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// The number of complete requests.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.requests.len()
-    }
-
-    /// Whether there is no complete request.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.requests.is_empty()
-    }
-
-    /// Bytes at the front of the buffer that no later request needs.
-    #[must_use]
-    pub const fn consumed(&self) -> usize {
-        self.consumed
-    }
-
-    /// Where in the buffer request `index` ends. Whoever stops behind it goes on there with a new [`Decoder`].
-    #[must_use]
-    pub fn end(&self, index: usize) -> usize {
-        self.requests.get(index).map_or(self.consumed, |r| r.end)
-    }
-
-    /// Whether request `index` is a line of words and not an array.
-    #[must_use]
-    pub fn is_inline(&self, index: usize) -> bool {
-        self.requests.get(index).is_some_and(|r| r.inline)
-    }
-
-    /// What is wrong behind the complete requests; the connection answers it and closes.
-    #[must_use]
-    pub const fn error(&self) -> Option<ProtocolError> {
-        self.error
-    }
-
-    /// The arguments of request `index`; `buf` is the buffer the batch was decoded from.
-    ///
-    /// A request has at least one argument. None are given for an index out of range.
-    pub fn args<'a>(
-        &'a self,
-        index: usize,
-        buf: &'a [u8],
-    ) -> impl ExactSizeIterator<Item = &'a [u8]> {
-        let request = self.requests.get(index);
-        let spans = request
-            .and_then(|r| self.spans.get(r.first..r.last))
-            .unwrap_or_default();
-        let source = if request.is_some_and(|r| r.inline) {
-            &self.words
-        } else {
-            buf
-        };
-        spans
-            .iter()
-            .map(move |s| source.get(s.start..s.end).unwrap_or_default())
-    }
-
-    /// The arguments of request `index` as one vector, see [`args`](Self::args).
-    #[must_use]
-    pub fn argv<'a>(&'a self, index: usize, buf: &'a [u8]) -> ArgVec<'a> {
-        self.args(index, buf).collect()
-    }
-
-    /// Bytes of heap held.
-    #[must_use]
-    pub fn memory(&self) -> usize {
-        self.spans.capacity() * size_of::<Span>()
-            + self.requests.capacity() * size_of::<Request>()
-            + self.words.capacity()
-    }
-
-    /// Forgets all requests. Memory is kept up to a bound that ordinary pipelines stay below.
-    pub fn clear(&mut self) {
-        const KEEP: usize = 4096;
-        self.spans.clear();
-        self.requests.clear();
-        self.words.clear();
-        self.spans.shrink_to(KEEP);
-        self.requests.shrink_to(KEEP);
-        self.words.shrink_to(MAX_LINE);
-        self.consumed = 0;
-        self.error = None;
-    }
-
-    fn push(&mut self, first: usize, end: usize, inline: bool) {
-        self.requests.push(Request {
-            first,
-            last: self.spans.len(),
-            end,
-            inline,
-        });
-    }
 }
 
 impl Decoder {
@@ -297,11 +165,16 @@ impl Decoder {
                 Err(error) => return batch.error = Some(error),
             }
         }
-        while batch.len() < most && batch.consumed < buf.len() {
-            let step = if buf[batch.consumed] == b'*' {
-                self.multibulk(buf, limits, batch)
-            } else {
-                self.inline(buf, batch)
+        loop {
+            let step = match buf.get(batch.consumed) {
+                _ if batch.len() >= most => return,
+                None => return,
+                Some(b'*') if !limits.unauthenticated && batch.take_whole(buf, limits) => {
+                    self.scanned = 0;
+                    continue;
+                }
+                Some(b'*') => self.multibulk(buf, limits, batch),
+                Some(_) => self.inline(buf, batch),
             };
             match step {
                 Ok(Step::Complete) => {}
@@ -312,6 +185,7 @@ impl Decoder {
     }
 
     /// Goes on with the request that the buffer starts with.
+    #[inline(never)]
     fn resume(
         &mut self,
         buf: &[u8],
@@ -333,6 +207,7 @@ impl Decoder {
     }
 
     /// Decodes one multibulk request, which starts at the batch's consumed bytes.
+    #[inline(never)]
     fn multibulk(
         &mut self,
         buf: &[u8],
@@ -340,11 +215,9 @@ impl Decoder {
         batch: &mut Batch,
     ) -> Result<Step, ProtocolError> {
         let start = batch.consumed;
-        let header = match buf.get(start..) {
-            Some([b'*', d @ b'0'..=b'9', b'\r', _, ..]) => {
-                Some((Some(i64::from(d - b'0')), start + 4))
-            }
-            _ => self.header(buf, start, ProtocolError::MultibulkHeaderTooBig)?,
+        let header = match short_header(buf, start, b'*') {
+            Some((count, at)) => Some((Some(count as i64), at)),
+            None => self.header(buf, start, ProtocolError::MultibulkHeaderTooBig)?,
         };
         let Some((count, at)) = header else {
             return Ok(Step::Incomplete);
@@ -382,7 +255,6 @@ impl Decoder {
     }
 
     /// Decodes arguments from `at` on until none is missing. `self.done` says where it ended.
-    #[inline]
     fn arguments(
         &mut self,
         buf: &[u8],
@@ -394,14 +266,9 @@ impl Decoder {
             let len = match self.bulk {
                 Some(len) => len,
                 None => {
-                    let header = match buf.get(at..) {
-                        Some([b'$', d @ b'0'..=b'9', b'\r', _, ..]) => {
-                            Some((Some(i64::from(d - b'0')), at + 4))
-                        }
-                        Some([b'$', a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', _, ..]) => {
-                            Some((Some(i64::from(a - b'0') * 10 + i64::from(b - b'0')), at + 5))
-                        }
-                        _ => self.bulk_header(buf, at)?,
+                    let header = match short_header(buf, at, b'$') {
+                        Some((len, next)) => Some((Some(len as i64), next)),
+                        None => self.bulk_header(buf, at)?,
                     };
                     let Some((len, next)) = header else {
                         self.done = at;
@@ -466,6 +333,7 @@ impl Decoder {
     }
 
     /// Decodes one inline request, which starts at the batch's consumed bytes.
+    #[inline(never)]
     fn inline(&mut self, buf: &[u8], batch: &mut Batch) -> Result<Step, ProtocolError> {
         let start = batch.consumed;
         let Some(len) = self.line_end(buf, start, b'\n') else {

@@ -20,8 +20,8 @@ pub enum Proto {
 /// A length below ten fills the gap exactly; a longer one moves the elements up by its extra digits.
 const HEADER_GAP: usize = 4;
 
-/// Headers `*0\r\n` and so on are copied from here for small lengths.
-const SMALL: usize = 32;
+/// The most that a bulk string has beside its bytes: type byte, digits and two line ends.
+const AROUND: usize = 25;
 
 /// `"\r\n"`, the end of every line.
 const CRLF: &[u8] = b"\r\n";
@@ -172,22 +172,16 @@ impl ReplyBuf {
     /// An integer.
     #[inline]
     pub fn int(&mut self, value: i64) {
-        if let Ok(small) = usize::try_from(value)
-            && small < 10
-        {
-            self.raw(&[b':', b'0' + small as u8, b'\r', b'\n']);
-        } else {
-            self.number_line(b':', value);
+        match usize::try_from(value) {
+            Ok(n) => header(&mut self.buf, b':', n),
+            Err(_) => number_line(&mut self.buf, b':', value),
         }
     }
 
     /// A bulk string.
     #[inline]
     pub fn bulk(&mut self, bytes: &[u8]) {
-        self.buf.reserve(bytes.len() + 25);
-        self.header(b'$', bytes.len());
-        self.buf.extend_from_slice(bytes);
-        self.buf.extend_from_slice(CRLF);
+        bulk(&mut self.buf, bytes);
     }
 
     /// A bulk string holding the decimal digits of `value`.
@@ -199,11 +193,12 @@ impl ReplyBuf {
     /// A null: `_` in RESP3, the null bulk string in RESP2.
     #[inline]
     pub fn null(&mut self) {
-        self.raw(if self.is_resp3() {
-            b"_\r\n"
+        // Each of a length that is known when this is compiled.
+        if self.is_resp3() {
+            self.raw(b"_\r\n");
         } else {
-            b"$-1\r\n"
-        });
+            self.raw(b"$-1\r\n");
+        }
     }
 
     /// A null where an array was expected: `_` in RESP3, the null array in RESP2.
@@ -235,8 +230,8 @@ impl ReplyBuf {
 
     /// The header of an out-of-band push of `n` elements; in RESP2 an array.
     pub fn push(&mut self, n: usize) {
-        self.buf.reserve(24);
-        self.header(if self.is_resp3() { b'>' } else { b'*' }, n);
+        let tag = if self.is_resp3() { b'>' } else { b'*' };
+        header(&mut self.buf, tag, n);
     }
 
     /// The header of an attribute of `n` pairs; the attribute and the value it precedes follow.
@@ -244,8 +239,7 @@ impl ReplyBuf {
     /// RESP2 has no attributes: a caller must not write one there.
     pub fn attribute(&mut self, n: usize) {
         debug_assert!(self.is_resp3(), "RESP2 has no attributes");
-        self.buf.reserve(24);
-        self.header(b'|', n);
+        header(&mut self.buf, b'|', n);
     }
 
     /// A double: `,` in RESP3, a bulk string in RESP2.
@@ -283,7 +277,7 @@ impl ReplyBuf {
         }
         debug_assert_eq!(format.len(), 3, "a verbatim format has three letters");
         self.buf.reserve(bytes.len() + 32);
-        self.header(b'=', bytes.len() + format.len() + 1);
+        header(&mut self.buf, b'=', bytes.len() + format.len() + 1);
         self.buf.extend_from_slice(format.as_bytes());
         self.buf.push(b':');
         self.buf.extend_from_slice(bytes);
@@ -346,7 +340,7 @@ impl ReplyBuf {
     #[inline]
     fn aggregate(&mut self, kind: Aggregate, n: usize) {
         let (tag, n) = self.header_of(kind, n);
-        self.header(tag, n);
+        header(&mut self.buf, tag, n);
     }
 
     /// How this protocol version spells an aggregate: its type byte and the length it states.
@@ -357,29 +351,6 @@ impl ReplyBuf {
             (Proto::Resp3, Aggregate::Map) => (b'%', n),
             (Proto::Resp3, Aggregate::Set) => (b'~', n),
         }
-    }
-
-    #[inline]
-    fn header(&mut self, tag: u8, n: usize) {
-        if n < SMALL {
-            let (tens, ones) = (b'0' + (n / 10) as u8, b'0' + (n % 10) as u8);
-            if n < 10 {
-                self.buf.extend_from_slice(&[tag, ones, b'\r', b'\n']);
-            } else {
-                self.buf.extend_from_slice(&[tag, tens, ones, b'\r', b'\n']);
-            }
-        } else {
-            self.number_line(tag, n);
-        }
-    }
-
-    fn number_line(&mut self, tag: u8, value: impl itoa::Integer) {
-        let mut digits = itoa::Buffer::new();
-        let digits = digits.format(value).as_bytes();
-        self.buf.reserve(digits.len() + 3);
-        self.buf.push(tag);
-        self.buf.extend_from_slice(digits);
-        self.buf.extend_from_slice(CRLF);
     }
 
     fn line(&mut self, tag: u8, text: &[u8]) {
@@ -397,16 +368,71 @@ impl ReplyBuf {
         self.buf.extend_from_slice(CRLF);
     }
 }
+
 /// Appends a command in the form in which clients send it.
 pub(crate) fn encode_command<A: AsRef<[u8]>>(out: &mut Vec<u8>, args: &[A]) {
-    out.push(b'*');
-    num::write_u64(out, args.len() as u64);
-    out.extend_from_slice(b"\r\n");
-    for arg in args.iter().map(A::as_ref) {
-        out.push(b'$');
-        num::write_u64(out, arg.len() as u64);
-        out.extend_from_slice(b"\r\n");
-        out.extend_from_slice(arg);
-        out.extend_from_slice(b"\r\n");
+    header(out, b'*', args.len());
+    for arg in args {
+        bulk(out, arg.as_ref());
     }
+}
+
+#[inline]
+fn bulk(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.reserve(bytes.len() + AROUND);
+    header(out, b'$', bytes.len());
+    out.extend_from_slice(bytes);
+    out.extend_from_slice(CRLF);
+}
+
+/// A line of a type byte and a number, which mostly is a small one.
+#[inline]
+fn header(out: &mut Vec<u8>, tag: u8, n: usize) {
+    let Some(&line) = SMALL.get(n) else {
+        return longer_header(out, tag, n);
+    };
+    // All eight bytes are written, which is one instruction, and those taken back that are too many.
+    let end = out.len() + (line >> 56) as usize;
+    out.extend_from_slice(&(line | u64::from(tag)).to_le_bytes());
+    out.truncate(end);
+}
+
+/// The lines of the numbers of up to three digits, from the lowest byte on: room for the type byte, digits, CRLF; and
+/// in the highest byte their length.
+static SMALL: [u64; 1000] = {
+    let mut lines = [0; 1000];
+    let mut n = 0;
+    while n < lines.len() {
+        let ones = b'0' + (n % 10) as u8;
+        let tens = b'0' + (n / 10 % 10) as u8;
+        let hundreds = b'0' + (n / 100) as u8;
+        lines[n] = u64::from_le_bytes(match n {
+            0..10 => [0, ones, b'\r', b'\n', 0, 0, 0, 4],
+            10..100 => [0, tens, ones, b'\r', b'\n', 0, 0, 5],
+            _ => [0, hundreds, tens, ones, b'\r', b'\n', 0, 6],
+        });
+        n += 1;
+    }
+    lines
+};
+
+/// The same of more than three digits.
+#[inline(never)]
+fn longer_header(out: &mut Vec<u8>, tag: u8, n: usize) {
+    if n >= 1_000_000 {
+        return number_line(out, tag, n as i64);
+    }
+    header(out, tag, n / 1000);
+    out.truncate(out.len() - CRLF.len());
+    let digit = |n: usize| b'0' + (n % 10) as u8;
+    out.extend_from_slice(&[digit(n / 100), digit(n / 10), digit(n), b'\r', b'\n']);
+}
+
+fn number_line(out: &mut Vec<u8>, tag: u8, value: i64) {
+    let mut digits = itoa::Buffer::new();
+    let digits = digits.format(value).as_bytes();
+    out.reserve(digits.len() + 3);
+    out.push(tag);
+    out.extend_from_slice(digits);
+    out.extend_from_slice(CRLF);
 }

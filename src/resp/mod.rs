@@ -1,12 +1,15 @@
 //! The wire protocol: RESP2 and RESP3, decoded and encoded without I/O.
 
+mod batch;
 mod decode;
 mod encode;
 mod inline;
 mod quote;
 mod value;
+mod whole;
 
-pub use decode::{ArgVec, Batch, Decoder, Limits, ProtocolError};
+pub use batch::{ArgVec, Batch, Room};
+pub use decode::{Decoder, Limits, ProtocolError};
 pub(crate) use encode::encode_command;
 pub use encode::{Deferred, Mark, Proto, ReplyBuf};
 pub use inline::{Unbalanced, split_line};

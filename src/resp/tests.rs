@@ -74,6 +74,69 @@ fn headers_are_as_lenient_as_redis() {
 }
 
 #[test]
+fn headers_of_any_width_arrive_in_any_pieces() {
+    for len in [
+        0usize, 9, 10, 99, 100, 999, 1000, 9999, 10_000, 99_999, 100_000, 999_999, 1_000_000,
+    ] {
+        let argument = vec![b'x'; len];
+        let sent = [
+            &b"*1\r\n$"[..],
+            len.to_string().as_bytes(),
+            b"\r\n",
+            &argument,
+            b"\r\n*0\r\nPING\r\n",
+        ]
+        .concat();
+        let wanted = (vec![vec![argument], vec![b"PING".to_vec()]], None);
+        for cut in (0..20)
+            .chain(sent.len() - 20..sent.len())
+            .filter(|&cut| cut < sent.len())
+        {
+            let (a, b) = sent.split_at(cut);
+            assert!(
+                feed([a, b], &Limits::default()) == wanted,
+                "{len} cut at {cut}"
+            );
+        }
+    }
+    for count in [1usize, 9, 10, 99, 100, 999, 1000, 9999, 10_000] {
+        let sent = [
+            format!("*{count}\r\n").as_bytes(),
+            &b"$1\r\nx\r\n".repeat(count),
+        ]
+        .concat();
+        let wanted = (vec![vec![b"x".to_vec(); count]], None);
+        for cut in 0..10 {
+            let (a, b) = sent.split_at(cut);
+            assert!(
+                feed([a, b], &Limits::default()) == wanted,
+                "{count} cut at {cut}"
+            );
+        }
+    }
+}
+
+#[test]
+fn arguments_are_put_where_those_of_the_request_before_were() {
+    let (mut decoder, mut batch) = (Decoder::new(), Batch::new());
+    let input = [
+        request(&["GET", "a"]),
+        request(&["x"; 40]),
+        b"SET b c\r\n".to_vec(),
+        request(&["y"; 17]),
+    ]
+    .concat();
+    decoder.decode(&input, &Limits::default(), &mut batch);
+    let mut room = Room::default();
+    for i in 0..batch.len() {
+        let wanted: Vec<&[u8]> = batch.args(i, &input).collect();
+        assert_eq!(batch.args_in(i, &input, &mut room), wanted);
+    }
+    assert_eq!(batch.len(), 4);
+    assert!(batch.args_in(4, &input, &mut room).is_empty());
+}
+
+#[test]
 fn malformed_requests_are_refused_by_name() {
     use ProtocolError::*;
     for (input, expected) in [
@@ -216,6 +279,27 @@ fn each_protocol_spells_values_its_own_way() {
     for (write, resp2, resp3) in cases {
         assert_eq!(encoded(Proto::Resp2, write), resp2);
         assert_eq!(encoded(Proto::Resp3, write), resp3);
+    }
+}
+
+#[test]
+fn numbers_of_any_width_are_written_as_they_are() {
+    let edges = (0..19).flat_map(|n| [10i64.pow(n) - 1, 10i64.pow(n), 10i64.pow(n) + 1]);
+    for value in (0..2100).chain(edges).flat_map(|n| [n, -n]) {
+        assert_eq!(
+            encoded(Proto::Resp2, |o| o.int(value)),
+            format!(":{value}\r\n")
+        );
+    }
+    for n in [
+        0usize, 9, 10, 99, 100, 999, 1000, 1009, 99_999, 999_999, 1_000_000,
+    ] {
+        let text = "x".repeat(n);
+        assert_eq!(encoded(Proto::Resp2, |o| o.array(n)), format!("*{n}\r\n"));
+        assert_eq!(
+            encoded(Proto::Resp2, |o| o.bulk(text.as_bytes())),
+            format!("${n}\r\n{text}\r\n")
+        );
     }
 }
 

@@ -31,6 +31,7 @@ use crate::exec::ticket::Ticket;
 use crate::exec::{Action, Args, Argv, SessionId};
 use crate::keyspace::Touch;
 use crate::resp::{ArgVec, Batch, Decoder, Limits, ReplyBuf, encode_command};
+use crate::resp::{Batch, Decoder, Limits, ReplyBuf, Room, encode_command};
 use crate::service::stats::Stats;
 
 /// Nothing more is run or read for a client that has left this much output untaken.
@@ -551,7 +552,7 @@ impl<S: Socket> Conn<S> {
                 }
             }
         };
-        let mut argv = ArgVec::new();
+        let mut room = Room::default();
         if let Some(session) = engine.state().sessions.get(self.sid) {
             reply.set_proto(session.proto);
         }
@@ -559,6 +560,7 @@ impl<S: Socket> Conn<S> {
         let mut outcome = Outcome::Done;
         let foresight = engine.foresight();
         for i in 0..batch.len() {
+<<<<<<< HEAD
             if foresight > 1 && i % foresight == 0 && i + 1 < batch.len() {
                 let next = i..batch.len().min(i + foresight);
                 engine.foresee(self.sid, next.filter_map(|i| Touch::of(batch.args(i, buf))));
@@ -566,11 +568,15 @@ impl<S: Socket> Conn<S> {
             argv.clear();
             argv.extend(batch.args(i, buf));
             if is_http(&argv) {
+=======
+            let argv = batch.args_in(i, buf, &mut room);
+            if is_http(argv) {
+>>>>>>> p-decode
                 let session = engine.state().sessions.get(self.sid);
                 warn_of_http(session.map_or("", |s| &s.peer.addr));
                 return Ran::Stopped;
             }
-            outcome = engine.execute(self.sid, Args::new(&argv), reply);
+            outcome = engine.execute(self.sid, Args::new(argv), reply);
             if outcome != Outcome::Done || reply.len() >= REPLY_PER_HOLD {
                 ran = Ran::UpTo(i);
                 break;

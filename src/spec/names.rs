@@ -1,17 +1,49 @@
-//! Names to numbers without regard to ASCII case: one probe, no allocation.
+//! Names to numbers without regard to ASCII case: mostly one probe, no allocation.
 //!
-//! Open addressing in a power-of-two array that is at most half full. A slot holds the first eight bytes
-//! in lower case and the length, which settle the comparison of short names; the bytes beyond are compared
-//! with the stored name.
+//! Open addressing in a power-of-two array that is at most a quarter full. A slot holds the first eight bytes, the last eight
+//! bytes and the length, which settle the comparison of all names of up to sixteen bytes; of longer ones the bytes between
+//! are compared with the stored name.
+//!
+//! Case is never folded when a name is looked up. Setting bit 5 of every byte makes it irrelevant to the hash; and a byte may
+//! differ from a stored one in that bit alone where the stored one is a letter, as its mask tells.
 
-const EMPTY: u16 = u16::MAX;
 /// Longest name.
 const MAX: usize = 64;
 
-#[derive(Clone, Copy, Debug)]
+/// Bit 5 of eight bytes, by which letters of either case differ.
+const CASE: u64 = 0x2020_2020_2020_2020;
+
+/// Eight bytes of a name in lower case, and the bits in which whatever equals them must agree.
+#[derive(Clone, Copy, Debug, Default)]
+struct Word {
+    lower: u64,
+    exact: u64,
+}
+
+impl Word {
+    fn new(word: u64) -> Self {
+        let bytes = word.to_le_bytes();
+        let exact = bytes.map(|b| if b.is_ascii_alphabetic() { !0x20 } else { !0 });
+        Self {
+            lower: u64::from_le_bytes(bytes.map(|b| b.to_ascii_lowercase())),
+            exact: u64::from_le_bytes(exact),
+        }
+    }
+
+    #[inline]
+    const fn is(self, word: u64) -> bool {
+        (self.lower ^ word) & self.exact == 0
+    }
+}
+
+/// A place for a name; a length of 0 says that there is none.
+#[derive(Clone, Copy, Debug, Default)]
 struct Slot {
-    head: u64,
-    len: u8,
+    head: Word,
+    tail: Word,
+    len: u16,
+    id: u16,
+    /// Index of the whole name.
     name: u16,
 }
 
@@ -25,51 +57,43 @@ pub(super) struct NameTable {
 impl NameTable {
     pub(super) fn new() -> Self {
         Self {
-            slots: vec![
-                Slot {
-                    head: 0,
-                    len: 0,
-                    name: EMPTY
-                };
-                8
-            ],
+            slots: vec![Slot::default(); 8],
             names: Vec::new(),
         }
     }
 
     #[inline]
     pub(super) fn get(&self, name: &[u8]) -> Option<u16> {
+        let (head, tail) = ends(name)?;
         let len = name.len();
-        if len == 0 || len > MAX {
-            return None;
-        }
-        let (head, tail) = split(name);
-        let head = lower(head);
-        let mask = self.slots.len() - 1;
-        let mut at = hash(head, tail, len) & mask;
+        let mut at = hash(head, tail, len);
         loop {
-            let slot = self.slots.get(at)?;
-            if slot.name == EMPTY {
+            let slot = self.slots.get(at & (self.slots.len() - 1))?;
+            if slot.len as usize == len && slot.head.is(head) && slot.tail.is(tail) {
+                if len <= 16 || self.is_named(slot, name) {
+                    return Some(slot.id);
+                }
+            } else if slot.len == 0 {
                 return None;
             }
-            if slot.head == head && slot.len as usize == len {
-                let (stored, id) = self.names.get(slot.name as usize)?;
-                if tail.is_empty() || stored.get(8..)?.eq_ignore_ascii_case(tail) {
-                    return Some(*id);
-                }
-            }
-            at = (at + 1) & mask;
+            at += 1;
         }
+    }
+
+    #[cold]
+    fn is_named(&self, slot: &Slot, name: &[u8]) -> bool {
+        let stored = self.names.get(slot.name as usize);
+        stored.is_some_and(|(stored, _)| stored.eq_ignore_ascii_case(name))
     }
 
     /// Adds a name unless it is there; false when it can be no name.
     pub(super) fn insert(&mut self, name: &[u8], id: u16) -> bool {
-        if name.is_empty() || name.len() > MAX || self.names.len() >= EMPTY as usize {
+        if name.is_empty() || name.len() > MAX || self.names.len() >= usize::from(u16::MAX) {
             return false;
         }
         if self.get(name).is_none() {
             self.names.push((name.to_ascii_lowercase().into(), id));
-            if self.names.len() * 2 > self.slots.len() {
+            if self.names.len() * 4 > self.slots.len() {
                 self.index();
             } else {
                 self.place(self.names.len() - 1);
@@ -79,76 +103,58 @@ impl NameTable {
     }
 
     fn index(&mut self) {
-        let size = (self.names.len() * 2).next_power_of_two().max(8);
+        let size = (self.names.len() * 4).next_power_of_two();
         self.slots.clear();
-        self.slots.resize(
-            size,
-            Slot {
-                head: 0,
-                len: 0,
-                name: EMPTY,
-            },
-        );
+        self.slots.resize(size, Slot::default());
         for i in 0..self.names.len() {
             self.place(i);
         }
     }
 
     fn place(&mut self, i: usize) {
-        let name = &self.names[i].0;
-        let (head, tail) = split(name);
+        let (name, id) = &self.names[i];
+        let Some((head, tail)) = ends(name) else {
+            return;
+        };
         let mask = self.slots.len() - 1;
         let mut at = hash(head, tail, name.len()) & mask;
-        while self.slots[at].name != EMPTY {
+        while self.slots[at].len != 0 {
             at = (at + 1) & mask;
         }
         self.slots[at] = Slot {
-            head,
-            len: name.len() as u8,
+            head: Word::new(head),
+            tail: Word::new(tail),
+            len: name.len() as u16,
+            id: *id,
             name: i as u16,
         };
     }
 }
 
-/// The first eight bytes as a number, zeros where there are fewer, and the rest.
+/// The first and the last bytes of a name, up to eight of each: together all of it, if it is of no more than sixteen bytes.
 #[inline]
-fn split(name: &[u8]) -> (u64, &[u8]) {
-    if let Some((head, tail)) = name.split_first_chunk::<8>() {
-        return (u64::from_le_bytes(*head), tail);
+fn ends(name: &[u8]) -> Option<(u64, u64)> {
+    if let Some(head) = name.first_chunk::<8>() {
+        let tail = name.last_chunk::<8>()?;
+        return Some((u64::from_le_bytes(*head), u64::from_le_bytes(*tail)));
     }
-    let n = name.len();
-    let head = match (name.first_chunk::<4>(), name.last_chunk::<4>()) {
-        (Some(a), Some(b)) => {
-            let (a, b) = (u32::from_le_bytes(*a), u32::from_le_bytes(*b));
-            u64::from(a) | u64::from(b) << ((n - 4) * 8)
-        }
-        _ => name.iter().rev().fold(0, |h, &b| h << 8 | u64::from(b)),
-    };
-    (head, &[])
+    if let Some(head) = name.first_chunk::<4>() {
+        let (head, tail) = (*head, *name.last_chunk::<4>()?);
+        let word = u64::from(u32::from_le_bytes(head)) | u64::from(u32::from_le_bytes(tail)) << 32;
+        return Some((word, 0));
+    }
+    match *name {
+        [a, b, c] => Some((u64::from_le_bytes([a, b, c, 0, 0, 0, 0, 0]), 0)),
+        [a, b] => Some((u64::from_le_bytes([a, b, 0, 0, 0, 0, 0, 0]), 0)),
+        [a] => Some((u64::from(a), 0)),
+        _ => None,
+    }
 }
 
-/// Eight ASCII bytes in lower case at once.
 #[inline]
-const fn lower(w: u64) -> u64 {
-    const ONES: u64 = u64::MAX / 255;
-    let low7 = w & (ONES * 0x7f);
-    let above_z = low7 + ONES * (0x7f - b'Z' as u64);
-    let from_a = low7 + ONES * (0x80 - b'A' as u64);
-    let upper = (from_a ^ above_z) & !w & (ONES * 0x80);
-    w | upper >> 2
-}
-
-/// Of the bytes beyond the head only the last few take part: names that share the head differ there.
-#[inline]
-fn hash(head: u64, tail: &[u8], len: usize) -> usize {
-    let end = tail.last_chunk::<4>().map_or_else(
-        || tail.iter().fold(0, |h, &b| h << 8 | u32::from(b)),
-        |c| u32::from_le_bytes(*c),
-    );
-    // Setting bit 5 of every byte makes the case of letters irrelevant.
-    let end = u64::from(end | 0x2020_2020) << 8 | len as u64;
-    let h = (head ^ end.rotate_left(29)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (h >> 40) as usize ^ (h >> 20) as usize
+const fn hash(head: u64, tail: u64, len: usize) -> usize {
+    let word = (head | CASE) ^ (tail | CASE).rotate_left(29) ^ len as u64;
+    (word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize
 }
 
 #[cfg(test)]
@@ -156,14 +162,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lower_matches_the_plain_way_for_every_byte() {
-        for b in 0..=255u8 {
-            for shift in 0..8 {
-                let mut w = [0x7fu8; 8];
-                w[shift] = b;
+    fn a_word_is_every_spelling_of_it_and_nothing_else() {
+        for stored in 0..=255u8 {
+            for byte in 0..=255u8 {
+                let word = |b: u8| u64::from_le_bytes([0x7f, b, 0x40, b, 0x60, 0, 0xff, b]);
                 assert_eq!(
-                    lower(u64::from_le_bytes(w)).to_le_bytes().to_vec(),
-                    w.to_ascii_lowercase()
+                    Word::new(word(stored)).is(word(byte)),
+                    stored.eq_ignore_ascii_case(&byte)
                 );
             }
         }
