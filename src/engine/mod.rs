@@ -393,7 +393,7 @@ impl Engine {
         }
     }
 
-    /// Runs a command that is about keys alone, if nothing stands in its way: see [`call::hurry`].
+    /// Runs a command that is about keys alone, or begins a script, if nothing stands in its way: see [`call::hurry`].
     #[inline]
     fn hurry(&mut self, sid: SessionId, args: Args<'_>, reply: &mut ReplyBuf) -> Option<Outcome> {
         let state = self.state.as_deref_mut()?;
@@ -404,7 +404,7 @@ impl Engine {
             self.express = Some(sid);
         }
         debug_assert!(call::is_free(state, sid), "the way is free no longer");
-        let row = call::on_keys(state, args)?;
+        let row = call::may_hurry(state, args)?;
         let (before, logged) = (reply.mark(), state.fx.logged().len());
         let step = call::hurry(state, sid, row, args, reply);
         let settled = matches!(step, Step::Settled);

@@ -2,7 +2,8 @@
 //!
 //! Nearly all that the long way asks before and after a command is about features that are off: faults, pauses, monitors,
 //! limits. No command on keys turns one of them on. So for a run of such commands it is enough to ask once whether the way
-//! [is free](is_free) for their client; [`hurry`] then does what is left of the long way, in its order.
+//! [is free](is_free) for their client; [`hurry`] then does what is left of the long way, in its order. Scripts begin in the
+//! same way, and what they call runs by [`hurry_nested`] if the way was free when they began.
 
 use super::super::session::{ReplyMode, Session, SessionId};
 use super::super::{Args, Ctx, Entry, Flow, Origin, State, System, acl};
@@ -25,14 +26,29 @@ const ON_MORE: Flags = flag::ADMIN
     .with(flag::TOUCHES_ARBITRARY_KEYS)
     .with(flag::TXN);
 
-/// The row of a command that may take the short way, if it is one.
+/// The row of a command that may take the short way, if it is one: it is about keys alone, or runs a script.
 #[inline]
-pub(crate) fn on_keys(state: &State, args: Args<'_>) -> Option<&'static Entry> {
+pub(crate) fn may_hurry(state: &State, args: Args<'_>) -> Option<&'static Entry> {
     let Lookup::Found(row) = state.sys.registry.find(args.at(0), args.get(1)) else {
         return None;
     };
-    let is_simple = row.flags.has(ON_KEYS) && !row.flags.has(ON_MORE);
-    (is_simple && row.arity_ok(args.len())).then_some(row)
+    let may = is_on_keys(row) || row.row.code.is_some();
+    (may && row.arity_ok(args.len())).then_some(row)
+}
+
+/// The row of a command that may take the short way from within a script.
+#[inline]
+pub(crate) fn may_hurry_nested(
+    state: &State,
+    args: Args<'_>,
+    read_only: bool,
+) -> Option<&'static Entry> {
+    let row = may_hurry(state, args)?;
+    (is_on_keys(row) && !(read_only && row.flags.has(flag::WRITE))).then_some(row)
+}
+
+fn is_on_keys(row: &Entry) -> bool {
+    row.flags.has(ON_KEYS) && !row.flags.has(ON_MORE)
 }
 
 /// Whether nothing special goes on, nor is there anything special about this client. It stays so until somebody has done
@@ -76,7 +92,7 @@ fn is_quiet(sys: &System) -> bool {
     !limits && !waits && !replicates && !tells && !ends
 }
 
-/// Runs a command that is [`on_keys`], for a client whose way [`is_free`]. Unless it settles the way is free no longer.
+/// Runs a command that [may](may_hurry) take the short way, for a client whose way [`is_free`]. Unless it settles the way is free no longer.
 #[inline]
 pub(crate) fn hurry(
     state: &mut State,
@@ -125,4 +141,59 @@ pub(crate) fn hurry(
     count(state, &pending, args, usec, false);
     move_on(state, ended, usec);
     Step::Settled
+}
+
+/// Runs a command that a script calls and that [may](may_hurry_nested) take the short way, in the database `db`. When the script
+/// began the way was free, and it has called nothing since that did not take it.
+#[inline]
+pub(crate) fn hurry_nested(
+    state: &mut State,
+    sid: SessionId,
+    db: usize,
+    row: &'static Entry,
+    args: Args<'_>,
+    reply: &mut ReplyBuf,
+    read_only: bool,
+) {
+    let Some(run) = row.row.run else {
+        return;
+    };
+    let origin = Origin::Script { read_only };
+    state.ks.select(db);
+    state.sys.persist.is_midway = true;
+    if row.flags.has(flag::WRITE)
+        && let Some(running) = &mut state.sys.running
+    {
+        running.wrote = true;
+    }
+    state.fx.begin(db);
+    let now = state.sys.now_us / 1000;
+    let pending = Pending {
+        row,
+        mark: reply.mark(),
+        origin,
+        sid,
+        began: state.sys.clock.0.read(),
+    };
+    let result = run(
+        &mut Ctx {
+            ks: &mut state.ks,
+            reply,
+            fx: &mut state.fx,
+            sessions: &mut state.sessions,
+            sys: &mut state.sys,
+            sid,
+            origin,
+            row,
+            now,
+        },
+        args,
+    );
+    if !matches!(result, Ok(Flow::Done)) {
+        conclude_flow(state, pending, args, result, reply);
+        return;
+    }
+    settle(state, row, args);
+    let (_, usec) = took(state, &pending);
+    count(state, &pending, args, usec, false);
 }

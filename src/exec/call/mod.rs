@@ -27,7 +27,7 @@ use crate::spec::flag;
 use crate::util::clock::Reading;
 pub(super) use account::{account, note_spike};
 use account::{log_large, note_reads};
-pub(crate) use express::{hurry, is_free, on_keys};
+pub(crate) use express::{hurry, hurry_nested, is_free, may_hurry, may_hurry_nested};
 pub use gate::find;
 pub(super) use gate::find_logged;
 use gate::{NOT_FROM_SCRIPT, Refusal, gate, script_gate};
