@@ -17,6 +17,8 @@ use redkeep::{Server, Value};
 mod asynchronous;
 #[path = "embed/consumer.rs"]
 mod consumer;
+#[path = "embed/counting.rs"]
+mod counting;
 #[path = "embed/instance.rs"]
 mod instance;
 #[path = "embed/misuse.rs"]

@@ -19,6 +19,7 @@ use smallvec::SmallVec;
 use super::listpack::{Listpack, Value, decode, put_head, put_int};
 use crate::util::heap;
 use crate::util::num::parse_i64;
+use crate::util::prefetch::fetch;
 
 /// The owner's bit.
 const MARK: u16 = 0x8000;
@@ -84,6 +85,13 @@ impl std::fmt::Debug for Pack {
 }
 
 impl Pack {
+    /// Fetches what a search begins with: the first bytes, and the number of elements behind the last.
+    #[inline]
+    pub fn glance(&self) {
+        fetch(&*self.0);
+        self.0.last().into_iter().for_each(fetch);
+    }
+
     /// Bytes that are there beside those of the elements.
     pub const TRAILER: usize = 2;
 

@@ -2,12 +2,10 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::iter;
 use std::task::{Context, Poll, ready};
 
 use super::CallError;
 use super::caller::{Caller, Reply};
-use super::client::Words;
 use super::message::Message;
 use super::node::Node;
 use super::pipeline::Pipeline;
@@ -68,7 +66,10 @@ impl AsyncClient {
         I::Item: AsRef<[u8]>,
     {
         self.part_with_past().await;
-        self.run(args)?;
+        self.caller.ask(args)?;
+        if let Some(reply) = self.caller.only_reply() {
+            return Ok(reply);
+        }
         let mut reply = Err(CallError::Closed);
         Waiting(&mut self.caller)
             .until(|caller| caller.go_on(|value| reply = value))
@@ -103,19 +104,6 @@ impl AsyncClient {
             })
             .await;
         next.and_then(|message| message.ok_or(CallError::Closed))
-    }
-
-    fn run<I>(&mut self, args: I) -> Result<(), CallError>
-    where
-        I: IntoIterator,
-        I::Item: AsRef<[u8]>,
-    {
-        let words: Words<I::Item> = args.into_iter().collect();
-        let words: Words<&[u8]> = words.iter().map(AsRef::as_ref).collect();
-        if words.is_empty() {
-            return Err(CallError::Empty);
-        }
-        self.caller.run(iter::once(&words[..])).map(drop)
     }
 
     /// Waits for the reply of a command whose future was dropped.

@@ -3,7 +3,10 @@
 //! Nothing here waits. Whoever calls waits for the [`Bell`] in his own way, and then has it go on.
 
 use std::collections::VecDeque;
+use std::iter;
 use std::sync::{Arc, mpsc};
+
+use smallvec::SmallVec;
 
 use super::CallError;
 use super::bell::Bell;
@@ -12,7 +15,7 @@ use super::node::{LockError, Node, Posted};
 use crate::engine::Outcome;
 use crate::exec::busy::BusyRequest;
 use crate::exec::output::Unsent;
-use crate::exec::session::Peer;
+use crate::exec::session::{Peer, Session};
 use crate::exec::ticket::Ticket;
 use crate::exec::{Args, Argv, SessionId};
 use crate::resp::{Proto, ReplyBuf, Value, parse_reply, reply_len};
@@ -51,6 +54,19 @@ pub(super) struct Caller {
     /// What must be reached before replies are given, and where in `received` those begin that wait for it.
     unconfirmed: Vec<(usize, Ticket)>,
     closed: bool,
+}
+
+/// Arguments, for which there is room without asking for memory if they are not many.
+type Words<W> = SmallVec<[W; 6]>;
+
+/// Puts arguments one behind the other.
+#[inline]
+fn words<W>(args: impl IntoIterator<Item = W>) -> Words<W> {
+    let mut words = Words::new();
+    for arg in args {
+        words.push(arg);
+    }
+    words
 }
 
 /// Where in `received` a reply begins.
@@ -107,6 +123,20 @@ impl Caller {
         !self.due.is_empty()
     }
 
+    /// Runs one command; its reply comes from [`go_on`](Self::go_on).
+    pub(super) fn ask<I>(&mut self, args: I) -> Result<(), CallError>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<[u8]>,
+    {
+        let args = words(args);
+        let args = words(args.iter().map(AsRef::as_ref));
+        match args.is_empty() {
+            true => Err(CallError::Empty),
+            false => self.run(iter::once(&args[..])).map(drop),
+        }
+    }
+
     /// Runs commands under one hold of the lock, at least one and as many as one hold should take; returns how many. Their
     /// replies come from [`go_on`](Self::go_on).
     pub(super) fn run<'a>(
@@ -126,9 +156,11 @@ impl Caller {
                             take_served(&self.bell, &mut self.posted, &mut self.unconfirmed, out);
                         self.closed |= flow.closed;
                     }
-                    engine.take_output(self.sid, out);
                     if let Some(session) = engine.state().sessions.get(self.sid) {
                         out.set_proto(session.proto);
+                        if session.has_output() {
+                            engine.take_output(self.sid, out);
+                        }
                     }
                     let (mut ran, mut outcome) = (0, Outcome::Done);
                     for args in commands {
@@ -144,7 +176,8 @@ impl Caller {
                             break;
                         }
                     }
-                    if outcome != Outcome::Cut {
+                    let session = engine.state().sessions.get(self.sid);
+                    if outcome != Outcome::Cut && session.is_some_and(Session::has_output) {
                         engine.take_output(self.sid, out);
                     }
                     let ticket = engine.release();
@@ -167,6 +200,22 @@ impl Caller {
             self.enter(outcome);
             return Ok(ran);
         }
+    }
+
+    /// The reply of the only command that ran, if it is there, and nothing else: so it nearly always is.
+    #[inline]
+    pub(super) fn only_reply(&mut self) -> Option<Value> {
+        let is_alone = self.due.len() == 1 && self.due.front() == Some(&Due::At(0));
+        if !is_alone || !self.unconfirmed.is_empty() || self.received.capacity() > KEEP {
+            return None;
+        }
+        let (value, used) = parse_reply(self.received.as_slice()).ok()??;
+        if used < self.received.len() {
+            return None;
+        }
+        self.due.clear();
+        self.received.clear();
+        Some(value)
     }
 
     /// Gives the replies that are there; whether none is to come any more. If one is, the bell will ring.

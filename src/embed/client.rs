@@ -1,10 +1,7 @@
 //! A client inside of the process.
 
 use std::fmt;
-use std::iter;
 use std::time::{Duration, Instant};
-
-use smallvec::SmallVec;
 
 use super::caller::Caller;
 use super::message::Message;
@@ -51,9 +48,6 @@ impl From<ParseError> for CallError {
     }
 }
 
-/// The arguments of a command, for which there is room without asking for memory if they are not many.
-pub(super) type Words<W> = SmallVec<[W; 6]>;
-
 /// A client of a server in the same process: commands go through the pipeline that they take from a socket.
 ///
 /// A call runs on the calling thread and may block it: blocking commands do, and so does a script of somebody else.
@@ -95,12 +89,10 @@ impl Client {
         I: IntoIterator,
         I::Item: AsRef<[u8]>,
     {
-        let words: Words<I::Item> = args.into_iter().collect();
-        let words: Words<&[u8]> = words.iter().map(AsRef::as_ref).collect();
-        if words.is_empty() {
-            return Err(CallError::Empty);
+        self.caller.ask(args)?;
+        if let Some(reply) = self.caller.only_reply() {
+            return Ok(reply);
         }
-        self.caller.run(iter::once(&words[..]))?;
         let mut reply = Err(CallError::Closed);
         self.until(|caller| caller.go_on(|value| reply = value));
         reply

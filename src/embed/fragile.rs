@@ -147,8 +147,14 @@ impl FragileDisk {
         }
     }
 
-    fn file(&self, path: &Path, file: Box<dyn DiskFile>, written: bool) -> Box<dyn DiskFile> {
-        let length = written.then(|| {
+    /// A file, and where it is written, if it is.
+    fn file(
+        &self,
+        path: &Path,
+        file: Box<dyn DiskFile>,
+        written: Option<Place>,
+    ) -> Box<dyn DiskFile> {
+        let written = written.map(|place| {
             let mut unsynced = self.shared.unsynced.lock();
             let known = unsynced.files.entry(path.to_owned());
             let length = known.or_insert_with(|| {
@@ -158,13 +164,13 @@ impl FragileDisk {
                     synced: AtomicU64::new(len),
                 })
             });
-            Arc::clone(length)
+            (Arc::clone(length), place)
         });
         Box::new(FragileFile {
             disk: self.clone(),
             path: path.to_owned(),
             file,
-            length,
+            written,
         })
     }
 
@@ -237,7 +243,7 @@ impl Disk for FragileDisk {
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         let _reached = self.begin(DiskOp::Open, path)?;
         let file = self.shared.below.open(path)?;
-        Ok(self.file(path, file, false))
+        Ok(self.file(path, file, None))
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
@@ -248,7 +254,7 @@ impl Disk for FragileDisk {
         if is_new {
             self.shared.note(Renaming::Made(path.to_owned()));
         }
-        Ok(self.file(path, file, true))
+        Ok(self.file(path, file, Some(Place::At(0))))
     }
 
     fn append(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
@@ -259,7 +265,7 @@ impl Disk for FragileDisk {
             self.shared.unsynced.lock().files.remove(path);
             self.shared.note(Renaming::Made(path.to_owned()));
         }
-        Ok(self.file(path, file, true))
+        Ok(self.file(path, file, Some(Place::End)))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -317,30 +323,47 @@ impl Disk for FragileDisk {
     }
 }
 
+/// Where a file is written. It is kept here, so that nobody has to ask the system.
+enum Place {
+    At(u64),
+    /// Always at the end.
+    End,
+}
+
 struct FragileFile {
     disk: FragileDisk,
     /// The name that it was opened by.
     path: PathBuf,
     file: Box<dyn DiskFile>,
     /// Of a file that is written.
-    length: Option<Arc<Length>>,
+    written: Option<(Arc<Length>, Place)>,
 }
 
 impl FragileFile {
-    /// Something was written. Who appends stands at the end as well.
-    fn wrote(&mut self) -> io::Result<()> {
-        if let Some(length) = &self.length {
-            let at = self.file.stream_position()?;
-            length.now.fetch_max(at, Ordering::AcqRel);
+    /// So many bytes were written.
+    fn wrote(&mut self, bytes: usize) {
+        let bytes = bytes as u64;
+        match &mut self.written {
+            Some((length, Place::At(at))) => {
+                *at += bytes;
+                length.now.fetch_max(*at, Ordering::AcqRel);
+            }
+            Some((length, Place::End)) => {
+                length.now.fetch_add(bytes, Ordering::AcqRel);
+            }
+            None => {}
         }
-        Ok(())
     }
 }
 
 impl Read for FragileFile {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let _reached = self.disk.begin(DiskOp::Read, &self.path)?;
-        self.file.read(into)
+        let n = self.file.read(into)?;
+        if let Some((_, Place::At(at))) = &mut self.written {
+            *at += n as u64;
+        }
+        Ok(n)
     }
 }
 
@@ -352,14 +375,14 @@ impl Write for FragileFile {
         match short {
             None => {
                 let n = self.file.write(bytes)?;
-                self.wrote()?;
+                self.wrote(n);
                 Ok(n)
             }
             Some(short) => {
                 let short = usize::try_from(short).unwrap_or(usize::MAX);
                 let part = bytes.get(..short).unwrap_or(bytes);
                 self.file.write_all(part)?;
-                self.wrote()?;
+                self.wrote(part.len());
                 Err(DiskError::NoSpace.to_io())
             }
         }
@@ -374,16 +397,21 @@ impl Write for FragileFile {
 impl Seek for FragileFile {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         let _reached = self.disk.shared.reach()?;
-        self.file.seek(to)
+        let now = self.file.seek(to)?;
+        if let Some((_, Place::At(at))) = &mut self.written {
+            *at = now;
+        }
+        Ok(now)
     }
 }
 
 impl DiskFile for FragileFile {
     fn sync(&mut self) -> io::Result<()> {
         let _reached = self.disk.begin(DiskOp::Sync, &self.path)?;
-        let until = self.length.as_ref().map(|l| l.now.load(Ordering::Acquire));
+        let length = self.written.as_ref().map(|(length, _)| length);
+        let until = length.map(|length| length.now.load(Ordering::Acquire));
         self.file.sync()?;
-        if let (Some(length), Some(until)) = (&self.length, until) {
+        if let (Some(length), Some(until)) = (length, until) {
             length.synced.fetch_max(until, Ordering::AcqRel);
         }
         Ok(())
@@ -392,7 +420,7 @@ impl DiskFile for FragileFile {
     fn set_len(&mut self, len: u64) -> io::Result<()> {
         let _reached = self.disk.begin(DiskOp::Write, &self.path)?;
         self.file.set_len(len)?;
-        if let Some(length) = &self.length {
+        if let Some((length, _)) = &self.written {
             length.now.store(len, Ordering::Release);
             length.synced.fetch_min(len, Ordering::AcqRel);
         }
@@ -478,6 +506,31 @@ mod tests {
         bench.crash();
         assert_eq!(bench.read("log").as_deref(), Some("old synced "));
         assert_eq!(bench.read("empty").as_deref(), Some(""));
+    }
+
+    #[test]
+    fn a_crash_cuts_off_where_it_should_wherever_was_written() {
+        let bench = Bench::new();
+        let path = bench.path("file");
+        let mut file = bench.disk.create(&path).unwrap();
+        file.write_all(b"0123456789").unwrap();
+        file.sync().unwrap();
+        // Within what was synced, and then past it.
+        file.seek(SeekFrom::Start(2)).unwrap();
+        file.write_all(b"ab").unwrap();
+        file.seek(SeekFrom::End(0)).unwrap();
+        file.write_all(b"lost").unwrap();
+        drop(file);
+        // Another hand that appends, after it has cut off a part.
+        let mut log = bench.disk.append(&path).unwrap();
+        log.set_len(8).unwrap();
+        log.write_all(b"c").unwrap();
+        log.sync().unwrap();
+        log.write_all(b"lost").unwrap();
+        drop(log);
+        bench.sync_dir();
+        bench.crash();
+        assert_eq!(bench.read("file").as_deref(), Some("01ab4567c"));
     }
 
     #[test]

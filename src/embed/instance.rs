@@ -9,7 +9,7 @@ use super::driver::Driver;
 use super::host::{InstanceHost, needs_sockets};
 use super::jobs;
 use super::open::{self, Checked, OpenError};
-use super::{AsyncClient, CallError, Client, Faults, FragileDisk, Node};
+use super::{AsyncClient, CallError, Client, Crashed, Faults, FragileDisk, Node};
 use crate::engine::Options;
 use crate::persist::Disk;
 use crate::service::config::{Given, Loaded, Settings, SystemFiles};
@@ -73,6 +73,7 @@ impl InstanceBuilder {
     /// # Errors
     /// When a parameter is refused or needs sockets, or the data set cannot be had.
     pub fn start(self) -> Result<Instance, OpenError> {
+        let made_by = Box::new(self.clone());
         let given = Given {
             sentinel: false,
             embedded: true,
@@ -90,10 +91,8 @@ impl InstanceBuilder {
         let Loaded { config, file, .. } = loaded;
         let Directives { disk, seed, .. } = self.directives;
         let rules = Arc::<Rules>::default();
-        let disk = disk.map(|disk| {
-            let fragile = FragileDisk::over(disk, Arc::clone(&rules));
-            Arc::new(fragile) as Arc<dyn Disk>
-        });
+        let fragile = disk.map(|disk| FragileDisk::over(disk, Arc::clone(&rules)));
+        let disk = fragile.clone().map(|disk| Arc::new(disk) as Arc<dyn Disk>);
         let storage = open::storage(&config, disk.clone(), true)?;
         let clock = self.clock.unwrap_or_else(ManualClock::running);
         let options = Options {
@@ -113,6 +112,8 @@ impl InstanceBuilder {
             node,
             clock,
             driver,
+            fragile,
+            made_by: Some(made_by),
         };
         if let Some(disk) = disk {
             jobs::load_data(&instance.node, &disk)?;
@@ -138,6 +139,10 @@ pub struct Instance {
     node: Node,
     clock: ManualClock,
     driver: Driver,
+    /// The disk with the data set, if there is one.
+    fragile: Option<FragileDisk>,
+    /// Until it is made again.
+    made_by: Option<Box<InstanceBuilder>>,
 }
 
 impl fmt::Debug for Instance {
@@ -190,6 +195,37 @@ impl Instance {
         Faults::of(self.node.clone())
     }
 
+    /// Ends the instance at once, as SIGKILL and the loss of power do: nobody is answered any more, nothing is saved, and of
+    /// what was written to the disk only that survives which was synced. So what is there again after a
+    /// [`restart`](Crashed::restart) is what `appendfsync` promises. Without a directory nothing is.
+    ///
+    /// ```
+    /// use redkeep::Instance;
+    ///
+    /// let dir = tempfile::tempdir()?;
+    /// let instance = Instance::builder()
+    ///     .dir(&dir)
+    ///     .config("appendonly", "yes")
+    ///     .config("appendfsync", "always")
+    ///     .start()?;
+    /// instance.client()?.call(["SET", "order", "4711"])?;
+    /// let instance = instance.crash().restart()?;
+    /// assert_eq!(instance.client()?.call(["GET", "order"])?.to_string(), "\"4711\"");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn crash(mut self) -> Crashed<InstanceBuilder> {
+        let fragile = self.fragile.take();
+        if let Some(disk) = &fragile {
+            disk.sever();
+        }
+        // Before anything can be heard of the disk: nobody is answered.
+        self.node.stop();
+        self.driver.end(&self.node);
+        let builder = self.made_by.take().map(|builder| *builder);
+        drop(self);
+        Crashed::losing(fragile.as_ref(), builder)
+    }
+
     /// The engine.
     pub(crate) const fn node(&self) -> &Node {
         &self.node
@@ -199,6 +235,17 @@ impl Instance {
     /// SHUTDOWN, as in Redis.
     pub fn shutdown(mut self) {
         self.driver.end(&self.node);
+    }
+}
+
+impl Crashed<InstanceBuilder> {
+    /// Starts it again, as it was made, on the same directory. Its faults, its clients and what CONFIG SET has changed are
+    /// gone.
+    ///
+    /// # Errors
+    /// As [`InstanceBuilder::start`]; and when the disk could not take back what was not synced.
+    pub fn restart(self) -> Result<Instance, OpenError> {
+        self.into_builder()?.start()
     }
 }
 

@@ -7,6 +7,7 @@ mod async_client;
 mod bell;
 mod caller;
 mod client;
+mod crashed;
 pub(crate) mod directives;
 mod driver;
 pub(crate) mod facts;
@@ -30,6 +31,7 @@ pub mod world;
 
 pub use async_client::AsyncClient;
 pub use client::{CallError, Client};
+pub use crashed::Crashed;
 pub use faults::Faults;
 pub use fragile::FragileDisk;
 pub use ice::{FreezeError, Frozen};

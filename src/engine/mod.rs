@@ -67,6 +67,7 @@ use crate::service::latency::Latency;
 use crate::service::slowlog::SlowLog;
 use crate::service::stats::Stats;
 use crate::util::clock::{Clock, Reading, SystemClock};
+use crate::util::earliest::Earliest;
 use crate::util::rng::Rng;
 
 /// How many expired keys one tick deletes before others get their turn.
@@ -393,7 +394,7 @@ impl Engine {
         }
     }
 
-    /// Runs a command that is about keys alone, or begins a script, if nothing stands in its way: see [`call::hurry`].
+    /// Runs a command that is about keys alone, if nothing stands in its way: see [`call::hurry`].
     #[inline]
     fn hurry(&mut self, sid: SessionId, args: Args<'_>, reply: &mut ReplyBuf) -> Option<Outcome> {
         let state = self.state.as_deref_mut()?;
@@ -404,7 +405,7 @@ impl Engine {
             self.express = Some(sid);
         }
         debug_assert!(call::is_free(state, sid), "the way is free no longer");
-        let row = call::may_hurry(state, args)?;
+        let row = call::on_keys(state, args)?;
         let (before, logged) = (reply.mark(), state.fx.logged().len());
         let step = call::hurry(state, sid, row, args, reply);
         let settled = matches!(step, Step::Settled);
@@ -678,13 +679,14 @@ impl Engine {
         args: Args<'_>,
         reply: &mut ReplyBuf,
     ) {
+        let is_free = self.express == Some(sid);
         let Some(state) = self.state.take() else {
             return;
         };
         let db = state.ks.current();
-        let (state, result) = self
-            .host
-            .run(state, ScriptOrigin { sid, db }, call, args, reply);
+        let (state, result) =
+            self.host
+                .run(state, ScriptOrigin { sid, db, is_free }, call, args, reply);
         let state = self.state.insert(state);
         state.ks.select(db);
         if state.sys.running.as_ref().is_some_and(|r| r.panicked) {
@@ -751,7 +753,11 @@ impl Engine {
             return Err("a script runs".to_owned());
         };
         // Past the gate: what was saved is loaded, whatever `maxmemory` says now.
-        let origin = ScriptOrigin { sid, db: 0 };
+        let origin = ScriptOrigin {
+            sid,
+            db: 0,
+            is_free: false,
+        };
         let (state, result) =
             self.host
                 .run(state, origin, &call, Args::new(&[b"FUNCTION"]), &mut reply);
@@ -895,31 +901,28 @@ impl Engine {
     /// When [`tick`](Self::tick) has something to do next, in unix milliseconds.
     pub fn next_deadline(&mut self) -> Option<i64> {
         let state = self.state();
-        [
-            unit::next_expiry(state)
-                .filter(|_| !state.sys.debug.cron_paused && state.sys.persist.loading.is_none()),
-            evict::next_tick(&state.sys),
-            exec::persist::next_look(&state.sys),
-            state.sys.unconfirmed.gate().next_deadline(),
-            exec::replication::next_tick(&state.sys),
-            exec::sentinel::next_tick(&state.sys),
-            exec::shutdown::next_heed(&state.sys),
-            state
-                .sys
-                .tracking
-                .next_tick(state.sys.cfg.tracking_table_max_keys)
-                .filter(|_| !state.sys.debug.cron_paused),
-            state.sys.waiters.next_deadline(),
-            state.sys.faults.next_due(),
-            state.sys.pause.current().map(|(_, until)| until),
-            state.sys.stats.next_tick(),
-            state.sessions.next_idle_check(state.sys.cfg.timeout),
-            state.sys.overdue.next_look(),
-            state.sys.scales.next_tick(),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        let sys = &state.sys;
+        let mut first = Earliest::NEVER
+            .or(evict::next_tick(sys))
+            .or(exec::persist::next_look(sys))
+            .or(sys.unconfirmed.gate().next_deadline())
+            .or(exec::replication::next_tick(sys))
+            .or(exec::sentinel::next_tick(sys))
+            .or(exec::shutdown::next_heed(sys))
+            .or(sys.waiters.next_deadline())
+            .or(sys.faults.next_due())
+            .or(sys.pause.current().map(|(_, until)| until))
+            .or(sys.stats.next_tick())
+            .or(state.sessions.next_idle_check(sys.cfg.timeout))
+            .or(sys.overdue.next_look())
+            .or(sys.scales.next_tick());
+        if !sys.debug.cron_paused {
+            first = first.or(sys.tracking.next_tick(sys.cfg.tracking_table_max_keys));
+            if sys.persist.loading.is_none() {
+                first = first.or(unit::next_expiry(state));
+            }
+        }
+        first.get()
     }
 
     /// Has the sentinel begin, if this is one.

@@ -14,6 +14,7 @@ use super::session::{SessionId, Sessions};
 use super::{Action, Entry, Origin, System, faults, persist, shutdown, tracking};
 use crate::ds::bytes::SmallBytes;
 use crate::resp::{Mark, ReplyBuf};
+use crate::util::earliest::Earliest;
 use crate::util::ext80::Ext80;
 
 /// What a handler asks for when it has nothing to answer yet.
@@ -136,9 +137,13 @@ impl Waiters {
     }
 
     /// The earliest deadline, or time to run a command again.
+    #[inline]
     pub fn next_deadline(&self) -> Option<i64> {
-        let firsts = [self.deadlines.first(), self.retries.first()];
-        firsts.into_iter().flatten().map(|&(at, _)| at).min()
+        let at = |first: Option<&(i64, _)>| first.map(|&(at, _)| at);
+        Earliest::NEVER
+            .or(at(self.deadlines.first()))
+            .or(at(self.retries.first()))
+            .get()
     }
 
     /// Queues a client.

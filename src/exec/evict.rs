@@ -89,6 +89,7 @@ pub(crate) fn before_command(state: &mut State) -> bool {
 }
 
 /// When [`tick`] has something to do, in unix milliseconds.
+#[inline]
 pub(crate) fn next_tick(sys: &System) -> Option<i64> {
     sys.eviction.pending.then_some(sys.now_us / 1000)
 }

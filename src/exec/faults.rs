@@ -53,6 +53,7 @@ impl Faults {
     }
 
     /// When the next late reply is due, in unix milliseconds.
+    #[inline]
     pub fn next_due(&self) -> Option<i64> {
         self.late.first().map(|&(at, _)| at)
     }

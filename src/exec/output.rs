@@ -179,6 +179,7 @@ pub struct Overdue {
 
 impl Overdue {
     /// When to look next at the clients that are above their soft limit, unix milliseconds.
+    #[inline]
     pub fn next_look(&self) -> Option<i64> {
         (!self.above_soft.is_empty()).then_some(self.next_look)
     }

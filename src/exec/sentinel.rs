@@ -24,6 +24,7 @@ pub(crate) fn tick(sys: &mut System) {
 }
 
 /// When [`tick`] has something to do next.
+#[inline]
 pub(crate) fn next_tick(sys: &System) -> Option<i64> {
     sys.sentinel.as_deref().map(Sentinel::next_deadline)
 }

@@ -242,6 +242,11 @@ impl Session {
         }
     }
 
+    /// Whether there may be something for it: in its outbox, or in the stream that replicas get.
+    pub(crate) fn has_output(&self) -> bool {
+        !self.outbox.is_empty() || self.replica.is_some()
+    }
+
     /// Whether it may only do what a subscriber may: in RESP2 messages cannot be told from replies.
     pub fn only_listens(&self) -> bool {
         self.subscriptions.is_some() && self.proto == Proto::Resp2
@@ -517,6 +522,7 @@ impl Sessions {
     }
 
     /// When to look for idle clients next.
+    #[inline]
     pub(crate) fn next_idle_check(&self, timeout: u64) -> Option<i64> {
         const EVERY: i64 = 1000;
         (timeout > 0 && !self.is_empty()).then_some(self.idle_checked + EVERY)

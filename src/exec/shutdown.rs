@@ -120,6 +120,7 @@ pub fn heed(state: &mut State) {
 }
 
 /// When [`heed`] has something to do, in unix milliseconds.
+#[inline]
 pub(crate) fn next_heed(sys: &System) -> Option<i64> {
     if let Some(ending) = sys.ending {
         return Some(ending.until.min(sys.now_us / 1000 + LOOK));

@@ -7,6 +7,7 @@ use super::replication::replica;
 use super::session::SessionId;
 use super::{Action, Args, Block, Entry, Origin, State, System, output, replication, tracking};
 use crate::keyspace::{Interest, Keyspace};
+use crate::util::earliest::Earliest;
 
 /// Queues a client on the keys of `block`.
 pub(super) fn wait(state: &mut State, sid: SessionId, row: &'static Entry, block: Block) {
@@ -153,12 +154,12 @@ pub fn end_pause(ks: &mut Keyspace, sys: &mut System) {
 }
 
 /// When [`expire_keys`] has something to do, in unix milliseconds.
+#[inline]
 pub fn next_expiry(state: &State) -> Option<i64> {
-    let ends = [
-        state.ks.next_expiry(),
-        replica::next_lapse(&state.ks, &state.sys),
-    ];
-    ends.into_iter().flatten().min()
+    Earliest::NEVER
+        .or(state.ks.next_expiry())
+        .or(replica::next_lapse(&state.ks, &state.sys))
+        .get()
 }
 
 /// Holds writes up for another reason than CLIENT PAUSE, or does so no longer.

@@ -35,6 +35,7 @@ impl Scales {
     }
 
     /// When to weigh next in any case, unix milliseconds.
+    #[inline]
     pub(crate) fn next_tick(&self) -> Option<i64> {
         self.is_on().then_some(self.weighed_at + EVERY)
     }

@@ -146,11 +146,13 @@ impl Keyspace {
     }
 
     /// The earliest deadline of all keys and fields, if any; the engine wakes for it.
+    #[inline]
     pub fn next_expiry(&self) -> Option<i64> {
         if !self.active_expire || self.expiry_paused {
             return None;
         }
-        self.dbs.iter().filter_map(Db::first_deadline).min()
+        let timed = self.dbs.iter().filter(|db| db.has_deadlines());
+        timed.filter_map(Db::first_deadline).min()
     }
 
     /// The first deadline of a key, or of the fields of its hash.
@@ -253,6 +255,11 @@ impl Keyspace {
 }
 
 impl Db {
+    #[inline]
+    fn has_deadlines(&self) -> bool {
+        !self.ttl.is_empty() || !self.tally.due.is_empty()
+    }
+
     fn first_deadline(&self) -> Option<i64> {
         // Expired means `now > deadline`, so the key is due one millisecond later.
         let (keys, fields) = (self.ttl.first(), self.tally.due.first());

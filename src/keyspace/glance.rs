@@ -4,12 +4,10 @@
 //! for the slot of its key, for the record, for the value, for a slot in that. A pipeline tells beforehand which keys are next. So
 //! each of these is asked for many keys at once, and when their commands run all of it is near.
 
-use std::hint::black_box;
-use std::sync::atomic::Ordering;
-
 use smallvec::SmallVec;
 
 use super::{Keyspace, Record};
+use crate::util::prefetch::fetch;
 
 /// Keys that are looked at at once: no more than memory is asked for at a time.
 pub const AT_ONCE: usize = 16;
@@ -65,25 +63,20 @@ impl Keyspace {
             .map(|touch| (table.hash(touch.key), touch))
             .collect();
         if table.len() > NEAR {
-            black_box(
-                found
-                    .iter()
-                    .fold(0, |seen, (at, _)| seen ^ table.glance(*at)),
-            );
+            found.iter().for_each(|(at, _)| table.glance(*at));
         }
         // Hardly ever do two keys share what of their hashes is compared; then one of them is far.
         let records: SmallVec<[(&Record, Touch<'_>); AT_ONCE]> = found
             .iter()
             .filter_map(|(at, touch)| Some((table.find_by_hash(*at, |_| true)?, *touch)))
+            .inspect(|(record, _)| fetch(*record))
             .collect();
-        let access = |record: &Record| record.access.load(Ordering::Relaxed);
-        black_box(records.iter().fold(0, |seen, (r, _)| seen ^ access(r)));
-        let value = |record: &Record| record.value.glance();
-        black_box(records.iter().fold(0, |seen, (r, _)| seen ^ value(r)));
+        records.iter().for_each(|(record, _)| record.value.glance());
         if records.iter().any(|(record, _)| record.value.has_table()) {
-            for deep in [false, true] {
-                let part = |(r, touch): &(&Record, Touch<'_>)| r.value.glance_at(touch.rest, deep);
-                black_box(records.iter().fold(0, |seen, record| seen ^ part(record)));
+            for deeper in [false, true] {
+                for (record, touch) in &records {
+                    record.value.glance_at(touch.rest, deeper);
+                }
             }
         }
     }

@@ -188,6 +188,7 @@ impl Gate {
     }
 
     /// When [`tick`](Self::tick) has something to do next.
+    #[inline]
     pub fn next_deadline(&self) -> Option<i64> {
         let at = self.watched.load(Ordering::Acquire);
         (at != i64::MAX).then_some(at)

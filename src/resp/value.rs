@@ -155,8 +155,38 @@ fn write_pairs(out: &mut ReplyBuf, pairs: &[(Value, Value)], header: fn(&mut Rep
 /// # Errors
 /// When the bytes are no reply, whatever follows them.
 pub fn parse_reply(input: &[u8]) -> Result<Option<(Value, usize)>, ParseError> {
+    if let Some((text, end)) = short_bulk(input) {
+        return Ok(Some((Value::Bulk(text.to_vec()), end)));
+    }
     let mut parser = Parser { input, at: 0 };
     Ok(parser.value(0)?.map(|value| (value, parser.at)))
+}
+
+/// What most replies are: a string of less than 1000 bytes; and where it ends. None may also mean that it is not there whole,
+/// or is wrong.
+#[inline]
+fn short_bulk(input: &[u8]) -> Option<(&[u8], usize)> {
+    let digit = |at: usize| match *input.get(at)? {
+        digit @ b'0'..=b'9' => Some(usize::from(digit - b'0')),
+        _ => None,
+    };
+    if *input.first()? != b'$' {
+        return None;
+    }
+    let (mut len, mut at) = (digit(1)?, 2);
+    // No digit follows a zero.
+    while at < 4
+        && len > 0
+        && let Some(next) = digit(at)
+    {
+        len = len * 10 + next;
+        at += 1;
+    }
+    let rest = input.get(at..at + len + 4)?;
+    match rest {
+        [b'\r', b'\n', text @ .., b'\r', b'\n'] => Some((text, at + len + 4)),
+        _ => None,
+    }
 }
 
 /// How many bytes the reply takes that `input` starts with, side information in front of it included; `None` if it is
@@ -210,7 +240,7 @@ impl<'a> Parser<'a> {
             return Err(ParseError::Depth);
         }
         let tag = *need!(self.input.get(self.at));
-        if !b"+-:$*_,#(=!%~>|".contains(&tag) {
+        if !is_type(tag) {
             return Err(ParseError::Type(tag));
         }
         let line = need!(self.line());
@@ -249,10 +279,14 @@ impl<'a> Parser<'a> {
 
     /// The rest of the line behind its type byte.
     fn line(&mut self) -> Option<&'a [u8]> {
+        /// Most lines are a length or a number, for which a search in large steps does not pay.
+        const SHORT: usize = 8;
         let rest = self.input.get(self.at + 1..)?;
         let mut from = 0;
         loop {
-            let cr = from + memchr::memchr(b'\r', rest.get(from..)?)?;
+            let behind = rest.get(from..)?;
+            let near = behind.iter().take(SHORT).position(|b| *b == b'\r');
+            let cr = from + near.or_else(|| memchr::memchr(b'\r', behind))?;
             if *rest.get(cr + 1)? == b'\n' {
                 self.at += cr + 3;
                 return rest.get(..cr);
@@ -303,6 +337,27 @@ impl<'a> Parser<'a> {
         }
         Ok(Some(pairs))
     }
+}
+
+/// Whether a reply may begin with this.
+const fn is_type(tag: u8) -> bool {
+    matches!(
+        tag,
+        b'+' | b'-'
+            | b':'
+            | b'$'
+            | b'*'
+            | b'_'
+            | b','
+            | b'#'
+            | b'('
+            | b'='
+            | b'!'
+            | b'%'
+            | b'~'
+            | b'>'
+            | b'|'
+    )
 }
 
 fn parse_double(text: &[u8]) -> Result<f64, ParseError> {

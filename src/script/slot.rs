@@ -132,8 +132,6 @@ pub(super) struct Run {
     began: Instant,
     /// After how long others are served; `None` for never.
     limit: Option<Duration>,
-    /// The way is free, as [`call::hurry_nested`] wants it: nothing has happened that could change that.
-    is_free: bool,
     /// Commands called.
     calls: u32,
     busy: bool,
@@ -173,7 +171,6 @@ impl Parked {
             read_only: self.read_only,
             began: Instant::now(),
             limit: self.limit,
-            is_free: false,
             calls: 0,
             busy: false,
             stop: None,
@@ -195,10 +192,10 @@ impl Run {
         read_only: bool,
         allow_oom: bool,
     ) -> Run {
-        let is_free = call::is_free(&state, origin.sid);
         state.sys.running = Some(RunningScript {
             no_room: !allow_oom && state.is_out_of_memory(),
             replays: state.ks.replays(),
+            is_free: origin.is_free,
             ..RunningScript::default()
         });
         let limit = u64::try_from(state.sys.cfg.busy_reply_threshold)
@@ -212,7 +209,6 @@ impl Run {
             read_only,
             began: Instant::now(),
             limit,
-            is_free,
             calls: 0,
             busy: false,
             stop: None,
@@ -268,22 +264,10 @@ impl Run {
             sid,
             db,
             read_only,
-            is_free,
             ..
         } = self;
-        let (sid, db, read_only, args) = (*sid, *db, *read_only, Args::new(argv));
         let done = catch_unwind(AssertUnwindSafe(|| {
-            let short = match is_free {
-                true => call::may_hurry_nested(state, args, read_only),
-                false => None,
-            };
-            match short {
-                Some(row) => call::hurry_nested(state, sid, db, row, args, reply, read_only),
-                None => {
-                    *is_free = false;
-                    call::nested(state, sid, db, args, reply, read_only);
-                }
-            }
+            call::nested(state, *sid, *db, Args::new(argv), reply, *read_only);
         }));
         if done.is_err() {
             // No script may catch it: it goes on when the script has ended.
@@ -333,7 +317,6 @@ impl Run {
     #[cold]
     fn become_busy(&mut self) {
         self.busy = true;
-        self.is_free = false;
         let sys = &mut self.state.sys;
         let function = self.function.as_ref().map(|(id, command)| RunningFunction {
             name: sys

@@ -1,10 +1,8 @@
 //! A server that has things go wrong, crashes, and is started again.
 
-use std::io;
-
 use super::builder::{Builder, StartError};
 use super::handle::Server;
-use crate::embed::Faults;
+use crate::embed::{Crashed, Faults};
 
 impl Server {
     /// What is to go wrong on this server: errors, delays, connections and disks that break, a server that stands still.
@@ -28,7 +26,7 @@ impl Server {
     /// assert_eq!(server.client()?.call(["GET", "order"])?.to_string(), "\"4711\"");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn crash(mut self) -> Crashed {
+    pub fn crash(mut self) -> Crashed<Builder> {
         let fragile = self.fragile.take();
         if let Some(disk) = &fragile {
             disk.sever();
@@ -36,33 +34,21 @@ impl Server {
         // Before anything can be heard of the disk: nobody is answered.
         self.node().stop();
         self.end();
-        let builder = self.made_by.take().map(|builder| {
-            let (plain, tls) = (self.addrs().first(), self.tls_addr());
-            builder.at(plain.map(|addr| addr.port()), tls.map(|addr| addr.port()))
-        });
+        let ports = [self.addrs().first().copied(), self.tls_addr()];
+        let [plain, tls] = ports.map(|addr| addr.map(|addr| addr.port()));
+        let builder = self.made_by.take().map(|builder| builder.at(plain, tls));
         drop(self);
-        let lost = fragile.map_or(Ok(()), |disk| disk.lose_unsynced());
-        Crashed { builder, lost }
+        Crashed::losing(fragile.as_ref(), builder)
     }
 }
 
-/// What a [crash](Server::crash) has left of a server.
-#[derive(Debug)]
-#[must_use = "it can be started again"]
-pub struct Crashed {
-    builder: Option<Builder>,
-    lost: io::Result<()>,
-}
-
-impl Crashed {
+impl Crashed<Builder> {
     /// Starts it again, as it was made: on the same ports and on the same directory. Its faults, its clients and what CONFIG
     /// SET has changed are gone.
     ///
     /// # Errors
     /// As [`Builder::start`]; and when the disk could not take back what was not synced.
     pub fn restart(self) -> Result<Server, StartError> {
-        self.lost?;
-        let builder = self.builder.ok_or(io::ErrorKind::Unsupported);
-        builder.map_err(io::Error::from)?.start()
+        self.into_builder()?.start()
     }
 }

@@ -46,7 +46,6 @@ mod wire;
 
 pub use builder::{Builder, StartError};
 pub use connection::Connection;
-pub use faults::Crashed;
 pub use handle::Server;
 pub use listen::ListenError;
 pub use tls::TlsError;

@@ -285,6 +285,7 @@ impl Stats {
     }
 
     /// When the next sample is due, in unix milliseconds; none while nothing happens.
+    #[inline]
     pub fn next_tick(&self) -> Option<i64> {
         let (then, _) = self.rates.last;
         (!self.is_idle()).then_some(if self.rates.awake {
@@ -296,9 +297,13 @@ impl Stats {
 
     /// Whether nothing happens, and nothing has since the oldest sample was taken. A sample is a turn itself, so turns
     /// do not count.
+    #[inline]
     fn is_idle(&self) -> bool {
         let counts = |sample: &[u64; SAMPLED]| sample[..5] != [0; 5];
         let (_, before) = self.rates.last;
+        if self.commands_processed != before[0] {
+            return false;
+        }
         before[..5] == self.sampled()[..5] && !self.rates.ring.iter().any(counts)
     }
 

@@ -18,6 +18,7 @@ pub mod string;
 pub mod zset;
 
 use crate::ds::table::Stats;
+use crate::util::prefetch::fetch;
 use hash::Hash;
 use list::List;
 use set::Set;
@@ -114,20 +115,26 @@ impl Value {
         with_value!(self, v => v.is_vanished())
     }
 
-    /// Reads what whoever uses the value looks at first, where that is not in the value itself. What comes of it means
-    /// nothing: see [`Table::glance`](crate::ds::table::Table::glance).
+    /// Fetches what whoever uses the value looks at first, where that is not in the value itself.
     #[inline]
-    pub(crate) fn glance(&self) -> usize {
-        /// A line of the cache. What is longer than two is fetched ahead by the processor itself.
+    pub(crate) fn glance(&self) {
+        /// A line of the cache. What is longer than two the processor fetches of its own accord.
         const LINE: usize = 64;
         match self {
             Value::Str(Str::Heap(bytes)) => {
-                let second = bytes.len().saturating_sub(1).min(LINE);
-                let byte = |at: usize| bytes.get(at).copied().map_or(0, usize::from);
-                byte(0) ^ byte(second)
+                fetch(&**bytes);
+                bytes.get(LINE).into_iter().for_each(fetch);
             }
-            Value::Str(Str::Int(_) | Str::Inline(..)) => 0,
-            other => other.heap_size(),
+            Value::Str(Str::Buf(bytes)) => fetch(&**bytes),
+            Value::Str(Str::Int(_) | Str::Inline(..)) => {}
+            Value::List(list) => fetch(&**list),
+            Value::Stream(stream) => fetch(&**stream),
+            Value::Hash(Hash::Table(fields)) => fetch(&**fields),
+            Value::Set(Set::Table(members)) => fetch(&**members),
+            Value::ZSet(ZSet::Big(big)) => fetch(&**big),
+            Value::Hash(Hash::Packed(packed)) => packed.glance(),
+            Value::Set(Set::Small(small)) => small.glance(),
+            Value::ZSet(ZSet::Packed(packed)) => packed.glance(),
         }
     }
 
@@ -140,17 +147,17 @@ impl Value {
         )
     }
 
-    /// Reads what whoever uses a part of the value looks at first, or `deep`er, once that is near. `rest` is what a command
+    /// Fetches what whoever uses a part of the value looks at first, or `deeper`, once that is near. `rest` is what a command
     /// says behind its key.
     #[inline]
-    pub(crate) fn glance_at(&self, [first, second]: [&[u8]; 2], deep: bool) -> u64 {
+    pub(crate) fn glance_at(&self, [first, second]: [&[u8]; 2], deeper: bool) {
         match self {
-            Value::Hash(Hash::Table(fields)) => fields.glance(first, deep),
-            Value::Set(Set::Table(members)) => members.glance(first, deep),
-            // ZADD key score member, ZINCRBY; ZSCORE key member and its like.
-            Value::ZSet(ZSet::Big(big)) if second.is_empty() => big.glance(first, deep),
-            Value::ZSet(ZSet::Big(big)) => big.glance(second, deep),
-            _ => 0,
+            Value::Hash(Hash::Table(fields)) => fields.glance(first, deeper),
+            Value::Set(Set::Table(members)) => members.glance(first, deeper),
+            // ZSCORE key member and its like; ZADD key score member, ZINCRBY.
+            Value::ZSet(ZSet::Big(big)) if second.is_empty() => big.glance(first, deeper),
+            Value::ZSet(ZSet::Big(big)) => big.glance(second, deeper),
+            _ => {}
         }
     }
 

@@ -2,12 +2,14 @@
 
 pub mod clock;
 pub mod digest;
+pub(crate) mod earliest;
 pub mod ext80;
 pub mod geohash;
 pub mod glob;
 pub mod heap;
 pub mod num;
 pub mod pqsort;
+pub mod prefetch;
 pub mod rng;
 pub mod system;
 pub mod waiting;

@@ -59,6 +59,55 @@ fn what_an_instance_keeps_is_there_again() {
 }
 
 #[test]
+fn of_an_instance_that_crashes_that_survives_which_was_synced() {
+    let _shared = shared();
+    let dir = tempfile::tempdir().unwrap();
+    let builder = Instance::builder()
+        .dir(&dir)
+        .config("appendonly", "yes")
+        .config("appendfsync", "everysec");
+    let instance = builder.start().unwrap();
+    let mut client = instance.client().unwrap();
+    client.call(["SET", "before", "1"]).unwrap();
+    // Known to be on the disk.
+    let synced = client.call(["WAITAOF", "1", "0", "10000"]).unwrap();
+    assert_eq!(synced, Value::Array(vec![Value::Int(1), Value::Int(0)]));
+    // From now on it takes a second of a clock that stands.
+    instance.clock().freeze();
+    client.call(["SET", "behind", "1"]).unwrap();
+    let crashed = instance.crash();
+    assert_eq!(client.call(["PING"]), Err(CallError::Stopped));
+    let instance = crashed.restart().unwrap();
+    let mut client = instance.client().unwrap();
+    assert_eq!(client.call(["GET", "before"]).unwrap(), bulk("1"));
+    assert_eq!(client.call(["EXISTS", "behind"]).unwrap(), Value::Int(0));
+    // What was asked for is so still: this time it ends as it should.
+    client.call(["SET", "behind", "2"]).unwrap();
+    instance.shutdown();
+    let again = Instance::builder()
+        .dir(&dir)
+        .config("appendonly", "yes")
+        .start()
+        .unwrap();
+    let read = again.client().unwrap().call(["GET", "behind"]).unwrap();
+    assert_eq!(read, bulk("2"));
+}
+
+#[test]
+fn a_crash_in_memory_leaves_nothing_and_no_faults() {
+    let _shared = shared();
+    let instance = instance();
+    let no = redkeep::faults::Fault::command("get").fail("ERR no");
+    instance.faults().add(no).unwrap();
+    let mut client = instance.client().unwrap();
+    client.call(["SET", "k", "v"]).unwrap();
+    let instance = instance.crash().restart().unwrap();
+    assert!(instance.faults().list().is_empty());
+    let mut client = instance.client().unwrap();
+    assert_eq!(client.call(["GET", "k"]).unwrap(), Value::Null);
+}
+
+#[test]
 fn shutdown_by_a_client_frees_the_directory_before_the_instance_is_dropped() {
     let _shared = shared();
     let dir = tempfile::tempdir().unwrap();

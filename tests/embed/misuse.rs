@@ -10,6 +10,7 @@ use redkeep::embed::{CallError, Instance, OpenError};
 use redkeep::server::StartError;
 use redkeep::{Client, Server};
 
+use super::counting::Held;
 use super::{alone, bulk, ok, own_threads, shared};
 
 #[test]
@@ -152,7 +153,6 @@ fn a_copy_of_the_process_does_not_disturb_the_server() {
     let server = Server::builder()
         .dir(&dir)
         .config("appendonly", "yes")
-        .config("enable-debug-command", "yes")
         .unix_socket(&path)
         .start()
         .unwrap();
@@ -162,15 +162,8 @@ fn a_copy_of_the_process_does_not_disturb_the_server() {
     let mut its_client = Some(server.client().unwrap());
     let mut its_server = Some(server);
     let mut its_instance = Some(Instance::builder().start().unwrap());
-    // Somebody has the engine while the process is copied: in the copy nobody will ever let go of it.
-    let mut sleeper = its_server.as_ref().unwrap().client().unwrap();
-    let (sender, asleep) = mpsc::channel();
-    let sleeping = std::thread::spawn(move || {
-        sender.send(()).unwrap();
-        sleeper.call(["DEBUG", "SLEEP", "1"])
-    });
-    asleep.recv().unwrap();
-    std::thread::sleep(Duration::from_millis(300));
+    // Another thread has the engine while the process is copied: in the copy nobody will ever let go of it.
+    let frozen = its_server.as_ref().unwrap().faults().freeze().unwrap();
     let command = in_a_copy(move || {
         let call = its_client.as_mut().map(|client| client.call(["PING"]));
         drop((its_client.take(), its_server.take(), its_instance.take()));
@@ -180,7 +173,7 @@ fn a_copy_of_the_process_does_not_disturb_the_server() {
             _ => Err(2),
         }
     });
-    assert_eq!(sleeping.join().unwrap(), Ok(ok()));
+    frozen.thaw();
     assert!(path.exists());
     let mut stream = TcpStream::connect(addr).unwrap();
     stream.write_all(b"GET k\r\n").unwrap();
@@ -206,14 +199,6 @@ fn a_copy_of_the_process_does_not_disturb_the_server() {
 /// Descriptors of this process; elsewhere than on Linux none are seen.
 fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
-}
-
-/// Resident memory of this process in KiB; elsewhere than on Linux none is seen.
-fn resident() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok())
-        .unwrap_or(0)
 }
 
 fn use_client(mut client: Client) {
@@ -257,21 +242,30 @@ fn live(dir: &std::path::Path) {
 
 #[test]
 fn many_lives_leave_no_thread_descriptor_file_or_memory() {
+    /// Lives of a round.
+    const LIVES: isize = 20;
     let _alone = alone();
     let dir = tempfile::tempdir().unwrap();
     for _ in 0..5 {
         live(dir.path());
     }
     let files = || std::fs::read_dir(dir.path()).unwrap().count();
-    let before = (descriptors(), resident(), files());
-    for _ in 0..60 {
-        live(dir.path());
-    }
+    let before = (descriptors(), files());
+    let rounds: Vec<Held> = (0..4)
+        .map(|_| {
+            let before = Held::now();
+            (0..LIVES).for_each(|_| live(dir.path()));
+            Held::now().since(before)
+        })
+        .collect();
     assert_eq!(own_threads(), 0);
-    assert_eq!((descriptors(), files()), (before.0, before.2));
-    // A life takes hundreds of KiB: were a tenth of them left, this would show it.
-    let grown = resident().saturating_sub(before.1);
-    assert!(grown < 3000, "{grown} KiB more than before");
+    assert_eq!((descriptors(), files()), before);
+    // Tests that end meanwhile are noted down by whoever runs them, in some rounds. What each life leaves is left in all of
+    // them: one block, or some dozen bytes, would show.
+    let least = rounds.iter().map(|held| held.blocks).min().unwrap();
+    assert!(least < LIVES, "blocks are left: {rounds:?}");
+    let least = rounds.iter().map(|held| held.bytes).min().unwrap();
+    assert!(least < 64 * LIVES, "bytes are left: {rounds:?}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::*;
 use redkeep::topology::{Caller, Error, Fortress, Role, State};
+use redkeep::util::clock::{Clock, ManualClock};
 use redkeep::{Simulation, Value};
 
 /// Three servers and three sentinels which are quick to act.
@@ -37,6 +38,66 @@ macro_rules! stories {
             })*
         }
     };
+}
+
+/// Nodes whose time passes when somebody waits for something.
+fn standing() -> Builder {
+    quick().clock(ManualClock::frozen())
+}
+
+mod on_a_clock_that_stands {
+    use super::*;
+
+    #[test]
+    fn a_leader_that_is_killed_is_replaced_and_comes_back_as_a_replica() {
+        let topology = standing().start().unwrap();
+        super::a_leader_that_is_killed_is_replaced_and_comes_back_as_a_replica(&topology);
+    }
+
+    #[test]
+    fn a_replica_that_is_started_again_has_everything() {
+        let topology = standing().start().unwrap();
+        super::a_replica_that_is_started_again_has_everything(&topology);
+    }
+
+    #[test]
+    fn no_time_passes_but_what_is_asked_for() {
+        let topology = standing().sentinels(0).start().unwrap();
+        let leader = topology.leader().unwrap();
+        topology
+            .call(leader, ["SET", "key", "v", "EX", "100"])
+            .unwrap();
+        let began = topology.clock().now_ms();
+        Fortress::pass(&topology, Duration::from_secs(60));
+        assert_eq!(get(&topology, leader, "key").as_deref(), Some("v"));
+        Fortress::advance(&topology, Duration::from_secs(41));
+        assert_eq!(get(&topology, leader, "key"), None);
+        assert_eq!(topology.clock().now_ms() - began, 101_000);
+    }
+}
+
+#[test]
+fn a_seed_gives_the_same_ids_but_not_to_who_is_started_again() {
+    let ids = |topology: &redkeep::Topology| -> Vec<String> {
+        let id = |node: &Node| {
+            let info = topology.call(*node, ["INFO", "server"]).unwrap();
+            let info = info.to_string();
+            let (_, id) = info.split_once("run_id:").unwrap();
+            id.chars().take(40).collect()
+        };
+        topology.nodes().iter().map(id).collect()
+    };
+    let start = |seed| {
+        let builder = quick().replicas(1).sentinels(1).seed(seed);
+        builder.start().unwrap()
+    };
+    let (one, same, other) = (start(1), start(1), start(2));
+    let first = ids(&one);
+    assert_eq!(first, ids(&same));
+    let others = ids(&other);
+    assert!(first.iter().zip(&others).all(|(one, other)| one != other));
+    one.restart(one.servers()[1]).unwrap();
+    assert_ne!(first[1], ids(&one)[1]);
 }
 
 stories! {

@@ -247,3 +247,52 @@ fn a_node_that_ends_itself_is_down() {
     world.restart(node).unwrap();
     assert_eq!(world.call(node, ["GET", "key"]).unwrap(), bulk("1"));
 }
+
+#[test]
+fn keys_are_migrated_from_machine_to_machine() {
+    let world = Simulation::builder().replicas(1).sentinels(0);
+    let world = world.simulated(3).unwrap();
+    let [from, to] = world.servers()[..] else {
+        panic!("{:?}", world.servers());
+    };
+    world.call(to, ["REPLICAOF", "NO", "ONE"]).unwrap();
+    world.call(from, ["SET", "key", "value"]).unwrap();
+    let (ip, port) = (to.addr().ip().to_string(), to.port().to_string());
+    let migrate = |port: &str| {
+        let words = ["MIGRATE", &ip, port, "key", "0", "1000"];
+        world.call(from, words).unwrap().to_string()
+    };
+    assert_eq!(migrate(&port), "OK");
+    assert_eq!(world.call(from, ["GET", "key"]).unwrap(), Value::Null);
+    assert_eq!(world.call(to, ["GET", "key"]).unwrap(), bulk("value"));
+    assert_eq!(migrate(&port), "NOKEY");
+    // What does not arrive stays.
+    world.call(from, ["SET", "key", "other"]).unwrap();
+    assert!(migrate(&port).contains("BUSYKEY"));
+    assert!(migrate("1").contains("IOERR"));
+    world.partition([from], [to]).unwrap();
+    let began = world.now();
+    let error = migrate(&port);
+    assert!(error.contains("IOERR"), "{error}");
+    assert!(world.now() - began >= Duration::from_secs(1));
+    world.heal();
+    world.kill(to).unwrap();
+    assert!(migrate(&port).contains("IOERR"));
+    assert_eq!(world.call(from, ["GET", "key"]).unwrap(), bulk("other"));
+}
+
+#[test]
+fn a_node_freezes_in_virtual_time_and_its_clock_is_not_its_own() {
+    let world = Simulation::builder().replicas(0).sentinels(0);
+    let world = world.config("enable-test-commands", "yes");
+    let world = world.simulated(1).unwrap();
+    let node = world.leader().unwrap();
+    let began = world.now();
+    let frozen = world.call(node, ["REDKEEP", "FAULT", "FREEZE", "5000"]);
+    assert_eq!(frozen.unwrap().to_string(), "OK");
+    assert!(world.now() - began < Duration::from_secs(1));
+    assert_eq!(world.call(node, ["PING"]).unwrap().to_string(), "PONG");
+    assert!(world.now() - began >= Duration::from_secs(5));
+    let refused = world.call(node, ["REDKEEP", "CLOCK", "FREEZE"]).unwrap();
+    assert!(refused.is_error(), "{refused}");
+}

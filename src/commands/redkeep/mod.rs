@@ -21,13 +21,7 @@ pub(super) const COMMANDS: &[Command] = &[Command::container("redkeep", -2)
         fault::FAULT,
         terms::FENCE,
         terms::FOLLOW,
-        Command::new("help", 2, help)
-            .since("7.2.0")
-            .group(Group::Server)
-            .flags(&[flag::LOADING, flag::STALE])
-            .summary("Show the subcommands.")
-            .complexity("O(1)")
-            .checked(),
+        Command::help("7.2.0", Group::Server, help).checked(),
     ])
     .checked()];
 

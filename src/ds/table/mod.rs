@@ -245,12 +245,22 @@ impl<E> Table<E> {
         }
     }
 
-    /// Looks at where an entry of this hash is or would go. What comes of it means nothing: whoever looks for several
-    /// at once has the memory fetch them at the same time, and finds them near when their turn comes.
+    /// Has the memory fetched in which the place of this hash is. Whoever does so for several at once, before it looks for
+    /// the first, waits for all of them together.
     #[inline]
-    pub fn glance(&self, hash: u64) -> u64 {
-        let segment = self.segments.get(self.segment_of(hash));
-        segment.map_or(0, |segment| segment.glance(hash))
+    pub fn glance(&self, hash: u64) {
+        if let Some(segment) = self.segments.get(self.segment_of(hash)) {
+            segment.glance(hash);
+        }
+    }
+
+    /// The same, and where an entry would be put if it is not there.
+    #[inline]
+    pub fn glance_to_add(&self, hash: u64) {
+        if let Some(segment) = self.segments.get(self.segment_of(hash)) {
+            segment.glance(hash);
+            segment.glance_at_end();
+        }
     }
 
     /// The number of the segment to which a hash belongs.
@@ -438,20 +448,6 @@ impl<E: Keyed> Table<E> {
             Slot::Occupied(found) => Some(found.into_mut()),
             Slot::Vacant(_) => None,
         }
-    }
-
-    /// Looks at the entry of this hash itself, when [`glance`](Self::glance) has been done.
-    #[inline]
-    pub fn glance_deeper(&self, hash: u64) -> u64 {
-        let found = self.find_by_hash(hash, |_| true);
-        found.map_or(0, |entry| entry.key().len() as u64)
-    }
-
-    /// As [`glance`](Self::glance), and at where an entry would be put if it is not there.
-    #[inline]
-    pub fn glance_to_add(&self, hash: u64) -> u64 {
-        let segment = self.segments.get(self.segment_of(hash));
-        segment.map_or(0, |segment| segment.glance(hash) ^ segment.glance_at_end())
     }
 
     /// Finds a key, or the place for it, with one probe.

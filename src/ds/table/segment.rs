@@ -1,8 +1,9 @@
 //! One segment: slots in hash order with gaps, and the entries they point to.
 
+use super::SEGMENT_MAX;
 use super::chunks::Chunks;
-use super::{Keyed, SEGMENT_MAX};
 use crate::util::heap;
+use crate::util::prefetch::fetch;
 
 /// The part of a hash that a slot keeps; the rest of the slot is the entry's index.
 pub(super) const HASH: u64 = !0xffff;
@@ -145,13 +146,24 @@ impl<E> Segment<E> {
         Probe::Vacant { slot: at }
     }
 
-    /// Reads what a probe for this hash begins with.
+    /// Fetches what a probe for this hash begins with.
     #[inline]
-    pub(super) fn glance(&self, hash: u64) -> u64 {
+    pub(super) fn glance(&self, hash: u64) {
         let home = self.home(hash & HASH);
         // The slots that are looked at may lie in two lines of the cache.
-        let slot = |at| self.slots.get(at).copied().unwrap_or(0);
-        slot(home) ^ slot(home + WINDOW)
+        for at in [home, home + WINDOW] {
+            if let Some(slot) = self.slots.get(at) {
+                fetch(slot);
+            }
+        }
+    }
+
+    /// Fetches what adding an entry ends with.
+    #[inline]
+    pub(super) fn glance_at_end(&self) {
+        if let Some(last) = self.len().checked_sub(1) {
+            fetch(&self.entries[last]);
+        }
     }
 
     /// Where an entry of this hash would go.
@@ -359,17 +371,8 @@ impl<E> Segment<E> {
     }
 }
 
-impl<E: Keyed> Segment<E> {
-    /// Reads what adding an entry ends with.
-    #[inline]
-    pub(super) fn glance_at_end(&self) -> u64 {
-        let last = self.len().checked_sub(1).map(|at| &self.entries[at]);
-        last.map_or(0, |entry| entry.key().len() as u64)
-    }
-}
-
 #[cfg(test)]
-impl<E: Keyed> Segment<E> {
+impl<E: super::Keyed> Segment<E> {
     /// Asserts every invariant.
     pub(super) fn check(&self, hasher: impl Fn(&[u8]) -> u64) {
         let slots: Vec<u64> = occupied(&self.slots).collect();

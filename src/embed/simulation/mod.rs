@@ -55,7 +55,8 @@ use town::Town;
 /// ```
 ///
 /// What is not simulated: time that commands and scripts take (none, however long they really run), scripts of sentinels,
-/// MIGRATE, TLS, and `CONFIG SET port`. Limits of running time (`lua-time-limit`) are those of real time.
+/// TLS, `CONFIG SET port`, and `REDKEEP CLOCK`, which is refused ([`advance`](Self::advance) and
+/// [`set_clock_by`](Self::set_clock_by) move clocks). Limits of running time (`lua-time-limit`) are those of real time.
 #[derive(Debug)]
 pub struct Simulation {
     town: Rc<RefCell<Town>>,

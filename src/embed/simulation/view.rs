@@ -1,4 +1,4 @@
-//! How a simulation sees itself, and waits.
+//! How a simulation sees itself.
 
 use std::time::Duration;
 
@@ -6,9 +6,6 @@ use super::Simulation;
 use crate::embed::topology::view::{self, Seen};
 use crate::embed::topology::{Error, Node, Role, State};
 use crate::engine::Engine;
-
-/// How often it is looked whether something has happened.
-const PAUSE: Duration = Duration::from_millis(10);
 
 impl Seen for Simulation {
     fn all(&self) -> Vec<Node> {
@@ -28,54 +25,14 @@ impl Seen for Simulation {
         let looked = self.town().world.look(place, look);
         looked.ok_or(Error::Killed(node))
     }
-}
 
-impl Simulation {
-    /// What a node does, as it sees that itself: a leader that is cut off goes on leading.
-    ///
-    /// # Errors
-    /// When it does not run.
-    pub fn role(&self, node: Node) -> Result<Role, Error> {
-        view::role(self, node)
+    fn passed(&self) -> Duration {
+        self.now()
     }
 
-    /// Who leads, as the sentinels say: what that one says that knows the newest. Without sentinels it is the one server
-    /// that leads.
-    ///
-    /// # Errors
-    /// When none of them can be asked, or without sentinels not exactly one server leads.
-    pub fn leader(&self) -> Result<Node, Error> {
-        view::leader(self)
-    }
-
-    /// Waits until the sentinels have made somebody else the leader than this one; gives who that is.
-    ///
-    /// # Errors
-    /// When it does not come to that in time, which is that of the simulation.
-    pub fn wait_for_leader_other_than(&self, node: Node, timeout: Duration) -> Result<Node, Error> {
-        self.place(node)?;
-        self.wait(timeout, || view::other_leader(self, node))
-    }
-
-    /// Waits until all is in order with the nodes that run: one leads and the others follow it, as far as they can be
-    /// reached; and each sentinel knows of all of them, and finds that enough agree for a failover.
-    ///
-    /// # Errors
-    /// When it does not come to that in time, which is that of the simulation: the error says what was missing.
-    pub fn wait_until_settled(&self, timeout: Duration) -> Result<(), Error> {
-        self.wait(timeout, || view::settled(self))
-    }
-
-    fn wait<T>(&self, after: Duration, look: impl Fn() -> Result<T, String>) -> Result<T, Error> {
-        let began = self.now();
-        loop {
-            match look() {
-                Ok(found) => return Ok(found),
-                Err(what) if self.now().saturating_sub(began) >= after => {
-                    return Err(Error::Timeout { what, after });
-                }
-                Err(_) => self.advance(PAUSE),
-            }
-        }
+    fn pause(&self, time: Duration) {
+        self.advance(time);
     }
 }
+
+view::view_methods!(Simulation);

@@ -31,6 +31,12 @@ pub struct Builder {
     failover_timeout: Duration,
     sync: bool,
     options: Vec<(String, String)>,
+    /// Of servers on real ports: the clock of all of them, if it is not to be one that runs as the machine's.
+    #[cfg(feature = "server")]
+    pub(crate) clock: Option<crate::util::clock::ManualClock>,
+    /// What all randomness begins with, if it is to be repeatable.
+    #[cfg(feature = "server")]
+    pub(crate) seed: Option<u64>,
 }
 
 impl Default for Builder {
@@ -47,6 +53,10 @@ impl Default for Builder {
             failover_timeout: Duration::from_secs(10),
             sync: false,
             options: Vec::new(),
+            #[cfg(feature = "server")]
+            clock: None,
+            #[cfg(feature = "server")]
+            seed: None,
         }
     }
 }

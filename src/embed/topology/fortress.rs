@@ -168,8 +168,11 @@ pub trait Fortress {
         delay: Duration,
     ) -> Result<(), Error>;
 
-    /// Lets so much time pass, the topology's own: on real ports that is time of the caller's life, in a simulation it takes
-    /// as long as what happens meanwhile.
+    /// Has so much time pass at once, with all that is due meanwhile: on real ports by the clock that the nodes share.
+    fn advance(&self, time: Duration);
+
+    /// Lets so much time pass, the topology's own: on real ports that is time of the caller's life, unless its clock stands; in
+    /// a simulation it takes as long as what happens meanwhile.
     fn pass(&self, time: Duration);
 
     /// Waits until the sentinels have made somebody else the leader than this one; gives who that is.
@@ -251,6 +254,10 @@ macro_rules! as_fortress {
                 delay: Duration,
             ) -> Result<(), Error> {
                 self.delay(left, right, delay)
+            }
+
+            fn advance(&self, time: Duration) {
+                self.advance(time);
             }
 
             fn pass(&self, time: Duration) {

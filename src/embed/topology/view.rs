@@ -1,5 +1,7 @@
 //! How a topology sees itself: who leads, and whether all is in order.
 
+use std::time::Duration;
+
 use super::error::Error;
 use super::node::{Node, Role, State};
 use crate::engine::Engine;
@@ -19,7 +21,81 @@ pub(crate) trait Seen {
 
     /// Looks at the engine of a node that runs.
     fn look<T>(&self, node: Node, look: impl FnOnce(&mut Engine) -> T) -> Result<T, Error>;
+
+    /// How much time has passed, since whenever that was counted from.
+    fn passed(&self) -> Duration;
+
+    /// Lets so much time pass.
+    fn pause(&self, time: Duration);
 }
+
+/// How often it is looked whether something has happened.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Waits until there is something to be seen, in the topology's own time; else tells what there is instead.
+pub(crate) fn wait<S: Seen, T>(
+    seen: &S,
+    after: Duration,
+    look: impl Fn(&S) -> Result<T, String>,
+) -> Result<T, Error> {
+    let began = seen.passed();
+    loop {
+        match look(seen) {
+            Ok(found) => return Ok(found),
+            Err(what) if seen.passed().saturating_sub(began) >= after => {
+                return Err(Error::Timeout { what, after });
+            }
+            Err(_) => seen.pause(PAUSE),
+        }
+    }
+}
+
+/// Gives a topology that can be [`Seen`] the methods that tell what is seen.
+macro_rules! view_methods {
+    ($fortress:ty) => {
+        impl $fortress {
+            /// What a node does, as it sees that itself: a leader that is cut off goes on leading.
+            ///
+            /// # Errors
+            /// When it does not run.
+            pub fn role(&self, node: Node) -> Result<Role, Error> {
+                view::role(self, node)
+            }
+
+            /// Who leads, as the sentinels say: what that one says that knows the newest. Without sentinels it is the one
+            /// server that leads.
+            ///
+            /// # Errors
+            /// When none of them can be asked, or without sentinels not exactly one server leads.
+            pub fn leader(&self) -> Result<Node, Error> {
+                view::leader(self)
+            }
+
+            /// Waits until the sentinels have made somebody else the leader than this one; gives who that is.
+            ///
+            /// # Errors
+            /// When it does not come to that in time, which is the topology's own.
+            pub fn wait_for_leader_other_than(
+                &self,
+                node: Node,
+                timeout: Duration,
+            ) -> Result<Node, Error> {
+                self.state(node)?;
+                view::wait(self, timeout, |seen| view::other_leader(seen, node))
+            }
+
+            /// Waits until all is in order with the nodes that run: one leads and the others follow it, as far as they can
+            /// be reached; and each sentinel knows of all of them, and finds that enough agree for a failover.
+            ///
+            /// # Errors
+            /// When it does not come to that in time, which is the topology's own: the error says what was missing.
+            pub fn wait_until_settled(&self, timeout: Duration) -> Result<(), Error> {
+                view::wait(self, timeout, view::settled)
+            }
+        }
+    };
+}
+pub(crate) use view_methods;
 
 /// How a data server stands with the others.
 #[derive(Debug, Clone, PartialEq, Eq)]

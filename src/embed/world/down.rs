@@ -129,7 +129,8 @@ impl World {
         let called = up.served.keys().map(|conn| (*conn, End::Called));
         let link = up.link.as_ref().and_then(|link| link.conn);
         let lookout = up.lookout.iter().flat_map(|lookout| lookout.conns());
-        let calls = link.into_iter().chain(lookout);
+        let parcels = up.parcels.keys().copied();
+        let calls = link.into_iter().chain(lookout).chain(parcels);
         let calls = calls.map(|conn| (conn, End::Caller));
         let all: Vec<(ConnId, End)> = called.chain(calls).collect();
         for (conn, end) in all {

@@ -10,8 +10,10 @@ use std::time::Duration;
 
 use super::disk::SimDisk;
 use super::machine::{Machine, Place, Up};
+use super::parcel::Outbox;
 use super::{Error, World};
 use crate::exec::Host;
+use crate::exec::migrate::Parcel;
 use crate::persist::Disk;
 use crate::service::config::{Files, Given, Invocation, Loaded, Settings, invocation_as};
 
@@ -28,6 +30,7 @@ pub(super) struct OnDisk {
     lasting: bool,
     written: Written,
     slept: Slept,
+    outbox: Outbox,
 }
 
 /// When the file began to be written, in operations of the disk, counted from 1; 0 if it was not since this was taken.
@@ -41,6 +44,7 @@ type Slept = Arc<AtomicI64>;
 pub(super) struct ConfigFile {
     written: Written,
     slept: Slept,
+    outbox: Outbox,
     /// It may not be there yet: it began to be written when the disk had done so many operations.
     writing: Option<usize>,
 }
@@ -48,22 +52,37 @@ pub(super) struct ConfigFile {
 impl OnDisk {
     pub(super) fn new(disk: &SimDisk, lasting: bool) -> (OnDisk, ConfigFile) {
         let (written, slept) = (Written::default(), Slept::default());
+        let outbox = Outbox::default();
         let host = OnDisk {
             disk: disk.clone(),
             lasting,
             written: Arc::clone(&written),
             slept: Arc::clone(&slept),
+            outbox: Arc::clone(&outbox),
         };
         let file = ConfigFile {
             written,
             slept,
+            outbox,
             writing: None,
         };
         (host, file)
     }
 }
 
+impl ConfigFile {
+    /// Where the engine puts what it wants sent.
+    pub(super) fn outbox(&self) -> Outbox {
+        Arc::clone(&self.outbox)
+    }
+}
+
 impl Host for OnDisk {
+    fn carry(&self, parcel: Parcel) -> bool {
+        self.outbox.lock().push(parcel);
+        true
+    }
+
     fn disk(&self) -> Option<Arc<dyn Disk>> {
         self.lasting
             .then(|| Arc::new(self.disk.clone()) as Arc<dyn Disk>)

@@ -10,6 +10,7 @@ use super::host::{ConfigFile, DIR, OnDisk, configuration};
 use super::jobs::Job;
 use super::link::Link;
 use super::net::ConnId;
+use super::parcel::{Outbox, Parcels};
 use super::queue::Alarm;
 use super::sentinel::Lookout;
 use super::serve::Served;
@@ -73,6 +74,9 @@ pub struct Up {
     pub(super) wake: Alarm,
     pub(super) writes: bool,
     pub(super) file: ConfigFile,
+    /// Keys that are to be sent to other machines, and those on their way.
+    pub(super) outbox: Outbox,
+    pub(super) parcels: Parcels,
     /// What only a sentinel has.
     pub(super) lookout: Option<Lookout>,
     operator: SessionId,
@@ -177,6 +181,8 @@ impl Machine {
             jobs: VecDeque::new(),
             wake: Alarm::default(),
             writes: false,
+            outbox: file.outbox(),
+            parcels: Parcels::new(),
             file,
             lookout,
             operator,

@@ -11,7 +11,8 @@
 //! serve    what it does for its clients      link      how it follows its leader
 //! sentinel how it watches, if it does        jobs      snapshots and logs, step by step
 //! host     its configuration file            down      how it ends, and what is left of it
-//! clock    the clock of a machine            journal   what happened
+//! clock    the clock of a machine            parcel    keys on their way to another one
+//! journal  what happened
 //! ```
 //! This is what `tests/cluster_sim` disturbs and judges. Who wants a leader, replicas and sentinels that behave as a
 //! [`Topology`](crate::topology) does takes a [`Simulation`](crate::embed::simulation::Simulation), which is one of these
@@ -26,6 +27,7 @@ mod journal;
 mod link;
 mod machine;
 mod net;
+mod parcel;
 mod queue;
 mod sentinel;
 mod serve;
@@ -109,6 +111,12 @@ enum Event {
     Write { place: Place, starts: u64 },
     /// A machine has its file on its disk, or goes on after it stood still.
     GoOn { place: Place, starts: u64 },
+    /// A machine may have waited too long for what has come of its parcel.
+    Patience {
+        place: Place,
+        starts: u64,
+        conn: ConnId,
+    },
     /// What whoever is outside has planned.
     Due(u64),
 }
@@ -338,6 +346,7 @@ impl World {
             | Event::Work { place, starts }
             | Event::Job { place, starts }
             | Event::Write { place, starts }
+            | Event::Patience { place, starts, .. }
             | Event::GoOn { place, starts } => !self.is_current(place, starts),
             _ => false,
         }
@@ -351,6 +360,7 @@ impl World {
             | Event::Job { place, .. }
             | Event::Write { place, .. }
             | Event::GoOn { place, .. }
+            | Event::Patience { place, .. }
             | Event::Serve { place, .. }
             | Event::Call { place, .. } => Some(place),
             Event::Arrive { conn, from } => {
@@ -378,6 +388,7 @@ impl World {
             Event::Job { place, .. } => self.job_turn(place),
             Event::Write { place, .. } => self.write_turn(place),
             Event::GoOn { place, .. } => self.go_on(place),
+            Event::Patience { place, conn, .. } => self.lose_patience(place, conn),
             Event::Due(number) => self.news.push_back(News::Due(number)),
         }
     }
@@ -409,13 +420,14 @@ impl World {
             (End::Called, Caller::Sentinel { place, .. }) => {
                 self.sentinel_gets(place, conn, piece);
             }
+            (End::Called, Caller::Parcel { place }) => self.parcel_gets(place, conn, piece),
         }
     }
 
     /// Nothing happens on a machine for so many microseconds.
     pub fn stall(&mut self, place: Place, micros: i64) {
         let machine = &mut self.machines[place];
-        machine.stalled = machine.stalled.max(self.now + micros);
+        machine.stalled = machine.stalled.max(self.now.saturating_add(micros));
         let (at, starts) = (machine.stalled, machine.starts);
         self.queue.add(at, Event::GoOn { place, starts });
     }
@@ -510,6 +522,7 @@ impl World {
                 return;
             }
             self.carry_out(place);
+            self.carry_parcels(place);
             let Some(up) = self.machines[place].up.as_mut() else {
                 return;
             };
@@ -532,11 +545,15 @@ impl World {
             Action::Log { log, .. } => self.begin_log(place, &log),
             Action::Follow => self.follow(place),
             Action::Shutdown => self.take_down(place, Down::Ended),
-            // Whose time it is moves it, and whose machines they are freezes them.
-            Action::Reconfigure(_)
-            | Action::Sentinel
-            | Action::Clock { .. }
-            | Action::Freeze(_) => {}
+            Action::Freeze(time) => {
+                // Whoever asked for it is answered before.
+                let served = self.machines[place].up.as_ref().map(|up| up.served.keys());
+                let conns: Vec<ConnId> = served.into_iter().flatten().copied().collect();
+                conns.into_iter().for_each(|conn| self.flush(place, conn));
+                self.stall(place, i64::try_from(time.as_micros()).unwrap_or(i64::MAX));
+            }
+            // Clocks are moved by whoever is outside: REDKEEP CLOCK is refused.
+            Action::Reconfigure(_) | Action::Sentinel | Action::Clock { .. } => {}
         }
     }
 

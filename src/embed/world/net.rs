@@ -57,6 +57,11 @@ pub enum Caller {
         /// What it calls the connection.
         socket: u64,
     },
+    /// Keys on their way to another machine (MIGRATE).
+    Parcel {
+        /// Where they come from.
+        place: Place,
+    },
 }
 
 /// What travels.

@@ -2,8 +2,7 @@
 //!
 //! Nearly all that the long way asks before and after a command is about features that are off: faults, pauses, monitors,
 //! limits. No command on keys turns one of them on. So for a run of such commands it is enough to ask once whether the way
-//! [is free](is_free) for their client; [`hurry`] then does what is left of the long way, in its order. Scripts begin in the
-//! same way, and what they call runs by [`hurry_nested`] if the way was free when they began.
+//! [is free](is_free) for their client; [`hurry`] then does what is left of the long way, in its order.
 
 use super::super::session::{ReplyMode, Session, SessionId};
 use super::super::{Args, Ctx, Entry, Flow, Origin, State, System, acl};
@@ -12,7 +11,8 @@ use super::{Pending, Step, conclude_flow, settle};
 use crate::keyspace::Interest;
 use crate::resp::ReplyBuf;
 use crate::service::config::BufferLimit;
-use crate::spec::{Flags, Lookup, flag};
+use crate::spec::{Flags, Group, Lookup, flag};
+use crate::util::clock::Reading;
 
 /// What commands on keys do.
 const ON_KEYS: Flags = flag::READONLY.with(flag::WRITE);
@@ -26,28 +26,40 @@ const ON_MORE: Flags = flag::ADMIN
     .with(flag::TOUCHES_ARBITRARY_KEYS)
     .with(flag::TXN);
 
-/// The row of a command that may take the short way, if it is one: it is about keys alone, or runs a script.
+/// Of the commands about scripts, those that run one: what they name is a key, if it is anything. The rest of their way is as
+/// long as ever.
+const RUNS_SCRIPT: Flags = flag::NO_MANDATORY_KEYS;
+
+/// The row of a command that may take the short way, if it is one.
 #[inline]
-pub(crate) fn may_hurry(state: &State, args: Args<'_>) -> Option<&'static Entry> {
-    let Lookup::Found(row) = state.sys.registry.find(args.at(0), args.get(1)) else {
-        return None;
-    };
-    let may = is_on_keys(row) || row.row.code.is_some();
-    (may && row.arity_ok(args.len())).then_some(row)
+pub(crate) fn on_keys(state: &State, args: Args<'_>) -> Option<&'static Entry> {
+    let row = found(state, args)?;
+    let runs_script = row.row.group == Group::Scripting && row.flags.has(RUNS_SCRIPT);
+    (is_simple(row) || runs_script).then_some(row)
 }
 
-/// The row of a command that may take the short way from within a script.
+/// The same for what a script calls.
 #[inline]
-pub(crate) fn may_hurry_nested(
+pub(super) fn from_script(
     state: &State,
     args: Args<'_>,
     read_only: bool,
 ) -> Option<&'static Entry> {
-    let row = may_hurry(state, args)?;
-    (is_on_keys(row) && !(read_only && row.flags.has(flag::WRITE))).then_some(row)
+    let row = found(state, args)?;
+    let may = is_simple(row) && !(read_only && row.flags.has(flag::WRITE));
+    may.then_some(row)
 }
 
-fn is_on_keys(row: &Entry) -> bool {
+#[inline]
+fn found(state: &State, args: Args<'_>) -> Option<&'static Entry> {
+    let Lookup::Found(row) = state.sys.registry.find(args.at(0), args.get(1)) else {
+        return None;
+    };
+    row.arity_ok(args.len()).then_some(row)
+}
+
+#[inline]
+fn is_simple(row: &Entry) -> bool {
     row.flags.has(ON_KEYS) && !row.flags.has(ON_MORE)
 }
 
@@ -92,7 +104,7 @@ fn is_quiet(sys: &System) -> bool {
     !limits && !waits && !replicates && !tells && !ends
 }
 
-/// Runs a command that [may](may_hurry) take the short way, for a client whose way [`is_free`]. Unless it settles the way is free no longer.
+/// Begins a command that is [`on_keys`], for a client whose way [`is_free`]. Unless it settles the way is free no longer.
 #[inline]
 pub(crate) fn hurry(
     state: &mut State,
@@ -101,7 +113,7 @@ pub(crate) fn hurry(
     args: Args<'_>,
     reply: &mut ReplyBuf,
 ) -> Step {
-    let (Some(session), Some(run)) = (state.sessions.get_mut(sid), row.row.run) else {
+    let Some(session) = state.sessions.get_mut(sid) else {
         return Step::Settled;
     };
     let now = state.sys.now_us / 1000;
@@ -112,69 +124,62 @@ pub(crate) fn hurry(
     state.ks.begin(db, now);
     state.fx.begin(db);
     state.sys.current = Some(sid);
-    let pending = Pending {
-        row,
-        mark: reply.mark(),
-        origin: Origin::Client,
-        sid,
-        began: state.sys.reading(),
-    };
-    let result = run(
-        &mut Ctx {
-            ks: &mut state.ks,
-            reply,
-            fx: &mut state.fx,
-            sessions: &mut state.sessions,
-            sys: &mut state.sys,
-            sid,
-            origin: Origin::Client,
-            row,
-            now,
-        },
-        args,
-    );
-    if !matches!(result, Ok(Flow::Done)) {
-        return conclude_flow(state, pending, args, result, reply);
+    let origin = Origin::Client;
+    let began = state.sys.reading();
+    match handle(state, sid, row, args, reply, (origin, began)) {
+        Ok(pending) => {
+            let (ended, usec) = took(state, &pending);
+            count(state, &pending, args, usec, false);
+            move_on(state, ended, usec);
+            Step::Settled
+        }
+        Err(step) => step,
     }
-    settle(state, row, args);
-    let (ended, usec) = took(state, &pending);
-    count(state, &pending, args, usec, false);
-    move_on(state, ended, usec);
-    Step::Settled
 }
 
-/// Runs a command that a script calls and that [may](may_hurry_nested) take the short way, in the database `db`. When the script
-/// began the way was free, and it has called nothing since that did not take it.
+/// Runs a command that a script calls, one that is good [`from_script`], while the way is free for the script. Time stands still.
 #[inline]
-pub(crate) fn hurry_nested(
+pub(super) fn hurry_nested(
     state: &mut State,
     sid: SessionId,
-    db: usize,
     row: &'static Entry,
     args: Args<'_>,
     reply: &mut ReplyBuf,
-    read_only: bool,
-) {
-    let Some(run) = row.row.run else {
-        return;
-    };
-    let origin = Origin::Script { read_only };
-    state.ks.select(db);
-    state.sys.persist.is_midway = true;
-    if row.flags.has(flag::WRITE)
-        && let Some(running) = &mut state.sys.running
-    {
-        running.wrote = true;
+    origin: Origin,
+) -> Step {
+    state.fx.begin(state.ks.current());
+    let began = state.sys.clock.0.read();
+    match handle(state, sid, row, args, reply, (origin, began)) {
+        Ok(pending) => {
+            let (_, usec) = took(state, &pending);
+            count(state, &pending, args, usec, false);
+            Step::Settled
+        }
+        Err(step) => step,
     }
-    state.fx.begin(db);
-    let now = state.sys.now_us / 1000;
+}
+
+/// Has a command handled and settles it; it is still to be counted. What ends otherwise than well takes the long way from there.
+#[inline]
+fn handle(
+    state: &mut State,
+    sid: SessionId,
+    row: &'static Entry,
+    args: Args<'_>,
+    reply: &mut ReplyBuf,
+    (origin, began): (Origin, Reading),
+) -> Result<Pending, Step> {
+    let Some(run) = row.row.run else {
+        return Err(Step::Settled);
+    };
     let pending = Pending {
         row,
         mark: reply.mark(),
         origin,
         sid,
-        began: state.sys.clock.0.read(),
+        began,
     };
+    let now = state.sys.now_us / 1000;
     let result = run(
         &mut Ctx {
             ks: &mut state.ks,
@@ -190,10 +195,8 @@ pub(crate) fn hurry_nested(
         args,
     );
     if !matches!(result, Ok(Flow::Done)) {
-        conclude_flow(state, pending, args, result, reply);
-        return;
+        return Err(conclude_flow(state, pending, args, result, reply));
     }
     settle(state, row, args);
-    let (_, usec) = took(state, &pending);
-    count(state, &pending, args, usec, false);
+    Ok(pending)
 }

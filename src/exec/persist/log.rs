@@ -551,6 +551,7 @@ pub(super) fn is_rewrite_due(sys: &mut System) -> bool {
 }
 
 /// Whether [`tick`] must look again before long.
+#[inline]
 pub(super) fn is_to_be_watched(sys: &System) -> bool {
     let persist = &sys.persist;
     if persist.logging.is_none() {
@@ -563,6 +564,7 @@ pub(super) fn is_to_be_watched(sys: &System) -> bool {
 }
 
 /// When [`tick`] has something to do next.
+#[inline]
 pub(super) fn next_look(persist: &Persistence) -> Option<i64> {
     let logging = persist.logging.as_ref()?;
     let both = [logging.sync_at, logging.retry_at];

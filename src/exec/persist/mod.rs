@@ -29,6 +29,7 @@ use self::save::{Saving, save_in_background};
 use super::{CmdError, SessionId, State, System};
 use crate::persist::aof::Log;
 use crate::replication::Position;
+use crate::util::earliest::Earliest;
 
 /// Bytes that one step writes or reads.
 pub const STEP: usize = 64 * 1024;
@@ -185,12 +186,16 @@ fn is_save_due(sys: &System) -> bool {
 }
 
 /// When [`tick`] may have something to do next.
+#[inline]
 pub(crate) fn next_look(sys: &System) -> Option<i64> {
-    let both = [look(sys), log::next_look(&sys.persist)];
-    both.into_iter().flatten().min()
+    Earliest::NEVER
+        .or(look(sys))
+        .or(log::next_look(&sys.persist))
+        .get()
 }
 
 /// When to look whether something is to be saved.
+#[inline]
 fn look(sys: &System) -> Option<i64> {
     let persist = &sys.persist;
     let waits = persist.lasting

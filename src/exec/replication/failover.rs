@@ -122,6 +122,7 @@ fn hand_over(state: &mut State, host: &str, port: u16) {
 }
 
 /// When [`tick`] has something to do next.
+#[inline]
 pub(super) fn next_tick(sys: &System) -> Option<i64> {
     let waits = sys.repl.failover.as_ref().is_some_and(|f| !f.asked);
     waits.then_some(sys.now_us / 1000 + LOOK)

@@ -152,12 +152,13 @@ pub(crate) fn say(sys: &mut System, sessions: &mut Sessions, words: &[&[u8]]) {
 }
 
 /// When the backlog is given up, since nobody comes back.
+#[inline]
 pub(super) fn freed_at(sys: &System) -> Option<i64> {
+    let since = sys.repl.alone_since?;
     let ttl = i64::try_from(sys.cfg.repl_backlog_ttl.saturating_mul(1000)).unwrap_or(i64::MAX);
     // A replica may become a leader, and needs it then; and what is to be confirmed has to be in it.
     let may = ttl > 0 && sys.repl.leads() && !sys.unconfirmed.is_on();
-    let since = sys.repl.alone_since.filter(|_| may);
-    since.map(|since| since.saturating_add(ttl))
+    may.then(|| since.saturating_add(ttl))
 }
 
 /// Asks the replicas how far they are, behind what was done so far.

@@ -11,6 +11,7 @@ use crate::exec::{
 };
 use crate::keyspace::Keyspace;
 use crate::spec::Lookup;
+use crate::util::earliest::Earliest;
 
 /// Characters of an id that are shown.
 const SHOWN: usize = 40;
@@ -326,10 +327,14 @@ pub fn address(session: &Session) -> (String, u16) {
 }
 
 /// When the replicas are to hear from us, whatever happens (`repl-ping-replica-period`).
+#[inline]
 fn ping_at(sys: &System) -> Option<i64> {
+    if sys.repl.replicas.is_empty() {
+        return None;
+    }
     // A replica hands on what its own leader says; and who is stopped on purpose is to stay at one place.
     let stopped = sys.repl.failover.is_some() || sys.ending.is_some();
-    let says = sys.repl.leads() && !stopped && !sys.repl.replicas.is_empty();
+    let says = sys.repl.leads() && !stopped;
     let period = i64::from(sys.cfg.repl_ping_replica_period) * 1000;
     says.then(|| sys.repl.pinged.saturating_add(period))
 }
@@ -392,14 +397,17 @@ fn part_with_silent(state: &mut State, now: i64) {
 }
 
 /// When [`tick`] has something to do next.
+#[inline]
 pub(super) fn next_tick(sys: &System) -> Option<i64> {
     // What is due and waits for something else is looked at when that has ended.
     let waits = sys.persist.saving.is_some() || sys.persist.loading.is_some();
     let sync = sys.repl.sync_at.filter(|_| !waits);
-    [ping_at(sys), sys.repl.look_at, sync, freed_at(sys)]
-        .into_iter()
-        .flatten()
-        .min()
+    Earliest::NEVER
+        .or(ping_at(sys))
+        .or(sys.repl.look_at)
+        .or(sync)
+        .or(freed_at(sys))
+        .get()
 }
 
 /// A replica tells how far it is.

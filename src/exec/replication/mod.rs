@@ -33,6 +33,7 @@ use super::host::Milestone;
 use super::{Action, Effects, SessionId, State, System};
 use crate::keyspace::Keyspace;
 use crate::replication::{History, Position, Stream};
+use crate::util::earliest::Earliest;
 
 /// What an instance knows of replication.
 #[derive(Debug)]
@@ -384,7 +385,10 @@ pub(crate) fn tick(state: &mut State) {
 }
 
 /// When [`tick`] has something to do next, in unix milliseconds.
+#[inline]
 pub(crate) fn next_tick(sys: &System) -> Option<i64> {
-    let both = [leader::next_tick(sys), failover::next_tick(sys)];
-    both.into_iter().flatten().min()
+    Earliest::NEVER
+        .or(leader::next_tick(sys))
+        .or(failover::next_tick(sys))
+        .get()
 }

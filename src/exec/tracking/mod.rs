@@ -127,6 +127,7 @@ impl Tracking {
     }
 
     /// When [`tick`] has something to do next, in unix milliseconds.
+    #[inline]
     pub(crate) fn next_tick(&self, most: u64) -> Option<i64> {
         (self.sweep.is_some() || self.is_over(most)).then_some(self.ticked + TICK)
     }

@@ -38,9 +38,14 @@ pub(super) fn ports(dir: &Path) -> Result<[Vec<u16>; 2], Error> {
 }
 
 /// Makes or changes the files of all nodes, of which the first leads if they are new.
-pub(super) fn write(dir: &Path, nodes: &[Node], wishes: &Wishes) -> Result<(), Error> {
+pub(super) fn write(
+    dir: &Path,
+    nodes: &[Node],
+    wishes: &Wishes,
+    seed: Option<u64>,
+) -> Result<(), Error> {
     let ids: Vec<String> = {
-        let mut rng = Rng::from_entropy();
+        let mut rng = Rng::new(seed);
         nodes.iter().map(|_| rng.hex_id_string()).collect()
     };
     for node in nodes {
@@ -120,7 +125,7 @@ mod tests {
     #[test]
     fn new_files_say_who_leads_and_who_is_there() {
         let dir = tempfile::tempdir().unwrap();
-        write(dir.path(), &nodes(), &wishes()).unwrap();
+        write(dir.path(), &nodes(), &wishes(), None).unwrap();
         assert!(!file(dir.path(), "node-1/redkeep.conf").contains("replicaof"));
         let replica = file(dir.path(), "node-2/redkeep.conf");
         assert!(replica.contains("replicaof 127.0.0.1 7000\n"), "{replica}");
@@ -147,7 +152,7 @@ mod tests {
     #[test]
     fn what_the_nodes_wrote_stays_and_what_is_asked_for_changes() {
         let dir = tempfile::tempdir().unwrap();
-        write(dir.path(), &nodes(), &wishes()).unwrap();
+        write(dir.path(), &nodes(), &wishes(), None).unwrap();
         let node = dir.path().join("node-1/redkeep.conf");
         let sentinel = dir.path().join("sentinel-1/sentinel.conf");
         fs::write(
@@ -169,7 +174,7 @@ mod tests {
         };
         // A second time makes no difference.
         for _ in 0..2 {
-            write(dir.path(), &nodes(), &wishes).unwrap();
+            write(dir.path(), &nodes(), &wishes, None).unwrap();
             assert_eq!(
                 file(dir.path(), "node-1/redkeep.conf"),
                 "port 7000\nreplicaof 127.0.0.1 7001\nsync-replicas 1\nmin-replicas-to-write 1\n\
@@ -186,7 +191,7 @@ mod tests {
             name: "other".into(),
             ..wishes
         };
-        let error = write(dir.path(), &nodes(), &other).unwrap_err();
+        let error = write(dir.path(), &nodes(), &other, None).unwrap_err();
         assert!(matches!(error, Error::Other { .. }), "{error}");
     }
 }

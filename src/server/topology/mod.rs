@@ -3,13 +3,14 @@
 //! ```text
 //! start  how it is started                 home, port  where it is, and listens
 //! files  where the nodes' files are        view        who leads, and whether all is in order
-//! slot   a node and its life
+//! slot   a node and its life               clock       its time, and chance
 //! ```
 //! What it shares with those in virtual time is in `embed/topology`.
 //!
 //! Each node is a [`Server`](crate::Server) with threads of its own. What nodes connect to each other goes over the lines
 //! of a switchboard (`server/switchboard.rs`), which can be cut; what clients connect does not.
 
+mod clock;
 mod files;
 mod fortress;
 mod home;
@@ -24,6 +25,7 @@ use std::time::Duration;
 use super::switchboard::Switchboard;
 use crate::embed::Client;
 pub use crate::embed::topology::{Builder, Caller, Error, Fortress, Node, Role, State};
+use crate::util::clock::ManualClock;
 use home::Home;
 use slot::Slot;
 
@@ -62,6 +64,7 @@ pub struct Topology {
     /// Servers first, then sentinels.
     slots: Vec<Slot>,
     board: Arc<Switchboard>,
+    clock: ManualClock,
     name: String,
     /// Dropped after the nodes.
     home: Home,

@@ -3,9 +3,11 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use super::clock::seed_of;
 use super::port::Reserved;
 use crate::embed::topology::{Error, Node, State};
 use crate::embed::{CallError, Client, FragileDisk, FreezeError, Frozen};
@@ -17,6 +19,7 @@ use crate::server::runtime::End;
 use crate::server::switchboard::Switchboard;
 use crate::server::wire::Network;
 use crate::service::config::{Given, Invocation, SystemFiles, invocation_as};
+use crate::util::clock::ManualClock;
 
 /// A place for a node.
 #[derive(Debug)]
@@ -28,6 +31,10 @@ pub(super) struct Slot {
     pub(super) lasting: bool,
     pub(super) board: Arc<Switchboard>,
     pub(super) _port: Reserved,
+    pub(super) clock: ManualClock,
+    /// What all randomness begins with, if it is to be repeatable; and how often it was started.
+    pub(super) seed: Option<u64>,
+    pub(super) starts: AtomicU64,
     pub(super) life: Mutex<Life>,
 }
 
@@ -84,12 +91,15 @@ impl Slot {
             return Err(io::Error::from(io::ErrorKind::InvalidInput).into());
         };
         let disk = FragileDisk::over(Arc::new(Files), Arc::default());
+        let starts = self.starts.fetch_add(1, Ordering::Relaxed);
         let surroundings = Surroundings {
             disk: self
                 .lasting
                 .then(|| Arc::new(disk.clone()) as Arc<dyn Disk>),
             fragile: Some(disk.clone()),
             network: Network::at(Arc::clone(&self.board), self.node.place),
+            clock: Some(self.clock.clone()),
+            seed: self.seed.map(|seed| seed_of(seed, self.node.place, starts)),
             ..Surroundings::default()
         };
         let ports = Ports {

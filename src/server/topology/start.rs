@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use parking_lot::Mutex;
 
@@ -14,6 +15,7 @@ use crate::embed::topology::builder::{PATIENCE, SENTINEL_PORTS};
 use crate::embed::topology::node::name;
 use crate::embed::topology::{Builder, Error, Node};
 use crate::server::switchboard::Switchboard;
+use crate::util::clock::ManualClock;
 
 impl Builder {
     /// Starts all nodes, and waits until the replicas follow the leader and the sentinels know each other.
@@ -22,6 +24,8 @@ impl Builder {
     /// When a node does not start: because a port is taken, say.
     pub fn start(self) -> Result<Topology, Error> {
         let home = Home::of(self.dir.as_deref())?;
+        let (clock, seed) = (self.clock.clone(), self.seed);
+        let clock = clock.unwrap_or_else(ManualClock::running);
         let [servers, sentinels] = self.ports(home.path())?;
         let wishes = self.wishes([servers.len(), sentinels.len()])?;
         let mut nodes = Vec::new();
@@ -50,7 +54,7 @@ impl Builder {
             });
             reserved.push(held);
         }
-        files::write(home.path(), &nodes, &wishes)?;
+        files::write(home.path(), &nodes, &wishes, seed)?;
         let board = Arc::new(Switchboard::new(nodes.iter().map(Node::port).collect()));
         let slots = nodes.into_iter().zip(reserved).map(|(node, port)| Slot {
             node,
@@ -58,11 +62,15 @@ impl Builder {
             lasting: wishes.lasting,
             board: Arc::clone(&board),
             _port: port,
+            clock: clock.clone(),
+            seed,
+            starts: AtomicU64::new(0),
             life: Mutex::new(Life::Killed),
         });
         let topology = Topology {
             slots: slots.collect(),
             board,
+            clock: clock.clone(),
             name: wishes.name,
             home,
         };

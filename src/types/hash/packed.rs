@@ -23,6 +23,11 @@ impl std::fmt::Debug for Packed {
 }
 
 impl Packed {
+    /// See [`Value::glance`](crate::types::Value).
+    pub(in crate::types) fn glance(&self) {
+        self.0.glance();
+    }
+
     /// A hash without entries.
     pub(super) fn new() -> Self {
         Self(Pack::new())

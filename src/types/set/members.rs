@@ -2,6 +2,7 @@
 
 use crate::ds::bytes::SmallBytes;
 use crate::ds::table::{Keyed, Seed, Slot, Stats, Table};
+use crate::util::prefetch::fetch;
 use crate::util::rng::Rng;
 
 /// One member: all there is of it is its key.
@@ -58,11 +59,15 @@ impl Members {
 
     /// See [`Value::glance_at`](crate::types::Value).
     #[inline]
-    pub(in crate::types) fn glance(&self, member: &[u8], deep: bool) -> u64 {
+    pub(in crate::types) fn glance(&self, member: &[u8], deeper: bool) {
         let hash = self.table.hash(member);
-        match deep {
+        match deeper {
             false => self.table.glance(hash),
-            true => self.table.glance_deeper(hash),
+            true => self
+                .table
+                .find_by_hash(hash, |_| true)
+                .into_iter()
+                .for_each(fetch),
         }
     }
 

@@ -12,6 +12,11 @@ pub struct Small(Pack);
 const STEP: usize = 16;
 
 impl Small {
+    /// See [`Value::glance`](crate::types::Value).
+    pub(in crate::types) fn glance(&self) {
+        self.0.glance();
+    }
+
     #[inline]
     pub(super) fn of_ints(ints: Intset) -> Small {
         let mut bytes = ints.into_bytes();

@@ -7,6 +7,7 @@ use super::range::{LexRange, ScoreRange};
 use crate::ds::listpack::Value;
 use crate::ds::ordered::{self, Arena, At, Entry, Ordered};
 use crate::ds::table::{Seed, Slot, Stats, Table};
+use crate::util::prefetch::fetch;
 
 /// Members under ids.
 ///
@@ -39,13 +40,14 @@ macro_rules! point {
 impl Big {
     /// See [`Value::glance_at`](crate::types::Value).
     #[inline]
-    pub(in crate::types) fn glance(&self, member: &[u8], deep: bool) -> u64 {
+    pub(in crate::types) fn glance(&self, member: &[u8], deeper: bool) {
         let hash = self.table.hash(member);
-        match deep {
+        match deeper {
             false => self.table.glance(hash),
             true => {
-                let found = self.table.find_by_hash(hash, |_| true);
-                found.map_or(0, |&id| self.members.get(id).len() as u64)
+                if let Some(&id) = self.table.find_by_hash(hash, |_| true) {
+                    fetch(self.members.get(id));
+                }
             }
         }
     }

@@ -25,6 +25,11 @@ struct Pair<'a> {
 }
 
 impl Packed {
+    /// See [`Value::glance`](crate::types::Value).
+    pub(in crate::types) fn glance(&self) {
+        self.0.glance();
+    }
+
     /// Takes a listpack, if it is one of a sorted set: members that are all different, with scores, in order.
     pub(super) fn from_listpack(listpack: &Listpack) -> Option<Self> {
         let mut members = Vec::new();
