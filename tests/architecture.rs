@@ -45,6 +45,18 @@ const KEPT: &[(&str, &[&str])] = &[
     ("pkcs8", &["server"]),
 ];
 
+/// Where there is code that the compiler does not vouch for, and for what.
+const UNSAFE: &[(&str, &str)] = &[
+    (
+        "script/crossing.rs",
+        "Lua's own interface, where each run crosses it",
+    ),
+    (
+        "util/prefetch.rs",
+        "the instruction that fetches memory ahead",
+    ),
+];
+
 /// Where something waits for real time, whatever the server's clock says, and for what.
 const REAL_TIME: &[(&str, &str)] = &[
     (
@@ -89,6 +101,21 @@ fn whatever_waits_goes_by_the_server_s_clock() {
             "{name}: {why}"
         );
     }
+}
+
+#[test]
+fn what_the_compiler_does_not_vouch_for_is_where_it_is_said_to_be() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    collect(&root, &mut files);
+    let holds = |path: &&PathBuf| fs::read_to_string(path).unwrap().contains("unsafe_code");
+    let names = files.iter().filter(holds);
+    let mut found: Vec<_> = names
+        .map(|path| path.strip_prefix(&root).unwrap().display().to_string())
+        .collect();
+    found.sort();
+    let named: Vec<_> = UNSAFE.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(found, named);
 }
 
 #[test]

@@ -679,13 +679,14 @@ impl Engine {
         args: Args<'_>,
         reply: &mut ReplyBuf,
     ) {
+        let is_free = self.express == Some(sid);
         let Some(state) = self.state.take() else {
             return;
         };
         let db = state.ks.current();
-        let (state, result) = self
-            .host
-            .run(state, ScriptOrigin { sid, db }, call, args, reply);
+        let (state, result) =
+            self.host
+                .run(state, ScriptOrigin { sid, db, is_free }, call, args, reply);
         let state = self.state.insert(state);
         state.ks.select(db);
         if state.sys.running.as_ref().is_some_and(|r| r.panicked) {
@@ -752,7 +753,11 @@ impl Engine {
             return Err("a script runs".to_owned());
         };
         // Past the gate: what was saved is loaded, whatever `maxmemory` says now.
-        let origin = ScriptOrigin { sid, db: 0 };
+        let origin = ScriptOrigin {
+            sid,
+            db: 0,
+            is_free: false,
+        };
         let (state, result) =
             self.host
                 .run(state, origin, &call, Args::new(&[b"FUNCTION"]), &mut reply);

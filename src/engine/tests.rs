@@ -584,6 +584,33 @@ const BOTH_WAYS: &[(usize, &str)] = &[
     (0, "MOVE a 4"),
     (0, "SELECT 0"),
     (0, "SCAN 0"),
+    (
+        0,
+        "EVAL redis.call('set',KEYS[1],ARGV[1])return{redis.call('get',KEYS[1]),redis.pcall('lpush',KEYS[1],1)} 1 s v",
+    ),
+    (
+        0,
+        "EVAL return{redis.pcall('get'),redis.pcall('nosuch'),redis.call('blpop','none',0)} 0",
+    ),
+    (
+        0,
+        "EVAL redis.call('incr','s2')redis.call('publish','c','m')redis.call('incr','s2')redis.call('lpush','s2',1) 0",
+    ),
+    (
+        0,
+        "EVAL_RO return{redis.call('get','a'),redis.pcall('set','a',1)} 0",
+    ),
+    (
+        0,
+        "EVAL redis.call('select',3)redis.call('set','x',1)return(redis.call('get','x')) 0",
+    ),
+    (
+        0,
+        "EVAL redis.setresp(3)return(redis.call('hgetall','h')) 0",
+    ),
+    (2, "BLPOP woken 0"),
+    (0, "EVAL return(redis.call('rpush','woken',1,2)) 0"),
+    (0, "EVALSHA 0000000000000000000000000000000000000000 0"),
     (0, "CLIENT NO-TOUCH on"),
     (0, "OBJECT IDLETIME a"),
     (0, "SORT h"),

@@ -203,6 +203,8 @@ pub struct ScriptOrigin {
     pub sid: SessionId,
     /// Its selected database; a SELECT inside the script does not outlast it.
     pub db: usize,
+    /// The short way is free for it: see [`call::hurry`].
+    pub is_free: bool,
 }
 
 /// Who runs a command.
@@ -279,6 +281,8 @@ pub struct RunningFunction {
 /// A script that runs.
 #[derive(Debug, Clone, Default)]
 pub struct RunningScript {
+    /// What it calls may take the short way, as long as it calls commands on keys alone and is not busy.
+    pub is_free: bool,
     /// Past the limit: everybody else gets BUSY.
     pub busy: bool,
     /// If it is busy and a function: which.

@@ -195,6 +195,7 @@ impl Run {
         state.sys.running = Some(RunningScript {
             no_room: !allow_oom && state.is_out_of_memory(),
             replays: state.ks.replays(),
+            is_free: origin.is_free,
             ..RunningScript::default()
         });
         let limit = u64::try_from(state.sys.cfg.busy_reply_threshold)

@@ -11,7 +11,8 @@ use super::{Pending, Step, conclude_flow, settle};
 use crate::keyspace::Interest;
 use crate::resp::ReplyBuf;
 use crate::service::config::BufferLimit;
-use crate::spec::{Flags, Lookup, flag};
+use crate::spec::{Flags, Group, Lookup, flag};
+use crate::util::clock::Reading;
 
 /// What commands on keys do.
 const ON_KEYS: Flags = flag::READONLY.with(flag::WRITE);
@@ -25,14 +26,41 @@ const ON_MORE: Flags = flag::ADMIN
     .with(flag::TOUCHES_ARBITRARY_KEYS)
     .with(flag::TXN);
 
+/// Of the commands about scripts, those that run one: what they name is a key, if it is anything. The rest of their way is as
+/// long as ever.
+const RUNS_SCRIPT: Flags = flag::NO_MANDATORY_KEYS;
+
 /// The row of a command that may take the short way, if it is one.
 #[inline]
 pub(crate) fn on_keys(state: &State, args: Args<'_>) -> Option<&'static Entry> {
+    let row = found(state, args)?;
+    let runs_script = row.row.group == Group::Scripting && row.flags.has(RUNS_SCRIPT);
+    (is_simple(row) || runs_script).then_some(row)
+}
+
+/// The same for what a script calls.
+#[inline]
+pub(super) fn from_script(
+    state: &State,
+    args: Args<'_>,
+    read_only: bool,
+) -> Option<&'static Entry> {
+    let row = found(state, args)?;
+    let may = is_simple(row) && !(read_only && row.flags.has(flag::WRITE));
+    may.then_some(row)
+}
+
+#[inline]
+fn found(state: &State, args: Args<'_>) -> Option<&'static Entry> {
     let Lookup::Found(row) = state.sys.registry.find(args.at(0), args.get(1)) else {
         return None;
     };
-    let is_simple = row.flags.has(ON_KEYS) && !row.flags.has(ON_MORE);
-    (is_simple && row.arity_ok(args.len())).then_some(row)
+    row.arity_ok(args.len()).then_some(row)
+}
+
+#[inline]
+fn is_simple(row: &Entry) -> bool {
+    row.flags.has(ON_KEYS) && !row.flags.has(ON_MORE)
 }
 
 /// Whether nothing special goes on, nor is there anything special about this client. It stays so until somebody has done
@@ -76,7 +104,7 @@ fn is_quiet(sys: &System) -> bool {
     !limits && !waits && !replicates && !tells && !ends
 }
 
-/// Runs a command that is [`on_keys`], for a client whose way [`is_free`]. Unless it settles the way is free no longer.
+/// Begins a command that is [`on_keys`], for a client whose way [`is_free`]. Unless it settles the way is free no longer.
 #[inline]
 pub(crate) fn hurry(
     state: &mut State,
@@ -85,7 +113,7 @@ pub(crate) fn hurry(
     args: Args<'_>,
     reply: &mut ReplyBuf,
 ) -> Step {
-    let (Some(session), Some(run)) = (state.sessions.get_mut(sid), row.row.run) else {
+    let Some(session) = state.sessions.get_mut(sid) else {
         return Step::Settled;
     };
     let now = state.sys.now_us / 1000;
@@ -96,13 +124,62 @@ pub(crate) fn hurry(
     state.ks.begin(db, now);
     state.fx.begin(db);
     state.sys.current = Some(sid);
+    let origin = Origin::Client;
+    let began = state.sys.reading();
+    match handle(state, sid, row, args, reply, (origin, began)) {
+        Ok(pending) => {
+            let (ended, usec) = took(state, &pending);
+            count(state, &pending, args, usec, false);
+            move_on(state, ended, usec);
+            Step::Settled
+        }
+        Err(step) => step,
+    }
+}
+
+/// Runs a command that a script calls, one that is good [`from_script`], while the way is free for the script. Time stands still.
+#[inline]
+pub(super) fn hurry_nested(
+    state: &mut State,
+    sid: SessionId,
+    row: &'static Entry,
+    args: Args<'_>,
+    reply: &mut ReplyBuf,
+    origin: Origin,
+) -> Step {
+    state.fx.begin(state.ks.current());
+    let began = state.sys.clock.0.read();
+    match handle(state, sid, row, args, reply, (origin, began)) {
+        Ok(pending) => {
+            let (_, usec) = took(state, &pending);
+            count(state, &pending, args, usec, false);
+            Step::Settled
+        }
+        Err(step) => step,
+    }
+}
+
+/// Has a command handled and settles it; it is still to be counted. What ends otherwise than well takes the long way from there.
+#[inline]
+fn handle(
+    state: &mut State,
+    sid: SessionId,
+    row: &'static Entry,
+    args: Args<'_>,
+    reply: &mut ReplyBuf,
+    (origin, began): (Origin, Reading),
+) -> Result<Pending, Step> {
+    let Some(run) = row.row.run else {
+        return Err(Step::Settled);
+    };
     let pending = Pending {
         row,
         mark: reply.mark(),
-        origin: Origin::Client,
+        origin,
         sid,
-        began: state.sys.reading(),
+        began,
     };
+    let now = state.sys.now_us / 1000;
     let result = run(
         &mut Ctx {
             ks: &mut state.ks,
@@ -111,18 +188,15 @@ pub(crate) fn hurry(
             sessions: &mut state.sessions,
             sys: &mut state.sys,
             sid,
-            origin: Origin::Client,
+            origin,
             row,
             now,
         },
         args,
     );
     if !matches!(result, Ok(Flow::Done)) {
-        return conclude_flow(state, pending, args, result, reply);
+        return Err(conclude_flow(state, pending, args, result, reply));
     }
     settle(state, row, args);
-    let (ended, usec) = took(state, &pending);
-    count(state, &pending, args, usec, false);
-    move_on(state, ended, usec);
-    Step::Settled
+    Ok(pending)
 }

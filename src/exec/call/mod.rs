@@ -27,6 +27,7 @@ use crate::spec::flag;
 use crate::util::clock::Reading;
 pub(super) use account::{account, note_spike};
 use account::{log_large, note_reads};
+use express::{from_script, hurry_nested};
 pub(crate) use express::{hurry, is_free, on_keys};
 pub use gate::find;
 pub(super) use gate::find_logged;
@@ -227,6 +228,25 @@ pub fn nested(
 ) {
     let origin = Origin::Script { read_only };
     let mark = reply.mark();
+    let free = state
+        .sys
+        .running
+        .as_ref()
+        .is_some_and(|r| r.is_free && !r.busy);
+    let row = if free {
+        from_script(state, args, read_only)
+    } else {
+        None
+    };
+    if let Some(row) = row {
+        begin_nested(state, db, row);
+        hurry_nested(state, sid, row, args, reply, origin);
+        return;
+    }
+    if let Some(running) = &mut state.sys.running {
+        // Who knows what it will do.
+        running.is_free = false;
+    }
     let row = match script_gate(state, sid, args, read_only) {
         Ok(row) => row,
         Err(refusal) => {
@@ -240,17 +260,22 @@ pub fn nested(
             return;
         }
     };
+    begin_nested(state, db, row);
+    // What waits answers as if time were over. No script runs another.
+    let step = dispatch(state, sid, db, row, args, mark, reply, origin);
+    if matches!(step, Step::Script(..)) {
+        reply.error(NOT_FROM_SCRIPT.text());
+    }
+}
+
+/// A script is about to run a command, in the database `db`.
+fn begin_nested(state: &mut State, db: usize, row: &Entry) {
     state.ks.select(db);
     state.sys.persist.is_midway = true;
     if row.flags.has(flag::WRITE)
         && let Some(running) = &mut state.sys.running
     {
         running.wrote = true;
-    }
-    // What waits answers as if time were over. No script runs another.
-    let step = dispatch(state, sid, db, row, args, mark, reply, origin);
-    if matches!(step, Step::Script(..)) {
-        reply.error(NOT_FROM_SCRIPT.text());
     }
 }
 
