@@ -30,7 +30,6 @@ use crate::exec::output::{Input, Unsent};
 use crate::exec::ticket::Ticket;
 use crate::exec::{Action, Args, Argv, SessionId};
 use crate::keyspace::Touch;
-use crate::resp::{ArgVec, Batch, Decoder, Limits, ReplyBuf, encode_command};
 use crate::resp::{Batch, Decoder, Limits, ReplyBuf, Room, encode_command};
 use crate::service::stats::Stats;
 
@@ -560,18 +559,12 @@ impl<S: Socket> Conn<S> {
         let mut outcome = Outcome::Done;
         let foresight = engine.foresight();
         for i in 0..batch.len() {
-<<<<<<< HEAD
             if foresight > 1 && i % foresight == 0 && i + 1 < batch.len() {
                 let next = i..batch.len().min(i + foresight);
                 engine.foresee(self.sid, next.filter_map(|i| Touch::of(batch.args(i, buf))));
             }
-            argv.clear();
-            argv.extend(batch.args(i, buf));
-            if is_http(&argv) {
-=======
             let argv = batch.args_in(i, buf, &mut room);
             if is_http(argv) {
->>>>>>> p-decode
                 let session = engine.state().sessions.get(self.sid);
                 warn_of_http(session.map_or("", |s| &s.peer.addr));
                 return Ran::Stopped;
