@@ -61,6 +61,22 @@ mod on_a_clock_that_stands {
     }
 
     #[test]
+    fn what_a_leader_in_step_has_acknowledged_outlasts_it_until_its_time_is_over() {
+        let topology = standing().sync(true).start().unwrap();
+        let leader = topology.leader().unwrap();
+        let set = topology.call(leader, ["SET", "lock", "token", "NX", "EX", "30"]);
+        assert_eq!(set.unwrap().to_string(), "OK");
+        topology.kill(leader).unwrap();
+        let next = topology
+            .wait_for_leader_other_than(leader, PATIENCE)
+            .unwrap();
+        topology.wait_until_settled(PATIENCE).unwrap();
+        assert_eq!(get(&topology, next, "lock").as_deref(), Some("token"));
+        topology.advance(Duration::from_secs(31));
+        assert_eq!(get(&topology, next, "lock"), None);
+    }
+
+    #[test]
     fn no_time_passes_but_what_is_asked_for() {
         let topology = standing().sentinels(0).start().unwrap();
         let leader = topology.leader().unwrap();

@@ -22,6 +22,7 @@ impl Builder {
     /// topology.kill(leader)?;
     /// // The seconds that sentinels need pass in the time of the clock.
     /// let next = topology.wait_for_leader_other_than(leader, Duration::from_secs(30))?;
+    /// topology.wait_until_settled(Duration::from_secs(30))?;
     /// let mut client = topology.client(next)?;
     /// assert_eq!(client.call(["EXISTS", "lock"])?, redkeep::Value::Int(1));
     /// topology.clock().advance(Duration::from_secs(31));
@@ -46,7 +47,8 @@ impl Builder {
 
 impl Topology {
     /// The clock of all nodes. Unless they were [given another](Builder::clock), it runs as the machine's does; it can be
-    /// stopped, moved and set at any time. While it stands, what waits here for something moves it on.
+    /// stopped, moved and set at any time. While it stands, what waits here for something moves it on; a call to a node that waits
+    /// for time to pass (for a replica that is to connect again, say) waits until somebody else moves it.
     pub const fn clock(&self) -> &ManualClock {
         &self.clock
     }
