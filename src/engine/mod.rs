@@ -399,7 +399,7 @@ impl Engine {
     fn hurry(&mut self, sid: SessionId, args: Args<'_>, reply: &mut ReplyBuf) -> Option<Outcome> {
         let state = self.state.as_deref_mut()?;
         if self.express != Some(sid) {
-            if self.was_busy || !call::is_free(state, sid) {
+            if self.was_busy || !call::is_free(state, sid) || !call::is_undisturbed(state) {
                 return None;
             }
             self.express = Some(sid);

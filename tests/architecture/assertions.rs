@@ -8,6 +8,7 @@ use std::path::Path;
 const READERS: &[&str] = &[
     "has",
     "is_empty",
+    "is_free",
     "is_none_or",
     "is_ok",
     "is_resp3",

@@ -100,8 +100,13 @@ fn is_quiet(sys: &System) -> bool {
         || cfg.latency_monitor_threshold > 0
         || cfg.commandlog_request_larger_than >= 0
         || cfg.commandlog_reply_larger_than >= 0;
-    let ends = sys.overdue.has_cut_off() || sys.faults.are_on() || sys.persist.is_in_the_way();
-    !limits && !waits && !replicates && !tells && !ends
+    !limits && !waits && !replicates && !tells && !sys.overdue.has_cut_off()
+}
+
+/// Whether nothing is in the way that others may put there at any time, whoever has the state: it may be asked for as often as
+/// is convenient.
+pub(crate) fn is_undisturbed(state: &State) -> bool {
+    !state.sys.faults.are_on() && !state.sys.persist.is_in_the_way()
 }
 
 /// Begins a command that is [`on_keys`], for a client whose way [`is_free`]. Unless it settles the way is free no longer.
