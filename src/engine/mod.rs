@@ -406,6 +406,11 @@ impl Engine {
         }
         debug_assert!(call::is_free(state, sid), "the way is free no longer");
         let row = call::on_keys(state, args)?;
+        if state.sys.cfg.maxmemory > 0 && (evict::before_command(state) || state.is_out_of_memory())
+        {
+            // What follows from that is not a matter of keys alone.
+            return None;
+        }
         let (before, logged) = (reply.mark(), state.fx.logged().len());
         let step = call::hurry(state, sid, row, args, reply);
         let settled = matches!(step, Step::Settled);

@@ -423,6 +423,11 @@ fn without_a_key_that_may_go_what_needs_memory_is_refused() {
         leave_room(&mut e, c, policy, -100);
         assert_eq!(run(&mut e, c, "SET k w"), OOM, "{policy}");
         assert_eq!(run(&mut e, c, "GET k"), "$1\r\nv\r\n");
+        // Without a limit there is room at once, for scripts too.
+        run(&mut e, c, "CONFIG SET maxmemory 0");
+        let set = "EVAL return(redis.call('set',KEYS[1],'v')) 1 k";
+        assert_eq!(run(&mut e, c, set), "+OK\r\n");
+        leave_room(&mut e, c, policy, -100);
         assert_eq!(run(&mut e, c, "DEL k"), ":1\r\n");
         run(&mut e, c, "CONFIG SET maxmemory 0");
         assert_eq!(run(&mut e, c, "SET k w"), "+OK\r\n");
@@ -634,6 +639,20 @@ const BOTH_WAYS: &[(usize, &str)] = &[
     (0, "SET m 1"),
     (0, "CONFIG SET maxmemory 1"),
     (0, "SET a 7"),
+    (0, "GET a"),
+    (0, "DEL m"),
+    (
+        0,
+        "EVAL return{redis.call('get',KEYS[1]),redis.pcall('set',KEYS[1],1)} 1 a",
+    ),
+    (0, "CONFIG SET maxmemory-policy allkeys-lru"),
+    (0, "GET a"),
+    (0, "SET a 7"),
+    (0, "CONFIG SET maxmemory 100000000"),
+    (0, "SET a 7"),
+    (0, "EVAL return(redis.call('set',KEYS[1],1)) 1 a"),
+    (0, "GET a"),
+    (0, "CONFIG SET maxmemory-policy noeviction"),
     (0, "CONFIG SET maxmemory 0"),
     (0, "ACL SETUSER default -get"),
     (0, "GET a"),

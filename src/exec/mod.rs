@@ -552,7 +552,7 @@ impl State {
 
     /// Whether there was no room for more when the command at hand came.
     pub fn is_out_of_memory(&self) -> bool {
-        self.sys.eviction.no_room
+        self.sys.cfg.maxmemory > 0 && self.sys.eviction.no_room
     }
 }
 

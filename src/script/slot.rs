@@ -192,10 +192,11 @@ impl Run {
         read_only: bool,
         allow_oom: bool,
     ) -> Run {
+        let no_room = !allow_oom && state.is_out_of_memory();
         state.sys.running = Some(RunningScript {
-            no_room: !allow_oom && state.is_out_of_memory(),
+            no_room,
             replays: state.ks.replays(),
-            is_free: origin.is_free,
+            is_free: origin.is_free && !no_room,
             ..RunningScript::default()
         });
         let limit = u64::try_from(state.sys.cfg.busy_reply_threshold)

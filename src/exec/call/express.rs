@@ -93,7 +93,7 @@ fn is_plain(sys: &System, client: &Session) -> bool {
 fn is_quiet(sys: &System) -> bool {
     let System { cfg, repl, .. } = sys;
     let BufferLimit { hard, soft, .. } = cfg.client_output_buffer_limit.normal;
-    let limits = cfg.maxmemory > 0 || sys.scales.is_on() || hard > 0 || soft > 0;
+    let limits = sys.scales.is_on() || hard > 0 || soft > 0;
     let waits = sys.pause.is_on() || sys.pause.has_ready() || sys.running.is_some();
     let replicates = repl.is_replica() || repl.is_to_change() || cfg.min_replicas_to_write > 0;
     let tells = !sys.monitors.is_empty()
