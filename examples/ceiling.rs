@@ -50,3 +50,21 @@ async fn serve(mut stream: TcpStream) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn each_request_is_answered() -> Result<(), Box<dyn Error>> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let mut client = TcpStream::connect(listener.local_addr()?).await?;
+        tokio::spawn(serve(listener.accept().await?.0));
+        let requests = b"*1\r\n$4\r\nPING\r\n*2\r\n$3\r\nGET\r\n$1\r\nk\r\n";
+        client.write_all(requests).await?;
+        let mut replies = [0; 10];
+        client.read_exact(&mut replies).await?;
+        assert_eq!(&replies, b"+OK\r\n+OK\r\n");
+        Ok(())
+    }
+}

@@ -755,3 +755,64 @@ fn both_ways_of_a_command_come_to_the_same() {
     }
     assert_eq!(short.len(), long.len());
 }
+
+#[test]
+fn what_is_foreseen_is_as_it_was() {
+    let (mut e, c, clock) = engine();
+    let mut lines = Vec::new();
+    for n in 0..1200 {
+        lines.push(format!("SET k{n} {}", "v".repeat(n % 100)));
+    }
+    for n in 0..400 {
+        lines.push(format!("SADD set m{n}"));
+        lines.push(format!("HSET hash f{n} v"));
+        lines.push(format!("ZADD zset {n} m{n}"));
+    }
+    lines.extend(["RPUSH list a b", "SADD ints 1 2", "XADD stream 1-1 f v"].map(str::to_owned));
+    lines.extend(["HSET small f v", "ZADD few 1 m", "SET gone v PX 5"].map(str::to_owned));
+    for line in &lines {
+        run(&mut e, c, line);
+    }
+    clock.advance_ms(10);
+    let asked = [
+        "GET k7",
+        "GET k77",
+        "GET none",
+        "GET gone",
+        "SISMEMBER set m3",
+        "SISMEMBER set none",
+        "HGET hash f3",
+        "HGET small f",
+        "ZSCORE zset m3",
+        "ZADD few 2 m",
+        "LRANGE list 0 -1",
+        "SISMEMBER ints 2",
+        "XLEN stream",
+        "PING",
+        "EVAL return(1) 1 k7",
+        "FCALL none 1",
+        "GET",
+        "eval",
+        "SET k8 other",
+    ];
+    for (limit, foresight) in [(0, 0), (1, 1), (7, 7), (128, AT_ONCE)] {
+        run(
+            &mut e,
+            c,
+            &format!("CONFIG SET prefetch-batch-max-size {limit}"),
+        );
+        assert_eq!(e.foresight(), foresight);
+        let before: Vec<_> = asked.iter().map(|line| run(&mut e, c, line)).collect();
+        let words: Vec<Vec<&[u8]>> = asked
+            .iter()
+            .map(|line| line.split(' ').map(str::as_bytes).collect())
+            .collect();
+        let touched = words
+            .iter()
+            .filter_map(|words| Touch::of(words.iter().copied()));
+        assert_eq!(touched.clone().count(), asked.len() - 4);
+        e.foresee(c, touched);
+        let after: Vec<_> = asked.iter().map(|line| run(&mut e, c, line)).collect();
+        assert_eq!(before, after);
+    }
+}

@@ -16,8 +16,7 @@ mod manual;
 mod moving;
 
 use std::sync::Arc;
-#[cfg(not(all(unix, feature = "server")))]
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use alarms::Alarm;
 pub use manual::ManualClock;
@@ -99,20 +98,10 @@ impl Clock for SystemClock {
     }
 }
 
-/// The machine's time of day, microseconds since the Unix epoch. It is asked for twice for each command.
+/// The machine's time of day, microseconds since the Unix epoch. It is asked for twice for each command: so in numbers of 64 bits.
 #[inline]
-#[cfg(all(unix, feature = "server"))]
 fn system_us() -> i64 {
-    // In fewer steps than by `SystemTime`.
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-    let seconds = now.tv_sec.saturating_mul(1_000_000);
-    seconds.saturating_add(now.tv_nsec / 1000)
-}
-
-/// The machine's time of day, microseconds since the Unix epoch.
-#[cfg(not(all(unix, feature = "server")))]
-fn system_us() -> i64 {
-    let us = |distance: std::time::Duration| {
+    let us = |distance: Duration| {
         let seconds = i64::try_from(distance.as_secs()).unwrap_or(i64::MAX);
         let part = i64::from(distance.subsec_micros());
         seconds.saturating_mul(1_000_000).saturating_add(part)
