@@ -410,7 +410,8 @@ mod tests {
         assert!(clock.is_frozen() && clock.stands());
         clock.thaw();
         let behind = clock.now_us() - system_us();
-        assert!(behind <= ahead - 2_000, "{behind} {ahead}");
+        // Each is the difference of two looks, and each look is cut off at a whole microsecond.
+        assert!(behind <= ahead - 1_990, "{behind} {ahead}");
         let steady = clock.steady_us();
         while clock.steady_us() == steady {}
     }
