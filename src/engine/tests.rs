@@ -816,3 +816,15 @@ fn what_is_foreseen_is_as_it_was() {
         assert_eq!(before, after);
     }
 }
+
+#[test]
+fn what_is_hidden_of_a_command_is_hidden_of_no_other() {
+    let (mut e, c, _) = engine();
+    run(&mut e, c, "CONFIG SET slowlog-log-slower-than 0");
+    let migrated = run(&mut e, c, "MIGRATE host 1 none 0 10 AUTH secret");
+    assert_eq!(migrated, "+NOKEY\r\n");
+    run(&mut e, c, "RPUSH l a b c d e f g");
+    let log = run(&mut e, c, "SLOWLOG GET 2");
+    assert!(!log.contains("secret"), "{log}");
+    assert_eq!(log.matches("(redacted)").count(), 1, "{log}");
+}

@@ -26,7 +26,6 @@ pub(in crate::exec) fn account(
     if state.sys.cfg.latency_monitor_threshold > 0 {
         note_spike(state, event_of(pending), usec);
     }
-    state.sys.redact.clear();
     // Of a script or a transaction it is a part, and time stands still until they are over.
     if !matches!(pending.origin, Origin::Script { .. } | Origin::Exec) {
         move_on(state, ended, usec);
@@ -49,6 +48,8 @@ pub(super) fn count(state: &mut State, pending: &Pending, args: Args<'_>, usec: 
     if slow >= 0 && usec >= slow.unsigned_abs() && !pending.row.flags.has(flag::SKIP_SLOWLOG) {
         log_slow(state, pending, usec, args);
     }
+    // What must not be logged of it was for it alone.
+    state.sys.redact.clear();
 }
 
 /// The next command of the batch begins when this one ends.
