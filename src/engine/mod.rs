@@ -406,22 +406,23 @@ impl Engine {
         }
         debug_assert!(call::is_free(state, sid), "the way is free no longer");
         let row = call::on_keys(state, args)?;
-        if state.sys.cfg.maxmemory > 0 && (evict::before_command(state) || state.is_out_of_memory())
-        {
-            // What follows from that is not a matter of keys alone.
-            return None;
+        if state.sys.cfg.maxmemory > 0 {
+            evict::before_command(state);
+            if state.is_out_of_memory() {
+                return None;
+            }
         }
         let (before, logged) = (reply.mark(), state.fx.logged().len());
         let step = call::hurry(state, sid, row, args, reply);
-        let settled = matches!(step, Step::Settled);
-        if !settled {
-            self.go_on(sid, step, args, reply);
+        if matches!(step, Step::Settled) {
+            let shows = end_unit(state, sid, logged);
+            if !state.sys.overdue.has_cut_off() {
+                return Some(Outcome::Done);
+            }
+            return Some(self.end_run(sid, args, before, shows, reply));
         }
-        let state = self.state.as_deref_mut()?;
-        let shows = end_unit(state, sid, logged);
-        if settled && !state.sys.overdue.has_cut_off() {
-            return Some(Outcome::Done);
-        }
+        self.go_on(sid, step, args, reply);
+        let shows = end_unit(self.state(), sid, logged);
         Some(self.end_run(sid, args, before, shows, reply))
     }
 

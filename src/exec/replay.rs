@@ -130,8 +130,7 @@ fn run(
         tell_failure(state, row, &e);
         return Step::Settled;
     }
-    let mark = reply.mark();
-    call::dispatch(state, sid, db, row, args, mark, reply, Origin::Replay)
+    call::dispatch(state, sid, db, row, args, reply, Origin::Replay)
 }
 
 /// Whether a command may stand in a log. What is about a connection or the server itself is no effect, and a file must

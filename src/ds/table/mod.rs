@@ -17,6 +17,7 @@ use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 
 use crate::util::heap;
+use crate::util::prefetch::fetch;
 use segment::{Probe, Segment};
 pub use stats::Stats;
 
@@ -260,6 +261,19 @@ impl<E> Table<E> {
         if let Some(segment) = self.segments.get(self.segment_of(hash)) {
             segment.glance(hash);
             segment.glance_at_end();
+        }
+    }
+
+    /// The same for a key; or for its entry itself, once its place is near.
+    #[inline]
+    pub fn glance_at(&self, key: &[u8], deeper: bool) {
+        let hash = self.hash(key);
+        match deeper {
+            false => self.glance(hash),
+            true => self
+                .find_by_hash(hash, |_| true)
+                .into_iter()
+                .for_each(fetch),
         }
     }
 

@@ -5,9 +5,9 @@
 //! [is free](is_free) for their client; [`hurry`] then does what is left of the long way, in its order.
 
 use super::super::session::{ReplyMode, Session, SessionId};
-use super::super::{Args, Ctx, Entry, Flow, Origin, State, System, acl};
+use super::super::{Args, Entry, Flow, Origin, State, System, acl};
 use super::account::{count, move_on, took};
-use super::{Pending, Step, conclude_flow, settle};
+use super::{Pending, Step, conclude_flow, handle, settle};
 use crate::keyspace::Interest;
 use crate::resp::ReplyBuf;
 use crate::service::config::BufferLimit;
@@ -131,7 +131,7 @@ pub(crate) fn hurry(
     state.sys.current = Some(sid);
     let origin = Origin::Client;
     let began = state.sys.reading();
-    match handle(state, sid, row, args, reply, (origin, began)) {
+    match handle_and_settle(state, sid, row, args, reply, (origin, began)) {
         Ok(pending) => {
             let (ended, usec) = took(state, &pending);
             count(state, &pending, args, usec, false);
@@ -154,7 +154,7 @@ pub(super) fn hurry_nested(
 ) -> Step {
     state.fx.begin(state.ks.current());
     let began = state.sys.clock.0.read();
-    match handle(state, sid, row, args, reply, (origin, began)) {
+    match handle_and_settle(state, sid, row, args, reply, (origin, began)) {
         Ok(pending) => {
             let (_, usec) = took(state, &pending);
             count(state, &pending, args, usec, false);
@@ -166,39 +166,15 @@ pub(super) fn hurry_nested(
 
 /// Has a command handled and settles it; it is still to be counted. What ends otherwise than well takes the long way from there.
 #[inline]
-fn handle(
+fn handle_and_settle(
     state: &mut State,
     sid: SessionId,
     row: &'static Entry,
     args: Args<'_>,
     reply: &mut ReplyBuf,
-    (origin, began): (Origin, Reading),
+    begins: (Origin, Reading),
 ) -> Result<Pending, Step> {
-    let Some(run) = row.row.run else {
-        return Err(Step::Settled);
-    };
-    let pending = Pending {
-        row,
-        mark: reply.mark(),
-        origin,
-        sid,
-        began,
-    };
-    let now = state.sys.now_us / 1000;
-    let result = run(
-        &mut Ctx {
-            ks: &mut state.ks,
-            reply,
-            fx: &mut state.fx,
-            sessions: &mut state.sessions,
-            sys: &mut state.sys,
-            sid,
-            origin,
-            row,
-            now,
-        },
-        args,
-    );
+    let (pending, result) = handle(state, sid, row, args, reply, begins);
     if !matches!(result, Ok(Flow::Done)) {
         return Err(conclude_flow(state, pending, args, result, reply));
     }

@@ -17,8 +17,8 @@ use super::replication::replica;
 use super::session::{Debugging, Session, SessionId};
 use super::txn::Multi;
 use super::{
-    Args, Ctx, Entry, Flow, Origin, ScriptCall, State, acl, alarms, declared, faults, pause,
-    replay, tracking, unit,
+    Args, CmdResult, Ctx, Entry, Flow, Origin, ScriptCall, State, acl, alarms, declared, faults,
+    pause, replay, tracking, unit,
 };
 use crate::keyspace::Interest;
 use crate::resp::{Mark, ReplyBuf};
@@ -131,7 +131,7 @@ pub(in crate::exec) fn begin(
         mute(state, sid, mark, reply);
         return Step::Settled;
     }
-    dispatch(state, sid, db, row, args, mark, reply, origin)
+    dispatch(state, sid, db, row, args, reply, origin)
 }
 
 /// The row of a command that would get past the gate now.
@@ -227,7 +227,6 @@ pub fn nested(
     read_only: bool,
 ) {
     let origin = Origin::Script { read_only };
-    let mark = reply.mark();
     let free = state
         .sys
         .running
@@ -262,7 +261,7 @@ pub fn nested(
     };
     begin_nested(state, db, row);
     // What waits answers as if time were over. No script runs another.
-    let step = dispatch(state, sid, db, row, args, mark, reply, origin);
+    let step = dispatch(state, sid, db, row, args, reply, origin);
     if matches!(step, Step::Script(..)) {
         reply.error(NOT_FROM_SCRIPT.text());
     }
@@ -279,17 +278,13 @@ fn begin_nested(state: &mut State, db: usize, row: &Entry) {
     }
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the parts of one call, split for borrowing"
-)]
+/// Runs the handler of a command, and does what follows.
 pub(in crate::exec) fn dispatch(
     state: &mut State,
     sid: SessionId,
     db: usize,
     row: &'static Entry,
     args: Args<'_>,
-    mark: Mark,
     reply: &mut ReplyBuf,
     origin: Origin,
 ) -> Step {
@@ -298,7 +293,6 @@ pub(in crate::exec) fn dispatch(
         // What it finds expired has nothing to do with each other.
         state.fx.loosen();
     }
-    let now_us = state.sys.now_us;
     if row.flags.has(flag::SKIP_MONITOR)
         && !state.sys.monitors.is_empty()
         && origin != Origin::Replay
@@ -306,36 +300,49 @@ pub(in crate::exec) fn dispatch(
         // It is shown before what it calls.
         show(state, sid, Some(row), origin, args, Stage::Begins);
     }
-    let Some(run) = row.row.run else {
-        // A container called bare does not get past the arity check.
-        return Step::Settled;
-    };
     let began = match origin {
         Origin::Exec | Origin::Script { .. } => state.sys.clock.0.read(),
         _ => state.sys.reading(),
     };
-    let result = run(
-        &mut Ctx {
-            ks: &mut state.ks,
-            reply,
-            fx: &mut state.fx,
-            sessions: &mut state.sessions,
-            sys: &mut state.sys,
-            sid,
-            origin,
-            row,
-            now: now_us / 1000,
-        },
-        args,
-    );
+    let (pending, result) = handle(state, sid, row, args, reply, (origin, began));
+    conclude_flow(state, pending, args, result, reply)
+}
+
+/// Has a command handled that began then.
+#[inline]
+fn handle(
+    state: &mut State,
+    sid: SessionId,
+    row: &'static Entry,
+    args: Args<'_>,
+    reply: &mut ReplyBuf,
+    (origin, began): (Origin, Reading),
+) -> (Pending, CmdResult) {
     let pending = Pending {
         row,
-        mark,
+        mark: reply.mark(),
         origin,
         sid,
         began,
     };
-    conclude_flow(state, pending, args, result, reply)
+    let now = state.sys.now_us / 1000;
+    let mut cx = Ctx {
+        ks: &mut state.ks,
+        reply,
+        fx: &mut state.fx,
+        sessions: &mut state.sessions,
+        sys: &mut state.sys,
+        sid,
+        origin,
+        row,
+        now,
+    };
+    let result = match row.row.run {
+        Some(run) => run(&mut cx, args),
+        // A container called bare does not get past the arity check.
+        None => Ok(Flow::Done),
+    };
+    (pending, result)
 }
 
 /// A handler has returned.
@@ -466,8 +473,7 @@ pub fn queued(
     }
     state.ks.select(db);
     state.sys.persist.is_midway = true;
-    let mark = reply.mark();
-    dispatch(state, sid, db, row, args, mark, reply, Origin::Exec)
+    dispatch(state, sid, db, row, args, reply, Origin::Exec)
 }
 
 /// Answers a command that did not get past the gate.

@@ -6,7 +6,6 @@ use crate::ds::deadlines::Deadlines;
 use crate::ds::listpack::Value;
 use crate::ds::table::{Keyed, Seed, Slot, Stats, Table};
 use crate::util::heap;
-use crate::util::prefetch::fetch;
 
 /// Fields in a hash table.
 ///
@@ -110,15 +109,7 @@ impl Fields {
     /// See [`Value::glance_at`](crate::types::Value).
     #[inline]
     pub(in crate::types) fn glance(&self, name: &[u8], deeper: bool) {
-        let hash = self.table.hash(name);
-        match deeper {
-            false => self.table.glance(hash),
-            true => self
-                .table
-                .find_by_hash(hash, |_| true)
-                .into_iter()
-                .for_each(fetch),
-        }
+        self.table.glance_at(name, deeper);
     }
 
     /// How the hash table is filled.

@@ -2,7 +2,6 @@
 
 use crate::ds::bytes::SmallBytes;
 use crate::ds::table::{Keyed, Seed, Slot, Stats, Table};
-use crate::util::prefetch::fetch;
 use crate::util::rng::Rng;
 
 /// One member: all there is of it is its key.
@@ -60,15 +59,7 @@ impl Members {
     /// See [`Value::glance_at`](crate::types::Value).
     #[inline]
     pub(in crate::types) fn glance(&self, member: &[u8], deeper: bool) {
-        let hash = self.table.hash(member);
-        match deeper {
-            false => self.table.glance(hash),
-            true => self
-                .table
-                .find_by_hash(hash, |_| true)
-                .into_iter()
-                .for_each(fetch),
-        }
+        self.table.glance_at(member, deeper);
     }
 
     /// Whether there is such a member.
