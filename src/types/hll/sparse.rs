@@ -176,17 +176,16 @@ pub(super) fn raise(
     split.push(val(value, 1));
     split.piece(run, place.first + run.len - 1 - register);
     let new = split.bytes();
-    let len = (bytes.len() + new.len()).saturating_sub(run.size());
-    if new.len() > run.size() {
-        if len > max {
+    // A run in the midst of which the string ends has fewer bytes than it takes, and becomes a whole one.
+    let end = (place.at + run.size()).min(bytes.len());
+    let old = end - place.at;
+    if new.len() > old {
+        if bytes.len() - old + new.len() > max {
             return Ok(Raised::NoRoom);
         }
         reserve(bytes, max);
     }
-    let end = (place.at + run.size()).min(bytes.len());
     bytes.splice(place.at..end, new.iter().copied());
-    // Only of a string that ends in the midst of a run, something is left over.
-    bytes.truncate(len);
     join(bytes, place.previous.unwrap_or(HEADER));
     if place.at == from.at {
         // What was there may have become a part of the run before it.

@@ -332,6 +332,21 @@ proptest! {
     }
 }
 
+#[test]
+fn a_string_that_ends_in_the_midst_of_its_last_run_stays_whole() {
+    // Two runs of zeros, the second of which lacks its second byte.
+    let mut bytes = empty();
+    bytes.truncate(HEADER);
+    bytes.extend_from_slice(&[0x62, 0xfe, 0x5d]);
+    let mut hll = HllMut::of(&mut bytes, SPARSE_MAX).unwrap();
+    assert_eq!(hll.raise(10_000, 3), Ok(true));
+    assert_eq!(hll.raise(REGISTERS - 1, 2), Ok(true));
+    let mut registers = Registers::default();
+    assert_eq!(registers.merge(Hll::of(&bytes).unwrap()), Ok(()));
+    let raised: Vec<_> = (0..REGISTERS).filter(|r| registers.0[*r] > 0).collect();
+    assert_eq!(raised, [10_000, REGISTERS - 1]);
+}
+
 /// Does everything there is to do with a string that may be any.
 fn exercise(mut bytes: Vec<u8>, sparse_max: usize) {
     let Ok(hll) = Hll::of(&bytes) else {
