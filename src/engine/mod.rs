@@ -228,6 +228,7 @@ impl Engine {
                 clock: SharedClock(options.clock),
                 now_us,
                 real_us,
+                stint: Default::default(),
                 started_ms: now_us / 1000,
                 run_id: rng.hex_id_string(),
                 repl: Replication::new(rng.hex_id_string()),
@@ -294,8 +295,11 @@ impl Engine {
     )]
     #[inline]
     pub fn state(&mut self) -> &mut State {
-        self.express = None;
-        self.state.as_mut().expect("no script runs")
+        let state = self.state.as_mut().expect("no script runs");
+        if self.express.take().is_some() {
+            call::close_stint(state);
+        }
+        state
     }
 
     /// The gate that connections look at while they cannot get the lock.

@@ -828,3 +828,128 @@ fn what_is_hidden_of_a_command_is_hidden_of_no_other() {
     assert!(!log.contains("secret"), "{log}");
     assert_eq!(log.matches("(redacted)").count(), 1, "{log}");
 }
+
+/// A clock that stands until it is moved, real time and the cheap clock included.
+#[derive(Default)]
+struct Stopwatch(std::sync::atomic::AtomicI64);
+
+impl Stopwatch {
+    fn pass_us(&self, micros: i64) {
+        self.0
+            .fetch_add(micros, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+impl crate::util::clock::Clock for Stopwatch {
+    fn read(&self) -> Reading {
+        let now_us = self.0.load(std::sync::atomic::Ordering::Relaxed);
+        Reading {
+            now_us,
+            real_us: now_us,
+        }
+    }
+
+    fn tick(&self) -> u64 {
+        self.read().real_us.unsigned_abs() / 4000
+    }
+}
+
+/// One engine, and commands of one batch for it, each with the microseconds that it takes.
+fn timed(config: &str, batch: &[(&str, i64)]) -> (Engine, SessionId, String) {
+    let clock = Arc::new(Stopwatch::default());
+    let options = Options {
+        clock: clock.clone(),
+        seed: Some(1),
+        ..Options::default()
+    };
+    let mut engine = Engine::new(options);
+    let sid = engine.connect(Peer::default());
+    run(&mut engine, sid, config);
+    run(&mut engine, sid, "SET warm 1");
+    run(&mut engine, sid, "CONFIG RESETSTAT");
+    let mut reply = ReplyBuf::new(Proto::Resp2);
+    engine.refresh_time();
+    for (line, takes) in batch {
+        let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        // A command begins where the one before it ended.
+        clock.pass_us(*takes);
+        engine.execute(sid, Args::new(&args), &mut reply);
+    }
+    engine.settle();
+    let stats = run(&mut engine, sid, "INFO commandstats");
+    (engine, sid, stats)
+}
+
+#[track_caller]
+fn assert_stats(stats: &str, command: &str, calls: u64, usec: u64) {
+    let wanted = format!("cmdstat_{command}:calls={calls},usec={usec},");
+    assert!(stats.contains(&wanted), "{wanted} in {stats}");
+}
+
+#[test]
+fn brief_commands_of_a_batch_share_their_time_and_none_is_lost() {
+    let batch: Vec<_> = (0..40).map(|i| (["GET a", "SET a 1"][i % 2], 2)).collect();
+    let (_, _, stats) = timed("PING", &batch);
+    assert_stats(&stats, "get", 20, 40);
+    assert_stats(&stats, "set", 20, 40);
+    // What is left over goes to the last.
+    let (_, _, stats) = timed(
+        "PING",
+        &[("GET a", 1), ("GET a", 1), ("SET a 1", 1), ("INCR n", 2)],
+    );
+    assert_stats(&stats, "get", 2, 2);
+    assert_stats(&stats, "set", 1, 1);
+    assert_stats(&stats, "incr", 1, 2);
+}
+
+#[test]
+fn what_is_not_brief_is_timed_by_itself() {
+    let long = "x".repeat(2000);
+    let append = format!("APPEND long {long}");
+    // Time passes before a command: what is not brief ends the stint before it, and is a stint of its own.
+    let batch = [
+        ("STRLEN a", 5),
+        (append.as_str(), 0),
+        ("INCR n", 3),
+        ("SADD s a b c d e f g h i j", 0),
+        ("INCR n", 3),
+        ("SMEMBERS s", 0),
+        // What has answered much is more likely to have taken long than those before it.
+        ("EXISTS a", 2),
+        ("GET long", 50),
+        ("TYPE a", 1),
+    ];
+    let (_, _, stats) = timed("PING", &batch);
+    assert_stats(&stats, "strlen", 1, 5);
+    assert_stats(&stats, "append", 1, 0);
+    assert_stats(&stats, "incr", 2, 6);
+    assert_stats(&stats, "sadd", 1, 0);
+    assert_stats(&stats, "smembers", 1, 0);
+    assert_stats(&stats, "exists", 1, 0);
+    assert_stats(&stats, "get", 1, 52);
+    assert_stats(&stats, "type", 1, 1);
+}
+
+#[test]
+fn a_slow_command_among_brief_ones_is_the_one_that_is_noted() {
+    let mut batch = vec![("GET a", 1); 5];
+    batch.push(("SET slow 1", 20_000));
+    batch.extend([("INCR n", 1); 5]);
+    let (mut e, c, stats) = timed("PING", &batch);
+    assert_stats(&stats, "set", 1, 20_005);
+    assert_stats(&stats, "incr", 5, 5);
+    let slow = run(&mut e, c, "SLOWLOG GET");
+    assert_eq!(run(&mut e, c, "SLOWLOG LEN"), ":1\r\n");
+    assert!(slow.contains("slow"), "{slow}");
+    // Whoever looks closer has each timed by itself.
+    let (mut e, c, stats) = timed(
+        "CONFIG SET slowlog-log-slower-than 30",
+        &[("GET a", 29), ("GET b", 30), ("GET c", 31)],
+    );
+    assert_stats(&stats, "get", 3, 90);
+    let slow = run(&mut e, c, "SLOWLOG GET");
+    assert!(
+        slow.contains("\r\nb\r\n") && slow.contains("\r\nc\r\n") && !slow.contains("\r\na\r\n"),
+        "{slow}"
+    );
+}

@@ -374,6 +374,8 @@ pub struct System {
     pub now_us: i64,
     /// Real time at the same moment, in microseconds: how long something takes is measured by it.
     pub real_us: i64,
+    /// Commands that are still to be timed, together.
+    pub stint: call::Stint,
     /// When the instance started, unix milliseconds.
     pub started_ms: i64,
     /// 40 hex digits, new at each start.

@@ -29,4 +29,8 @@ impl Clock for MachineClock {
             real_us: now_us,
         }
     }
+
+    fn tick(&self) -> u64 {
+        self.0.load(Ordering::Relaxed).unsigned_abs()
+    }
 }

@@ -6,8 +6,8 @@
 
 use super::super::session::{ReplyMode, Session, SessionId};
 use super::super::{Args, Entry, Flow, Origin, State, System, acl};
-use super::account::{count, move_on, took};
-use super::{Pending, Step, conclude_flow, handle, settle};
+use super::account::{count, took};
+use super::{Pending, Step, conclude_flow, handle, settle, stint};
 use crate::keyspace::Interest;
 use crate::resp::ReplyBuf;
 use crate::service::config::BufferLimit;
@@ -118,6 +118,10 @@ pub(crate) fn hurry(
     args: Args<'_>,
     reply: &mut ReplyBuf,
 ) -> Step {
+    let brief = stint::is_brief(state, row, args);
+    if !brief {
+        stint::close(state);
+    }
     let Some(session) = state.sessions.get_mut(sid) else {
         return Step::Settled;
     };
@@ -133,9 +137,8 @@ pub(crate) fn hurry(
     let began = state.sys.reading();
     match handle_and_settle(state, sid, row, args, reply, (origin, began)) {
         Ok(pending) => {
-            let (ended, usec) = took(state, &pending);
-            count(state, &pending, args, usec, false);
-            move_on(state, ended, usec);
+            let replied = reply.since(pending.mark).len();
+            stint::ended(state, &pending, args, brief, replied);
             Step::Settled
         }
         Err(step) => step,

@@ -4,12 +4,14 @@
 //! gate     which row it is, and whether it may run now
 //! settle   what follows from what it did       account  what is told of it
 //! express  the short way of all that, where nothing special goes on
+//! stint    brief commands that are timed together
 //! ```
 
 mod account;
 mod express;
 mod gate;
 mod settle;
+mod stint;
 
 use super::error::CmdError;
 use super::monitor::{self, Stage};
@@ -33,6 +35,8 @@ pub use gate::find;
 pub(super) use gate::find_logged;
 use gate::{NOT_FROM_SCRIPT, Refusal, gate, script_gate};
 pub(super) use settle::{settle, settle_changes};
+pub use stint::Stint;
+pub(crate) use stint::close as close_stint;
 
 /// What is left to do after a command was started.
 #[derive(Debug)]

@@ -57,6 +57,11 @@ pub trait Clock: Send + Sync {
         self.read().real_us
     }
 
+    /// A number that changes every few milliseconds of real time, and costs less than [`read`](Self::read).
+    fn tick(&self) -> u64 {
+        coarsetime::Instant::now_without_cache_update().as_ticks()
+    }
+
     /// The clock as one that can be stopped and moved, if it can: whoever acts by it has to [follow](ManualClock::follow) it.
     fn manual(&self) -> Option<&ManualClock> {
         None
@@ -70,6 +75,10 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
 
     fn now_us(&self) -> i64 {
         (**self).now_us()
+    }
+
+    fn tick(&self) -> u64 {
+        (**self).tick()
     }
 
     fn manual(&self) -> Option<&ManualClock> {
