@@ -1,9 +1,11 @@
 //! Rows of numbers under stream ids, packed: what groups and consumers keep of pending entries.
 //!
 //! ```text
-//! row    = ms  seq  further numbers
+//! row    = seq  ms  further numbers
 //! number = its distance from the base of its column, little-endian, in as many bytes as the greatest of the chunk takes
 //! ```
+//! So the bytes of an id are one number that sorts as ids do, and a row of eight bytes or less is a word.
+//!
 //! A directory lists chunks of at most [`CHUNK`] rows in the order of their ids. Entries that are delivered together have
 //! ids close to each other, and the rest in common, so that a row takes few bytes. Numbers that do not fit the columns of
 //! their chunk have it written anew. Chunks are shared (`Arc`): a clone copies the directory, and a write after it copies
@@ -34,6 +36,8 @@ pub(super) struct Packed<const N: usize> {
     len: usize,
     /// Heap bytes of the chunks.
     bytes: usize,
+    /// Heap bytes of the directory.
+    dir_bytes: usize,
     /// Floors of the chunks with their lower bounds, once it has been asked for the least.
     floors: Option<BTreeSet<(u64, StreamId)>>,
 }
@@ -51,12 +55,14 @@ struct Slot<const N: usize> {
 #[derive(Clone, Debug)]
 struct Chunk<const N: usize> {
     base: [u64; N],
+    /// Where in a row the bytes of each number begin.
+    offset: [u8; N],
     /// Bytes of each number.
     width: [u8; N],
     /// Bytes of a row.
-    stride: u16,
+    stride: u8,
     len: u16,
-    /// The rows, and a word behind them.
+    /// The rows, at least a word behind them, and what room there is for more; nothing where rows take no bytes.
     data: Vec<u8>,
 }
 
@@ -72,9 +78,16 @@ fn third<const N: usize>(row: &[u64; N]) -> u64 {
 /// The bits that so many bytes have.
 #[inline]
 fn mask(width: u8) -> u64 {
-    u64::MAX
-        .checked_shr(64 - 8 * u32::from(width))
-        .unwrap_or_default()
+    const MASKS: [u64; 16] = {
+        let mut masks = [u64::MAX; 16];
+        let mut width = 0;
+        while width < WORD {
+            masks[width] = (1 << (8 * width)) - 1;
+            width += 1;
+        }
+        masks
+    };
+    MASKS[usize::from(width & 15)]
 }
 
 impl<const N: usize> Packed<N> {
@@ -90,13 +103,17 @@ impl<const N: usize> Packed<N> {
 
     /// Bytes on the heap.
     pub(super) fn bytes(&self) -> usize {
+        let floors = self.floors.as_ref().map_or(0, BTreeSet::len);
+        self.bytes + self.dir_bytes + floors * FLOOR_BYTES
+    }
+
+    fn count_dir(&mut self) {
         // As a deque grows: a clone may have less room, but is to be counted alike.
         let room = match self.dir.len() {
             0 => 0,
             len => len.next_power_of_two().max(4),
         };
-        let floors = self.floors.as_ref().map_or(0, BTreeSet::len);
-        self.bytes + heap::rounded(room * size_of::<Slot<N>>()) + floors * FLOOR_BYTES
+        self.dir_bytes = heap::rounded(room * size_of::<Slot<N>>());
     }
 
     /// The row with the least id.
@@ -121,7 +138,7 @@ impl<const N: usize> Packed<N> {
         let id = id_of(&row);
         let Some(at) = self.chunk_of(id) else {
             self.len += 1;
-            self.add_chunk(0, id, third(&row), Chunk::of(std::iter::once(row)));
+            self.add_chunk(0, id, third(&row), Chunk::of(std::iter::once(row), 0));
             return None;
         };
         let slot = self.dir.get(at)?;
@@ -142,7 +159,7 @@ impl<const N: usize> Packed<N> {
             Err(CHUNK) if at + 1 == self.dir.len() => {
                 self.len += 1;
                 self.edit(at, Chunk::pack);
-                self.add_chunk(at + 1, id, third(&row), Chunk::of(std::iter::once(row)));
+                self.add_chunk(at + 1, id, third(&row), Chunk::of(std::iter::once(row), 0));
                 None
             }
             Err(_) => {
@@ -259,10 +276,14 @@ impl<const N: usize> Packed<N> {
     /// Changes a chunk and keeps its size accounted.
     fn edit<R>(&mut self, at: usize, change: impl FnOnce(&mut Chunk<N>) -> R) -> Option<R> {
         let slot = self.dir.get_mut(at)?;
-        let before = slot.chunk.bytes();
+        let before = slot.chunk.data.capacity();
         let chunk = Arc::make_mut(&mut slot.chunk);
         let result = change(chunk);
-        self.bytes = (self.bytes + chunk.bytes()).saturating_sub(before);
+        let after = chunk.data.capacity();
+        if before != after {
+            self.bytes += heap::rounded(after);
+            self.bytes = self.bytes.saturating_sub(heap::rounded(before));
+        }
         Some(result)
     }
 
@@ -288,6 +309,7 @@ impl<const N: usize> Packed<N> {
         }
         let chunk = Arc::new(chunk);
         self.dir.insert(at, Slot { low, floor, chunk });
+        self.count_dir();
     }
 
     fn drop_chunk(&mut self, at: usize) -> Option<Slot<N>> {
@@ -299,6 +321,7 @@ impl<const N: usize> Packed<N> {
         if self.dir.is_empty() {
             (self.dir, self.floors) = (VecDeque::new(), None);
         }
+        self.count_dir();
         Some(slot)
     }
 
@@ -329,14 +352,14 @@ impl<const N: usize> Packed<N> {
         self.mark(at, slot.low, slot.floor.min(next.floor));
         let more = next.chunk.rows(0, next.chunk.len());
         self.edit(at, |chunk| {
-            *chunk = Chunk::of(chunk.rows(0, chunk.len()).chain(more));
+            *chunk = Chunk::of(chunk.rows(0, chunk.len()).chain(more), 0);
         });
     }
 }
 
 impl<const N: usize> Chunk<N> {
-    /// These rows, in the least room.
-    fn of(rows: impl Iterator<Item = [u64; N]> + Clone) -> Self {
+    /// These rows, in the least room in which numbers of ids have at least so many bytes.
+    fn of(rows: impl Iterator<Item = [u64; N]> + Clone, least: u8) -> Self {
         let (mut base, mut most, mut len) = ([u64::MAX; N], [0; N], 0);
         for row in rows.clone() {
             for ((base, most), n) in base.iter_mut().zip(&mut most).zip(row) {
@@ -344,15 +367,17 @@ impl<const N: usize> Chunk<N> {
             }
             len += 1;
         }
-        let mut width = [0; N];
-        for ((width, base), most) in width.iter_mut().zip(base).zip(most) {
-            let bits = u64::BITS - most.saturating_sub(base).leading_zeros();
-            *width = bits.div_ceil(8) as u8;
+        let (mut width, mut offset, mut stride) = ([0; N], [0; N], 0);
+        for column in [1, 0].into_iter().chain(2..N) {
+            let bits = u64::BITS - most[column].saturating_sub(base[column]).leading_zeros();
+            width[column] = (bits.div_ceil(8) as u8).max(if column < 2 { least } else { 0 });
+            offset[column] = stride;
+            stride += width[column];
         }
-        let stride: u16 = width.iter().copied().map(u16::from).sum();
         let room = usize::from(stride) * len;
         let mut chunk = Self {
             base,
+            offset,
             width,
             stride,
             len: 0,
@@ -380,7 +405,7 @@ impl<const N: usize> Chunk<N> {
 
     /// Whether it has much more room than its rows take.
     fn is_loose(&self) -> bool {
-        self.data.capacity() > 4 * (self.stride() * self.len() + WORD)
+        self.data.len() > 4 * (self.stride() * self.len() + WORD)
     }
 
     #[inline]
@@ -389,111 +414,180 @@ impl<const N: usize> Chunk<N> {
         word.map_or(0, u64::from_le_bytes)
     }
 
-    /// One number of a row, where its bytes begin and how they are counted being known.
+    /// One number of the row whose bytes begin at `at`.
     #[inline]
-    fn number(&self, at: usize, base: u64, width: u8) -> u64 {
-        base.wrapping_add(self.word(at) & mask(width))
+    fn number(&self, at: usize, column: usize) -> u64 {
+        let word = self.word(at + usize::from(self.offset[column]));
+        self.base[column].wrapping_add(word & mask(self.width[column]))
     }
 
     #[inline]
     fn row(&self, at: usize) -> [u64; N] {
-        let (mut row, mut at) = ([0; N], at * self.stride());
-        for ((n, base), width) in row.iter_mut().zip(self.base).zip(self.width) {
-            *n = self.number(at, base, width);
-            at += usize::from(width);
+        let at = at * self.stride();
+        if self.stride() > WORD {
+            return std::array::from_fn(|column| self.number(at, column));
         }
-        row
+        let word = self.word(at);
+        std::array::from_fn(|column| {
+            let number = word.wrapping_shr(8 * u32::from(self.offset[column]));
+            self.base[column].wrapping_add(number & mask(self.width[column]))
+        })
     }
 
     fn rows(&self, from: usize, to: usize) -> impl Iterator<Item = [u64; N]> + Clone {
         (from..to).map(|at| self.row(at))
     }
 
-    #[inline]
-    fn id(&self, at: usize) -> u128 {
-        let at = at * self.stride();
-        let (&[ms_base, seq_base, ..], &[ms, seq, ..]) = (&self.base[..], &self.width[..]) else {
-            return 0;
-        };
-        let high = self.number(at, ms_base, ms);
-        let low = self.number(at + usize::from(ms), seq_base, seq);
-        u128::from(high) << 64 | u128::from(low)
-    }
-
     /// The place of an id; where it would stand if it is not here.
+    #[inline]
     fn search(&self, id: StreamId) -> Result<usize, usize> {
-        let id = u128::from(id.ms) << 64 | u128::from(id.seq);
-        let Some(last) = self.len().checked_sub(1) else {
+        let ([ms_base, seq_base, ..], [ms_width, seq_width, ..]) =
+            (&self.base[..], &self.width[..])
+        else {
             return Err(0);
         };
+        let width = ms_width + seq_width;
+        if usize::from(width) > WORD {
+            return self.search_wide(id);
+        }
+        let Some(ms) = id.ms.checked_sub(*ms_base) else {
+            return Err(0);
+        };
+        if ms > mask(*ms_width) {
+            return Err(self.len());
+        }
+        let high = ms.wrapping_shl(8 * u32::from(*seq_width));
+        // What is not among the numbers that a column can have stands before or behind all of them.
+        let (key, can_be) = match id.seq.checked_sub(*seq_base) {
+            None => (high, false),
+            Some(seq) if seq <= mask(*seq_width) => (high | seq, true),
+            Some(_) => match (high | mask(*seq_width)).checked_add(1) {
+                Some(key) => (key, false),
+                None => return Err(self.len()),
+            },
+        };
+        let mask = mask(width);
+        let at = self.lower_bound(|at| self.word(at) & mask < key);
+        let found = can_be && at < self.len() && self.word(at * self.stride()) & mask == key;
+        if found { Ok(at) } else { Err(at) }
+    }
+
+    #[cold]
+    fn search_wide(&self, id: StreamId) -> Result<usize, usize> {
+        let of = |at| (self.number(at, 0), self.number(at, 1));
+        let at = self.lower_bound(|at| of(at) < (id.ms, id.seq));
+        let found = at < self.len() && of(at * self.stride()) == (id.ms, id.seq);
+        if found { Ok(at) } else { Err(at) }
+    }
+
+    /// How many rows are below, as `is_below` says of what begins at a place.
+    #[inline]
+    fn lower_bound(&self, is_below: impl Fn(usize) -> bool) -> usize {
+        let (len, stride) = (self.len(), self.stride());
         // Ids come at the end and go from the front.
-        if self.id(last) < id {
-            return Err(last + 1);
+        if len == 0 || is_below((len - 1) * stride) {
+            return len;
         }
-        if id <= self.id(0) {
-            return if id == self.id(0) { Ok(0) } else { Err(0) };
+        if !is_below(0) {
+            return 0;
         }
-        // The id at `low` is below; one of the `size` behind it is not.
-        let (mut low, mut size) = (0, last);
+        // The row at `low` is below; one of the `size` behind it is not.
+        let (mut low, mut size) = (0, len - 1);
         while size > 1 {
             let half = size / 2;
-            low += if self.id(low + half) < id { half } else { 0 };
+            low += if is_below((low + half) * stride) {
+                half
+            } else {
+                0
+            };
             size -= half;
         }
-        if self.id(low + 1) == id {
-            Ok(low + 1)
-        } else {
-            Err(low + 1)
-        }
+        low + 1
     }
 
     /// The row with the least third number; the first of several.
     fn least(&self) -> Option<[u64; N]> {
-        let (Some(&base), Some(&width)) = (self.base.get(2), self.width.get(2)) else {
-            return None;
-        };
-        if width == 0 {
-            return (self.len > 0).then(|| self.row(0));
+        match self.width.get(2) {
+            None => None,
+            Some(0) => (self.len > 0).then(|| self.row(0)),
+            Some(_) => {
+                let least = (0..self.len()).min_by_key(|at| self.number(at * self.stride(), 2));
+                least.map(|at| self.row(at))
+            }
         }
-        let skip: u8 = self.width.iter().take(2).sum();
-        let number = |at: &usize| self.number(at * self.stride() + usize::from(skip), base, width);
-        (0..self.len()).min_by_key(number).map(|at| self.row(at))
     }
 
+    #[inline]
     fn fits(&self, row: &[u64; N]) -> bool {
         let columns = self.base.iter().zip(self.width).zip(row);
-        columns
-            .map(|((base, width), n)| n.wrapping_sub(*base) <= mask(width))
-            .fold(true, |all, one| all & one)
+        let beyond = columns.fold(0, |beyond, ((base, width), n)| {
+            beyond | (n.wrapping_sub(*base) & !mask(width))
+        });
+        beyond == 0
     }
 
     /// Writes a row that fits.
     #[inline]
     fn write(&mut self, at: usize, row: &[u64; N]) {
-        let mut at = at * self.stride();
-        for ((n, base), width) in row.iter().zip(self.base).zip(self.width) {
-            let word = (self.word(at) & !mask(width)) | n.wrapping_sub(base);
-            if let Some(place) = self.data.get_mut(at..at + WORD) {
-                place.copy_from_slice(&word.to_le_bytes());
-            }
-            at += usize::from(width);
+        let at = at * self.stride();
+        if self.stride() > WORD {
+            return self.write_wide(at, row);
+        }
+        let mut word = self.word(at) & !mask(self.stride);
+        for column in 0..N {
+            let number = row[column].wrapping_sub(self.base[column]);
+            word |= number.wrapping_shl(8 * u32::from(self.offset[column]));
+        }
+        self.set_word(at, word);
+    }
+
+    #[cold]
+    fn write_wide(&mut self, at: usize, row: &[u64; N]) {
+        for column in 0..N {
+            let at = at + usize::from(self.offset[column]);
+            let number = row[column].wrapping_sub(self.base[column]);
+            self.set_word(at, (self.word(at) & !mask(self.width[column])) | number);
+        }
+    }
+
+    #[inline]
+    fn set_word(&mut self, at: usize, word: u64) {
+        if let Some(place) = self.data.get_mut(at..at + WORD) {
+            place.copy_from_slice(&word.to_le_bytes());
         }
     }
 
     fn insert(&mut self, at: usize, row: &[u64; N]) {
         if !self.fits(row) {
             let (before, behind) = (self.rows(0, at), self.rows(at, self.len()));
-            *self = Self::of(before.chain(std::iter::once(*row)).chain(behind));
+            *self = Self::of(before.chain(std::iter::once(*row)).chain(behind), 1);
             return;
         }
         let (stride, used) = (self.stride(), self.stride() * self.len());
         if stride > 0 {
-            self.data.resize(used + stride + WORD, 0);
-            let at = at * stride;
-            self.data.copy_within(at..used, at + stride);
+            self.make_room(used + stride + WORD);
+            if at < self.len() {
+                let at = at * stride;
+                self.data.copy_within(at..used, at + stride);
+            }
         }
         self.write(at, row);
         self.len += 1;
+    }
+
+    #[inline]
+    fn make_room(&mut self, bytes: usize) {
+        if bytes > self.data.len() {
+            self.grow(bytes);
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self, bytes: usize) {
+        let most = CHUNK * self.stride() + WORD;
+        let room = (bytes * 3 / 2).next_multiple_of(2 * WORD).min(most);
+        self.data.reserve_exact(room - self.data.len());
+        self.data.resize(room, 0);
     }
 
     fn replace(&mut self, at: usize, row: &[u64; N]) {
@@ -501,7 +595,7 @@ impl<const N: usize> Chunk<N> {
             self.write(at, row);
         } else {
             let (before, behind) = (self.rows(0, at), self.rows(at + 1, self.len()));
-            *self = Self::of(before.chain(std::iter::once(*row)).chain(behind));
+            *self = Self::of(before.chain(std::iter::once(*row)).chain(behind), 1);
         }
     }
 
@@ -510,21 +604,20 @@ impl<const N: usize> Chunk<N> {
         if stride > 0 {
             let at = at * stride;
             self.data.copy_within(at + stride..used, at);
-            self.data.truncate(used - stride + WORD);
         }
         self.len -= 1;
     }
 
     /// Gives back what room there is to spare.
     fn pack(&mut self) {
-        *self = Self::of(self.rows(0, self.len()));
+        *self = Self::of(self.rows(0, self.len()), 0);
     }
 
     /// Takes the upper half out.
     fn split_off_half(&mut self) -> Self {
         let half = self.len() / 2;
-        let upper = Self::of(self.rows(half, self.len()));
-        *self = Self::of(self.rows(0, half));
+        let upper = Self::of(self.rows(half, self.len()), 0);
+        *self = Self::of(self.rows(0, half), 0);
         upper
     }
 }
@@ -584,7 +677,8 @@ mod tests {
             } else {
                 0
             };
-            assert_eq!(chunk.data.len(), room);
+            assert!((room..=CHUNK * stride + WORD).contains(&chunk.data.len()));
+            assert_eq!(chunk.data.is_empty(), stride == 0);
             assert!(slot.low <= id_of(&chunk.row(0)));
             assert!(chunk.rows(0, chunk.len()).all(|row| row[2] >= slot.floor));
         }
