@@ -78,11 +78,9 @@ impl<F: FnMut(u32) -> bool> Point for At<F> {
         entry.score < self.score || entry.score == self.score && (self.tie)(entry.id)
     }
 
-    /// Counts the lower scores without a branch: all of them are there at once, while each step of a search would wait
-    /// for memory.
     #[inline]
     fn skip(&mut self, scores: &[f64], ids: &[u32]) -> usize {
-        let low: usize = scores.iter().map(|&s| usize::from(s < self.score)).sum();
+        let low = lower(scores, self.score);
         let rest = scores.get(low..).unwrap_or_default();
         if rest.first() != Some(&self.score) {
             return low;
@@ -99,11 +97,8 @@ impl<F: FnMut(u32) -> bool> Point for At<F> {
         while size > 0 {
             let half = size.div_ceil(2);
             let lower = |item| entry(item).score < self.score;
-            low += if items.get(low + half - 1).is_some_and(lower) {
-                half
-            } else {
-                0
-            };
+            let is_lower = items.get(low + half - 1).is_some_and(lower);
+            low += half & usize::from(is_lower).wrapping_neg();
             size -= half;
         }
         let rest = items.get(low..).unwrap_or_default();
@@ -114,6 +109,58 @@ impl<F: FnMut(u32) -> bool> Point for At<F> {
             return low;
         }
         low + rest.partition_point(|item| self.is_behind(entry(item)))
+    }
+}
+
+/// Counts the lower scores without a branch: all of them are there at once, while each step of a search would wait for
+/// memory.
+#[inline]
+fn lower(scores: &[f64], score: f64) -> usize {
+    scores.iter().map(|&s| usize::from(s < score)).sum()
+}
+
+/// The point right after an entry that is there: it is known by its id among those of its score.
+#[derive(Clone, Copy, Debug)]
+pub struct After<F> {
+    /// The entry.
+    pub entry: Entry,
+    /// Whether the entry of the same score that has this id is before the point. Asked only where the entry itself is not
+    /// in sight: what an id stands for is far away.
+    pub tie: F,
+}
+
+impl<F: FnMut(u32) -> bool> After<F> {
+    #[inline]
+    fn at(&mut self) -> At<impl FnMut(u32) -> bool> {
+        let Entry { score, id } = self.entry;
+        let tie = move |other| other == id || (self.tie)(other);
+        At { score, tie }
+    }
+}
+
+impl<F: FnMut(u32) -> bool> Point for After<F> {
+    #[inline]
+    fn is_behind(&mut self, entry: Entry) -> bool {
+        self.at().is_behind(entry)
+    }
+
+    #[inline]
+    fn skip(&mut self, scores: &[f64], all: &[u32]) -> usize {
+        let Entry { score, id } = self.entry;
+        let low = lower(scores, score);
+        let (rest, ids) = (scores.get(low..), all.get(low..));
+        let ties = rest.unwrap_or_default().iter();
+        let ties = ties.zip(ids.unwrap_or_default());
+        let mut ties = ties.take_while(|(other, _)| **other == score);
+        match ties.position(|(_, other)| *other == id) {
+            Some(at) => low + at + 1,
+            None => self.at().skip(scores, all),
+        }
+    }
+
+    #[inline]
+    fn skip_by<T>(&mut self, items: &[T], entry: impl Fn(&T) -> Entry) -> usize {
+        self.at().skip_by(items, entry)
     }
 }
 
