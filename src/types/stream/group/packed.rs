@@ -138,7 +138,7 @@ impl<const N: usize> Packed<N> {
         let id = id_of(&row);
         let Some(at) = self.chunk_of(id) else {
             self.len += 1;
-            self.add_chunk(0, id, third(&row), Chunk::of(std::iter::once(row), 0));
+            self.add_chunk(0, id, third(&row), Chunk::of(std::iter::once(row)));
             return None;
         };
         let slot = self.dir.get(at)?;
@@ -159,7 +159,7 @@ impl<const N: usize> Packed<N> {
             Err(CHUNK) if at + 1 == self.dir.len() => {
                 self.len += 1;
                 self.edit(at, Chunk::pack);
-                self.add_chunk(at + 1, id, third(&row), Chunk::of(std::iter::once(row), 0));
+                self.add_chunk(at + 1, id, third(&row), Chunk::of(std::iter::once(row)));
                 None
             }
             Err(_) => {
@@ -352,14 +352,19 @@ impl<const N: usize> Packed<N> {
         self.mark(at, slot.low, slot.floor.min(next.floor));
         let more = next.chunk.rows(0, next.chunk.len());
         self.edit(at, |chunk| {
-            *chunk = Chunk::of(chunk.rows(0, chunk.len()).chain(more), 0);
+            *chunk = Chunk::of(chunk.rows(0, chunk.len()).chain(more));
         });
     }
 }
 
 impl<const N: usize> Chunk<N> {
-    /// These rows, in the least room in which numbers of ids have at least so many bytes.
-    fn of(rows: impl Iterator<Item = [u64; N]> + Clone, least: u8) -> Self {
+    /// These rows, in the least room.
+    fn of(rows: impl Iterator<Item = [u64; N]> + Clone) -> Self {
+        Self::with_reach(rows, 1)
+    }
+
+    /// These rows, where others are to fit that are so many times as far from the least.
+    fn with_reach(rows: impl Iterator<Item = [u64; N]> + Clone, reach: u64) -> Self {
         let (mut base, mut most, mut len) = ([u64::MAX; N], [0; N], 0);
         for row in rows.clone() {
             for ((base, most), n) in base.iter_mut().zip(&mut most).zip(row) {
@@ -369,8 +374,11 @@ impl<const N: usize> Chunk<N> {
         }
         let (mut width, mut offset, mut stride) = ([0; N], [0; N], 0);
         for column in [1, 0].into_iter().chain(2..N) {
-            let bits = u64::BITS - most[column].saturating_sub(base[column]).leading_zeros();
-            width[column] = (bits.div_ceil(8) as u8).max(if column < 2 { least } else { 0 });
+            let span = most[column].saturating_sub(base[column]);
+            // Ids are different.
+            let least = if column < 2 { reach - 1 } else { 0 };
+            let span = span.saturating_mul(reach).max(least);
+            width[column] = (u64::BITS - span.leading_zeros()).div_ceil(8) as u8;
             offset[column] = stride;
             stride += width[column];
         }
@@ -534,8 +542,8 @@ impl<const N: usize> Chunk<N> {
             return self.write_wide(at, row);
         }
         let mut word = self.word(at) & !mask(self.stride);
-        for column in 0..N {
-            let number = row[column].wrapping_sub(self.base[column]);
+        for (column, n) in row.iter().enumerate() {
+            let number = n.wrapping_sub(self.base[column]);
             word |= number.wrapping_shl(8 * u32::from(self.offset[column]));
         }
         self.set_word(at, word);
@@ -543,9 +551,9 @@ impl<const N: usize> Chunk<N> {
 
     #[cold]
     fn write_wide(&mut self, at: usize, row: &[u64; N]) {
-        for column in 0..N {
+        for (column, n) in row.iter().enumerate() {
             let at = at + usize::from(self.offset[column]);
-            let number = row[column].wrapping_sub(self.base[column]);
+            let number = n.wrapping_sub(self.base[column]);
             self.set_word(at, (self.word(at) & !mask(self.width[column])) | number);
         }
     }
@@ -560,7 +568,7 @@ impl<const N: usize> Chunk<N> {
     fn insert(&mut self, at: usize, row: &[u64; N]) {
         if !self.fits(row) {
             let (before, behind) = (self.rows(0, at), self.rows(at, self.len()));
-            *self = Self::of(before.chain(std::iter::once(*row)).chain(behind), 1);
+            *self = Self::with_reach(before.chain(std::iter::once(*row)).chain(behind), 2);
             return;
         }
         let (stride, used) = (self.stride(), self.stride() * self.len());
@@ -595,7 +603,7 @@ impl<const N: usize> Chunk<N> {
             self.write(at, row);
         } else {
             let (before, behind) = (self.rows(0, at), self.rows(at + 1, self.len()));
-            *self = Self::of(before.chain(std::iter::once(*row)).chain(behind), 1);
+            *self = Self::with_reach(before.chain(std::iter::once(*row)).chain(behind), 2);
         }
     }
 
@@ -610,14 +618,14 @@ impl<const N: usize> Chunk<N> {
 
     /// Gives back what room there is to spare.
     fn pack(&mut self) {
-        *self = Self::of(self.rows(0, self.len()), 0);
+        *self = Self::of(self.rows(0, self.len()));
     }
 
     /// Takes the upper half out.
     fn split_off_half(&mut self) -> Self {
         let half = self.len() / 2;
-        let upper = Self::of(self.rows(half, self.len()), 0);
-        *self = Self::of(self.rows(0, half), 0);
+        let upper = Self::of(self.rows(half, self.len()));
+        *self = Self::of(self.rows(0, half));
         upper
     }
 }
