@@ -20,7 +20,10 @@ const CHUNK_OVERHEAD: usize = 56;
 pub struct ChunkMap<K, V> {
     dir: VecDeque<Slot<K, V>>,
     len: usize,
+    /// Bytes of the chunks.
     bytes: usize,
+    /// Bytes of the directory.
+    dir_bytes: usize,
 }
 
 #[derive(Clone)]
@@ -42,6 +45,7 @@ impl<K, V> Default for ChunkMap<K, V> {
             dir: VecDeque::new(),
             len: 0,
             bytes: 0,
+            dir_bytes: 0,
         }
     }
 }
@@ -76,12 +80,16 @@ impl<K: Copy + Ord, V: Clone> ChunkMap<K, V> {
     /// Bytes on the heap, what the values own elsewhere not included.
     #[must_use]
     pub fn bytes(&self) -> usize {
+        self.bytes + self.dir_bytes
+    }
+
+    fn count_dir(&mut self) {
         // As a deque grows: a clone may have less room, but is to be counted alike.
         let room = match self.dir.len() {
             0 => 0,
             len => len.next_power_of_two().max(4),
         };
-        self.bytes + heap::rounded(room * size_of::<Slot<K, V>>())
+        self.dir_bytes = heap::rounded(room * size_of::<Slot<K, V>>());
     }
 
     /// The pair with the least key.
@@ -323,6 +331,7 @@ impl<K: Copy + Ord, V: Clone> ChunkMap<K, V> {
                 items: Arc::new(items),
             },
         );
+        self.count_dir();
     }
 
     fn drop_chunk(&mut self, at: usize) -> Option<Slot<K, V>> {
@@ -332,6 +341,7 @@ impl<K: Copy + Ord, V: Clone> ChunkMap<K, V> {
         if self.dir.is_empty() {
             self.dir = VecDeque::new();
         }
+        self.count_dir();
         Some(slot)
     }
 

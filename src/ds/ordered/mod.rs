@@ -16,7 +16,7 @@ mod tests;
 pub use arena::Arena;
 pub use iter::Iter;
 
-use node::{Census, Edge, Ends, INNER_BYTES, LEAF_BYTES, Leaf, Node};
+use node::{Census, Edge, Ends, INNER_BYTES, LEAF, LEAF_BYTES, Leaf, Node, Place};
 use std::sync::Arc;
 
 /// What the tree holds.
@@ -48,6 +48,12 @@ pub trait Point {
         }
         low
     }
+
+    /// How many of these items, which are in the order of what `entry` gives for them, lie before the point.
+    #[inline]
+    fn skip_by<T>(&mut self, items: &[T], entry: impl Fn(&T) -> Entry) -> usize {
+        items.partition_point(|item| self.is_behind(entry(item)))
+    }
 }
 
 impl<F: FnMut(Entry) -> bool> Point for F {
@@ -72,11 +78,9 @@ impl<F: FnMut(u32) -> bool> Point for At<F> {
         entry.score < self.score || entry.score == self.score && (self.tie)(entry.id)
     }
 
-    /// Counts the lower scores without a branch: all of them are there at once, while each step of a search would wait
-    /// for memory.
     #[inline]
     fn skip(&mut self, scores: &[f64], ids: &[u32]) -> usize {
-        let low: usize = scores.iter().map(|&s| usize::from(s < self.score)).sum();
+        let low = lower(scores, self.score);
         let rest = scores.get(low..).unwrap_or_default();
         if rest.first() != Some(&self.score) {
             return low;
@@ -84,6 +88,79 @@ impl<F: FnMut(u32) -> bool> Point for At<F> {
         let ties = rest.partition_point(|&s| s == self.score);
         let ids = ids.get(low..low + ties).unwrap_or_default();
         low + ids.partition_point(|&id| (self.tie)(id))
+    }
+
+    /// A search by score whose steps are no branches: nobody can tell which way they would go.
+    #[inline]
+    fn skip_by<T>(&mut self, items: &[T], entry: impl Fn(&T) -> Entry) -> usize {
+        let (mut low, mut size) = (0, items.len());
+        while size > 0 {
+            let half = size.div_ceil(2);
+            let lower = |item| entry(item).score < self.score;
+            let is_lower = items.get(low + half - 1).is_some_and(lower);
+            low += half & usize::from(is_lower).wrapping_neg();
+            size -= half;
+        }
+        let rest = items.get(low..).unwrap_or_default();
+        if rest
+            .first()
+            .is_none_or(|item| entry(item).score != self.score)
+        {
+            return low;
+        }
+        low + rest.partition_point(|item| self.is_behind(entry(item)))
+    }
+}
+
+/// Counts the lower scores without a branch: all of them are there at once, while each step of a search would wait for
+/// memory.
+#[inline]
+fn lower(scores: &[f64], score: f64) -> usize {
+    scores.iter().map(|&s| usize::from(s < score)).sum()
+}
+
+/// The point right after an entry that is there: it is known by its id among those of its score.
+#[derive(Clone, Copy, Debug)]
+pub struct After<F> {
+    /// The entry.
+    pub entry: Entry,
+    /// Whether the entry of the same score that has this id is before the point. Asked only where the entry itself is not
+    /// in sight: what an id stands for is far away.
+    pub tie: F,
+}
+
+impl<F: FnMut(u32) -> bool> After<F> {
+    #[inline]
+    fn at(&mut self) -> At<impl FnMut(u32) -> bool> {
+        let Entry { score, id } = self.entry;
+        let tie = move |other| other == id || (self.tie)(other);
+        At { score, tie }
+    }
+}
+
+impl<F: FnMut(u32) -> bool> Point for After<F> {
+    #[inline]
+    fn is_behind(&mut self, entry: Entry) -> bool {
+        self.at().is_behind(entry)
+    }
+
+    #[inline]
+    fn skip(&mut self, scores: &[f64], all: &[u32]) -> usize {
+        let Entry { score, id } = self.entry;
+        let low = lower(scores, score);
+        let (rest, ids) = (scores.get(low..), all.get(low..));
+        let ties = rest.unwrap_or_default().iter();
+        let ties = ties.zip(ids.unwrap_or_default());
+        let mut ties = ties.take_while(|(other, _)| **other == score);
+        match ties.position(|(_, other)| *other == id) {
+            Some(at) => low + at + 1,
+            None => self.at().skip(scores, all),
+        }
+    }
+
+    #[inline]
+    fn skip_by<T>(&mut self, items: &[T], entry: impl Fn(&T) -> Entry) -> usize {
+        self.at().skip_by(items, entry)
     }
 }
 
@@ -178,29 +255,37 @@ impl Ordered {
         }
     }
 
-    /// Changes the score of the last entry before the point `old`, if the entry then still stands in its order as far
-    /// as can be seen at its place: `new` is the point of the changed entry. Says whether that was done; otherwise it
-    /// is to be removed and inserted.
+    /// Moves the last entry before the point `old` to the point `new`, with the score that it has there. Says whether that
+    /// was done; otherwise it is to be removed and inserted.
     pub fn rescore(&mut self, mut old: impl Point, score: f64, mut new: impl Point) -> bool {
-        let change = |leaf: &mut Leaf, at: usize| {
-            let Some(entry) = leaf.get(at) else {
-                return false;
-            };
-            // Beyond the ends of the leaf nothing is known but that the entry stood right so far.
-            let before = at.checked_sub(1).and_then(|at| leaf.get(at));
-            let after_last = before.map_or(score >= entry.score, |e| new.is_behind(e));
-            let after = leaf.get(at + 1);
-            let before_next = after.map_or(score <= entry.score, |e| !new.is_behind(e));
-            let fits = after_last && before_next;
-            if fits {
-                leaf.set(at, Entry { score, ..entry });
-            }
-            fits
+        let Some(root) = &mut self.root else {
+            return false;
         };
-        self.root
-            .as_mut()
-            .and_then(|root| root.touch(&mut old, change))
-            .unwrap_or(false)
+        // Both places are looked for at once, so that one does not wait for what the other has to fetch.
+        let Some((from, to)) = Place::find_both(root, &mut old, &mut new) else {
+            return false;
+        };
+        if from.is_in_leaf_of(&to) {
+            let change = |leaf: &mut Leaf| leaf.shift(from.index(), to.index(), score);
+            return root.change_at(from.path(), 0, change).is_some();
+        }
+        if to.len() == LEAF {
+            return false;
+        }
+        // Nothing moves in the nodes above as long as there is room in the leaf, so that the other place stays right.
+        let insert = |leaf: &mut Leaf| {
+            leaf.insert(
+                to.index(),
+                Entry {
+                    score,
+                    id: from.id(),
+                },
+            )
+        };
+        root.change_at(to.path(), 1, insert);
+        root.remove_at(from.path(), from.index(), &mut self.census);
+        self.lower();
+        true
     }
 
     /// Gives the last entry before a point another id, which stands for the same.

@@ -5,12 +5,17 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::{Entry, Point};
+use crate::util::prefetch::fetch;
 
 /// Entries of a leaf: with its reference counts it fills a block of 768 bytes. Tests of this crate use small nodes, to
 /// see more of them.
 pub(super) const LEAF: usize = if cfg!(test) { 8 } else { 62 };
 /// Children of an inner node.
 pub(super) const FANOUT: usize = if cfg!(test) { 6 } else { 39 };
+/// Levels of a tree of more entries than there are ids.
+const LEVELS: usize = if cfg!(test) { 24 } else { 12 };
+/// Bytes that are fetched at once.
+const LINE: usize = 64;
 /// What reference counts cost.
 const ARC: usize = 2 * size_of::<usize>();
 /// Bytes of a leaf.
@@ -116,7 +121,7 @@ impl Leaf {
     }
 
     /// Adds an entry; there is room.
-    fn insert(&mut self, at: usize, entry: Entry) {
+    pub(super) fn insert(&mut self, at: usize, entry: Entry) {
         let len = self.len();
         self.scores.copy_within(at..len, at + 1);
         self.ids.copy_within(at..len, at + 1);
@@ -129,6 +134,38 @@ impl Leaf {
         self.scores.copy_within(from + count..len, from);
         self.ids.copy_within(from + count..len, from);
         self.len -= count as u32;
+    }
+
+    /// Moves the entry at `from` to the point `to`, with another score.
+    pub(super) fn shift(&mut self, from: usize, to: usize, score: f64) {
+        let len = self.len();
+        let (Some(entry), true) = (self.get(from), to <= len) else {
+            return;
+        };
+        let at = if to > from {
+            self.scores.copy_within(from + 1..to, from);
+            self.ids.copy_within(from + 1..to, from);
+            to - 1
+        } else {
+            self.scores.copy_within(to..from, to + 1);
+            self.ids.copy_within(to..from, to + 1);
+            to
+        };
+        self.set(at, Entry { score, ..entry });
+    }
+
+    /// Has all of it fetched.
+    #[inline]
+    fn fetch(&self) {
+        self.scores
+            .iter()
+            .step_by(LINE / size_of::<f64>())
+            .for_each(fetch);
+        self.ids
+            .iter()
+            .step_by(LINE / size_of::<u32>())
+            .for_each(fetch);
+        fetch(&self.len);
     }
 
     /// Moves the entries from `at` on into a leaf of their own.
@@ -170,8 +207,7 @@ impl Inner {
     /// The last child that begins before a point, or the first child.
     #[inline]
     pub(super) fn child_at(&self, point: &mut impl Point) -> usize {
-        let before = |edge: &Edge| point.is_behind(edge.first());
-        self.edges.partition_point(before).saturating_sub(1)
+        point.skip_by(&self.edges, Edge::first).saturating_sub(1)
     }
 
     /// Two neighbouring leaves; none where these are none.
@@ -395,6 +431,57 @@ impl Node {
         }
     }
 
+    /// Lets `change` have the leaf at the end of a path, where it makes `more` entries of the nodes above.
+    pub(super) fn change_at<R>(
+        &mut self,
+        path: &[u8],
+        more: u32,
+        change: impl FnOnce(&mut Leaf) -> R,
+    ) -> Option<R> {
+        match self {
+            Self::Leaf(leaf) => Some(change(Arc::make_mut(leaf))),
+            Self::Inner(inner) => {
+                let (&at, path) = path.split_first()?;
+                let edge = Arc::make_mut(inner).edges.get_mut(usize::from(at))?;
+                let result = edge.node.change_at(path, more, change)?;
+                edge.count += more;
+                edge.refresh_first();
+                Some(result)
+            }
+        }
+    }
+
+    /// Removes the entry of this index from the leaf at the end of a path.
+    pub(super) fn remove_at(&mut self, path: &[u8], index: usize, census: &mut Census) {
+        match self {
+            Self::Leaf(leaf) => {
+                if index < leaf.len() {
+                    Arc::make_mut(leaf).remove(index, 1);
+                }
+            }
+            Self::Inner(inner) => {
+                let inner = Arc::make_mut(inner);
+                if let Some((&at, path)) = path.split_first()
+                    && let Some(edge) = inner.edges.get_mut(usize::from(at))
+                {
+                    edge.node.remove_at(path, index, census);
+                    edge.count -= 1;
+                    edge.refresh_first();
+                    inner.tidy(at.into(), census);
+                }
+            }
+        }
+    }
+
+    /// Has what a search reads of it first fetched; all, if it is a leaf.
+    #[inline]
+    fn fetch(&self) {
+        match self {
+            Self::Leaf(leaf) => leaf.fetch(),
+            Self::Inner(inner) => fetch(&**inner),
+        }
+    }
+
     /// Removes the last entry before a point.
     pub(super) fn remove(&mut self, point: &mut impl Point, census: &mut Census) -> Option<Entry> {
         match self {
@@ -449,6 +536,79 @@ impl Node {
                 count
             }
         }
+    }
+}
+
+/// Where in a tree an entry is, or where it would be.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    /// Which child to take at each level.
+    path: [u8; LEVELS],
+    depth: usize,
+    /// Index in the leaf.
+    index: usize,
+    /// The id of the entry that is there, if one is.
+    id: u32,
+    /// Entries of the leaf.
+    len: usize,
+}
+
+impl Place {
+    /// The place of the last entry before one point, and another point. None if there is no such entry, or the tree is
+    /// higher than paths are long.
+    pub(super) fn find_both(
+        root: &Node,
+        entry: &mut impl Point,
+        point: &mut impl Point,
+    ) -> Option<(Self, Self)> {
+        let (mut here, mut there) = (root, root);
+        let (mut from, mut to) = ([0; LEVELS], [0; LEVELS]);
+        let mut depth = 0;
+        loop {
+            match (here, there) {
+                (Node::Inner(a), Node::Inner(b)) => {
+                    let (i, j) = (a.child_at(entry), b.child_at(point));
+                    (here, there) = (&a.edges.get(i)?.node, &b.edges.get(j)?.node);
+                    here.fetch();
+                    there.fetch();
+                    *from.get_mut(depth)? = u8::try_from(i).ok()?;
+                    *to.get_mut(depth)? = u8::try_from(j).ok()?;
+                    depth += 1;
+                }
+                (Node::Leaf(a), Node::Leaf(b)) => {
+                    let (i, j) = (a.place(entry).checked_sub(1)?, b.place(point));
+                    let of = |path, leaf: &Leaf, index| Self {
+                        path,
+                        depth,
+                        index,
+                        id: leaf.get(index).map_or(0, |entry| entry.id),
+                        len: leaf.len(),
+                    };
+                    return Some((of(from, a, i), of(to, b, j)));
+                }
+                _ => return None,
+            }
+        }
+    }
+
+    pub(super) fn path(&self) -> &[u8] {
+        self.path.get(..self.depth).unwrap_or_default()
+    }
+
+    pub(super) fn index(&self) -> usize {
+        self.index
+    }
+
+    pub(super) fn id(&self) -> u32 {
+        self.id
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn is_in_leaf_of(&self, other: &Self) -> bool {
+        self.path() == other.path()
     }
 }
 

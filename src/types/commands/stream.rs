@@ -159,7 +159,7 @@ fn group(key: &[u8], name: &[u8], group: &Group, w: &mut Writer) {
         });
     }
     let handed_back = group.handed_back();
-    let handed_back = handed_back.filter_map(|id| Some((id, *group.pending(id)?)));
+    let handed_back = handed_back.filter_map(|id| Some((id, group.pending(id)?)));
     alike(handed_back, |ids, pending| {
         w.command("XNACK", key, 7 + ids.len());
         w.word(name);

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::Change;
 use super::range::{LexRange, ScoreRange};
 use crate::ds::listpack::Value;
-use crate::ds::ordered::{self, Arena, At, Entry, Ordered};
+use crate::ds::ordered::{self, After, Arena, At, Entry, Ordered};
 use crate::ds::table::{Seed, Slot, Stats, Table};
 use crate::util::prefetch::fetch;
 
@@ -30,9 +30,12 @@ macro_rules! point {
         }
     };
     (after $score:expr, $id:expr, $member:expr, in $members:expr) => {
-        At {
-            score: $score,
-            tie: |id| id == $id || $members.get(id) <= $member,
+        After {
+            entry: Entry {
+                score: $score,
+                id: $id,
+            },
+            tie: |id| $members.get(id) <= $member,
         }
     };
 }

@@ -66,7 +66,7 @@ impl Group {
                 Claimed::No
             };
         }
-        let had = match self.pel.get(&id) {
+        let had = match self.pending(id) {
             Some(had) if !had.is_idle(terms.min_idle, terms.now) => return Claimed::No,
             Some(had) => had.count,
             None if terms.force => 1,
@@ -111,7 +111,7 @@ impl Group {
     }
 
     fn pending_from(&self, from: StreamId) -> Option<(StreamId, Pending)> {
-        self.pel.range(&from).next().map(|(id, p)| (*id, *p))
+        self.pel.range(from).next().map(Pending::of_row)
     }
 
     fn hand_over(&mut self, id: StreamId, had: u64, terms: &Claim) {
@@ -139,7 +139,7 @@ impl Group {
         count: Option<u64>,
         force: bool,
     ) -> bool {
-        let had = match self.pel.get(&id) {
+        let had = match self.pending(id) {
             Some(pending) => pending.count,
             None if force && log.contains(id) => 0,
             None => return false,

@@ -1,10 +1,12 @@
 //! Consumer groups: what was delivered to whom and not yet acknowledged.
 //!
-//! A pending entry is indexed three times: by id in the group, by delivery time in the group, by id in its
-//! consumer. All three are chunked maps that fill up in order, so that an entry costs about 80 bytes in all.
+//! A pending entry stands in the group with all that is known of it, and in its consumer by its id. Both are packed,
+//! so that it costs about ten bytes in all where entries are read and acknowledged in order. Which one was delivered
+//! first of all is found by the bounds of the group's chunks.
 //! Consumers are numbered; a number is used again only after its consumer and all it owned are gone.
 
 mod claim;
+mod packed;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,12 +14,12 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 pub use claim::{AutoClaimed, Claim, Claimed, NackMode};
+use packed::Packed;
 
 use super::id::StreamId;
 use super::log::Log;
 use super::node::Fields;
 use super::range::Spot;
-use crate::ds::chunks::ChunkMap;
 
 /// Number of a consumer in its group.
 pub type ConsumerNo = u32;
@@ -36,28 +38,49 @@ pub struct Pending {
     owner: ConsumerNo,
 }
 
+/// Flips the sign of a time, so that times sort as numbers without one do.
+const SIGN: u64 = 1 << 63;
+
 impl Pending {
+    /// As a row of the group: id, time, count, and one more than the owner's number, none being zero.
+    fn row(self, id: StreamId) -> [u64; 5] {
+        let owner = u64::from(self.owner.wrapping_add(1));
+        let time = self.time.cast_unsigned() ^ SIGN;
+        [id.ms, id.seq, time, self.count, owner]
+    }
+
+    fn of_row([ms, seq, time, count, owner]: [u64; 5]) -> (StreamId, Self) {
+        let owner = owner.checked_sub(1);
+        let owner = owner.and_then(|no| ConsumerNo::try_from(no).ok());
+        let pending = Self {
+            time: (time ^ SIGN).cast_signed(),
+            count,
+            owner: owner.unwrap_or(NOBODY),
+        };
+        (StreamId::new(ms, seq), pending)
+    }
+
     /// Last delivery in Unix milliseconds; 0 for an entry handed back.
     #[must_use]
-    pub fn time(&self) -> i64 {
+    pub fn time(self) -> i64 {
         self.time.max(0)
     }
 
     /// Number of deliveries.
     #[must_use]
-    pub fn count(&self) -> u64 {
+    pub fn count(self) -> u64 {
         self.count
     }
 
     /// Its consumer; none for an entry handed back.
     #[must_use]
-    pub fn owner(&self) -> Option<ConsumerNo> {
+    pub fn owner(self) -> Option<ConsumerNo> {
         (self.owner != NOBODY).then_some(self.owner)
     }
 
     /// Milliseconds since the last delivery; -1 for an entry handed back.
     #[must_use]
-    pub fn idle(&self, now: i64) -> i64 {
+    pub fn idle(self, now: i64) -> i64 {
         if self.time < 0 {
             -1
         } else {
@@ -66,7 +89,7 @@ impl Pending {
     }
 
     /// Whether it has not been delivered for `min_idle` milliseconds. An entry handed back never was.
-    fn is_idle(&self, min_idle: i64, now: i64) -> bool {
+    fn is_idle(self, min_idle: i64, now: i64) -> bool {
         self.time < 0 || now.saturating_sub(self.time) >= min_idle
     }
 }
@@ -77,7 +100,7 @@ pub struct Consumer {
     name: Arc<[u8]>,
     seen: i64,
     active: i64,
-    pel: ChunkMap<StreamId, ()>,
+    pel: Packed<2>,
 }
 
 impl Consumer {
@@ -117,8 +140,7 @@ pub struct Group {
     entries_read: Option<u64>,
     /// Where the last entry delivered stands.
     spot: Spot,
-    pel: ChunkMap<StreamId, Pending>,
-    by_time: ChunkMap<(i64, StreamId), ()>,
+    pel: Packed<5>,
     names: BTreeMap<Arc<[u8]>, ConsumerNo>,
     consumers: Vec<Option<Consumer>>,
     /// Numbers to use again.
@@ -235,29 +257,31 @@ impl Group {
 
     /// The pending entries handed back and not delivered again, in the order they were.
     pub fn handed_back(&self) -> impl Iterator<Item = StreamId> {
-        let by_time = self.by_time.iter().map(|(key, ())| *key);
-        by_time.take_while(|(time, _)| *time < 0).map(|(_, id)| id)
+        let rows = self.pel.below(SIGN).take(self.nacked);
+        let mut back: Vec<_> = rows.map(|[ms, seq, time, ..]| (time, ms, seq)).collect();
+        back.sort_unstable();
+        back.into_iter().map(|(_, ms, seq)| StreamId::new(ms, seq))
     }
 
     /// Bytes on the heap.
     #[must_use]
     pub fn memory(&self) -> usize {
         self.pel.bytes()
-            + self.by_time.bytes()
             + self.consumer_bytes
             + self.consumers.len() * size_of::<Option<Consumer>>()
     }
 
     /// The pending entry with this id.
     #[must_use]
-    pub fn pending(&self, id: StreamId) -> Option<&Pending> {
-        self.pel.get(&id)
+    pub fn pending(&self, id: StreamId) -> Option<Pending> {
+        self.pel.get(id).map(|row| Pending::of_row(row).1)
     }
 
     /// The first and the last pending id.
     #[must_use]
     pub fn pending_edges(&self) -> Option<(StreamId, StreamId)> {
-        Some((*self.pel.first()?.0, *self.pel.last()?.0))
+        let ([first_ms, first_seq, ..], [ms, seq, ..]) = (self.pel.first()?, self.pel.last()?);
+        Some((StreamId::new(first_ms, first_seq), StreamId::new(ms, seq)))
     }
 
     /// Pending entries between two ids, both included, of one consumer or of all.
@@ -268,14 +292,15 @@ impl Group {
         of: Option<ConsumerNo>,
     ) -> impl Iterator<Item = (StreamId, Pending)> {
         let one = of.map(|no| {
-            let own = self.consumer(no).map(|c| c.pel.range(&from));
-            own.into_iter()
-                .flatten()
-                .filter_map(|(id, ())| Some((*id, *self.pel.get(id)?)))
+            let own = self.consumer(no).map(|c| c.pel.range(from));
+            own.into_iter().flatten().filter_map(|[ms, seq]| {
+                let id = StreamId::new(ms, seq);
+                Some((id, self.pending(id)?))
+            })
         });
         let all = of
             .is_none()
-            .then(|| self.pel.range(&from).map(|(id, p)| (*id, *p)));
+            .then(|| self.pel.range(from).map(Pending::of_row));
         let (one, all) = (one.into_iter().flatten(), all.into_iter().flatten());
         one.chain(all).take_while(move |(id, _)| *id <= to)
     }
@@ -289,8 +314,8 @@ impl Group {
     /// When the first pending entry will have been idle for `min_idle` milliseconds.
     #[must_use]
     pub fn idle_at(&self, min_idle: i64) -> Option<i64> {
-        let ((time, _), ()) = self.by_time.first()?;
-        Some(if *time < 0 {
+        let time = (self.pel.least()? ^ SIGN).cast_signed();
+        Some(if time < 0 {
             0
         } else {
             time.saturating_add(min_idle)
@@ -332,7 +357,7 @@ impl Group {
             name: Arc::clone(&name),
             seen: now,
             active: -1,
-            pel: ChunkMap::new(),
+            pel: Packed::new(),
         };
         self.consumer_bytes += consumer.bytes();
         let no = self.free.pop().unwrap_or_else(|| {
@@ -376,9 +401,9 @@ impl Group {
     /// Removes a consumer with all it has pending. How many that were; none when there is no such consumer.
     pub fn remove_consumer(&mut self, name: &[u8]) -> Option<usize> {
         let no = self.names.remove(name)?;
-        let ids: Vec<_> = self.consumer(no)?.pel.iter().map(|(id, ())| *id).collect();
-        for id in &ids {
-            self.take(*id);
+        let ids: Vec<_> = self.consumer(no)?.pel.iter().collect();
+        for [ms, seq] in &ids {
+            self.take(StreamId::new(*ms, *seq));
         }
         let gone = self.slot(no).and_then(Option::take);
         let bytes = gone.map_or(0, |c| c.bytes());
@@ -448,7 +473,7 @@ impl Group {
     ) -> bool {
         // What is claimed gets the present time and so moves behind all that was there before. Its old key
         // is gone, but with a minimum of zero it could come up again: the walk ends where it began.
-        let mut todo = self.by_time.len();
+        let mut todo = self.pel.len();
         while todo > 0 && *left > 0 {
             todo -= 1;
             let Some((id, pending)) = self.most_idle(min_idle, how.now) else {
@@ -482,10 +507,9 @@ impl Group {
         true
     }
 
-    fn most_idle(&self, min_idle: i64, now: i64) -> Option<(StreamId, Pending)> {
-        let ((_, id), ()) = self.by_time.first()?;
-        let pending = *self.pel.get(id)?;
-        pending.is_idle(min_idle, now).then_some((*id, pending))
+    fn most_idle(&mut self, min_idle: i64, now: i64) -> Option<(StreamId, Pending)> {
+        let (id, pending) = Pending::of_row(self.pel.find_least()?);
+        pending.is_idle(min_idle, now).then_some((id, pending))
     }
 
     /// Gives a new entry to a consumer. One that is pending already, after XGROUP SETID went back, changes
@@ -532,7 +556,7 @@ impl Group {
             left -= 1;
             let fields = log.get(id).map(|e| e.fields);
             if fields.is_some()
-                && let Some(pending) = self.pel.get(&id).copied()
+                && let Some(pending) = self.pending(id)
             {
                 let count = pending.count.saturating_add(1);
                 self.put(
@@ -557,36 +581,31 @@ impl Group {
     }
 
     fn owned_from(&self, no: ConsumerNo, from: StreamId) -> Option<StreamId> {
-        self.consumer(no)?
-            .pel
-            .range(&from)
-            .next()
-            .map(|(id, ())| *id)
+        let [ms, seq] = self.consumer(no)?.pel.range(from).next()?;
+        Some(StreamId::new(ms, seq))
     }
 
-    /// Puts a pending entry into all indexes, in place of what was there.
+    /// Puts a pending entry in, in place of what was there.
     fn put(&mut self, id: StreamId, new: Pending) {
-        let old = self.pel.insert(id, new);
+        let old = self.pel.insert(new.row(id));
+        let old = old.map(|row| Pending::of_row(row).1);
         if let Some(old) = old {
-            self.by_time.remove(&(old.time, id));
             self.nacked -= usize::from(old.time < 0);
             if old.owner != new.owner {
-                self.with_consumer(old.owner, |c| c.pel.remove(&id));
+                self.with_consumer(old.owner, |c| c.pel.remove(id));
             }
         }
-        self.by_time.insert((new.time, id), ());
         self.nacked += usize::from(new.time < 0);
         if old.is_none_or(|old| old.owner != new.owner) {
-            self.with_consumer(new.owner, |c| c.pel.insert(id, ()));
+            self.with_consumer(new.owner, |c| c.pel.insert([id.ms, id.seq]));
         }
     }
 
-    /// Takes a pending entry out of all indexes.
+    /// Takes a pending entry out.
     fn take(&mut self, id: StreamId) -> Option<Pending> {
-        let old = self.pel.remove(&id)?;
-        self.by_time.remove(&(old.time, id));
+        let (_, old) = Pending::of_row(self.pel.remove(id)?);
         self.nacked -= usize::from(old.time < 0);
-        self.with_consumer(old.owner, |c| c.pel.remove(&id));
+        self.with_consumer(old.owner, |c| c.pel.remove(id));
         Some(old)
     }
 
@@ -611,18 +630,14 @@ impl Group {
     pub(super) fn check(&self) {
         let bytes: usize = self.consumers.iter().flatten().map(Consumer::bytes).sum();
         assert_eq!(self.consumer_bytes, bytes);
-        assert_eq!(
-            self.nacked,
-            self.pel.iter().filter(|(_, p)| p.time < 0).count()
-        );
-        assert_eq!(self.by_time.len(), self.pel.len());
-        for (id, p) in self.pel.iter() {
-            assert!(self.by_time.contains(&(p.time, *id)));
+        let all = || self.pel.iter().map(Pending::of_row);
+        assert_eq!(self.nacked, all().filter(|(_, p)| p.time < 0).count());
+        let least = all().map(|(_, p)| p.time).min();
+        assert_eq!(self.idle_at(0), least.map(|time| time.max(0)));
+        for (id, p) in all() {
             assert_eq!(p.time < 0, p.owner().is_none());
-            assert!(
-                p.owner()
-                    .is_none_or(|no| self.consumer(no).is_some_and(|c| c.pel.contains(id)))
-            );
+            let owner = p.owner().and_then(|no| self.consumer(no));
+            assert!(p.owner().is_none() || owner.is_some_and(|c| c.pel.get(id).is_some()));
         }
         let owned: usize = self.consumers.iter().flatten().map(Consumer::pending).sum();
         assert_eq!(owned + self.nacked, self.pel.len());
