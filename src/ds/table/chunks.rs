@@ -5,8 +5,9 @@ use crate::util::heap;
 use std::ops::{Index, IndexMut};
 
 // Invariant: the first `len` entries lie in full chunks of capacity `PER`, but for the last of them.
-// A lone chunk grows in small steps, so that small tables stay small. Behind the chunk in use there
-// may be an empty one, so that adding and removing at a boundary need not allocate each time.
+// That one grows in steps, so that no chunk has much room for nothing, and a lone one in smaller
+// steps, so that small tables stay small. Behind it there may be an empty one, so that adding and
+// removing at a boundary need not allocate each time.
 #[derive(Debug)]
 pub(super) struct Chunks<E> {
     chunks: Box<[Vec<E>]>,
@@ -14,9 +15,10 @@ pub(super) struct Chunks<E> {
 }
 
 impl<E> Chunks<E> {
-    /// Entries per chunk, about 4 KiB: a power of two.
+    /// Entries per chunk, at most 4 KiB: a power of two. Where an entry is some multiple of 8 bytes, the allocator has exactly
+    /// this size, and those of its half and its quarter.
     const PER: usize = {
-        let mut per = 64;
+        let mut per = 1024;
         while per > 8 && per * size_of::<E>() > 4096 {
             per /= 2;
         }
@@ -47,14 +49,22 @@ impl<E> Chunks<E> {
 
     #[cold]
     fn grow(&mut self) {
-        if let [chunk] = &mut *self.chunks
-            && chunk.len() < Self::PER
-        {
-            let step = (chunk.len() / 2).max(2);
-            chunk.reserve_exact(step.min(Self::PER - chunk.len()));
+        let lone = self.chunks.len() <= 1;
+        let at = self.len() / Self::PER;
+        if let Some(chunk) = self.chunks.get_mut(at) {
+            let len = chunk.len();
+            let step = match lone {
+                true if len < Self::PER / 4 => (len / 2).max(2),
+                true => Self::PER / 8 - len % (Self::PER / 8),
+                false => len.max(Self::PER / 4),
+            };
+            chunk.reserve_exact(step.min(Self::PER - len));
             return;
         }
-        let room = if self.chunks.is_empty() { 1 } else { Self::PER };
+        let room = match self.chunks.is_empty() {
+            true => 1,
+            false => Self::PER / 4,
+        };
         self.set_chunks(self.chunks.len() + 1, room);
     }
 
@@ -90,10 +100,14 @@ impl<E> Chunks<E> {
         if self.chunks.len() > keep {
             self.set_chunks(keep, 0);
         }
-        if let [chunk] = &mut *self.chunks
-            && chunk.capacity() > 2 * len
-        {
-            chunk.shrink_to(len + len / 2);
+        let lone = self.chunks.len() == 1;
+        if let Some(chunk) = self.chunks.get_mut(len / Self::PER) {
+            let (len, room) = (chunk.len(), chunk.capacity());
+            match lone {
+                true if room > 2 * len => chunk.shrink_to(len + len / 2),
+                false if room > Self::PER / 4 && len <= room / 4 => chunk.shrink_to(room / 2),
+                _ => {}
+            }
         }
     }
 
@@ -110,12 +124,11 @@ impl<E> Chunks<E> {
     /// Bytes allocated here.
     #[inline]
     pub(super) fn heap(&self) -> usize {
-        let full = heap::rounded(Self::PER * size_of::<E>());
-        let room = match &*self.chunks {
-            [chunk] => heap::rounded(chunk.capacity() * size_of::<E>()),
-            chunks => chunks.len() * full,
-        };
-        heap::rounded(size_of_val(&*self.chunks)) + room
+        let size = |room: usize| heap::rounded(room * size_of::<E>());
+        let full = self.chunks.len().saturating_sub(2);
+        let rest = self.chunks.iter().skip(full);
+        let rest: usize = rest.map(|chunk| size(chunk.capacity())).sum();
+        heap::rounded(size_of_val(&*self.chunks)) + full * size(Self::PER) + rest
     }
 }
 
