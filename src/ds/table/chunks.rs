@@ -12,6 +12,8 @@ use std::ops::{Index, IndexMut};
 pub(super) struct Chunks<E> {
     chunks: Box<[Vec<E>]>,
     len: u32,
+    /// Bytes allocated, in eights.
+    eights: u32,
 }
 
 impl<E> Chunks<E> {
@@ -29,6 +31,7 @@ impl<E> Chunks<E> {
         Self {
             chunks: Box::default(),
             len: 0,
+            eights: 0,
         }
     }
 
@@ -42,6 +45,7 @@ impl<E> Chunks<E> {
         let full = |chunk: &Vec<E>| chunk.len() == chunk.capacity();
         if self.chunks.get(at).is_none_or(full) {
             self.grow();
+            self.count();
         }
         self.chunks[at].push(entry);
         self.len += 1;
@@ -86,6 +90,7 @@ impl<E> Chunks<E> {
         self.len -= 1;
         if last.is_multiple_of(Self::PER / 4) {
             self.give_back();
+            self.count();
         }
         removed
     }
@@ -124,11 +129,22 @@ impl<E> Chunks<E> {
     /// Bytes allocated here.
     #[inline]
     pub(super) fn heap(&self) -> usize {
+        self.eights as usize * 8
+    }
+
+    fn count(&mut self) {
         let size = |room: usize| heap::rounded(room * size_of::<E>());
         let full = self.chunks.len().saturating_sub(2);
         let rest = self.chunks.iter().skip(full);
         let rest: usize = rest.map(|chunk| size(chunk.capacity())).sum();
-        heap::rounded(size_of_val(&*self.chunks)) + full * size(Self::PER) + rest
+        let heap = heap::rounded(size_of_val(&*self.chunks)) + full * size(Self::PER) + rest;
+        self.eights = u32::try_from(heap / 8).unwrap_or(u32::MAX);
+    }
+
+    /// The entry at an index, if there is one.
+    #[inline]
+    pub(super) fn get(&self, index: usize) -> Option<&E> {
+        self.chunks.get(index / Self::PER)?.get(index % Self::PER)
     }
 }
 

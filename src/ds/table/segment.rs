@@ -12,8 +12,10 @@ use crate::util::prefetch::fetch;
 const INDEX_BITS: u32 = if cfg!(test) { 24 } else { 10 };
 /// At most so many of the bits that a slot keeps are those that select the segment.
 const LEAD_MAX: u32 = 3;
-/// Sorts after every other slot; its index is never given out.
-const EMPTY: u32 = u32::MAX;
+const INDICES: u32 = (1 << INDEX_BITS) - 1;
+/// Sorts after every other slot; its index is never given out. The highest bit of a slot is free, so that the sign of a
+/// difference tells which of two is less.
+const EMPTY: u32 = u32::MAX >> 1;
 
 const _: () = assert!(SEGMENT_MAX < 1 << INDEX_BITS);
 
@@ -41,11 +43,12 @@ pub(super) struct Segment<E> {
     homes: u32,
     /// The first hash of the segment's range, without its lower half.
     prefix: u32,
+    /// The bits of a slot in which an index is: [`INDEX_BITS`], but more in a segment that cannot be split any more and has
+    /// got too many entries.
+    indices: u32,
     depth: u8,
     /// The first bit that slots keep.
     base: u8,
-    /// Bits of an index: [`INDEX_BITS`], but for a segment that cannot be split any more and has got too many entries.
-    width: u8,
 }
 
 // One cache line: finding an entry looks at three, its segment, its slot and itself, and at the
@@ -70,7 +73,7 @@ impl<E> Segment<E> {
             prefix: 0,
             depth: 0,
             base: 0,
-            width: INDEX_BITS as u8,
+            indices: INDICES,
         }
     }
 
@@ -126,12 +129,6 @@ impl<E> Segment<E> {
         self.entries.into_iter()
     }
 
-    /// The part of a slot that is kept of a hash; the rest is the index.
-    #[inline]
-    fn mask(&self) -> u32 {
-        u32::MAX << self.width
-    }
-
     /// How many of the bits that are kept select the segment.
     #[inline]
     fn lead(&self) -> u32 {
@@ -141,26 +138,26 @@ impl<E> Segment<E> {
     /// What is kept of a hash.
     #[inline]
     fn kept(&self, hash: u64) -> u32 {
-        ((hash << self.base) >> 32) as u32 & self.mask()
+        ((hash << self.base) >> 33) as u32 & !self.indices
     }
 
     /// The lowest hash of which this is kept.
     #[inline]
     fn lowest(&self, kept: u32) -> u64 {
         let above = self.start() & !(u64::MAX >> self.base);
-        above | (u64::from(kept) << 32) >> self.base
+        above | (u64::from(kept) << 33) >> self.base
     }
 
     /// Where what is kept belongs: it ascends with the hash.
     #[inline]
     fn home(&self, kept: u32) -> usize {
-        ((u64::from(kept << self.lead()) * u64::from(self.homes)) >> 32) as usize
+        ((u64::from(kept << 1 << self.lead()) * u64::from(self.homes)) >> 32) as usize
     }
 
     /// Looks for the first entry that `wanted` accepts of those that may have this hash.
     #[inline]
     pub(super) fn probe(&self, hash: u64, mut wanted: impl FnMut(&E) -> bool) -> Probe {
-        let (mask, kept) = (self.mask(), self.kept(hash));
+        let kept = self.kept(hash);
         let mut at = self.home(kept);
         // Most probes end within a few slots, but who knows after how many: counting them without a
         // branch is cheaper than guessing.
@@ -169,18 +166,20 @@ impl<E> Segment<E> {
             .get(at..)
             .and_then(<[u32]>::first_chunk::<WINDOW>)
         {
-            at += window
-                .iter()
-                .map(|&slot| u32::from(slot < kept))
-                .sum::<u32>() as usize;
+            let less = window.iter().map(|slot| slot.wrapping_sub(kept) >> 31);
+            at += less.sum::<u32>() as usize;
         }
         while let Some(&slot) = self.slots.get(at) {
             if slot >= kept {
-                if slot & mask != kept || slot == EMPTY {
+                if slot & !self.indices != kept {
                     break;
                 }
-                let index = (slot & !mask) as usize;
-                if wanted(&self.entries[index]) {
+                let index = (slot & self.indices) as usize;
+                let Some(entry) = self.entries.get(index) else {
+                    // Nothing has the index of an empty slot.
+                    break;
+                };
+                if wanted(entry) {
                     return Probe::Found { slot: at, index };
                 }
             }
@@ -219,7 +218,7 @@ impl<E> Segment<E> {
     /// Adds an entry that is not here yet, at the slot where its probe ended, and gives its index.
     pub(super) fn insert(&mut self, hash: u64, mut at: usize, entry: E) -> usize {
         let index = self.len();
-        if index >= limit(self.homes) || index as u32 >= !self.mask() {
+        if index >= limit(self.homes) || index >= self.indices as usize {
             self.spread();
             at = self.place_of(hash);
         }
@@ -245,13 +244,13 @@ impl<E> Segment<E> {
     #[cold]
     fn spread(&mut self) {
         let old = std::mem::take(&mut self.slots);
-        let mask = self.mask();
-        if self.len() as u32 >= !mask {
-            assert!(self.width < 31, "a slot keeps at least one bit");
-            self.width += 1;
+        let indices = self.indices;
+        if self.len() >= indices as usize {
+            assert!(indices < EMPTY / 2, "a slot keeps at least one bit");
+            self.indices = indices << 1 | 1;
         }
-        let kept = self.mask();
-        let slots = occupied(&old).map(|slot| slot & kept | slot & !mask);
+        let kept = !self.indices;
+        let slots = occupied(&old).map(|slot| slot & kept | slot & indices);
         self.lay_out(slots, self.len());
     }
 
@@ -263,9 +262,8 @@ impl<E> Segment<E> {
         let mut all = whole(room * 8 / 7 + 1 + tail);
         self.homes = (all - tail) as u32;
         let mut slots = Vec::with_capacity(all);
-        let mask = self.mask();
         for slot in sorted {
-            let home = self.home(slot & mask);
+            let home = self.home(slot & !self.indices);
             if home > slots.len() {
                 slots.resize(home, EMPTY);
             }
@@ -289,46 +287,46 @@ impl<E> Segment<E> {
         let slots = self.slots.iter().enumerate();
         slots
             .filter(|&(_, &slot)| slot != EMPTY)
-            .map(|(at, slot)| at - self.home(slot & self.mask()))
+            .map(|(at, slot)| at - self.home(slot & !self.indices))
     }
 
     /// Bytes allocated here, not counting what the entries own.
     #[inline]
     pub(super) fn heap(&self) -> usize {
         let captured = self.captured.as_ref().map_or(0, |bits| bits.heap());
-        heap::rounded(size_of_val(&*self.slots)) + self.entries.heap() + captured
+        size_of_val(&*self.slots) + self.entries.heap() + captured
     }
 
     /// Cuts the segment's range in two: keeps the lower half and returns the upper. `hasher` hashes entries.
     pub(super) fn split(&mut self, hasher: impl Fn(&E) -> u64) -> Self {
         let old = std::mem::replace(self, Self::new());
-        let (mask, depth) = (old.mask(), old.depth + 1);
-        let cut = 1 << (31 - old.lead());
+        let (indices, depth) = (old.indices, old.depth + 1);
+        let cut = 1 << (30 - old.lead());
         let anew = old.lead() == LEAD_MAX;
         let mut halves = [old.prefix, old.prefix | 1 << (32 - u32::from(depth))].map(|prefix| {
-            let (base, width) = match anew {
-                true => (depth, INDEX_BITS as u8),
-                false => (old.base, old.width),
+            let (base, indices) = match anew {
+                true => (depth, INDICES),
+                false => (old.base, indices),
             };
             Self {
                 prefix,
                 depth,
                 base,
-                width,
+                indices,
                 ..Self::new()
             }
         });
         // By the old index: first the old slot, then the new one.
         let mut moved = vec![0; old.len()];
         for slot in occupied(&old.slots) {
-            moved[(slot & !mask) as usize] = slot;
+            moved[(slot & indices) as usize] = slot;
         }
         for (index, entry) in old.entries.into_iter().enumerate() {
             let slot = &mut moved[index];
             let half = &mut halves[usize::from(*slot & cut != 0)];
             let kept = match anew {
                 true => half.kept(hasher(&entry)),
-                false => *slot & mask,
+                false => *slot & !indices,
             };
             *slot = kept | half.len() as u32;
             if old.captured.as_ref().is_some_and(|bits| bits.get(index)) {
@@ -340,7 +338,7 @@ impl<E> Segment<E> {
             .take_while(|slot| slot & cut == 0)
             .count();
         let mut slots: Vec<u32> = occupied(&old.slots)
-            .map(|slot| moved[(slot & !mask) as usize])
+            .map(|slot| moved[(slot & indices) as usize])
             .collect();
         let (lower, upper) = slots.split_at_mut(lower);
         for (half, slots) in halves.iter_mut().zip([lower, upper]) {
@@ -358,18 +356,18 @@ impl<E> Segment<E> {
     /// Takes in the segment of the same depth whose range follows.
     pub(super) fn absorb(&mut self, upper: Self) {
         let old = std::mem::take(&mut self.slots);
-        let (base, lower_mask, lower_prefix) = (self.base, self.mask(), self.prefix);
+        let (base, indices, prefix) = (self.base, self.indices, self.prefix);
         self.depth -= 1;
         self.base = self.base.min(upper.base).min(self.depth);
-        self.width = self.width.max(upper.width);
-        let (to, mask, shift) = (self.base, self.mask(), self.len() as u32);
+        self.indices = self.indices.max(upper.indices);
+        let (to, kept, shift) = (self.base, !self.indices, self.len() as u32);
         // The bits that were before the base are those of the prefix.
-        let moved = |slot: u32, base: u8, prefix: u32, old: u32| {
-            ((slot & old) >> (base - to) | prefix << to) & mask | slot & !old
+        let moved = |slot: u32, base: u8, prefix: u32, indices: u32| {
+            ((slot & !indices) >> (base - to) | prefix << to >> 1) & kept | slot & indices
         };
-        let ours = occupied(&old).map(|slot| moved(slot, base, lower_prefix, lower_mask));
+        let ours = occupied(&old).map(|slot| moved(slot, base, prefix, indices));
         let theirs = occupied(&upper.slots)
-            .map(|slot| moved(slot, upper.base, upper.prefix, upper.mask()) + shift);
+            .map(|slot| moved(slot, upper.base, upper.prefix, upper.indices) + shift);
         self.lay_out(ours.chain(theirs), self.len() + upper.len());
         for (index, entry) in upper.entries.into_iter().enumerate() {
             if upper.captured.as_ref().is_some_and(|bits| bits.get(index)) {
@@ -388,11 +386,11 @@ impl<E> Segment<E> {
         mut visit: impl FnMut(u64, &'a E) -> bool,
     ) -> bool {
         let from = from.max(self.start());
-        let (mask, least) = (self.mask(), self.kept(from));
+        let (indices, least) = (self.indices, self.kept(from));
         let is_cut = self.lowest(least) < from;
         let rest = self.slots.get(self.home(least)..).unwrap_or_default();
         occupied(rest)
-            .map(|slot| (slot & mask, &self.entries[(slot & !mask) as usize]))
+            .map(|slot| (slot & !indices, &self.entries[(slot & indices) as usize]))
             .filter(|&(kept, entry)| match kept.cmp(&least) {
                 Ordering::Less => false,
                 Ordering::Equal => !is_cut || hasher(entry) >= from,
@@ -467,8 +465,7 @@ impl<E> Segment<E> {
 
     // The slots after `at` move up by one, as far as none would come before its home.
     fn close_gap(&mut self, at: usize) {
-        let mask = self.mask();
-        let stays = |end: usize, slot: u32| slot == EMPTY || self.home(slot & mask) == end;
+        let stays = |end: usize, slot: u32| slot == EMPTY || self.home(slot & !self.indices) == end;
         let end = (at + 1..self.slots.len())
             .find(|&end| stays(end, self.slots[end]))
             .unwrap_or(self.slots.len());
@@ -482,24 +479,24 @@ impl<E> Segment<E> {
     /// The same with as short indices as need be.
     pub(super) fn narrow() -> Self {
         Self {
-            width: 3,
+            indices: 7,
             ..Self::new()
         }
     }
 
     /// Asserts every invariant.
     pub(super) fn check(&self, hasher: impl Fn(&E) -> u64) {
-        let mask = self.mask();
+        let indices = self.indices;
         let slots: Vec<u32> = occupied(&self.slots).collect();
         assert_eq!(slots.len(), self.len());
-        assert!(slots.is_sorted_by_key(|slot| slot & mask));
+        assert!(slots.is_sorted_by_key(|slot| slot & !indices));
         assert!(self.base <= self.depth && self.lead() <= LEAD_MAX);
         let mut seen = vec![false; self.len()];
         for (at, &slot) in self.slots.iter().enumerate().filter(|(_, s)| **s != EMPTY) {
-            let index = (slot & !mask) as usize;
+            let index = (slot & indices) as usize;
             assert!(!std::mem::replace(&mut seen[index], true));
             let hash = hasher(&self.entries[index]);
-            let kept = slot & mask;
+            let kept = slot & !indices;
             assert_eq!(self.kept(hash), kept);
             assert!(hash >= self.start() && self.end().is_none_or(|end| hash < end));
             assert!(self.lowest(kept) <= hash && self.kept(self.lowest(kept)) == kept);
@@ -507,6 +504,7 @@ impl<E> Segment<E> {
             assert!(home <= at && self.slots[home..at].iter().all(|&s| s != EMPTY));
         }
         let room = self.slots.len();
+        assert_eq!(whole(room), room);
         assert!(
             room <= 4 * self.len() + 16,
             "{room} slots for {}",

@@ -461,6 +461,37 @@ proptest! {
     }
 }
 
+/// A cursor stands between entries that slots told apart, and do not any more once segments are merged.
+#[test]
+fn a_cursor_stands_where_hashes_are_not_told_apart() {
+    let hasher = |entry: &Hashed| entry.0;
+    for middle in (37..2000).step_by(89) {
+        let mut table = Table::new(Seed::random(rng(1)));
+        for n in 0..2048 {
+            let entry = Hashed(n << 53, n);
+            if let Slot::Vacant(place) = table.slot_where(entry.0, |there| *there == entry) {
+                place.insert_with(entry, hasher);
+            }
+        }
+        let (mut cursor, mut seen) = (0, Vec::new());
+        while seen.len() < middle as usize {
+            cursor = table.scan_with(cursor, 1, hasher, |entry| seen.push(entry.1));
+        }
+        for n in (0..2048).filter(|n| n + 8 < middle || *n > middle + 8) {
+            if let Slot::Occupied(found) = table.slot_where(n << 53, |there| there.1 == n) {
+                found.remove_with(hasher);
+            }
+        }
+        table.settle();
+        table.check_with(hasher);
+        assert!(table.stats().segments <= 2);
+        while cursor != 0 {
+            cursor = table.scan_with(cursor, 3, hasher, |entry| seen.push(entry.1));
+        }
+        assert!(seen.into_iter().eq(0..=middle + 8));
+    }
+}
+
 /// A segment that cannot be split any more takes what comes.
 #[test]
 fn a_flood_stays_where_it_is() {
