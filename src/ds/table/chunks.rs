@@ -41,10 +41,15 @@ impl<E> Chunks<E> {
     }
 
     pub(super) fn push(&mut self, entry: E) {
+        self.push_of(0, entry);
+    }
+
+    /// Adds an entry, the next of so many that are known to come.
+    pub(super) fn push_of(&mut self, size: usize, entry: E) {
         let at = self.len() / Self::PER;
         let full = |chunk: &Vec<E>| chunk.len() == chunk.capacity();
         if self.chunks.get(at).is_none_or(full) {
-            self.grow();
+            self.grow(size.saturating_sub(self.len()));
             self.count();
         }
         self.chunks[at].push(entry);
@@ -52,7 +57,7 @@ impl<E> Chunks<E> {
     }
 
     #[cold]
-    fn grow(&mut self) {
+    fn grow(&mut self, more: usize) {
         let lone = self.chunks.len() <= 1;
         let at = self.len() / Self::PER;
         if let Some(chunk) = self.chunks.get_mut(at) {
@@ -62,13 +67,16 @@ impl<E> Chunks<E> {
                 true => Self::PER / 8 - len % (Self::PER / 8),
                 false => len.max(Self::PER / 4),
             };
-            chunk.reserve_exact(step.min(Self::PER - len));
+            chunk.reserve_exact(step.max(more).min(Self::PER - len));
             return;
         }
         let room = match self.chunks.is_empty() {
-            true => 1,
-            false => Self::PER / 4,
+            true => more.max(1),
+            false => more.next_power_of_two().max(Self::PER / 4),
         };
+        // Whoever asks for whole chunks one after the other while it gives up others gets memory with holes: up to a
+        // third more than what it takes to begin with halves.
+        let room = room.min(Self::PER / 2);
         self.set_chunks(self.chunks.len() + 1, room);
     }
 

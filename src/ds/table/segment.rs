@@ -259,21 +259,25 @@ impl<E> Segment<E> {
     fn lay_out(&mut self, sorted: impl Iterator<Item = u32>, len: usize) {
         let room = len + len / 16 + 4;
         let tail = (room / 2).min(TAIL);
-        let mut all = whole(room * 8 / 7 + 1 + tail);
+        let all = whole(room * 8 / 7 + 1 + tail);
         self.homes = (all - tail) as u32;
-        let mut slots = Vec::with_capacity(all);
+        let mut slots = vec![EMPTY; all];
+        let mut free = 0;
         for slot in sorted {
-            let home = self.home(slot & !self.indices);
-            if home > slots.len() {
-                slots.resize(home, EMPTY);
+            let at = self.home(slot & !self.indices).max(free);
+            free = at + 1;
+            if slots.len() < free {
+                slots.resize(free + tail, EMPTY);
             }
-            slots.push(slot);
+            slots[at] = slot;
         }
-        if slots.len() + tail / 4 >= all {
-            all = whole(slots.len() + 1 + tail);
+        // What is past the last home leaves some of the tail free.
+        let least = free + 1 + tail / 4;
+        if slots.len() < least || slots.len() > all {
+            let all = whole(slots.len().max(least));
             slots.reserve_exact(all - slots.len());
+            slots.resize(all, EMPTY);
         }
-        slots.resize(all, EMPTY);
         self.slots = slots.into_boxed_slice();
     }
 
@@ -318,12 +322,16 @@ impl<E> Segment<E> {
         });
         // By the old index: first the old slot, then the new one.
         let mut moved = vec![0; old.len()];
+        let mut sizes = [old.len(), 0];
         for slot in occupied(&old.slots) {
             moved[(slot & indices) as usize] = slot;
+            sizes[1] += usize::from(slot & cut != 0);
         }
+        sizes[0] -= sizes[1];
         for (index, entry) in old.entries.into_iter().enumerate() {
             let slot = &mut moved[index];
-            let half = &mut halves[usize::from(*slot & cut != 0)];
+            let upper = usize::from(*slot & cut != 0);
+            let half = &mut halves[upper];
             let kept = match anew {
                 true => half.kept(hasher(&entry)),
                 false => *slot & !indices,
@@ -332,15 +340,12 @@ impl<E> Segment<E> {
             if old.captured.as_ref().is_some_and(|bits| bits.get(index)) {
                 half.mark(half.len());
             }
-            half.entries.push(entry);
+            half.entries.push_of(sizes[upper], entry);
         }
-        let lower = occupied(&old.slots)
-            .take_while(|slot| slot & cut == 0)
-            .count();
         let mut slots: Vec<u32> = occupied(&old.slots)
             .map(|slot| moved[(slot & indices) as usize])
             .collect();
-        let (lower, upper) = slots.split_at_mut(lower);
+        let (lower, upper) = slots.split_at_mut(sizes[0]);
         for (half, slots) in halves.iter_mut().zip([lower, upper]) {
             if anew {
                 // What agreed before may differ now.
@@ -368,12 +373,13 @@ impl<E> Segment<E> {
         let ours = occupied(&old).map(|slot| moved(slot, base, prefix, indices));
         let theirs = occupied(&upper.slots)
             .map(|slot| moved(slot, upper.base, upper.prefix, upper.indices) + shift);
-        self.lay_out(ours.chain(theirs), self.len() + upper.len());
+        let size = self.len() + upper.len();
+        self.lay_out(ours.chain(theirs), size);
         for (index, entry) in upper.entries.into_iter().enumerate() {
             if upper.captured.as_ref().is_some_and(|bits| bits.get(index)) {
                 self.mark(shift as usize + index);
             }
-            self.entries.push(entry);
+            self.entries.push_of(size, entry);
         }
     }
 
