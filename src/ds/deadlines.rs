@@ -227,7 +227,7 @@ impl Clone for Deadlines {
     }
 }
 
-/// How far behind the base of its piece a deadline is, and both halves of what it is for.
+/// Both halves of what a deadline is for, the lower first, and how far it is behind the base of its piece.
 type Near = [u32; 3];
 
 /// Items in order, in about as much room as they need.
@@ -271,10 +271,10 @@ impl Piece {
     }
 
     fn heap(&self) -> usize {
-        heap::rounded(match self {
+        match self {
             Self::Near { items, .. } => items.capacity() * size_of::<Near>(),
             Self::Far(items) => items.capacity() * size_of::<Item>(),
-        })
+        }
     }
 
     fn get(&self, index: usize) -> Option<Item> {
@@ -292,7 +292,7 @@ impl Piece {
     fn find(&self, wanted: Item) -> Result<usize, usize> {
         match self {
             Self::Near { base, items } => match near(*base, wanted) {
-                Some(near) => items.binary_search(&near),
+                Some(near) => items.binary_search_by_key(&order(near), |near| order(*near)),
                 None if wanted.0 < *base => Err(0),
                 None => Err(items.len()),
             },
@@ -327,10 +327,20 @@ impl Piece {
 
     /// Cuts the upper half off.
     fn split(&mut self) -> Self {
-        let (len, half) = (self.len(), self.len() / 2);
-        let upper = Self::of(len - half, self.iter().skip(half));
-        *self = Self::of(half, self.iter().take(half));
-        upper
+        let half = self.len() / 2;
+        match self {
+            Self::Near { base, items } => {
+                let (base, upper) = (*base, items[half..].to_vec());
+                *items = items[..half].to_vec();
+                Self::Near { base, items: upper }
+            }
+            // The halves may not be that far.
+            Self::Far(items) => {
+                let upper = Self::of(items.len() - half, items.iter().skip(half).copied());
+                *self = Self::of(half, self.iter().take(half));
+                upper
+            }
+        }
     }
 
     fn remove(&mut self, index: usize) {
@@ -357,27 +367,39 @@ fn base_of(least: i64, most: i64) -> Option<i64> {
 
 fn near(base: i64, (at, what): Item) -> Option<Near> {
     let offset = u32::try_from(at.checked_sub(base)?).ok()?;
-    Some([offset, (what >> 32) as u32, what as u32])
+    Some([what as u32, (what >> 32) as u32, offset])
 }
 
-fn item(base: i64, [offset, upper, lower]: Near) -> Item {
+fn item(base: i64, [lower, upper, offset]: Near) -> Item {
     let what = u64::from(upper) << 32 | u64::from(lower);
     (base + i64::from(offset), what)
 }
 
-/// Makes room for one more: as many as the allocator gives for a few more.
+/// Ascends with the item.
+fn order([lower, upper, offset]: Near) -> u128 {
+    u128::from(offset) << 64 | u128::from(upper) << 32 | u128::from(lower)
+}
+
+/// Room for so many and a few more: as many as the allocator gives for that.
+fn room_for<T>(len: usize) -> usize {
+    let room = heap::rounded((len + len / 16 + 1) * size_of::<T>()) / size_of::<T>();
+    room.min(PIECE).max(len)
+}
+
 fn grow<T>(items: &mut Vec<T>) {
     let len = items.len();
     if len == items.capacity() {
-        let room = heap::rounded((len + len / 16 + 2) * size_of::<T>()) / size_of::<T>();
-        items.reserve_exact(room.min(PIECE).saturating_sub(len).max(1));
+        items.reserve_exact(room_for::<T>(len + 1) - len);
     }
 }
 
-fn tighten<T>(items: &mut Vec<T>) {
+fn tighten<T: Copy>(items: &mut Vec<T>) {
     let len = items.len();
     if items.capacity() > len + len / 3 + 8 {
-        items.shrink_to(len + len / 8);
+        // Allocators that are asked for less than before, but not for half as much, leave it at that.
+        let mut fewer = Vec::with_capacity(room_for::<T>(len));
+        fewer.extend_from_slice(items);
+        *items = fewer;
     }
 }
 

@@ -116,11 +116,15 @@ impl<E> Chunks<E> {
         let lone = self.chunks.len() == 1;
         if let Some(chunk) = self.chunks.get_mut(len / Self::PER) {
             let (len, room) = (chunk.len(), chunk.capacity());
-            match lone {
-                true if room > 2 * len => chunk.shrink_to(len + len / 2),
-                false if room > Self::PER / 4 && len <= room / 4 => chunk.shrink_to(room / 2),
-                _ => {}
-            }
+            let fewer = match lone {
+                true if room > 2 * len => len + len / 2,
+                false if room > Self::PER / 4 && len <= room / 4 => room / 2,
+                _ => return,
+            };
+            // Allocators that are asked for less than before, but not for half as much, leave it at that.
+            let mut smaller = Vec::with_capacity(fewer);
+            smaller.append(chunk);
+            *chunk = smaller;
         }
     }
 

@@ -497,7 +497,7 @@ fn a_cursor_stands_where_hashes_are_not_told_apart() {
 fn a_flood_stays_where_it_is() {
     let hasher = |entry: &Hashed| entry.0;
     let mut table = Table::new(Seed::random(rng(1)));
-    let entry = |n: u64| Hashed(0x1234_5678_9abc_0000 | n % 5, n);
+    let entry = |n: u64| Hashed(0x1234_5678_9abc_0000 | (n % 5), n);
     for n in 0..3000 {
         let Slot::Vacant(place) = table.slot_where(entry(n).0, |there| *there == entry(n)) else {
             panic!("not there yet");
