@@ -416,7 +416,7 @@ impl<E> Table<E> {
 }
 
 impl<E: Keyed> Table<E> {
-    /// Announces that there will be so many entries: room is made for them, about a dozen bytes for each, so that nothing
+    /// Announces that there will be so many entries: room is made for them, about five bytes for each, so that nothing
     /// has to be split or laid out anew when they come. What is there already is moved. In the end [`Table::settle`] is to
     /// be called, as fewer may have come.
     pub fn expect(&mut self, entries: usize) {
