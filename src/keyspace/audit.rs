@@ -41,7 +41,7 @@ impl Db {
         same("keys", self.table.len(), self.table.iter().count())?;
         same("deadlines", self.ttl.len(), ttl.len())?;
         same("deadlines of parts", self.tally.due.len(), due.len())?;
-        let in_order = self.ttl.iter().eq(&ttl) && self.tally.due.iter().eq(&due);
+        let in_order = self.ttl.iter().eq(ttl) && self.tally.due.iter().eq(due);
         match in_order && self.ttl_sum == sum {
             true => Ok(()),
             false => Err("deadlines are not those of the keys".into()),

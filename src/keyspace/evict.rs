@@ -102,7 +102,7 @@ impl Db {
     fn draw(&self, volatile: bool, uses: &Uses) -> Option<(u64, &Record)> {
         if volatile {
             let (at, hash) = self.ttl.random(|| uses.draw())?;
-            let record = self.table.find_by_hash(hash, |r| r.expire_at == at)?;
+            let record = self.table.find_of_hash(hash, |r| r.expire_at == at)?;
             return Some((hash, record));
         }
         let record = self.table.random(|| uses.draw())?;
@@ -128,7 +128,7 @@ impl Db {
     /// The record of a candidate, if it is still there and may go.
     fn found(&self, hash: u64, volatile: bool) -> Option<&Record> {
         let may_go = |record: &Record| !volatile || record.expire_at != NEVER;
-        self.table.find_by_hash(hash, may_go)
+        self.table.find_of_hash(hash, may_go)
     }
 }
 

@@ -211,7 +211,7 @@ impl Keyspace {
             let db = &mut self.dbs[index];
             let key = db
                 .table
-                .find_by_hash(hash, |r| r.expire_at == at)
+                .find_of_hash(hash, |r| r.expire_at == at)
                 .map(|r| r.key.clone());
             if let Some(key) = key {
                 db.remove(hash, &key);
@@ -234,7 +234,7 @@ impl Keyspace {
             let db = &mut self.dbs[index];
             let key = db
                 .table
-                .find_by_hash(hash, |r| r.value.next_deadline() == Some(at))
+                .find_of_hash(hash, |r| r.value.next_deadline() == Some(at))
                 .map(|r| r.key.clone());
             if let Some(key) = key {
                 n += self.expire_fields(index, hash, &key, limit - n);

@@ -95,9 +95,9 @@ impl Record {
 
     /// Bytes that the key takes: its place in the table and in the order of deadlines, its name and its value.
     pub fn memory(&self) -> usize {
-        // Slots of eight bytes are three quarters full, and so are the pieces of deadlines.
-        const SLOT: usize = size_of::<u64>() * 4 / 3;
-        const DEADLINE: usize = size_of::<(i64, u64)>() * 4 / 3;
+        // Slots of four bytes are four fifths full, and of deadlines, twelve bytes each, more.
+        const SLOT: usize = size_of::<u32>() * 5 / 4 + 1;
+        const DEADLINE: usize = 3 * size_of::<u32>() * 8 / 7;
         let deadlines = usize::from(self.expire_at != NEVER)
             + usize::from(self.value.next_deadline().is_some());
         size_of::<Self>() + SLOT + deadlines * DEADLINE + self.measure().heap

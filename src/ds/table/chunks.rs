@@ -5,18 +5,22 @@ use crate::util::heap;
 use std::ops::{Index, IndexMut};
 
 // Invariant: the first `len` entries lie in full chunks of capacity `PER`, but for the last of them.
-// A lone chunk grows in small steps, so that small tables stay small. Behind the chunk in use there
-// may be an empty one, so that adding and removing at a boundary need not allocate each time.
+// That one grows in steps, so that no chunk has much room for nothing, and a lone one in smaller
+// steps, so that small tables stay small. Behind it there may be an empty one, so that adding and
+// removing at a boundary need not allocate each time.
 #[derive(Debug)]
 pub(super) struct Chunks<E> {
     chunks: Box<[Vec<E>]>,
     len: u32,
+    /// Bytes allocated, in eights.
+    eights: u32,
 }
 
 impl<E> Chunks<E> {
-    /// Entries per chunk, about 4 KiB: a power of two.
+    /// Entries per chunk, at most 4 KiB: a power of two. Where an entry is some multiple of 8 bytes, the allocator has exactly
+    /// this size, and those of its half and its quarter.
     const PER: usize = {
-        let mut per = 64;
+        let mut per = 1024;
         while per > 8 && per * size_of::<E>() > 4096 {
             per /= 2;
         }
@@ -27,6 +31,7 @@ impl<E> Chunks<E> {
         Self {
             chunks: Box::default(),
             len: 0,
+            eights: 0,
         }
     }
 
@@ -36,25 +41,42 @@ impl<E> Chunks<E> {
     }
 
     pub(super) fn push(&mut self, entry: E) {
+        self.push_of(0, entry);
+    }
+
+    /// Adds an entry, the next of so many that are known to come.
+    pub(super) fn push_of(&mut self, size: usize, entry: E) {
         let at = self.len() / Self::PER;
         let full = |chunk: &Vec<E>| chunk.len() == chunk.capacity();
         if self.chunks.get(at).is_none_or(full) {
-            self.grow();
+            self.grow(size.saturating_sub(self.len()));
+            self.count();
         }
         self.chunks[at].push(entry);
         self.len += 1;
     }
 
     #[cold]
-    fn grow(&mut self) {
-        if let [chunk] = &mut *self.chunks
-            && chunk.len() < Self::PER
-        {
-            let step = (chunk.len() / 2).max(2);
-            chunk.reserve_exact(step.min(Self::PER - chunk.len()));
+    fn grow(&mut self, more: usize) {
+        let lone = self.chunks.len() <= 1;
+        let at = self.len() / Self::PER;
+        if let Some(chunk) = self.chunks.get_mut(at) {
+            let len = chunk.len();
+            let step = match lone {
+                true if len < Self::PER / 4 => (len / 2).max(2),
+                true => Self::PER / 8 - len % (Self::PER / 8),
+                false => len.max(Self::PER / 4),
+            };
+            chunk.reserve_exact(step.max(more).min(Self::PER - len));
             return;
         }
-        let room = if self.chunks.is_empty() { 1 } else { Self::PER };
+        let room = match self.chunks.is_empty() {
+            true => more.max(1),
+            false => more.next_power_of_two().max(Self::PER / 4),
+        };
+        // Whoever asks for whole chunks one after the other while it gives up others gets memory with holes: up to a
+        // third more than what it takes to begin with halves.
+        let room = room.min(Self::PER / 2);
         self.set_chunks(self.chunks.len() + 1, room);
     }
 
@@ -76,6 +98,7 @@ impl<E> Chunks<E> {
         self.len -= 1;
         if last.is_multiple_of(Self::PER / 4) {
             self.give_back();
+            self.count();
         }
         removed
     }
@@ -90,10 +113,18 @@ impl<E> Chunks<E> {
         if self.chunks.len() > keep {
             self.set_chunks(keep, 0);
         }
-        if let [chunk] = &mut *self.chunks
-            && chunk.capacity() > 2 * len
-        {
-            chunk.shrink_to(len + len / 2);
+        let lone = self.chunks.len() == 1;
+        if let Some(chunk) = self.chunks.get_mut(len / Self::PER) {
+            let (len, room) = (chunk.len(), chunk.capacity());
+            let fewer = match lone {
+                true if room > 2 * len => len + len / 2,
+                false if room > Self::PER / 4 && len <= room / 4 => room / 2,
+                _ => return,
+            };
+            // Allocators that are asked for less than before, but not for half as much, leave it at that.
+            let mut smaller = Vec::with_capacity(fewer);
+            smaller.append(chunk);
+            *chunk = smaller;
         }
     }
 
@@ -110,12 +141,22 @@ impl<E> Chunks<E> {
     /// Bytes allocated here.
     #[inline]
     pub(super) fn heap(&self) -> usize {
-        let full = heap::rounded(Self::PER * size_of::<E>());
-        let room = match &*self.chunks {
-            [chunk] => heap::rounded(chunk.capacity() * size_of::<E>()),
-            chunks => chunks.len() * full,
-        };
-        heap::rounded(size_of_val(&*self.chunks)) + room
+        self.eights as usize * 8
+    }
+
+    fn count(&mut self) {
+        let size = |room: usize| heap::rounded(room * size_of::<E>());
+        let full = self.chunks.len().saturating_sub(2);
+        let rest = self.chunks.iter().skip(full);
+        let rest: usize = rest.map(|chunk| size(chunk.capacity())).sum();
+        let heap = heap::rounded(size_of_val(&*self.chunks)) + full * size(Self::PER) + rest;
+        self.eights = u32::try_from(heap / 8).unwrap_or(u32::MAX);
+    }
+
+    /// The entry at an index, if there is one.
+    #[inline]
+    pub(super) fn get(&self, index: usize) -> Option<&E> {
+        self.chunks.get(index / Self::PER)?.get(index % Self::PER)
     }
 }
 

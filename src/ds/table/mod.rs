@@ -4,6 +4,10 @@
 //! entries. Growth splits one segment, shrinking merges two: no operation touches the whole table,
 //! and memory follows the contents both ways. Inside a segment the slots stand in hash order, so a
 //! scan cursor is a position in hash order, which no split, merge or relocation disturbs.
+//!
+//! A slot is four bytes: it keeps some twenty bits of the hash beyond those that led to its segment. Where that is not enough,
+//! hashes are made anew of the entries' keys: once in several splits, and where a cursor stands between two entries of
+//! which the same is kept.
 
 mod chunks;
 mod scan;
@@ -23,14 +27,14 @@ pub use stats::Stats;
 
 /// A segment of this many entries is split before the next one is added. Tests of this crate split
 /// sooner, to see more of it.
-const SEGMENT_MAX: usize = if cfg!(test) { 64 } else { 1024 };
+const SEGMENT_MAX: usize = if cfg!(test) { 64 } else { 1023 };
 /// Two neighbours are merged when they hold no more than this together.
 const MERGE_MAX: usize = SEGMENT_MAX * 3 / 8;
 /// So many entries per segment are counted on where they are announced: what is more in some than in others still
 /// finds its place.
 const SEGMENT_FILL: usize = SEGMENT_MAX * 7 / 8;
 /// Bounds the directory; no hash that is not under attack by its own seed's holder comes near.
-const DEPTH_MAX: u32 = 28;
+const DEPTH_MAX: u32 = if cfg!(test) { 16 } else { 28 };
 
 /// What a table holds: something that carries its key.
 pub trait Keyed {
@@ -212,7 +216,7 @@ impl<E> Table<E> {
         std::mem::replace(self, fresh)
     }
 
-    /// The first entry of this hash that `wanted` accepts; other keys may share the hash.
+    /// The first entry that `wanted` accepts of those that may have this hash: not all of it is compared.
     #[inline]
     pub fn find_by_hash(&self, hash: u64, wanted: impl FnMut(&E) -> bool) -> Option<&E> {
         let segment = self.segments.get(self.segment_of(hash))?;
@@ -222,7 +226,8 @@ impl<E> Table<E> {
         }
     }
 
-    /// Finds the first entry of this hash that `wanted` accepts, or the place for it, with one probe.
+    /// Finds the first entry that `wanted` accepts of those that may have this hash, or the place for one that has it, with one
+    /// probe.
     #[inline]
     pub fn slot_where(&mut self, hash: u64, wanted: impl FnMut(&E) -> bool) -> Slot<'_, E> {
         let segment = self.segment_of(hash);
@@ -310,7 +315,7 @@ impl<E> Table<E> {
 
     /// Makes room for one more entry of a hash: says in which segment, and at which slot.
     #[cold]
-    fn make_room(&mut self, hash: u64) -> (usize, usize) {
+    fn make_room(&mut self, hash: u64, hasher: impl Fn(&E) -> u64) -> (usize, usize) {
         if self.segments.is_empty() {
             self.segments.reserve_exact(1);
             self.segments.push(Segment::new());
@@ -321,14 +326,14 @@ impl<E> Table<E> {
             if self.has_room(id) {
                 return (id, self.segments[id].place_of(hash));
             }
-            self.split(id);
+            self.split(id, &hasher);
         }
     }
 
-    fn split(&mut self, id: usize) {
+    fn split(&mut self, id: usize, hasher: impl Fn(&E) -> u64) {
         let segment = &mut self.segments[id];
         let before = segment.heap();
-        let upper = segment.split();
+        let upper = segment.split(hasher);
         let depth = segment.depth();
         self.heap = self.heap + segment.heap() + upper.heap() - before;
         if depth > self.depth {
@@ -411,7 +416,7 @@ impl<E> Table<E> {
 }
 
 impl<E: Keyed> Table<E> {
-    /// Announces that there will be so many entries: room is made for them, about a dozen bytes for each, so that nothing
+    /// Announces that there will be so many entries: room is made for them, about five bytes for each, so that nothing
     /// has to be split or laid out anew when they come. What is there already is moved. In the end [`Table::settle`] is to
     /// be called, as fewer may have come.
     pub fn expect(&mut self, entries: usize) {
@@ -462,6 +467,13 @@ impl<E: Keyed> Table<E> {
             Slot::Occupied(found) => Some(found.into_mut()),
             Slot::Vacant(_) => None,
         }
+    }
+
+    /// The first entry of exactly this hash that `wanted` accepts; another key may share it.
+    pub fn find_of_hash(&self, hash: u64, mut wanted: impl FnMut(&E) -> bool) -> Option<&E> {
+        self.find_by_hash(hash, |entry| {
+            wanted(entry) && self.hash(entry.key()) == hash
+        })
     }
 
     /// Finds a key, or the place for it, with one probe.
@@ -542,14 +554,23 @@ impl<E: Keyed> Occupied<'_, E> {
     }
 }
 
-impl<'a, E> Vacant<'a, E> {
+impl<'a, E: Keyed> Vacant<'a, E> {
     /// Adds an entry, whose key must be the one looked for.
     #[inline]
     pub fn insert(self, entry: E) -> &'a mut E {
+        let seed = self.table.seed;
+        self.insert_with(entry, |entry| seed.hash(entry.key()))
+    }
+}
+
+impl<'a, E> Vacant<'a, E> {
+    /// Adds an entry, where entries do not carry their keys: `hasher` gives the hash of another one.
+    #[inline]
+    pub fn insert_with(self, entry: E, hasher: impl Fn(&E) -> u64) -> &'a mut E {
         let Self { table, hash, .. } = self;
         let (id, at) = match table.has_room(self.segment) {
             true => (self.segment, self.slot),
-            false => table.make_room(hash),
+            false => table.make_room(hash, hasher),
         };
         let passed = table.passed(id);
         let segment = &mut table.segments[id];

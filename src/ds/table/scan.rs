@@ -1,19 +1,32 @@
 //! Ways through a table that stop and go on: scanning, and drawing at random.
 
 use super::segment::Segment;
-use super::{SEGMENT_MAX, Table};
+use super::{Keyed, SEGMENT_MAX, Table};
 
 /// A cursor is the top 48 bits of a hash.
 const CURSOR_SHIFT: u32 = 16;
 
-impl<E> Table<E> {
+impl<E: Keyed> Table<E> {
     /// Visits about `count` entries from `cursor` on, and returns where to go on; 0 is the start and
     /// the end.
     ///
     /// From start to end every entry that is there all the while is visited exactly once, however
-    /// much the table grows or shrinks in between. Entries of one hash are visited together, so there
-    /// may be a few more than `count`. Any number is a valid cursor.
-    pub fn scan<'a>(&'a self, cursor: u64, count: usize, mut visit: impl FnMut(&'a E)) -> u64 {
+    /// much the table grows or shrinks in between. Entries whose hashes begin alike are visited together, so
+    /// there may be a few more than `count`. Any number is a valid cursor.
+    pub fn scan<'a>(&'a self, cursor: u64, count: usize, visit: impl FnMut(&'a E)) -> u64 {
+        self.scan_with(cursor, count, |entry| self.hash(entry.key()), visit)
+    }
+}
+
+impl<E> Table<E> {
+    /// [`Table::scan`], where entries do not carry their keys: `hasher` gives the hash of one.
+    pub fn scan_with<'a>(
+        &'a self,
+        cursor: u64,
+        count: usize,
+        hasher: impl Fn(&E) -> u64,
+        mut visit: impl FnMut(&'a E),
+    ) -> u64 {
         if cursor >> (64 - CURSOR_SHIFT) != 0 {
             return 0;
         }
@@ -21,18 +34,19 @@ impl<E> Table<E> {
         let (mut left, mut last) = (count.max(1), None);
         while let Some(segment) = self.segments.get(self.segment_of(from)) {
             let mut stop = 0;
-            let whole = segment.visit(from, |hash, entry| {
-                if left == 0 && last != Some(hash) {
-                    stop = hash;
+            let whole = segment.visit(from, &hasher, |hash, entry| {
+                let at = hash >> CURSOR_SHIFT;
+                if left == 0 && last != Some(at) {
+                    stop = at;
                     return false;
                 }
                 visit(entry);
                 left = left.saturating_sub(1);
-                last = Some(hash);
+                last = Some(at);
                 true
             });
             match segment.end() {
-                _ if !whole => return stop >> CURSOR_SHIFT,
+                _ if !whole => return stop,
                 None => break,
                 Some(end) if left == 0 => return end >> CURSOR_SHIFT,
                 Some(end) => from = end,

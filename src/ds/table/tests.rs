@@ -32,11 +32,12 @@ fn table(seed: u64) -> Table<Pair> {
     Table::new(Seed::random(rng(seed)))
 }
 
-impl Table<Pair> {
+impl<E> Table<E> {
     /// Asserts every invariant of the directory, the segments and the counters.
-    fn check(&self) {
-        let hash = |key: &[u8]| self.hash(key);
-        self.segments.iter().for_each(|segment| segment.check(hash));
+    fn check_with(&self, hash: impl Fn(&E) -> u64) {
+        self.segments
+            .iter()
+            .for_each(|segment| segment.check(&hash));
         let len: usize = self.segments.iter().map(Segment::len).sum();
         assert_eq!(len, self.len);
         let heap: usize = self.segments.iter().map(Segment::heap).sum();
@@ -45,7 +46,7 @@ impl Table<Pair> {
             assert_eq!(self.memory(), 0);
             return;
         }
-        let deepest = |s: &&Segment<Pair>| s.depth() == self.depth;
+        let deepest = |s: &&Segment<E>| s.depth() == self.depth;
         assert_eq!(self.segments.iter().filter(deepest).count(), self.deepest);
         if self.depth == 0 {
             assert!(self.directory.is_empty() && self.segments.len() == 1);
@@ -56,9 +57,15 @@ impl Table<Pair> {
             let range = self.directory_range(segment);
             assert!(self.directory[range].iter().all(|&to| to as usize == id));
         }
-        let shares = |s: &Segment<Pair>| self.directory_range(s).len();
+        let shares = |s: &Segment<E>| self.directory_range(s).len();
         let covered: usize = self.segments.iter().map(shares).sum();
         assert_eq!(covered, self.directory.len());
+    }
+}
+
+impl Table<Pair> {
+    fn check(&self) {
+        self.check_with(|pair| self.hash(&pair.0));
     }
 
     fn sorted(&self) -> Vec<Pair> {
@@ -326,7 +333,7 @@ fn a_vacant_slot_takes_the_entry_even_when_its_segment_must_split() {
         found.get_mut().1 += 1;
         assert_eq!(found.get().1, n + 1);
         found.into_mut().1 -= 1;
-        assert_eq!(table.find_by_hash(hash, |_| true), Some(&Pair(key(n), n)));
+        assert_eq!(table.find_of_hash(hash, |_| true), Some(&Pair(key(n), n)));
     }
     table.check();
 }
@@ -334,8 +341,16 @@ fn a_vacant_slot_takes_the_entry_even_when_its_segment_must_split() {
 // Keys that hash as the test wants: all alike, or all at the end of the range.
 #[test]
 fn equal_hashes_stay_together() {
-    for hash in [0, 1 << 63, u64::MAX] {
-        let mut segment = Segment::new();
+    let hashes = [0, 1 << 63, u64::MAX];
+    for (hash, narrow) in hashes
+        .into_iter()
+        .flat_map(|hash| [(hash, false), (hash, true)])
+    {
+        // Indices that start out short get longer.
+        let mut segment = match narrow {
+            true => Segment::narrow(),
+            false => Segment::new(),
+        };
         for n in 0..60 {
             let Probe::Vacant { slot } = segment.probe(hash, |pair: &Pair| pair.1 == n) else {
                 panic!("not there yet");
@@ -344,10 +359,14 @@ fn equal_hashes_stay_together() {
             segment.check(|_| hash);
         }
         let mut met = 0;
-        assert!(segment.visit(hash & segment::HASH, |_, _| {
-            met += 1;
-            true
-        }));
+        assert!(segment.visit(
+            hash,
+            |_| hash,
+            |_, _| {
+                met += 1;
+                true
+            }
+        ));
         assert_eq!(met, 60);
         for n in (0..60).map(|n| n * 7 % 60).collect::<BTreeSet<u64>>() {
             let Probe::Found { slot, index } = segment.probe(hash, |pair| pair.1 == n) else {
@@ -358,6 +377,151 @@ fn equal_hashes_stay_together() {
         }
         assert_eq!(segment.len(), 0);
     }
+}
+
+/// Something without a key, but with a hash.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Hashed(u64, u64);
+
+/// Hashes as no good function gives them: many agree in more bits than a table goes by.
+fn bad_hash() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        3 => (0..8u64, 0..64u32).prop_map(|(n, by)| n.rotate_right(by)),
+        2 => (0..400u64).prop_map(|n| 0xabcd_ef01_0000_0000 | n << 20),
+        1 => Just(u64::MAX),
+        2 => any::<u64>(),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Whatever the hashes are, each entry is found, and returned once by a scan if it stays.
+    #[test]
+    fn hashes_may_be_alike(
+        entries in prop::collection::vec((bad_hash(), 0..3u64, 1..40u64), 1..120),
+        removed in prop::collection::vec((any::<prop::sample::Index>(), 0..40usize), 0..300),
+        counts in prop::collection::vec(1..30usize, 1..20),
+    ) {
+        let hasher = |entry: &Hashed| entry.0;
+        let mut table = Table::new(Seed::random(rng(1)));
+        let mut model = BTreeSet::new();
+        let put = |table: &mut Table<Hashed>, model: &mut BTreeSet<Hashed>, entry: Hashed| {
+            match table.slot_where(entry.0, |there| *there == entry) {
+                Slot::Occupied(_) => assert!(model.contains(&entry)),
+                Slot::Vacant(place) => {
+                    place.insert_with(entry.clone(), hasher);
+                    assert!(model.insert(entry));
+                }
+            }
+        };
+        for (hash, from, count) in entries {
+            (from..from + count).for_each(|n| put(&mut table, &mut model, Hashed(hash, n)));
+            // Neighbours of it, too.
+            put(&mut table, &mut model, Hashed(hash ^ from << 17, 0));
+        }
+        table.check_with(hasher);
+        let (mut stayed, mut returned) = (model.clone(), BTreeMap::<Hashed, usize>::new());
+        let (mut cursor, mut counts, mut removed) = (0, counts.iter().cycle(), removed.iter());
+        loop {
+            cursor = table.scan_with(cursor, *counts.next().unwrap(), hasher, |entry| {
+                *returned.entry(entry.clone()).or_default() += 1;
+            });
+            if cursor == 0 {
+                break;
+            }
+            if let Some((index, more)) = removed.next() {
+                let all: Vec<Hashed> = model.iter().cloned().collect();
+                let Some(first) = (!all.is_empty()).then(|| index.index(all.len())) else {
+                    continue;
+                };
+                for entry in all.iter().skip(first).take(*more) {
+                    match table.slot_where(entry.0, |there| there == entry) {
+                        Slot::Occupied(found) => assert_eq!(found.remove_with(hasher), *entry),
+                        Slot::Vacant(_) => panic!("it is there"),
+                    }
+                    model.remove(entry);
+                    stayed.remove(entry);
+                }
+                put(&mut table, &mut model, Hashed(all[first].0 ^ 1 << more, 77));
+                table.check_with(hasher);
+            }
+        }
+        for entry in &stayed {
+            prop_assert_eq!(returned.get(entry), Some(&1));
+        }
+        prop_assert!(returned.values().all(|&n| n == 1));
+        for entry in &model {
+            let found = table.find_by_hash(entry.0, |there| there == entry);
+            prop_assert_eq!(found, Some(entry));
+        }
+        let mut all: Vec<Hashed> = table.iter().cloned().collect();
+        all.sort();
+        prop_assert!(all.iter().eq(model.iter()));
+    }
+}
+
+/// A cursor stands between entries that slots told apart, and do not any more once segments are merged.
+#[test]
+fn a_cursor_stands_where_hashes_are_not_told_apart() {
+    let hasher = |entry: &Hashed| entry.0;
+    for middle in (37..2000).step_by(89) {
+        let mut table = Table::new(Seed::random(rng(1)));
+        for n in 0..2048 {
+            let entry = Hashed(n << 53, n);
+            if let Slot::Vacant(place) = table.slot_where(entry.0, |there| *there == entry) {
+                place.insert_with(entry, hasher);
+            }
+        }
+        let (mut cursor, mut seen) = (0, Vec::new());
+        while seen.len() < middle as usize {
+            cursor = table.scan_with(cursor, 1, hasher, |entry| seen.push(entry.1));
+        }
+        for n in (0..2048).filter(|n| n + 8 < middle || *n > middle + 8) {
+            if let Slot::Occupied(found) = table.slot_where(n << 53, |there| there.1 == n) {
+                found.remove_with(hasher);
+            }
+        }
+        table.settle();
+        table.check_with(hasher);
+        assert!(table.stats().segments <= 2);
+        while cursor != 0 {
+            cursor = table.scan_with(cursor, 3, hasher, |entry| seen.push(entry.1));
+        }
+        assert!(seen.into_iter().eq(0..=middle + 8));
+    }
+}
+
+/// A segment that cannot be split any more takes what comes.
+#[test]
+fn a_flood_stays_where_it_is() {
+    let hasher = |entry: &Hashed| entry.0;
+    let mut table = Table::new(Seed::random(rng(1)));
+    let entry = |n: u64| Hashed(0x1234_5678_9abc_0000 | (n % 5), n);
+    for n in 0..3000 {
+        let Slot::Vacant(place) = table.slot_where(entry(n).0, |there| *there == entry(n)) else {
+            panic!("not there yet");
+        };
+        place.insert_with(entry(n), hasher);
+    }
+    table.check_with(hasher);
+    table.begin_snapshot();
+    let mut seen = BTreeSet::new();
+    while !table.walk_snapshot(|entry| {
+        assert!(seen.insert(entry.clone()));
+        seen.len() % 100 > 0
+    }) {}
+    assert_eq!(seen.len(), 3000);
+    for n in 0..3000 {
+        match table.slot_where(entry(n).0, |there| *there == entry(n)) {
+            Slot::Occupied(found) => assert_eq!(found.remove_with(hasher), entry(n)),
+            Slot::Vacant(_) => panic!("it is there"),
+        }
+        if n % 100 == 0 {
+            table.check_with(hasher);
+        }
+    }
+    table.check_with(hasher);
 }
 
 /// Draws from tables in all states of growth, and holds the counts against the even distribution.

@@ -143,7 +143,7 @@ impl Fields {
     }
 
     pub(super) fn is_over(&self, now: i64) -> bool {
-        self.deadlines.last().is_some_and(|&(at, _)| now > at)
+        self.deadlines.last().is_some_and(|(at, _)| now > at)
             && self.deadlines.len() == self.table.len()
     }
 
@@ -222,7 +222,7 @@ impl Fields {
         {
             self.deadlines.pop_first();
             let due = |field: &Field| field.deadline() == Some(at);
-            let name = self.table.find_by_hash(hash, due).map(|f| f.name.clone());
+            let name = self.table.find_of_hash(hash, due).map(|f| f.name.clone());
             if let Some(field) = name.and_then(|name| self.table.remove_hashed(hash, &name)) {
                 self.heap -= field.heap_size();
                 tell(&field.name);

@@ -107,7 +107,7 @@ impl Big {
             members,
             order,
         } = self;
-        let hash = table.hash(member);
+        let (hash, seed) = (table.hash(member), table.seed());
         match table.slot_where(hash, |id| members.get(*id) == member) {
             Slot::Occupied(found) => {
                 let id = *found.get();
@@ -132,7 +132,7 @@ impl Big {
                 let Some(id) = members.insert(score, member) else {
                     return Change::None;
                 };
-                place.insert(id);
+                place.insert_with(id, |id| seed.hash(members.get(*id)));
                 let entry = Entry { score, id };
                 order.insert(entry, point!(before score, member, in members));
                 self.compact();
@@ -143,12 +143,12 @@ impl Big {
 
     /// Appends a member that is not there and comes after all others.
     pub(super) fn push(&mut self, member: &[u8], score: f64) {
-        let hash = self.table.hash(member);
+        let (hash, seed) = (self.table.hash(member), self.table.seed());
         let Some(id) = self.members.insert(score, member) else {
             return;
         };
         if let Slot::Vacant(place) = self.table.slot_where(hash, |_| false) {
-            place.insert(id);
+            place.insert_with(id, |id| seed.hash(self.members.get(*id)));
         }
         self.order.insert(Entry { score, id }, |_: Entry| true);
     }
@@ -255,7 +255,8 @@ impl Big {
         count: usize,
         mut visit: impl FnMut(Value<'a>, f64),
     ) -> u64 {
-        self.table.scan(cursor, count, |&id| {
+        let hasher = |id: &u32| self.table.hash(self.members.get(*id));
+        self.table.scan_with(cursor, count, hasher, |&id| {
             visit(Value::Str(self.members.get(id)), self.members.score(id));
         })
     }
