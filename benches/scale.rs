@@ -64,12 +64,17 @@ fn main() {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let node = Node::new(Engine::new(Options::default()));
     fill(&node);
-    println!("{processors} processors; what a look at the clock takes is taken off: {:?}\n", look());
+    println!(
+        "{processors} processors; what a look at the clock takes is taken off: {:?}\n",
+        look()
+    );
     for (name, mix) in MIXES {
         for depth in DEPTHS {
             let name = format!("{name} P{depth}");
             if only.as_deref().is_none_or(|only| name.contains(only)) {
-                println!("| {name}: threads | million op/s | lock held, µs a batch | waited for | without it | by the lock alone, million op/s |");
+                println!(
+                    "| {name}: threads | million op/s | lock held, µs a batch | waited for | without it | by the lock alone, million op/s |"
+                );
                 println!("|---:|---:|---:|---:|---:|---:|");
                 for threads in THREADS {
                     point(&node, mix, depth, threads, Duration::from_secs_f64(seconds));
@@ -175,7 +180,8 @@ impl Thread {
     fn batch(&mut self, node: &Node) {
         let began = Instant::now();
         self.reply.clear();
-        self.decoder.decode(&self.requests, &self.limits, &mut self.batch);
+        self.decoder
+            .decode(&self.requests, &self.limits, &mut self.batch);
         let (buf, batch) = (&self.requests[..], &self.batch);
         let decoded = Instant::now();
         let mut engine = node.lock().unwrap();
