@@ -214,25 +214,25 @@ def waits(title, latencies):
 
 
 def cost(servers, options):
-    rows = {name: {} for name in servers}
     sizes = [10_000, 1_000_000, 10_000_000] + ([50_000_000] if options.large else [])
     for keys in [options.size] if options.size else sizes:
+        rows = {name: {} for name in servers}
         running = {name: Server(command) for name, command in servers.items()}
         try:
             for name, server in running.items():
                 server.load(keys)
-                rows[name][f"{keys:,} keys: resident bytes per key"] = (server.resident() - server.empty) / keys
+                rows[name]["resident bytes per key"] = (server.resident() - server.empty) / keys
             for test in ["get", "set"]:
                 runs = {name: [] for name in servers}
                 for number in range(options.rounds):
                     for name in list(servers)[::1 if number % 2 == 0 else -1]:
                         runs[name].append(running[name].benchmark(test, keys, options.operations))
                 for name in servers:
-                    rows[name][f"{keys:,} keys: {test} P16, µs CPU/op"] = statistics.median(runs[name])
+                    rows[name][f"{test} P16, µs CPU/op"] = statistics.median(runs[name])
         finally:
             for server in running.values():
                 server.__exit__()
-    table("random keys", rows)
+        table(f"{keys:,} keys", rows)
 
 
 def grow(servers, options):

@@ -97,9 +97,9 @@ fn look() -> Duration {
 /// All keys, by a client of its own.
 fn fill(node: &Node) {
     let mut thread = Thread::new(node, 1);
-    for from in (0..KEYS).step_by(1000) {
+    for from in (0..KEYS).step_by(200) {
         thread.requests.clear();
-        for key in from..from + 1000 {
+        for key in from..from + 200 {
             set(&mut thread.requests, key);
         }
         thread.batch(node);
