@@ -270,6 +270,8 @@ impl Keyspace {
         // Not even who wants it now needs to wait until each of many is dropped, and nobody else does.
         if n > 0 && (later || n >= MANY) {
             self.garbage.extend(contents.map(Garbage::Contents));
+        }
+        if n >= MANY {
             self.garbage.push(Garbage::other(ttl));
         }
         db.ttl_sum = 0;
