@@ -284,7 +284,9 @@ def expiry(servers, options):
     rows, count = {}, min(1_000_000, options.keys)
     for name, command in servers.items():
         with Server(command) as server:
-            due = time.time() + 3 + count / 200_000
+            began = time.time()
+            server.load(count)
+            due = time.time() + 5 + 4 * (time.time() - began)
             deadline = b"%d" % int(due * 1000)
             words = [b"SET", b"key:%012d", b"vvvvvvvv", b"PXAT", deadline]
             text = b"*5\r\n" + b"".join(b"$%d\r\n%s\r\n" % (16 if b"%" in w else len(w), w) for w in words)
