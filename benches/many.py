@@ -10,6 +10,7 @@ rounds are printed, as rows of Markdown.
 import argparse
 import csv
 import io
+import resource
 import shlex
 import socket
 import statistics
@@ -20,11 +21,12 @@ import time
 
 
 class Server:
-    def __init__(self, command):
+    def __init__(self, command, clients):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        options = f"--port {self.port} --bind 127.0.0.1 --save '' --appendonly no --dir {tempfile.mkdtemp()}"
+        options = (f"--port {self.port} --bind 127.0.0.1 --save '' --appendonly no --maxclients {max(clients, 1000) + 100} "
+                   f"--tcp-backlog 4096 --dir {tempfile.mkdtemp()}")
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         self.process = subprocess.Popen(shlex.split(f"{command} {options}"), **quiet)
         for _ in range(500):
@@ -85,8 +87,11 @@ def main():
     args.add_argument("--rounds", type=int, default=5)
     args.add_argument("servers", nargs="+")
     args = args.parse_args()
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    args.clients = min(args.clients, hard - 200)
     names, commands = zip(*(server.split("=", 1) for server in args.servers))
-    servers = [Server(command) for command in commands]
+    servers = [Server(command, args.clients) for command in commands]
     figures = {}
 
     def note(title, name, value):

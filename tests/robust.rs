@@ -20,6 +20,7 @@ use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// What a whole run may leave the server with.
@@ -57,6 +58,37 @@ fn mutated_sessions_do_no_harm() {
     }
     if let Some(resident) = server.resident() {
         assert!(resident < MEMORY, "the server keeps {resident} bytes");
+    }
+}
+
+/// Whoever has nothing more to do gives back what it does not use, soon after it is free: without a further command.
+#[test]
+fn what_is_flushed_goes_back_to_the_system() {
+    let server = Server::redkeep(&[]);
+    let mut client = server.client();
+    let Some(empty) = server.resident() else {
+        return;
+    };
+    for how in ["SYNC", "ASYNC"] {
+        for from in (0..300_000).step_by(20_000) {
+            let fill =
+                "for i = ARGV[1], ARGV[1] + 19999 do redis.call('SET', 'key:' .. i, 'v') end";
+            client
+                .call(&["EVAL", fill, "0", &from.to_string()])
+                .unwrap();
+        }
+        let full = server.resident().unwrap_or_default();
+        assert!(full > empty + 15_000_000, "{empty}, {full}");
+        assert_eq!(client.call(&["FLUSHALL", how]).unwrap().text(), "OK");
+        let until = Instant::now() + Duration::from_secs(20);
+        while server.resident().unwrap_or_default() > empty + (full - empty) / 2 {
+            assert!(
+                Instant::now() < until,
+                "{how}: {:?} of {full}",
+                server.resident()
+            );
+            thread::sleep(Duration::from_millis(100));
+        }
     }
 }
 

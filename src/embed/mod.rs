@@ -13,6 +13,7 @@ mod driver;
 pub(crate) mod facts;
 mod faults;
 mod fragile;
+mod giving_back;
 mod host;
 mod ice;
 mod instance;

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 
+use super::giving_back::{self, Ebb};
 use super::pace::Pace;
 use super::{ice, jobs};
 use crate::engine::{Engine, Taken};
@@ -102,6 +103,8 @@ struct Inner {
     driver_waits_for: AtomicI64,
     /// How often [`Node::tick`] was called.
     ticks: AtomicU64,
+    /// What is used, as seen by ticks.
+    ebb: Ebb,
     /// Asked by the clock, should that be moved.
     pace: OnceLock<Arc<Pace>>,
     stopped: AtomicBool,
@@ -174,6 +177,7 @@ impl Node {
             wakers: RwLock::default(),
             driver_waits_for: AtomicI64::new(i64::MIN),
             ticks: AtomicU64::new(0),
+            ebb: Ebb::default(),
             pace: OnceLock::new(),
             stopped: AtomicBool::new(false),
             failed: AtomicBool::new(false),
@@ -434,6 +438,7 @@ impl Node {
     fn tick_held(&self, engine: &mut Held<'_>) -> Option<Duration> {
         self.inner.ticks.fetch_add(1, Ordering::Relaxed);
         engine.tick();
+        self.inner.ebb.used(engine.state().used_memory());
         let next = engine.next_deadline();
         // Set while the lock is held, so that no deadline slips between.
         self.inner
@@ -624,8 +629,7 @@ impl Held<'_> {
         {
             clock.stir_clients();
         }
-        // Nobody but the client that asked for it waits while millions of keys are dropped.
-        drop(garbage);
+        giving_back::part_with(garbage);
         if !actions.is_empty() {
             self.node.act(actions);
         }

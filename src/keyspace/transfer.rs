@@ -15,6 +15,9 @@ use crate::types::Value;
 /// A value that takes longer to drop than the command that deletes it should take.
 pub(super) const HEAVY: usize = 16 * 1024;
 
+/// Keys that take longer to drop than a command should take, whatever they hold.
+const MANY: usize = 20_000;
+
 /// What was deleted and is still to be dropped, when nobody waits for it.
 #[derive(Debug)]
 pub enum Garbage {
@@ -32,6 +35,32 @@ impl Garbage {
     /// Anything.
     pub fn other(what: impl Debug + Send + 'static) -> Self {
         Garbage::Other(Box::new(what))
+    }
+
+    /// About how many elements are to be dropped, as far as that is known.
+    pub fn elements(&self) -> usize {
+        match self {
+            Garbage::Value(value) => elements(value),
+            Garbage::Contents(records) => elements_of(records),
+            Garbage::Database(db) => elements_of(&db.table),
+            Garbage::Other(_) => 0,
+        }
+    }
+}
+
+/// No type takes less for an element than this, or drops it in less time than that.
+const ELEMENT: usize = 64;
+
+fn elements(value: &Value) -> usize {
+    value.heap_size() / ELEMENT
+}
+
+fn elements_of(records: &Table<Record>) -> usize {
+    let n = records.len();
+    // Where there are few, they may be large.
+    match n {
+        0..MANY => n + records.iter().map(|r| elements(&r.value)).sum::<usize>(),
+        _ => n,
     }
 }
 
@@ -229,16 +258,22 @@ impl Keyspace {
         }
     }
 
-    /// Empties a database, its contents dropped now or `later`; returns how many keys it had.
+    /// Empties a database, its contents dropped now or `later`, as many always are; returns how many keys it had.
     pub fn flush(&mut self, index: usize, later: bool) -> usize {
         let db = &mut self.dbs[index];
         let n = db.table.len();
         let contents = db.take_contents();
+        let ttl = std::mem::replace(&mut db.ttl, Deadlines::new());
         if later && n > 0 {
             self.freed_later += n as u64;
+        }
+        // Not even who wants it now needs to wait until each of many is dropped, and nobody else does.
+        if n > 0 && (later || n >= MANY) {
             self.garbage.extend(contents.map(Garbage::Contents));
         }
-        db.ttl = Deadlines::new();
+        if n >= MANY {
+            self.garbage.push(Garbage::other(ttl));
+        }
         db.ttl_sum = 0;
         db.tally = Tally::default();
         self.log.push(index, b"", What::AllModified);
