@@ -153,15 +153,29 @@ pub(super) fn hurry_nested(
     origin: Origin,
 ) -> Step {
     state.fx.begin(state.ks.current());
-    let began = state.sys.clock.0.read();
+    let since = state.sys.running.as_mut().and_then(|r| r.since.take());
+    let began = since.unwrap_or_else(|| state.sys.clock.0.read());
     match handle_and_settle(state, sid, row, args, reply, (origin, began)) {
         Ok(pending) => {
-            let (_, usec) = took(state, &pending);
+            let (ended, usec) = took(state, &pending);
             count(state, &pending, args, usec, false);
+            if let Some(running) = &mut state.sys.running {
+                running.since = Some(ended);
+            }
             Step::Settled
         }
         Err(step) => step,
     }
+}
+
+/// Does what is left of the command that ran a script, once the host has answered it: the way was free for all that the script
+/// called, and so it is for who comes next.
+#[inline]
+pub(crate) fn finish_script(state: &mut State, pending: &Pending, args: Args<'_>) {
+    settle(state, pending.row, args);
+    let (ended, usec) = took(state, pending);
+    count(state, pending, args, usec, false);
+    move_on(state, ended, usec);
 }
 
 /// Has a command handled and settles it; it is still to be counted. What ends otherwise than well takes the long way from there.
