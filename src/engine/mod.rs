@@ -51,8 +51,8 @@ use crate::exec::unconfirmed::{self, Unconfirmed};
 use crate::exec::unit;
 use crate::exec::weight;
 use crate::exec::{
-    Action, Args, CmdError, Commands, DebugSwitches, Effects, Host, HostBox, Origin, RunningScript, ScriptCall,
-    ScriptHost, ScriptOrigin, Sessions, SharedClock, State, System, Waiters,
+    Action, Args, CmdError, Commands, DebugSwitches, Effects, Host, HostBox, Origin, RunningScript,
+    ScriptCall, ScriptHost, ScriptOrigin, Sessions, SharedClock, State, System, Waiters,
 };
 use smallvec::SmallVec;
 
