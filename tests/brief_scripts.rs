@@ -107,115 +107,149 @@ fn pair(proto: Proto) -> [Server; 2] {
     both
 }
 
+const SCRIPTS: &[&str] = &[
+    "",
+    "return",
+    "return nil",
+    "return 1.9",
+    "return -1.9",
+    "return 'x'",
+    "return true",
+    "return false",
+    "return 123456789012345",
+    "return KEYS[1]",
+    "return KEYS[4]",
+    "return ARGV[1];",
+    "return #KEYS",
+    "return #ARGV",
+    "return redis.call('ping')",
+    "local s = redis.call('ping') return s",
+    "local s = redis.call('ping') return s == s",
+    "local s = redis.call('ping') return s == redis.call('ping')",
+    "return redis.call('lrange', KEYS[3], 0, -1)",
+    "local l = redis.call('lrange', 'l', 0, -1) redis.call('ping') return l",
+    "return redis.call('hgetall', 'h')",
+    "return redis.call('zrange', 'z', 0, -1, 'withscores')",
+    "return redis.call('zscore', 'z', 'm')",
+    "return redis.call('mget', 's', 'none', 'n')",
+    "return redis.call('get', 'none')",
+    "return redis.call('lpop', 'none', 2)",
+    "return redis.call('xadd', 'x', '1-1', 'f', 'v')",
+    "return redis.call('xrange', 'x', '-', '+')",
+    "return redis.call('xread', 'streams', 'x', '9')",
+    "return redis.call('set', 'big', '9007199254740993') and redis.call('incr', 'big')",
+    "return redis.call('incrby', 'big', '9007199254740990')",
+    "return redis.call('echo', 1e3)",
+    "return redis.call('echo', 1.5)",
+    "return redis.call('echo', -0)",
+    "return redis.call('get', 'none') == nil",
+    "return redis.call('get', 'none') == false",
+    "return redis.call('get', KEYS[1]) == ARGV[1]",
+    "return redis.call('get', KEYS[2]) < ARGV[2]",
+    "return redis.call('get', KEYS[2]) >= '41'",
+    "return tonumber(redis.call('get', KEYS[2])) < tonumber(ARGV[2])",
+    "return tonumber(redis.call('get', KEYS[2])) > 41",
+    "return tonumber(redis.call('get', KEYS[2])) >= 41.0",
+    "return redis.call('get', 'n') == 41",
+    "return redis.call('get', 'n') < 41",
+    "return 41 > redis.call('get', 'n')",
+    "return redis.call('get', 'none') > 1",
+    "return redis.call('ping') <= redis.call('ping')",
+    "return KEYS[9] < KEYS[9]",
+    "return true >= false",
+    "return tonumber(nil)",
+    "return tonumber('0x10')",
+    "return tonumber(' 12 ')",
+    "return tonumber('1e2')",
+    "return tonumber('12x')",
+    "return tonumber('')",
+    "return tonumber('-7')",
+    "return tonumber('12345678901234567890')",
+    "return tonumber(redis.call('ping'))",
+    "return redis.call('get')",
+    "return redis.call('no such command')",
+    "return redis.call('incr', 's')",
+    "local x = redis.call('incr', 's') return 1",
+    "redis.call('incr', 's')",
+    "return redis.call('lpush', 's', 1)",
+    "return redis.call()",
+    "return redis.call('get', nil)",
+    "return redis.call('get', true)",
+    "return redis.call('get', redis.call('ping'))",
+    "return redis.call('get', redis.call('get', 'none'))",
+    "return redis.call(nil, redis.call('set', 'n', 7))",
+    "return redis.call('set', KEYS[1], redis.call('get', KEYS[2]))",
+    "return redis.call('blpop', 'none', 0)",
+    "return redis.call('subscribe', 'c')",
+    "return redis.call('eval', 'return 1', 0)",
+    "return redis.call('select', 1)",
+    "redis.call('select', 1) return redis.call('get', 's')",
+    "return redis.call('object', 'encoding', 'l')",
+    "return redis.call('type', 'l')",
+    "return server.call('strlen', 's')",
+    "return 1 == 1 and 'yes' or 'no'",
+    "return nil and redis.call('del', 's') or 5",
+    "return not redis.call('exists', 's') == 1",
+    "return not (redis.call('exists', 's') == 1)",
+    "return (1 < 2) == true",
+    "local a = 1 local a = 'two' return a",
+    "local a = 1 if a == 1 then local a = 2 a = 3 end return a",
+    "local a if not a then a = 'set' end return a",
+    "local KEYS = 'mine' return KEYS",
+    "local n = redis.call('incr', KEYS[2])\nif n == 1 then\n  redis.call('pexpire', KEYS[2], ARGV[2])\nend\n\
+             if n > tonumber(ARGV[2]) then return 0 else return n end",
+    "if redis.call('exists', 'none') == 1 then return 'a' elseif redis.call('exists', 's') == 1 then return 'b' \
+             else return 'c' end",
+    "-- comment\nlocal v = redis.call('get', KEYS[1]) -- more\n\nreturn redis.call('incr', KEYS[1])",
+    "\n\nreturn nil < 1",
+    "return redis.call('get',\n'l')",
+    "return redis.call(\n'get','l')",
+    "return redis.call('incr', 's') == 1 or\n1",
+    "#!lua flags=no-writes\nreturn redis.call('set', 's', 'other')",
+    "#!lua\nreturn redis.call('incr', 'l')",
+];
+
 #[test]
 fn scripts_answer_as_they_do_in_the_interpreter() {
     let words: [&[u8]; 6] = [b"3", b"s", b"n", b"l", b"some", b"50"];
     for proto in [Proto::Resp2, Proto::Resp3] {
         let mut both = pair(proto);
-        for script in [
-            "",
-            "return",
-            "return nil",
-            "return 1.9",
-            "return -1.9",
-            "return 'x'",
-            "return true",
-            "return false",
-            "return 123456789012345",
-            "return KEYS[1]",
-            "return KEYS[4]",
-            "return ARGV[1];",
-            "return #KEYS",
-            "return #ARGV",
-            "return redis.call('ping')",
-            "local s = redis.call('ping') return s",
-            "local s = redis.call('ping') return s == s",
-            "local s = redis.call('ping') return s == redis.call('ping')",
-            "return redis.call('lrange', KEYS[3], 0, -1)",
-            "local l = redis.call('lrange', 'l', 0, -1) redis.call('ping') return l",
-            "return redis.call('hgetall', 'h')",
-            "return redis.call('zrange', 'z', 0, -1, 'withscores')",
-            "return redis.call('zscore', 'z', 'm')",
-            "return redis.call('mget', 's', 'none', 'n')",
-            "return redis.call('get', 'none')",
-            "return redis.call('lpop', 'none', 2)",
-            "return redis.call('xadd', 'x', '1-1', 'f', 'v')",
-            "return redis.call('xrange', 'x', '-', '+')",
-            "return redis.call('xread', 'streams', 'x', '9')",
-            "return redis.call('set', 'big', '9007199254740993') and redis.call('incr', 'big')",
-            "return redis.call('incrby', 'big', '9007199254740990')",
-            "return redis.call('echo', 1e3)",
-            "return redis.call('echo', 1.5)",
-            "return redis.call('echo', -0)",
-            "return redis.call('get', 'none') == nil",
-            "return redis.call('get', 'none') == false",
-            "return redis.call('get', KEYS[1]) == ARGV[1]",
-            "return redis.call('get', KEYS[2]) < ARGV[2]",
-            "return redis.call('get', KEYS[2]) >= '41'",
-            "return tonumber(redis.call('get', KEYS[2])) < tonumber(ARGV[2])",
-            "return tonumber(redis.call('get', KEYS[2])) > 41",
-            "return tonumber(redis.call('get', KEYS[2])) >= 41.0",
-            "return redis.call('get', 'n') == 41",
-            "return redis.call('get', 'n') < 41",
-            "return 41 > redis.call('get', 'n')",
-            "return redis.call('get', 'none') > 1",
-            "return redis.call('ping') <= redis.call('ping')",
-            "return KEYS[9] < KEYS[9]",
-            "return true >= false",
-            "return tonumber(nil)",
-            "return tonumber('0x10')",
-            "return tonumber(' 12 ')",
-            "return tonumber('1e2')",
-            "return tonumber('12x')",
-            "return tonumber('')",
-            "return tonumber('-7')",
-            "return tonumber('12345678901234567890')",
-            "return tonumber(redis.call('ping'))",
-            "return redis.call('get')",
-            "return redis.call('no such command')",
-            "return redis.call('incr', 's')",
-            "local x = redis.call('incr', 's') return 1",
-            "redis.call('incr', 's')",
-            "return redis.call('lpush', 's', 1)",
-            "return redis.call()",
-            "return redis.call('get', nil)",
-            "return redis.call('get', true)",
-            "return redis.call('get', redis.call('ping'))",
-            "return redis.call('get', redis.call('get', 'none'))",
-            "return redis.call(nil, redis.call('set', 'n', 7))",
-            "return redis.call('set', KEYS[1], redis.call('get', KEYS[2]))",
-            "return redis.call('blpop', 'none', 0)",
-            "return redis.call('subscribe', 'c')",
-            "return redis.call('eval', 'return 1', 0)",
-            "return redis.call('select', 1)",
-            "redis.call('select', 1) return redis.call('get', 's')",
-            "return redis.call('object', 'encoding', 'l')",
-            "return redis.call('type', 'l')",
-            "return server.call('strlen', 's')",
-            "return 1 == 1 and 'yes' or 'no'",
-            "return nil and redis.call('del', 's') or 5",
-            "return not redis.call('exists', 's') == 1",
-            "return not (redis.call('exists', 's') == 1)",
-            "return (1 < 2) == true",
-            "local a = 1 local a = 'two' return a",
-            "local a = 1 if a == 1 then local a = 2 a = 3 end return a",
-            "local a if not a then a = 'set' end return a",
-            "local KEYS = 'mine' return KEYS",
-            "local n = redis.call('incr', KEYS[2])\nif n == 1 then\n  redis.call('pexpire', KEYS[2], ARGV[2])\nend\n\
-             if n > tonumber(ARGV[2]) then return 0 else return n end",
-            "if redis.call('exists', 'none') == 1 then return 'a' elseif redis.call('exists', 's') == 1 then return 'b' \
-             else return 'c' end",
-            "-- comment\nlocal v = redis.call('get', KEYS[1]) -- more\n\nreturn redis.call('incr', KEYS[1])",
-            "\n\nreturn nil < 1",
-            "return redis.call('get',\n'l')",
-            "return redis.call(\n'get','l')",
-            "return redis.call('incr', 's') == 1 or\n1",
-            "#!lua flags=no-writes\nreturn redis.call('set', 's', 'other')",
-            "#!lua\nreturn redis.call('incr', 'l')",
-        ] {
+        for script in SCRIPTS {
             agree(&mut both, b"EVAL", script, &words);
             agree(&mut both, b"EVAL_RO", script, &words);
             agree(&mut both, b"EVAL", script, &[b"0"]);
+        }
+        let [brief, interpreted] = &mut both;
+        assert_eq!(brief.contents(), interpreted.contents());
+    }
+}
+
+#[test]
+fn functions_answer_as_they_do_in_the_interpreter() {
+    let words: [&[u8]; 6] = [b"3", b"s", b"n", b"l", b"some", b"50"];
+    for proto in [Proto::Resp2, Proto::Resp3] {
+        let mut both = pair(proto);
+        for script in SCRIPTS {
+            let code = script.strip_prefix("#!lua\n").unwrap_or(script);
+            if code.starts_with("#!") {
+                continue;
+            }
+            for flags in ["", ", flags = {'no-writes'}"] {
+                let [here, there] = both.each_mut().map(|server| {
+                    let code = format!(
+                        "#!lua name=lib\nredis.register_function{{function_name = 'Fun', callback = function(KEYS, ARGV) \
+                         {}{code}\nend{flags}}}\nredis.register_function('other', function() {} return 'other' end)",
+                        server.prefix, server.prefix
+                    );
+                    let loaded = server.call(&[b"FUNCTION", b"LOAD", b"REPLACE", code.as_bytes()]);
+                    assert_eq!(loaded, "$3\r\nlib\r\n", "{code}");
+                    let mut args: Vec<&[u8]> = vec![b"FCALL", b"fun"];
+                    args.extend(words);
+                    let all = [&args[..], &[b"FCALL", b"Fun", b"0"], &[b"FCALL_RO", b"fun", b"0"]];
+                    all.map(|args| server.call(args)).concat() + &server.call(&[b"FCALL", b"other", b"0"])
+                });
+                assert_eq!(here, there, "{script}");
+            }
         }
         let [brief, interpreted] = &mut both;
         assert_eq!(brief.contents(), interpreted.contents());

@@ -47,6 +47,8 @@ pub struct LuaHost {
     last_sha: Option<([u8; 40], usize)>,
     /// Room for scripts that need no interpreter.
     room: Room,
+    /// A script was compiled, which takes a while.
+    has_compiled: bool,
     /// Scripts that only EVAL brought, oldest first.
     evals: VecDeque<usize>,
     free: Vec<usize>,
@@ -89,6 +91,7 @@ impl LuaHost {
             last: None,
             last_sha: None,
             room: Room::default(),
+            has_compiled: false,
             evals: VecDeque::new(),
             free: Vec::new(),
         }
@@ -184,6 +187,7 @@ impl LuaHost {
             traits,
             brief: Brief::of(code),
         };
+        self.has_compiled = true;
         state.sys.scripts.interpreter = self.vm(state)?.lua.used_memory();
         match self.scripts.get_mut(at) {
             Some(place) => *place = script,
@@ -269,12 +273,26 @@ impl LuaHost {
         let (keys, argv) = given.split_at(eval.numkeys.min(given.len()));
         let run = Run::new(state, origin, read_only, allow_oom).on_line(script.traits.sole_line);
         if let Some(brief) = &script.brief {
+            let mut run = run;
+            if !std::mem::take(&mut self.has_compiled) {
+                run.without_pauses();
+            }
+            let name = Name {
+                chunk: "user_script",
+                own: std::str::from_utf8(&script.sha).unwrap_or_default(),
+                line: None,
+            };
             let given = brief::Given {
                 keys,
                 args: argv,
                 vm,
+                chunk: name.chunk,
             };
-            return walk(run, brief, given, &mut self.room, &script.sha, reply);
+            let result = brief.run(&mut run, given, &mut self.room, reply);
+            return (
+                run.end().0,
+                result.map_err(|failed| failed.into_reply(name)),
+            );
         }
         let work = || vm.run(at, script.traits, keys, argv);
         let (mut state, ended) = perform(&self.shared, run, vm, work, reply);
@@ -333,33 +351,6 @@ impl LuaHost {
     }
 }
 
-/// Runs a script that needs no interpreter.
-fn walk(
-    mut run: Run,
-    brief: &Brief,
-    given: brief::Given<'_>,
-    room: &mut Room,
-    sha: &[u8; 40],
-    reply: &mut ReplyBuf,
-) -> (Box<State>, Result<(), CmdError>) {
-    let ended = catch_unwind(AssertUnwindSafe(|| brief.run(&mut run, given, room, reply)));
-    let result = match ended {
-        Ok(result) => result.map_err(|failed| {
-            failed.into_reply(Name {
-                chunk: "user_script",
-                own: &String::from_utf8_lossy(sha),
-                line: None,
-            })
-        }),
-        Err(_) => {
-            run.panicked();
-            Err(CmdError::fixed("ERR Internal error in a script"))
-        }
-    };
-    let (state, _) = run.end();
-    (state, result)
-}
-
 /// Runs a script with the state in the slot, and takes the state out again, whatever happens.
 pub(super) fn perform(
     shared: &Shared,
@@ -391,6 +382,7 @@ pub(super) fn conclude(
     let script_is_resp3 = slot.reply.is_resp3();
     let mut run = slot.run.take()?;
     drop(slot);
+    run.forget_time();
     run.state.fx.restrict(Readers::All);
     if !matches!(ended, Ok((true, ref value)) if !value.is_table()) {
         vm.lift_limit();

@@ -302,9 +302,7 @@ impl Run {
         if self.state.sys.gate.is_stopped() {
             self.stop = Some(Stop::Shutdown);
         }
-        if let Some(running) = &mut self.state.sys.running {
-            running.since = None;
-        }
+        self.forget_time();
         let began = self.began();
         if !self.busy && self.limit.is_some_and(|limit| began.elapsed() >= limit) {
             self.become_busy(began);
@@ -313,6 +311,21 @@ impl Run {
             self.serve();
         }
         self.check()
+    }
+
+    /// It has nothing to do between its commands that would take time, nor before and after them.
+    pub(super) fn without_pauses(&mut self) {
+        let since = self.state.sys.reading();
+        if let Some(running) = &mut self.state.sys.running {
+            running.since = Some(since);
+        }
+    }
+
+    /// What follows begins when the clock says so.
+    pub(super) fn forget_time(&mut self) {
+        if let Some(running) = &mut self.state.sys.running {
+            running.since = None;
+        }
     }
 
     fn began(&mut self) -> Instant {

@@ -6,7 +6,7 @@
 
 use super::super::session::{ReplyMode, Session, SessionId};
 use super::super::{Args, Entry, Flow, Origin, State, System, acl};
-use super::account::{count, move_on, took};
+use super::account::{count, move_on, took, until};
 use super::{Pending, Step, conclude_flow, handle, settle};
 use crate::keyspace::Interest;
 use crate::resp::ReplyBuf;
@@ -173,7 +173,11 @@ pub(super) fn hurry_nested(
 #[inline]
 pub(crate) fn finish_script(state: &mut State, pending: &Pending, args: Args<'_>) {
     settle(state, pending.row, args);
-    let (ended, usec) = took(state, pending);
+    let since = state.sys.running.as_ref().and_then(|r| r.since);
+    let (ended, usec) = match since {
+        Some(ended) => (ended, until(ended, pending)),
+        None => took(state, pending),
+    };
     count(state, pending, args, usec, false);
     move_on(state, ended, usec);
 }

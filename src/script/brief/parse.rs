@@ -1,5 +1,6 @@
 //! Finds out whether a script is brief. Lua has compiled it by then: its syntax is right.
 
+use super::super::api;
 use super::{Brief, Call, Comparison, Exp, Stat, Words};
 
 /// Longer scripts are not looked at.
@@ -27,23 +28,50 @@ impl Brief {
         if code.len() > LONGEST {
             return None;
         }
-        let tokens = tokens(code)?;
-        if tokens.len() > MOST {
+        let mut parser = Parser::new(tokens(code)?, [Some(b"KEYS"), Some(b"ARGV")]);
+        if parser.tokens.len() > MOST {
             return None;
         }
-        let mut parser = Parser {
-            tokens,
-            at: 0,
-            scope: Vec::new(),
-            locals: 0,
-            depth: 0,
-        };
         let body = parser.block()?;
         (parser.peek() == Token::End).then_some(Brief {
             body,
             locals: parser.locals,
         })
     }
+
+    /// The functions of a library with their names, if it does nothing but register functions, and all of them are brief.
+    pub(in crate::script) fn functions(code: &[u8]) -> Vec<(&[u8], Brief)> {
+        if code.len() > LONGEST {
+            return Vec::new();
+        }
+        tokens(code).and_then(functions).unwrap_or_default()
+    }
+}
+
+fn functions(tokens: Vec<(Token<'_>, usize)>) -> Option<Vec<(&[u8], Brief)>> {
+    let mut functions = Vec::new();
+    let mut parser = Parser::new(tokens, [None, None]);
+    while parser.peek() != Token::End {
+        (parser.word(b"redis") || parser.word(b"server")).then_some(())?;
+        parser.mark(b".")?;
+        parser.word(b"register_function").then_some(())?;
+        let in_parens = parser.mark(b"(").is_some();
+        if parser.mark(b"{").is_some() {
+            functions.push(parser.registered()?);
+        } else {
+            let Token::Text(name) = parser.peek() else {
+                return None;
+            };
+            parser.at += 1;
+            parser.mark(b",")?;
+            functions.push((name, parser.function()?));
+        }
+        if in_parens {
+            parser.mark(b")")?;
+        }
+        let _ = parser.mark(b";");
+    }
+    Some(functions)
 }
 
 /// Takes the code apart; each token with its line. Nothing where something unusual is met.
@@ -117,10 +145,8 @@ fn mark(text: &[u8]) -> Option<usize> {
     match text {
         [b'=' | b'~' | b'<' | b'>', b'=', ..] => Some(2),
         [b'.', b'.', ..] | [b'[', b'[' | b'=', ..] => None,
-        [
-            b'=' | b'<' | b'>' | b'.' | b',' | b';' | b'(' | b')' | b'[' | b']' | b'#' | b'-',
-            ..,
-        ] => Some(1),
+        [b'=' | b'<' | b'>' | b'.' | b',' | b';' | b'#' | b'-', ..] => Some(1),
+        [b'(' | b')' | b'[' | b']' | b'{' | b'}', ..] => Some(1),
         _ => None,
     }
 }
@@ -128,6 +154,8 @@ fn mark(text: &[u8]) -> Option<usize> {
 struct Parser<'a> {
     tokens: Vec<(Token<'a>, usize)>,
     at: usize,
+    /// What keys and arguments are called.
+    given: [Option<&'a [u8]>; 2],
     /// The local variables that can be seen, the innermost last.
     scope: Vec<&'a [u8]>,
     locals: usize,
@@ -159,6 +187,71 @@ const KEYWORDS: [&[u8]; 21] = [
 ];
 
 impl<'a> Parser<'a> {
+    const fn new(tokens: Vec<(Token<'a>, usize)>, given: [Option<&'a [u8]>; 2]) -> Parser<'a> {
+        Parser {
+            tokens,
+            at: 0,
+            given,
+            scope: Vec::new(),
+            locals: 0,
+            depth: 0,
+        }
+    }
+
+    /// The named arguments of register_function: which function has which name.
+    fn registered(&mut self) -> Option<(&'a [u8], Brief)> {
+        let (mut name, mut callback) = (None, None);
+        while self.mark(b"}").is_none() {
+            let field = self.name()?;
+            self.mark(b"=")?;
+            match (field, self.peek()) {
+                (b"callback", _) if callback.is_none() => callback = Some(self.function()?),
+                (b"function_name", Token::Text(text)) if name.is_none() => {
+                    name = Some(text);
+                    self.at += 1;
+                }
+                (b"description", Token::Text(_)) => self.at += 1,
+                (b"flags", Token::Mark(b"{")) => {
+                    self.at += 1;
+                    while self.mark(b"}").is_none() {
+                        let (Token::Text(_) | Token::Mark(b",")) = self.peek() else {
+                            return None;
+                        };
+                        self.at += 1;
+                    }
+                }
+                _ => return None,
+            }
+            let _ = self.mark(b",").or_else(|| self.mark(b";"));
+        }
+        name.zip(callback)
+    }
+
+    /// A function where it is written, with the word itself.
+    fn function(&mut self) -> Option<Brief> {
+        let from = self.at;
+        self.word(b"function").then_some(())?;
+        self.mark(b"(")?;
+        self.given = [None, None];
+        self.locals = 0;
+        if self.mark(b")").is_none() {
+            self.given[0] = Some(self.name()?);
+            if self.mark(b",").is_some() {
+                self.given[1] = Some(self.name()?);
+            }
+            self.mark(b")")?;
+        }
+        if self.given[0].is_some() && self.given[0] == self.given[1] {
+            return None;
+        }
+        let body = self.block()?;
+        self.word(b"end").then_some(())?;
+        (self.at - from <= MOST).then_some(Brief {
+            body,
+            locals: self.locals,
+        })
+    }
+
     fn peek(&self) -> Token<'a> {
         self.tokens
             .get(self.at)
@@ -356,9 +449,9 @@ impl<'a> Parser<'a> {
 
     /// KEYS or ARGV, unless something else has the name.
     fn words(&self, name: &[u8]) -> Option<Words> {
-        let words = match name {
-            b"KEYS" => Words::Keys,
-            b"ARGV" => Words::Args,
+        let words = match self.given {
+            [Some(keys), _] if keys == name => Words::Keys,
+            [_, Some(args)] if args == name => Words::Args,
             _ => return None,
         };
         self.local(name).is_none().then_some(words)
@@ -413,7 +506,8 @@ impl<'a> Parser<'a> {
 
     /// A call of a command, whose first name was taken.
     fn call(&mut self, name: &[u8], line: usize) -> Option<Call> {
-        if self.local(name).is_some() || !matches!(name, b"redis" | b"server") {
+        let is_taken = self.local(name).is_some() || self.words(name).is_some();
+        if is_taken || !matches!(name, b"redis" | b"server") {
             return None;
         }
         self.mark(b".")?;
@@ -424,7 +518,11 @@ impl<'a> Parser<'a> {
             return Some(Call { args, line });
         }
         loop {
-            args.push(self.exp()?);
+            args.push(match self.exp()? {
+                // As a command gets it.
+                Exp::Number(n) => Exp::Text(api::digits(n).as_slice().into()),
+                arg => arg,
+            });
             if self.mark(b",").is_none() {
                 break;
             }
@@ -451,6 +549,73 @@ mod tests {
             "return tonumber(server.call('get', 'x')) <= 5.25",
         ] {
             assert!(Brief::of(code.as_bytes()).is_some(), "{code}");
+        }
+    }
+
+    #[test]
+    fn functions_that_are_brief_are_seen() {
+        for (code, names) in [
+            ("redis.register_function('f', function() return 1 end)", "f"),
+            (
+                "redis.register_function('f', function(k, a) return redis.call('set', k[1], a[1]) end);\n\
+                 server.register_function(\"g\", function(keys) if #keys == 1 then return 2 end end)",
+                "f g",
+            ),
+            (
+                "redis.register_function{function_name='f', callback=function(KEYS) return KEYS[1] end, \
+                 flags={'no-writes', 'allow-oom'}, description='d'}",
+                "f",
+            ),
+            (
+                "local x = 1 redis.register_function('f', function() return 1 end)",
+                "",
+            ),
+            (
+                "redis.register_function('f', function(k, a, x) return 1 end)",
+                "",
+            ),
+            (
+                "redis.register_function('f', function(...) return 1 end)",
+                "",
+            ),
+            (
+                "redis.register_function('f', function(k, k) return k[1] end)",
+                "",
+            ),
+            (
+                "redis.register_function('f', function() return KEYS[1] end)",
+                "",
+            ),
+            ("redis.register_function('f', function(k) return k end)", ""),
+            (
+                "redis.register_function('f', function(k) k = 1 return 1 end)",
+                "",
+            ),
+            (
+                "redis.register_function('f', function(redis) return redis.call('x') end)",
+                "",
+            ),
+            (
+                "redis.register_function('f', function(tonumber) return tonumber('1') end)",
+                "",
+            ),
+            (
+                "redis.register_function('f', function() return 1 end) return f",
+                "",
+            ),
+            ("redis.register_function('f', g)", ""),
+            ("redis.register_function{function_name='f', callback=g}", ""),
+            (
+                "redis.register_function{function_name='f', callback=function() end, x=1}",
+                "",
+            ),
+        ] {
+            let found = Brief::functions(code.as_bytes());
+            let found: Vec<_> = found
+                .iter()
+                .map(|(name, _)| String::from_utf8_lossy(name))
+                .collect();
+            assert_eq!(found.join(" "), names, "{code}");
         }
     }
 

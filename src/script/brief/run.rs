@@ -1,5 +1,7 @@
 //! Runs brief scripts.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use smallvec::SmallVec;
 
 use super::super::api::{self, Digits};
@@ -51,6 +53,8 @@ pub(in crate::script) struct Given<'a> {
     pub(in crate::script) args: &'a [&'a [u8]],
     /// The interpreter, which knows how unusual numbers are spelled.
     pub(in crate::script) vm: &'a Vm,
+    /// The name of its chunk, as messages show it.
+    pub(in crate::script) chunk: &'static str,
 }
 
 /// Why a script came to no end.
@@ -59,6 +63,8 @@ pub(in crate::script) enum Failed {
     Raised(Thrown, usize),
     /// It used too much memory.
     Memory,
+    /// Something went wrong in here.
+    Panicked,
 }
 
 impl Failed {
@@ -68,9 +74,13 @@ impl Failed {
         match self {
             Failed::Raised(thrown, line) => fault::raised_at(&thrown, line, name),
             Failed::Memory => fault::unhandled(name, "not enough memory"),
+            Failed::Panicked => CmdError::fixed("ERR Internal error in a script"),
         }
     }
 }
+
+/// Errors are seldom, and larger than values.
+type Result<T> = std::result::Result<T, Box<Failed>>;
 
 /// A value. Tables are nothing but the replies that they were.
 #[derive(Debug, Clone, Copy)]
@@ -123,17 +133,28 @@ impl Brief {
         given: Given<'_>,
         room: &mut Room,
         out: &mut ReplyBuf,
-    ) -> Result<(), Failed> {
+    ) -> Result<()> {
         room.held.clear();
         let mut runner = Runner {
             given,
-            run,
-            room,
+            run: &mut *run,
+            room: &mut *room,
             locals: SmallVec::from_elem(Val::Nil, self.locals),
         };
-        let done = runner.block(&self.body, out);
+        let done = catch_unwind(AssertUnwindSafe(|| runner.block(&self.body, out)));
+        let done = match done {
+            Ok(done) => done,
+            Err(_) => {
+                run.panicked();
+                Err(Box::new(Failed::Panicked))
+            }
+        };
         if matches!(done, Ok(false)) {
             out.null();
+        }
+        if room.reply.len() > Room::KEPT {
+            // What was done with it took its time.
+            run.forget_time();
         }
         room.tidy();
         done.map(|_| ())
@@ -142,7 +163,7 @@ impl Brief {
 
 impl<'a> Runner<'a, '_> {
     /// Whether the script has returned.
-    fn block(&mut self, stats: &'a [Stat], out: &mut ReplyBuf) -> Result<bool, Failed> {
+    fn block(&mut self, stats: &'a [Stat], out: &mut ReplyBuf) -> Result<bool> {
         for stat in stats {
             match stat {
                 Stat::Set(slot, exp) => {
@@ -179,7 +200,7 @@ impl<'a> Runner<'a, '_> {
         Ok(false)
     }
 
-    fn eval(&mut self, exp: &'a Exp) -> Result<Val<'a>, Failed> {
+    fn eval(&mut self, exp: &'a Exp) -> Result<Val<'a>> {
         Ok(match exp {
             Exp::Nil => Val::Nil,
             Exp::Bool(b) => Val::Bool(*b),
@@ -208,10 +229,17 @@ impl<'a> Runner<'a, '_> {
                 left if left.is_true() => left,
                 _ => self.eval(&both.1)?,
             },
-            Exp::Equal(both) => {
-                let (left, right) = (self.eval(&both.0)?, self.eval(&both.1)?);
-                Val::Bool(self.are_equal(left, right))
-            }
+            Exp::Equal(both) => Val::Bool(match (&both.0, self.word(&both.1)) {
+                (Exp::Call(call), Some(word)) => {
+                    self.call(call)?;
+                    let mut reply = self.room.reply.as_slice();
+                    matches!(next(&mut reply), Some(Piece::Text(text)) if text == word)
+                }
+                _ => {
+                    let (left, right) = (self.eval(&both.0)?, self.eval(&both.1)?);
+                    self.are_equal(left, right)
+                }
+            }),
             Exp::Less(comparison) => Val::Bool(self.is_less(comparison)?),
         })
     }
@@ -220,6 +248,15 @@ impl<'a> Runner<'a, '_> {
         match words {
             Words::Keys => self.given.keys,
             Words::Args => self.given.args,
+        }
+    }
+
+    /// A string that is there already, if the expression is one.
+    fn word(&self, exp: &'a Exp) -> Option<&'a [u8]> {
+        match exp {
+            Exp::Text(text) => Some(text),
+            Exp::Given(words, at) => self.words(*words).get(*at).copied(),
+            _ => None,
         }
     }
 
@@ -249,7 +286,7 @@ impl<'a> Runner<'a, '_> {
         }
     }
 
-    fn is_less(&mut self, comparison: &'a Comparison) -> Result<bool, Failed> {
+    fn is_less(&mut self, comparison: &'a Comparison) -> Result<bool> {
         let (left, right) = (self.eval(&comparison.left)?, self.eval(&comparison.right)?);
         let (left, right) = match comparison.swapped {
             true => (right, left),
@@ -267,12 +304,12 @@ impl<'a> Runner<'a, '_> {
             (left, right) => format!("{left} with {right}"),
         };
         let line = comparison.line;
-        let text = format!("user_script:{line}: attempt to compare {what}");
-        Err(Failed::Raised(Thrown::Message(text.into_bytes()), line))
+        let text = format!("{}:{line}: attempt to compare {what}", self.given.chunk);
+        Err(raised(Thrown::Message(text.into_bytes()), line))
     }
 
     /// What tonumber makes of a value.
-    fn number(&self, value: Val<'a>) -> Result<Val<'a>, Failed> {
+    fn number(&self, value: Val<'a>) -> Result<Val<'a>> {
         if matches!(value, Val::Number(_)) {
             return Ok(value);
         }
@@ -283,24 +320,43 @@ impl<'a> Runner<'a, '_> {
             return Ok(Val::Number(n));
         }
         let lua = &self.given.vm.lua;
-        let text = lua.create_string(text).map_err(|_| Failed::Memory)?;
+        let text = lua
+            .create_string(text)
+            .map_err(|_| Box::new(Failed::Memory))?;
         let number = lua.coerce_number(mlua::Value::String(text));
         Ok(number.ok().flatten().map_or(Val::Nil, Val::Number))
     }
 
     /// Calls a command. Its reply lies in the room until the next one, and is no error.
-    fn call(&mut self, call: &'a Call) -> Result<(), Failed> {
-        let raised = |thrown| Failed::Raised(thrown, call.line);
+    fn call(&mut self, call: &'a Call) -> Result<()> {
+        let mut words: SmallVec<[&[u8]; 8]> = SmallVec::new();
+        for arg in &call.args {
+            match self.word(arg) {
+                Some(word) => words.push(word),
+                None => return self.call_with(call),
+            }
+        }
+        if words.is_empty() {
+            return Err(raised(api::refusal(api::NO_ARGUMENT), call.line));
+        }
+        self.room.reply.clear();
+        let done = self.run.command(&words, &mut self.room.reply);
+        self.heed(done, call.line)
+    }
+
+    /// The same, whatever its arguments are.
+    fn call_with(&mut self, call: &'a Call) -> Result<()> {
         let mut values: SmallVec<[Val<'a>; 8]> = SmallVec::new();
         for arg in &call.args {
             values.push(self.eval(arg)?);
         }
-        let mut numbers: SmallVec<[Digits; 1]> = SmallVec::new();
-        for value in &values {
-            if let Val::Number(n) = value {
-                numbers.push(api::digits(*n));
-            }
-        }
+        let numbers: SmallVec<[Digits; 1]> = values
+            .iter()
+            .filter_map(|value| match value {
+                Val::Number(n) => Some(api::digits(*n)),
+                _ => None,
+            })
+            .collect();
         let Room { reply, held } = &mut *self.room;
         let mut numbers = numbers.iter();
         let mut words: SmallVec<[&[u8]; 8]> = SmallVec::new();
@@ -309,26 +365,29 @@ impl<'a> Runner<'a, '_> {
                 Val::Text(text) => text,
                 Val::Held(Kind::Text, from, to) => held.get(from..to).unwrap_or_default(),
                 Val::Number(_) => numbers.next().map_or(&[], |digits| digits.as_slice()),
-                _ => return Err(raised(api::refusal(api::BAD_ARGUMENT))),
+                _ => return Err(raised(api::refusal(api::BAD_ARGUMENT), call.line)),
             });
         }
-        if words.is_empty() {
-            return Err(raised(api::refusal(api::NO_ARGUMENT)));
-        }
         reply.clear();
-        self.run.command(&words, reply).map_err(raised)?;
-        if let [b'-', text @ ..] = reply.as_slice() {
-            let end = memchr::memchr(b'\r', text).unwrap_or(text.len());
-            let text = text.get(..end).unwrap_or_default().to_vec();
-            return Err(raised(Thrown::Reply {
-                text,
-                counted: true,
-            }));
+        let done = self.run.command(&words, reply);
+        drop(words);
+        self.heed(done, call.line)
+    }
+
+    /// A command was called: nothing that has to end the script came of it?
+    #[inline]
+    fn heed(&self, done: std::result::Result<(), Thrown>, line: usize) -> Result<()> {
+        let Room { reply, held } = &*self.room;
+        match done {
+            Ok(()) if reply.as_slice().first() == Some(&b'-') => {
+                Err(raised(error_of(reply.as_slice()), line))
+            }
+            Ok(()) if reply.len() + held.len() > self.given.vm.limit() => {
+                Err(Box::new(Failed::Memory))
+            }
+            Ok(()) => Ok(()),
+            Err(thrown) => Err(raised(thrown, line)),
         }
-        if reply.len() + held.len() > self.given.vm.limit() {
-            return Err(Failed::Memory);
-        }
-        Ok(())
     }
 
     /// Keeps the reply of the last command, as a value.
@@ -367,6 +426,22 @@ impl<'a> Runner<'a, '_> {
     }
 }
 
+#[cold]
+fn raised(thrown: Thrown, line: usize) -> Box<Failed> {
+    Box::new(Failed::Raised(thrown, line))
+}
+
+/// The error that a command has answered, and counted.
+#[cold]
+fn error_of(reply: &[u8]) -> Thrown {
+    let text = reply.get(1..).unwrap_or_default();
+    let end = memchr::memchr(b'\r', text).unwrap_or(text.len());
+    Thrown::Reply {
+        text: text.get(..end).unwrap_or_default().to_vec(),
+        counted: true,
+    }
+}
+
 /// What a reply begins with.
 enum Piece<'a> {
     Number(f64),
@@ -383,29 +458,72 @@ enum Piece<'a> {
 #[inline]
 fn next<'a>(rest: &mut &'a [u8]) -> Option<Piece<'a>> {
     let (&kind, after) = rest.split_first()?;
+    if matches!(kind, b'$' | b'*') {
+        let (len, after) = length(after)?;
+        *rest = after;
+        return Some(match (kind, len) {
+            (_, None) => Piece::False,
+            (b'*', Some(len)) => Piece::Array(len),
+            (_, Some(len)) => {
+                let (text, behind) = after.split_at_checked(len)?;
+                *rest = behind.get(2..)?;
+                Piece::Text(text)
+            }
+        });
+    }
     let (line, after) = after.split_at(memchr::memchr(b'\r', after)?);
     *rest = after.get(2..)?;
-    let length = || num::parse_i64(line).and_then(|n| usize::try_from(n).ok());
     Some(match kind {
         b':' => Piece::Number(num::parse_i64(line)? as f64),
         b'+' => Piece::Status(line),
         b'-' => Piece::Error(line),
-        b'$' => match length() {
-            Some(len) => {
-                let (text, behind) = rest.split_at_checked(len)?;
-                *rest = behind.get(2..)?;
-                Piece::Text(text)
-            }
-            None => Piece::False,
-        },
-        b'*' => length().map_or(Piece::False, Piece::Array),
         _ => return None,
     })
+}
+
+/// Takes a length, which is none for null, and the end of its line.
+#[inline]
+fn length(text: &[u8]) -> Option<(Option<usize>, &[u8])> {
+    let mut len = 0usize;
+    for (at, &b) in text.iter().enumerate() {
+        match b {
+            b'0'..=b'9' => len = len.checked_mul(10)?.checked_add(usize::from(b - b'0'))?,
+            b'\r' => return Some((Some(len), text.get(at + 2..)?)),
+            _ => break,
+        }
+    }
+    let end = memchr::memchr(b'\r', text)?;
+    Some((None, text.get(end + 2..)?))
+}
+
+/// Whether a script that returns this reply answers in the same bytes, with the older protocol.
+fn passes(reply: &[u8]) -> bool {
+    match reply {
+        [b'$' | b'+', ..] => true,
+        // Of so few digits, a double holds all.
+        [b':', ..] => reply.len() <= 18,
+        [b'*', ..] => {
+            let (mut rest, mut left) = (reply, 1usize);
+            while left > 0 {
+                left -= 1;
+                match next(&mut rest) {
+                    Some(Piece::Text(_) | Piece::Status(_)) => {}
+                    Some(Piece::Array(len)) => left += len,
+                    _ => return false,
+                }
+            }
+            true
+        }
+        _ => false,
+    }
 }
 
 /// Writes a reply as it comes out of a script that has got it and returns it: whole numbers as far as a double holds them,
 /// one kind of null.
 fn relay(rest: &mut &[u8], out: &mut ReplyBuf) {
+    if !out.is_resp3() && passes(rest) {
+        return out.raw(rest);
+    }
     let mut left = 1usize;
     while left > 0 {
         left -= 1;
