@@ -493,7 +493,7 @@ impl<'a> Parser<'a> {
             self.at += 1;
             self.mark(b"]")?;
             let is_index = n.trunc() == n && (1.0..1e6).contains(&n);
-            return is_index.then_some(Exp::Given(words, n as usize - 1));
+            return is_index.then(|| Exp::Given(words, n as usize - 1));
         }
         if name == b"tonumber" {
             self.mark(b"(")?;
