@@ -26,8 +26,8 @@ const ON_MORE: Flags = flag::ADMIN
     .with(flag::TOUCHES_ARBITRARY_KEYS)
     .with(flag::TXN);
 
-/// Of the commands about scripts, those that run one: what they name is a key, if it is anything. The rest of their way is as
-/// long as ever.
+/// Of the commands about scripts, those that run one: what they name is a key, if it is anything. Where all that the script calls
+/// takes the short way, the rest of theirs is [short](finish_script), too.
 const RUNS_SCRIPT: Flags = flag::NO_MANDATORY_KEYS;
 
 /// The row of a command that may take the short way, if it is one.
