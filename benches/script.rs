@@ -95,6 +95,18 @@ fn scripts(c: &mut Criterion) {
         let key = key();
         client.run(&[b"EVAL", UNLOCK, b"1", &key, token]);
     });
+    one("unlock by the interpreter, nothing there", &mut |client| {
+        let key = key();
+        let script = [&b"do end "[..], UNLOCK].concat();
+        client.run(&[b"EVAL", &script, b"1", &key, token]);
+    });
+    one("count and expire", &mut |client| {
+        let key = key();
+        let script =
+            b"local n = redis.call('incr',KEYS[1]) redis.call('pexpire',KEYS[1],ARGV[1]) return n";
+        client.run(&[b"EVAL", script, b"1", &key, b"60000"]);
+        client.run(&[b"DEL", &key]);
+    });
     one("unlock by sha, nothing there", &mut |client| {
         let key = key();
         client.run(&[b"EVALSHA", &sha, b"1", &key, token]);

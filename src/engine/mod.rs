@@ -51,8 +51,8 @@ use crate::exec::unconfirmed::{self, Unconfirmed};
 use crate::exec::unit;
 use crate::exec::weight;
 use crate::exec::{
-    Action, Args, CmdError, Commands, DebugSwitches, Effects, Host, HostBox, Origin, ScriptCall,
-    ScriptHost, ScriptOrigin, Sessions, SharedClock, State, System, Waiters,
+    Action, Args, CmdError, Commands, DebugSwitches, Effects, Host, HostBox, Origin, RunningScript,
+    ScriptCall, ScriptHost, ScriptOrigin, Sessions, SharedClock, State, System, Waiters,
 };
 use smallvec::SmallVec;
 
@@ -418,14 +418,22 @@ impl Engine {
         }
         let (before, logged) = (reply.mark(), state.fx.logged().len());
         let step = call::hurry(state, sid, row, args, reply);
-        if matches!(step, Step::Settled) {
+        let settled = match &step {
+            Step::Settled => true,
+            Step::Script(call, pending) => self.run_script(sid, call, pending, args, reply),
+            _ => false,
+        };
+        if settled && let Some(state) = self.state.as_deref_mut() {
             let shows = end_unit(state, sid, logged);
             if !state.sys.overdue.has_cut_off() {
                 return Some(Outcome::Done);
             }
             return Some(self.end_run(sid, args, before, shows, reply));
         }
-        self.go_on(sid, step, args, reply);
+        match step {
+            Step::Script(_, pending) => self.spoil(sid, pending.mark, reply),
+            step => self.go_on(sid, step, args, reply),
+        }
         let shows = end_unit(self.state(), sid, logged);
         Some(self.end_run(sid, args, before, shows, reply))
     }
@@ -565,6 +573,11 @@ impl Engine {
                 pending.mark
             }
         };
+        self.spoil(sid, mark, reply);
+    }
+
+    /// Sees to what faults make of a reply.
+    fn spoil(&mut self, sid: SessionId, mark: Mark, reply: &mut ReplyBuf) {
         let State { sys, sessions, .. } = self.state();
         if sys.faults.are_on() {
             exec::faults::conclude(sys, sessions, sid, mark, reply);
@@ -681,6 +694,7 @@ impl Engine {
         }
     }
 
+    /// Has the host run a script. Whether the short way was free for all of it and is free still.
     fn run_script(
         &mut self,
         sid: SessionId,
@@ -688,10 +702,10 @@ impl Engine {
         pending: &call::Pending,
         args: Args<'_>,
         reply: &mut ReplyBuf,
-    ) {
+    ) -> bool {
         let is_free = self.express == Some(sid);
         let Some(state) = self.state.take() else {
-            return;
+            return false;
         };
         let db = state.ks.current();
         let (state, result) =
@@ -703,8 +717,15 @@ impl Engine {
             // Half of a unit may be done. The panic was reported where it happened.
             std::panic::resume_unwind(Box::new("a command called by a script panicked"));
         }
+        let stays_free = |r: &RunningScript| r.is_free && !r.busy;
+        if is_free && result.is_ok() && state.sys.running.as_ref().is_some_and(stays_free) {
+            call::finish_script(state, pending, args);
+            state.sys.running = None;
+            return true;
+        }
         call::finish(state, pending, args, result, reply);
         self.was_busy |= state.sys.running.take().is_some_and(|r| r.busy);
+        false
     }
 
     /// A request that was posted while a script was busy and which it did not serve any more.

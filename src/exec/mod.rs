@@ -283,6 +283,9 @@ pub struct RunningFunction {
 pub struct RunningScript {
     /// What it calls may take the short way, as long as it calls commands on keys alone and is not busy.
     pub is_free: bool,
+    /// When the command before ended, unless it was looked at the clock since: then the next one begins. What the script does
+    /// in between is short, or it is looked at the clock.
+    pub since: Option<Reading>,
     /// Past the limit: everybody else gets BUSY.
     pub busy: bool,
     /// If it is busy and a function: which.

@@ -296,8 +296,20 @@ pub(super) fn failure_reply(raised: &Value, name: Name<'_>) -> CmdError {
     error_reply(text, is_counted(table))
 }
 
+/// The error reply of a script that raised this on a line that is known.
+pub(super) fn raised_at(thrown: &Thrown, line: usize, name: Name<'_>) -> CmdError {
+    let lossy = |text| String::from_utf8_lossy(super::convert::up_to_zero(text)).into_owned();
+    let (text, counted) = match thrown {
+        Thrown::Reply { text, counted } => (lossy(text), *counted),
+        Thrown::Message(text) => (format!("ERR {}", lossy(text)), false),
+        Thrown::Stop(stop, _) => (stop.text().to_owned(), false),
+    };
+    let Name { chunk, own, .. } = name;
+    error_reply(format!("{text} script: {own}, on @{chunk}:{line}."), counted)
+}
+
 /// An error that no handler saw.
-fn unhandled(name: Name<'_>, text: &str) -> CmdError {
+pub(super) fn unhandled(name: Name<'_>, text: &str) -> CmdError {
     CmdError::new(format!("ERR Error running script {}, {text}", name.own))
 }
 

@@ -5,11 +5,13 @@
 //! numbers there. So whatever fails leaves everything as it was.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mlua::chunk::ChunkMode;
 use mlua::{BString, Lua, LuaString};
 
+use super::brief::{self, Brief, Room};
 use super::callbacks;
 use super::convert;
 use super::fault::{self, Name, Thrown};
@@ -108,6 +110,8 @@ pub(super) struct Functions {
     limit: usize,
     /// Garbage is collected when more than this is in use.
     collect_at: usize,
+    /// Room for functions that need no interpreter.
+    room: Room,
 }
 
 impl Functions {
@@ -118,6 +122,7 @@ impl Functions {
             world: None,
             limit,
             collect_at: limit / 4,
+            room: Room::default(),
         }
     }
 
@@ -148,12 +153,14 @@ impl Functions {
             let loaded = shebang::library(&library.code)
                 .and_then(|head| world.load(&self.shared, &head, until))
                 .and_then(|functions| {
-                    let traits = traits_of(&library.code);
+                    let seen = Library::of(&library.code);
                     for (at, function) in functions.iter().enumerate() {
                         if let Some((id, _)) = libraries.find(function.name.as_bytes())
                             && library.functions.contains(&id)
                         {
-                            world.adopt(at, id, traits).map_err(|e| broken(&e))?;
+                            world
+                                .adopt(at, id, seen.function(&function.name))
+                                .map_err(|e| broken(&e))?;
                         }
                     }
                     Ok(())
@@ -290,10 +297,16 @@ impl Functions {
         beside: Libraries,
         policy: Policy,
     ) -> Result<(), CmdError> {
-        let mut traits = HashMap::new();
+        let mut seen = HashMap::new();
         for (_, library) in beside.iter() {
-            let same = traits_of(&library.code);
-            traits.extend(library.functions.iter().map(|&id| (id, same)));
+            let all = Library::of(&library.code);
+            seen.extend(library.functions.iter().map(|&id| {
+                let function = beside.function(id);
+                (
+                    id,
+                    function.map(|f| all.function(&f.name)).unwrap_or_default(),
+                )
+            }));
         }
         let renumbered = state.sys.libraries.join(beside, policy)?;
         state.ks.mark_dirty(1);
@@ -302,8 +315,8 @@ impl Functions {
         }
         let world = self.world(state)?;
         for (was, now) in renumbered {
-            let traits = traits.get(&was).copied().unwrap_or_default();
-            let adopted = world.adopt(was.index(), now, traits);
+            let seen = seen.remove(&was).unwrap_or_default();
+            let adopted = world.adopt(was.index(), now, seen);
             adopted.map_err(|e| broken(&e))?;
         }
         Ok(())
@@ -346,6 +359,32 @@ impl Functions {
         let allow_oom = flags.has(ScriptFlags::ALLOW_OOM) || state.ks.replays();
         let words = std::mem::take(&mut self.shared.lock().command).holding(args);
         let run = Run::new(state, origin, read_only, allow_oom).of_function(fcall.id, words);
+        if let Some(seen) = world.seen.get(fcall.id.index())
+            && let Some(brief) = &seen.brief
+        {
+            let mut run = run;
+            run.without_pauses();
+            let given = brief::Given {
+                keys: fcall.keys,
+                args: fcall.args,
+                vm: &world.vm,
+                chunk: CHUNK,
+            };
+            let result = brief.run(&mut run, given, &mut self.room, reply);
+            let (state, words) = run.end();
+            if let Some(words) = words {
+                self.shared.lock().command = words;
+            }
+            let result = result.map_err(|failed| {
+                let function = state.sys.libraries.function(fcall.id);
+                failed.into_reply(Name {
+                    chunk: CHUNK,
+                    own: function.map_or("", |f| &f.name),
+                    line: None,
+                })
+            });
+            return (state, result);
+        }
         let work = || world.call(fcall);
         let (mut state, ended) = perform(&self.shared, run, &world.vm, work, reply);
         let result = ended.map_err(|failed| {
@@ -399,18 +438,48 @@ struct World {
     load: mlua::Function,
     discard: mlua::Function,
     adopt: mlua::Function,
-    /// By number: what was seen in a function's library that lets it run faster.
-    traits: Vec<Traits>,
+    /// By number: what was seen of a function that lets it run faster.
+    seen: Vec<Seen>,
+}
+
+/// What was seen of a function that lets it run faster.
+#[derive(Debug, Clone, Default)]
+struct Seen {
+    traits: Traits,
+    /// If it needs no interpreter.
+    brief: Option<Arc<Brief>>,
 }
 
 /// What is seen in the code of a library that lets its functions run faster.
-fn traits_of(code: &[u8]) -> Traits {
-    // The first line is no code.
-    let code = shebang::library(code).map_or(code, |head| head.code);
-    Traits {
-        leaves_arguments: callbacks::leave_arguments(code),
-        sole_line: None,
-        ..Traits::of(code)
+struct Library {
+    traits: Traits,
+    briefs: Vec<(Vec<u8>, Arc<Brief>)>,
+}
+
+impl Library {
+    fn of(code: &[u8]) -> Library {
+        // The first line is no code.
+        let code = shebang::library(code).map_or(code, |head| head.code);
+        let briefs = Brief::functions(code).into_iter();
+        Library {
+            traits: Traits {
+                leaves_arguments: callbacks::leave_arguments(code),
+                sole_line: None,
+                ..Traits::of(code)
+            },
+            briefs: briefs
+                .map(|(name, brief)| (name.to_vec(), Arc::new(brief)))
+                .collect(),
+        }
+    }
+
+    fn function(&self, name: &str) -> Seen {
+        let mut briefs = self.briefs.iter();
+        let brief = briefs.find(|(of, _)| of == name.as_bytes());
+        Seen {
+            traits: self.traits,
+            brief: brief.map(|(_, brief)| Arc::clone(brief)),
+        }
     }
 }
 
@@ -443,7 +512,7 @@ impl World {
             load,
             discard,
             adopt,
-            traits: Vec::new(),
+            seen: Vec::new(),
         })
     }
 
@@ -481,13 +550,13 @@ impl World {
     }
 
     /// Gives a waiting callback its number.
-    fn adopt(&mut self, at: usize, id: FunctionId, traits: Traits) -> mlua::Result<()> {
+    fn adopt(&mut self, at: usize, id: FunctionId, seen: Seen) -> mlua::Result<()> {
         let number = id.index();
-        if self.traits.len() <= number {
-            self.traits.resize(number + 1, Traits::default());
+        if self.seen.len() <= number {
+            self.seen.resize(number + 1, Seen::default());
         }
-        if let Some(place) = self.traits.get_mut(number) {
-            *place = traits;
+        if let Some(place) = self.seen.get_mut(number) {
+            *place = seen;
         }
         self.adopt.call((at + 1, number))
     }
@@ -495,7 +564,8 @@ impl World {
     /// Calls a function: whether it came to its end, and its value or what it raised.
     fn call(&self, fcall: &Fcall<'_>) -> (bool, mlua::Value) {
         let number = fcall.id.index();
-        let traits = self.traits.get(number).copied().unwrap_or_default();
+        let seen = self.seen.get(number);
+        let traits = seen.map(|seen| seen.traits).unwrap_or_default();
         self.vm.run(number, traits, fcall.keys, fcall.args)
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use super::brief::{self, Brief, Room};
 use super::convert;
 use super::debugger::{self, Program};
 use super::fault::{self, Name};
@@ -42,6 +43,12 @@ pub struct LuaHost {
     by_body: HashMap<Arc<[u8]>, usize, RandomState>,
     /// The script that EVAL ran last: often it is the next one, too.
     last: Option<(Arc<[u8]>, usize)>,
+    /// The same of EVALSHA.
+    last_sha: Option<([u8; 40], usize)>,
+    /// Room for scripts that need no interpreter.
+    room: Room,
+    /// A script was compiled, which takes a while.
+    has_compiled: bool,
     /// Scripts that only EVAL brought, oldest first.
     evals: VecDeque<usize>,
     free: Vec<usize>,
@@ -53,6 +60,8 @@ struct Script {
     sha: [u8; 40],
     flags: Flags,
     traits: Traits,
+    /// If it needs no interpreter.
+    brief: Option<Brief>,
 }
 
 impl Default for LuaHost {
@@ -80,6 +89,9 @@ impl LuaHost {
             by_sha: HashMap::with_hasher(hasher(0)),
             by_body: HashMap::with_hasher(hasher(0)),
             last: None,
+            last_sha: None,
+            room: Room::default(),
+            has_compiled: false,
             evals: VecDeque::new(),
             free: Vec::new(),
         }
@@ -91,6 +103,7 @@ impl LuaHost {
         self.by_sha.clear();
         self.by_body.clear();
         self.last = None;
+        self.last_sha = None;
         self.evals.clear();
         self.free.clear();
         self.vm = None;
@@ -121,8 +134,14 @@ impl LuaHost {
             return self.find_body(state, given);
         }
         let mut key: [u8; 40] = given.try_into().map_err(|_| NO_SCRIPT)?;
+        if let Some((last, at)) = &self.last_sha
+            && *last == key
+        {
+            return Ok(*at);
+        }
         key.make_ascii_lowercase();
         if let Some(&at) = self.by_sha.get(&key) {
+            self.last_sha = Some((key, at));
             return Ok(at);
         }
         // Loaded, and compiled for an interpreter that is no more.
@@ -162,7 +181,14 @@ impl LuaHost {
             CmdError::new(format!("ERR Error compiling script (new function): {text}"))
         })?;
         self.free.pop();
-        let script = Script { sha, flags, traits };
+        let script = Script {
+            sha,
+            flags,
+            traits,
+            brief: Brief::of(code),
+        };
+        self.has_compiled = true;
+        state.sys.scripts.interpreter = self.vm(state)?.lua.used_memory();
         match self.scripts.get_mut(at) {
             Some(place) => *place = script,
             None => self.scripts.push(script),
@@ -197,6 +223,7 @@ impl LuaHost {
         }
         self.by_sha.remove(&script.sha);
         self.last = None;
+        self.last_sha = None;
         if let Some(body) = state.sys.scripts.remove(&script.sha) {
             self.by_body.remove(&body[..]);
         }
@@ -245,6 +272,28 @@ impl LuaHost {
         let given = args.from(3);
         let (keys, argv) = given.split_at(eval.numkeys.min(given.len()));
         let run = Run::new(state, origin, read_only, allow_oom).on_line(script.traits.sole_line);
+        if let Some(brief) = &script.brief {
+            let mut run = run;
+            if !std::mem::take(&mut self.has_compiled) {
+                run.without_pauses();
+            }
+            let name = Name {
+                chunk: "user_script",
+                own: std::str::from_utf8(&script.sha).unwrap_or_default(),
+                line: None,
+            };
+            let given = brief::Given {
+                keys,
+                args: argv,
+                vm,
+                chunk: name.chunk,
+            };
+            let result = brief.run(&mut run, given, &mut self.room, reply);
+            return (
+                run.end().0,
+                result.map_err(|failed| failed.into_reply(name)),
+            );
+        }
         let work = || vm.run(at, script.traits, keys, argv);
         let (mut state, ended) = perform(&self.shared, run, vm, work, reply);
         let result = ended.map_err(|failed| {
@@ -333,6 +382,7 @@ pub(super) fn conclude(
     let script_is_resp3 = slot.reply.is_resp3();
     let mut run = slot.run.take()?;
     drop(slot);
+    run.forget_time();
     run.state.fx.restrict(Readers::All);
     if !matches!(ended, Ok((true, ref value)) if !value.is_table()) {
         vm.lift_limit();

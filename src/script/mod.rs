@@ -4,6 +4,7 @@
 //! host     finds or compiles the script, hands the state to the slot, runs it, takes the state back
 //! slot     the state while a script runs: commands that it calls, its time, why it must end
 //! crossing where a script begins, and where it calls a command, by Lua's own interface
+//! brief    scripts that need no interpreter to be run
 //! vm       the interpreter and the world that scripts see, built by prelude.lua
 //! api      redis.call and everything else under redis.*
 //! lib      the libraries beside Lua's own: bit, cjson, cmsgpack, struct
@@ -25,6 +26,7 @@
 //! commands, goes around it (`crossing`, the only unsafe code here); everything else goes through it.
 
 mod api;
+mod brief;
 mod bytecode;
 mod callbacks;
 mod convert;

@@ -128,8 +128,8 @@ pub(super) struct Run {
     /// The database that the script has selected.
     db: usize,
     read_only: bool,
-    /// When it began: limits count real time.
-    began: Instant,
+    /// When it began: limits count real time. It is worked out at the first look at the clock, which most scripts never come to.
+    began: Option<Instant>,
     /// After how long others are served; `None` for never.
     limit: Option<Duration>,
     /// Commands called.
@@ -169,7 +169,7 @@ impl Parked {
             sid: self.sid,
             db: self.db,
             read_only: self.read_only,
-            began: Instant::now(),
+            began: Some(Instant::now()),
             limit: self.limit,
             calls: 0,
             busy: false,
@@ -208,7 +208,7 @@ impl Run {
             sid: origin.sid,
             db: origin.db,
             read_only,
-            began: Instant::now(),
+            began: None,
             limit,
             calls: 0,
             busy: false,
@@ -302,12 +302,10 @@ impl Run {
         if self.state.sys.gate.is_stopped() {
             self.stop = Some(Stop::Shutdown);
         }
-        if !self.busy
-            && self
-                .limit
-                .is_some_and(|limit| self.began.elapsed() >= limit)
-        {
-            self.become_busy();
+        self.forget_time();
+        let began = self.began();
+        if !self.busy && self.limit.is_some_and(|limit| began.elapsed() >= limit) {
+            self.become_busy(began);
         }
         if self.busy {
             self.serve();
@@ -315,8 +313,33 @@ impl Run {
         self.check()
     }
 
+    /// It has nothing to do between its commands that would take time, nor before and after them.
+    pub(super) fn without_pauses(&mut self) {
+        let since = self.state.sys.reading();
+        if let Some(running) = &mut self.state.sys.running {
+            running.since = Some(since);
+        }
+    }
+
+    /// What follows begins when the clock says so.
+    pub(super) fn forget_time(&mut self) {
+        if let Some(running) = &mut self.state.sys.running {
+            running.since = None;
+        }
+    }
+
+    fn began(&mut self) -> Instant {
+        let sys = &self.state.sys;
+        *self.began.get_or_insert_with(|| {
+            let now = Instant::now();
+            let since = sys.clock.0.real_us() - sys.real_us;
+            let since = Duration::from_micros(u64::try_from(since).unwrap_or(0));
+            now.checked_sub(since).unwrap_or(now)
+        })
+    }
+
     #[cold]
-    fn become_busy(&mut self) {
+    fn become_busy(&mut self, began: Instant) {
         self.busy = true;
         let sys = &mut self.state.sys;
         let function = self.function.as_ref().map(|(id, command)| RunningFunction {
@@ -325,12 +348,12 @@ impl Run {
                 .function(*id)
                 .map_or_else(Box::default, |f| f.name.clone()),
             command: command.to_argv(),
-            began: self.began,
+            began,
         });
         tracing::warn!(
             "Slow script detected: still in execution after {} milliseconds. You can try killing the script using \
              the {} KILL command.",
-            self.began.elapsed().as_millis(),
+            began.elapsed().as_millis(),
             if function.is_some() {
                 "FUNCTION"
             } else {

@@ -36,8 +36,13 @@ pub(in crate::exec) fn account(
 #[inline]
 pub(super) fn took(state: &State, pending: &Pending) -> (Reading, u64) {
     let ended = state.sys.clock.0.read();
-    let usec = u64::try_from(ended.real_us - pending.began.real_us).unwrap_or(0);
-    (ended, usec)
+    (ended, until(ended, pending))
+}
+
+/// The microseconds that a command took that has ended then.
+#[inline]
+pub(super) fn until(ended: Reading, pending: &Pending) -> u64 {
+    u64::try_from(ended.real_us - pending.began.real_us).unwrap_or(0)
 }
 
 /// Counts a command, and notes it in the slow log if it was slow.

@@ -6,7 +6,7 @@
 
 use super::super::session::{ReplyMode, Session, SessionId};
 use super::super::{Args, Entry, Flow, Origin, State, System, acl};
-use super::account::{count, took};
+use super::account::{count, move_on, took, until};
 use super::{Pending, Step, conclude_flow, handle, settle, stint};
 use crate::keyspace::Interest;
 use crate::resp::ReplyBuf;
@@ -26,8 +26,8 @@ const ON_MORE: Flags = flag::ADMIN
     .with(flag::TOUCHES_ARBITRARY_KEYS)
     .with(flag::TXN);
 
-/// Of the commands about scripts, those that run one: what they name is a key, if it is anything. The rest of their way is as
-/// long as ever.
+/// Of the commands about scripts, those that run one: what they name is a key, if it is anything. Where all that the script calls
+/// takes the short way, the rest of theirs is [short](finish_script), too.
 const RUNS_SCRIPT: Flags = flag::NO_MANDATORY_KEYS;
 
 /// The row of a command that may take the short way, if it is one.
@@ -156,15 +156,33 @@ pub(super) fn hurry_nested(
     origin: Origin,
 ) -> Step {
     state.fx.begin(state.ks.current());
-    let began = state.sys.clock.0.read();
+    let since = state.sys.running.as_mut().and_then(|r| r.since.take());
+    let began = since.unwrap_or_else(|| state.sys.clock.0.read());
     match handle_and_settle(state, sid, row, args, reply, (origin, began)) {
         Ok(pending) => {
-            let (_, usec) = took(state, &pending);
+            let (ended, usec) = took(state, &pending);
             count(state, &pending, args, usec, false);
+            if let Some(running) = &mut state.sys.running {
+                running.since = Some(ended);
+            }
             Step::Settled
         }
         Err(step) => step,
     }
+}
+
+/// Does what is left of the command that ran a script, once the host has answered it: the way was free for all that the script
+/// called, and so it is for who comes next.
+#[inline]
+pub(crate) fn finish_script(state: &mut State, pending: &Pending, args: Args<'_>) {
+    settle(state, pending.row, args);
+    let since = state.sys.running.as_ref().and_then(|r| r.since);
+    let (ended, usec) = match since {
+        Some(ended) => (ended, until(ended, pending)),
+        None => took(state, pending),
+    };
+    count(state, pending, args, usec, false);
+    move_on(state, ended, usec);
 }
 
 /// Has a command handled and settles it; it is still to be counted. What ends otherwise than well takes the long way from there.

@@ -30,7 +30,7 @@ use crate::util::clock::Reading;
 pub(super) use account::{account, note_spike};
 use account::{log_large, note_reads};
 use express::{from_script, hurry_nested};
-pub(crate) use express::{hurry, is_free, is_undisturbed, on_keys};
+pub(crate) use express::{finish_script, hurry, is_free, is_undisturbed, on_keys};
 pub use gate::find;
 pub(super) use gate::find_logged;
 use gate::{NOT_FROM_SCRIPT, Refusal, gate, script_gate};
