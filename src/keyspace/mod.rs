@@ -55,7 +55,7 @@ const START_OF_TIME: i64 = 0;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WrongType;
 
-/// A key with its value: one cache line.
+/// A key with its value.
 #[derive(Debug)]
 pub struct Record {
     key: SmallBytes,
@@ -65,7 +65,7 @@ pub struct Record {
     access: AtomicU32,
 }
 
-const _: () = assert!(size_of::<Record>() == 64);
+const _: () = assert!(size_of::<Record>() == 48);
 
 impl Keyed for Record {
     fn key(&self) -> &[u8] {

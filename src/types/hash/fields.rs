@@ -4,6 +4,7 @@ use super::Entry;
 use crate::ds::bytes::SmallBytes;
 use crate::ds::deadlines::Deadlines;
 use crate::ds::listpack::Value;
+use crate::ds::slim::SlimBox;
 use crate::ds::table::{Keyed, Seed, Slot, Stats, Table};
 use crate::util::heap;
 
@@ -31,10 +32,10 @@ struct Field {
 #[derive(Clone, Debug)]
 enum Content {
     Plain(SmallBytes),
-    Timed(Box<(SmallBytes, i64)>),
+    Timed(SlimBox<(SmallBytes, i64)>),
 }
 
-const _: () = assert!(size_of::<Field>() == 48);
+const _: () = assert!(size_of::<Field>() == 40);
 
 impl Keyed for Field {
     fn key(&self) -> &[u8] {
@@ -46,7 +47,7 @@ impl Content {
     fn new(value: SmallBytes, deadline: Option<i64>) -> Self {
         match deadline {
             None => Self::Plain(value),
-            Some(at) => Self::Timed(Box::new((value, at))),
+            Some(at) => Self::Timed(SlimBox::new((value, at))),
         }
     }
 
