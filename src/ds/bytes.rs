@@ -14,17 +14,21 @@ use super::slim::Slim;
 #[rustfmt::skip]
 enum Len {
     L0, L1, L2, L3, L4, L5, L6, L7, L8, L9, L10, L11, L12, L13, L14, L15, L16, L17, L18, L19,
+    L20, L21, L22, L23,
 }
 
 impl Len {
     #[rustfmt::skip]
-    const ALL: [Len; 20] = {
+    const ALL: [Len; 24] = {
         use Len::*;
-        [L0, L1, L2, L3, L4, L5, L6, L7, L8, L9, L10, L11, L12, L13, L14, L15, L16, L17, L18, L19]
+        [
+            L0, L1, L2, L3, L4, L5, L6, L7, L8, L9, L10, L11, L12, L13, L14, L15, L16, L17, L18, L19,
+            L20, L21, L22, L23,
+        ]
     };
 }
 
-/// Up to `N` bytes in place, in one more: no more than 19.
+/// Up to `N` bytes in place, in one more: no more than 23.
 #[derive(Clone, Copy)]
 pub struct Short<const N: usize> {
     len: Len,
@@ -74,25 +78,28 @@ impl<const N: usize> fmt::Debug for Short<N> {
     }
 }
 
-/// An owned, immutable byte string of 20 bytes: up to [`SmallBytes::INLINE`] bytes live inside,
-/// longer contents in one exact heap allocation.
+/// An owned, immutable byte string: up to `N` bytes live inside, longer contents in one exact heap allocation.
 #[derive(Clone)]
-pub struct SmallBytes(Repr);
+pub struct Small<const N: usize>(Repr<N>);
 
-// Invariant: contents of at most `INLINE` bytes are always `Inline`.
+/// A string of 24 bytes.
+pub type SmallBytes = Small<23>;
+
+/// A string of 20 bytes, where what is around it leaves no room for more.
+pub type TinyBytes = Small<19>;
+
+// Invariant: contents of at most `N` bytes are always `Inline`.
 #[derive(Clone)]
-enum Repr {
-    Inline(Short<{ SmallBytes::INLINE }>),
+enum Repr<const N: usize> {
+    Inline(Short<N>),
     Heap(Slim),
 }
 
-const _: () = assert!(size_of::<SmallBytes>() == 20 && align_of::<SmallBytes>() == 4);
-const _: () = assert!(size_of::<Option<SmallBytes>>() == 20);
+const _: () = assert!(size_of::<SmallBytes>() == 24 && align_of::<SmallBytes>() == 4);
+const _: () = assert!(size_of::<Option<SmallBytes>>() == 24);
+const _: () = assert!(size_of::<TinyBytes>() == 20 && align_of::<TinyBytes>() == 4);
 
-impl SmallBytes {
-    /// The longest contents that need no allocation.
-    pub const INLINE: usize = 19;
-
+impl<const N: usize> Small<N> {
     /// An empty string.
     pub const fn new() -> Self {
         Self(Repr::Inline(Short::new()))
@@ -130,44 +137,44 @@ impl SmallBytes {
     }
 }
 
-impl Default for SmallBytes {
+impl<const N: usize> Default for Small<N> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl From<&[u8]> for SmallBytes {
+impl<const N: usize> From<&[u8]> for Small<N> {
     #[inline]
     fn from(bytes: &[u8]) -> Self {
         Self::inline(bytes).unwrap_or_else(|| Self(Repr::Heap(bytes.into())))
     }
 }
 
-impl<const N: usize> From<&[u8; N]> for SmallBytes {
-    fn from(bytes: &[u8; N]) -> Self {
+impl<const N: usize, const M: usize> From<&[u8; M]> for Small<N> {
+    fn from(bytes: &[u8; M]) -> Self {
         Self::from(bytes.as_slice())
     }
 }
 
-impl From<&str> for SmallBytes {
+impl<const N: usize> From<&str> for Small<N> {
     fn from(text: &str) -> Self {
         Self::from(text.as_bytes())
     }
 }
 
-impl From<Vec<u8>> for SmallBytes {
+impl<const N: usize> From<Vec<u8>> for Small<N> {
     fn from(bytes: Vec<u8>) -> Self {
         Self::inline(&bytes).unwrap_or_else(|| Self(Repr::Heap(bytes.into())))
     }
 }
 
-impl From<Box<[u8]>> for SmallBytes {
+impl<const N: usize> From<Box<[u8]>> for Small<N> {
     fn from(bytes: Box<[u8]>) -> Self {
         Self::inline(&bytes).unwrap_or_else(|| Self(Repr::Heap(bytes.into())))
     }
 }
 
-impl Deref for SmallBytes {
+impl<const N: usize> Deref for Small<N> {
     type Target = [u8];
 
     #[inline]
@@ -176,54 +183,54 @@ impl Deref for SmallBytes {
     }
 }
 
-impl AsRef<[u8]> for SmallBytes {
+impl<const N: usize> AsRef<[u8]> for Small<N> {
     fn as_ref(&self) -> &[u8] {
         self
     }
 }
 
-impl Borrow<[u8]> for SmallBytes {
+impl<const N: usize> Borrow<[u8]> for Small<N> {
     fn borrow(&self) -> &[u8] {
         self
     }
 }
 
-impl PartialEq for SmallBytes {
+impl<const N: usize> PartialEq for Small<N> {
     #[inline]
     fn eq(&self, other: &Self) -> bool {
         self.as_slice() == other.as_slice()
     }
 }
 
-impl Eq for SmallBytes {}
+impl<const N: usize> Eq for Small<N> {}
 
-impl PartialEq<[u8]> for SmallBytes {
+impl<const N: usize> PartialEq<[u8]> for Small<N> {
     #[inline]
     fn eq(&self, other: &[u8]) -> bool {
         self.as_slice() == other
     }
 }
 
-impl PartialOrd for SmallBytes {
+impl<const N: usize> PartialOrd for Small<N> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for SmallBytes {
+impl<const N: usize> Ord for Small<N> {
     fn cmp(&self, other: &Self) -> Ordering {
         self.as_slice().cmp(other)
     }
 }
 
 // As `[u8]` hashes, so that `Borrow<[u8]>` holds.
-impl Hash for SmallBytes {
+impl<const N: usize> Hash for Small<N> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.as_slice().hash(state);
     }
 }
 
-impl fmt::Debug for SmallBytes {
+impl<const N: usize> fmt::Debug for Small<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "b\"{}\"", self.escape_ascii())
     }
@@ -257,9 +264,15 @@ mod tests {
             assert_eq!(small, SmallBytes::from(bytes.clone().into_boxed_slice()));
             assert_eq!(
                 small.heap_size(),
-                if len <= 19 { 0 } else { heap::rounded(len) }
+                if len <= 23 { 0 } else { heap::rounded(len) }
             );
             assert_eq!(small.clone().into_vec(), bytes);
+            let tiny = TinyBytes::from(bytes.as_slice());
+            assert_eq!(&*tiny, bytes.as_slice());
+            assert_eq!(
+                tiny.heap_size(),
+                if len <= 19 { 0 } else { heap::rounded(len) }
+            );
         }
     }
 

@@ -8,8 +8,6 @@ use crate::util::rng::Rng;
 #[derive(Debug, Clone)]
 struct Member(SmallBytes);
 
-const _: () = assert!(size_of::<Member>() == 20);
-
 impl Keyed for Member {
     fn key(&self) -> &[u8] {
         &self.0
