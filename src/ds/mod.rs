@@ -9,4 +9,5 @@ pub mod lzf;
 pub mod ordered;
 pub mod pack;
 pub mod packed;
+pub mod slim;
 pub mod table;

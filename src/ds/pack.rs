@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Elements are encoded as in a [`listpack`](super::listpack), without the lengths that are there for walking
-//! backwards: a listpack is made of them, byte for byte as Redis has it, when one is asked for. A pack is two words
-//! wide and nothing in it is spare, as it is there for what is small and many: room is made for exactly what comes,
+//! backwards: a listpack is made of them, byte for byte as Redis has it, when one is asked for. A pack is twelve
+//! bytes wide and nothing in it is spare, as it is there for what is small and many: room is made for exactly what comes,
 //! since an allocator leaves a block where it is as long as its size class does not change.
 //!
 //! Positions are byte offsets of elements. Any change to the pack makes them stale.
@@ -17,7 +17,7 @@ use std::ops::Range;
 use smallvec::SmallVec;
 
 use super::listpack::{Listpack, Value, decode, put_head, put_int};
-use crate::util::heap;
+use super::slim::Slim;
 use crate::util::num::parse_i64;
 use crate::util::prefetch::fetch;
 
@@ -28,7 +28,7 @@ const MANY: u16 = 0x7fff;
 
 /// A list of elements, to be read from its beginning.
 #[derive(Clone)]
-pub struct Pack(Box<[u8]>);
+pub struct Pack(Slim);
 
 /// Elements on their way into a pack.
 #[derive(Clone, Debug, Default)]
@@ -98,7 +98,7 @@ impl Pack {
     /// A pack without elements.
     #[must_use]
     pub fn new() -> Self {
-        Self(Box::new([0; Self::TRAILER]))
+        Self(Slim::from(&[0; Self::TRAILER][..]))
     }
 
     /// A pack of these elements.
@@ -158,7 +158,7 @@ impl Pack {
     #[must_use]
     pub fn take_bytes(&mut self) -> Vec<u8> {
         let end = self.end();
-        let mut bytes = std::mem::take(&mut self.0).into_vec();
+        let mut bytes = Vec::from(std::mem::take(&mut self.0));
         bytes.truncate(end);
         bytes
     }
@@ -167,7 +167,7 @@ impl Pack {
     fn close(mut bytes: Vec<u8>, count: usize, mark: u16) -> Self {
         bytes.reserve_exact(Self::TRAILER);
         bytes.extend_from_slice(&trailer(count, mark).to_le_bytes());
-        Self(bytes.into_boxed_slice())
+        Self(bytes.into())
     }
 
     #[inline]
@@ -197,7 +197,7 @@ impl Pack {
     #[inline]
     #[must_use]
     pub fn heap_size(&self) -> usize {
-        heap::rounded(self.0.len())
+        self.0.heap_size()
     }
 
     /// Number of elements; walks over them if there are very many.
@@ -282,7 +282,7 @@ impl Pack {
                 place.copy_from_slice(&new.bytes);
             }
         } else {
-            let mut bytes = std::mem::take(&mut self.0).into_vec();
+            let mut bytes = Vec::from(std::mem::take(&mut self.0));
             let end = bytes.len();
             if new_len > old {
                 bytes.reserve_exact(new_len - old);
@@ -293,7 +293,7 @@ impl Pack {
             if let Some(place) = bytes.get_mut(place.start..place.start + new_len) {
                 place.copy_from_slice(&new.bytes);
             }
-            self.0 = bytes.into_boxed_slice();
+            self.0 = bytes.into();
         }
         if gone != new.count {
             self.recount(gone, new.count);
@@ -378,7 +378,7 @@ mod tests {
         if marked {
             fresh.mark();
         }
-        assert_eq!(pack.0, fresh.0);
+        assert_eq!(*pack.0, *fresh.0);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::ops::Deref;
 use super::event::{Classes, Event};
 use super::tally::{Measure, Tally};
 use super::{Record, WrongType};
-use crate::ds::bytes::SmallBytes;
+use crate::ds::bytes::{SmallBytes, TinyBytes};
 use crate::types::DataType;
 
 /// Who wants to hear of changes. A change that interests nobody costs one test of these bits.
@@ -173,7 +173,7 @@ enum Phase {
 /// An edit that was touched and dropped without an ending counts as changed; a debug build panics.
 pub struct Edit<'a, T: DataType> {
     value: &'a mut T,
-    key: &'a SmallBytes,
+    key: &'a TinyBytes,
     db: usize,
     hash: u64,
     log: &'a mut ChangeLog,

@@ -151,7 +151,7 @@ impl Keyspace {
             Merit::LastUse | Merit::Frequency => self.least_used(policy, now),
         }?;
         let db = &mut self.dbs[index];
-        let key = db.found(hash, policy.volatile)?.key.clone();
+        let key = SmallBytes::from(db.found(hash, policy.volatile)?.key());
         let record = db.remove(hash, &key)?;
         if policy.lazy && record.value.heap_size() > HEAVY {
             self.garbage.push(Garbage::Value(record.value));
@@ -365,8 +365,9 @@ mod tests {
         let pooled: Vec<Candidate> = ks.pool.candidates.clone();
         assert!(pooled.len() > 2);
         ks.begin(0, 400 * SECOND);
-        let names: Vec<SmallBytes> = ks.dbs[0].table.iter().map(|r| r.key.clone()).collect();
-        let stays = ks.dbs[0].found(pooled[0].hash, false).unwrap().key.clone();
+        let name = |record: &Record| SmallBytes::from(record.key());
+        let names: Vec<SmallBytes> = ks.dbs[0].table.iter().map(name).collect();
+        let stays = name(ks.dbs[0].found(pooled[0].hash, false).unwrap());
         for key in names.iter().filter(|key| **key != stays) {
             ks.read_any(key);
         }

@@ -7,7 +7,7 @@
 use smallvec::SmallVec;
 
 use super::{Keyspace, Record};
-use crate::util::prefetch::fetch;
+use crate::util::prefetch::fetch_whole;
 
 /// Keys that are looked at at once: no more than memory is asked for at a time.
 pub const AT_ONCE: usize = 16;
@@ -69,7 +69,7 @@ impl Keyspace {
         let records: SmallVec<[(&Record, Touch<'_>); AT_ONCE]> = found
             .iter()
             .filter_map(|(at, touch)| Some((table.find_by_hash(*at, |_| true)?, *touch)))
-            .inspect(|(record, _)| fetch(*record))
+            .inspect(|(record, _)| fetch_whole(*record))
             .collect();
         records.iter().for_each(|(record, _)| record.value.glance());
         if records.iter().any(|(record, _)| record.value.has_table()) {

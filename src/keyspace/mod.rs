@@ -36,7 +36,7 @@ pub use transfer::{Arrival, Garbage, Place};
 pub use uses::Lfu;
 use uses::Uses;
 
-use crate::ds::bytes::SmallBytes;
+use crate::ds::bytes::TinyBytes;
 use crate::ds::deadlines::Deadlines;
 use crate::ds::table::{Keyed, Seed, Slot, Stats, Table};
 use crate::types::string::Str;
@@ -55,17 +55,17 @@ const START_OF_TIME: i64 = 0;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WrongType;
 
-/// A key with its value: one cache line.
+/// A key with its value.
 #[derive(Debug)]
 pub struct Record {
-    key: SmallBytes,
+    key: TinyBytes,
     value: Value,
     expire_at: i64,
     /// When it was used last, or how often: see `uses.rs`.
     access: AtomicU32,
 }
 
-const _: () = assert!(size_of::<Record>() == 64);
+const _: () = assert!(size_of::<Record>() == 48);
 
 impl Keyed for Record {
     fn key(&self) -> &[u8] {
@@ -290,7 +290,7 @@ pub struct Keyspace {
     /// What happened since settle last looked.
     pub log: ChangeLog,
     /// Keys that a reader came upon and that are over, or a part of them. That is in the log already.
-    stale: RefCell<BTreeSet<(usize, SmallBytes)>>,
+    stale: RefCell<BTreeSet<(usize, TinyBytes)>>,
     hits: Cell<u64>,
     missed: Cell<u64>,
     /// Keys that ran out of time so far.

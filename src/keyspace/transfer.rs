@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::event::Event;
 use super::tally::Tally;
 use super::{Db, Keyspace, Record, What};
-use crate::ds::bytes::SmallBytes;
+use crate::ds::bytes::TinyBytes;
 use crate::ds::deadlines::Deadlines;
 use crate::ds::table::{Slot, Table};
 use crate::types::Value;
@@ -68,7 +68,7 @@ fn elements_of(records: &Table<Record>) -> usize {
 #[derive(Debug)]
 pub struct Arrival {
     /// Its name.
-    pub name: SmallBytes,
+    pub name: TinyBytes,
     /// What it holds.
     pub value: Value,
     /// Its deadline, in unix milliseconds.
@@ -155,7 +155,7 @@ impl Keyspace {
     ///
     /// # Errors
     /// The name of a key that is there already, unless it is to be replaced. What came before it was put.
-    pub fn load(&mut self, arrivals: &mut Vec<Arrival>, replace: bool) -> Result<(), SmallBytes> {
+    pub fn load(&mut self, arrivals: &mut Vec<Arrival>, replace: bool) -> Result<(), TinyBytes> {
         let db = &mut self.dbs[self.current];
         let hash = |arrival: &Arrival| db.table.hash(&arrival.name);
         let hashes: SmallVec<[u64; 32]> = arrivals.iter().map(hash).collect();

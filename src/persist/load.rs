@@ -5,7 +5,7 @@
 //! none of them is looked at more than a few times, and nothing is made of it twice.
 
 use super::input::Input;
-use crate::ds::bytes::SmallBytes;
+use crate::ds::bytes::TinyBytes;
 use crate::keyspace::Arrival;
 use crate::rdb::file::{self, HEADER, Item};
 use crate::rdb::span::{Reach, Span};
@@ -19,7 +19,7 @@ pub enum Loaded {
     /// A key.
     Key(Arrival),
     /// A key with a collection without elements, which is no key.
-    Empty(SmallBytes),
+    Empty(TinyBytes),
     /// What follows is in this database.
     Select(u64),
     /// So many keys follow in this database.

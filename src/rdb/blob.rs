@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::ds::bytes::SmallBytes;
+use crate::ds::bytes::Small;
 use crate::ds::listpack::Value;
 
 /// A string read: borrowed where it stood verbatim.
@@ -51,7 +51,7 @@ impl<'a> Blob<'a> {
 
     /// The string as a name is kept.
     #[must_use]
-    pub fn into_small(self) -> SmallBytes {
+    pub fn into_small<const N: usize>(self) -> Small<N> {
         match self {
             Blob::Unpacked(bytes) => bytes.into(),
             other => other.with(|bytes| bytes.into()),

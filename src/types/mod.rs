@@ -26,7 +26,8 @@ use stream::Stream;
 use string::Str;
 use zset::ZSet;
 
-/// What a key holds. Kept at 24 bytes, so that a record of the keyspace is one cache line.
+/// What a key holds. Kept at 16 bytes, a third of a record of the keyspace: in a tag of one byte all kinds
+/// of strings are told from each other and from the other types, which leave it free.
 #[derive(Debug, Clone)]
 pub enum Value {
     /// A string: an integer, a short string held inline, or a heap string.
@@ -43,7 +44,7 @@ pub enum Value {
     Stream(Box<Stream>),
 }
 
-const _: () = assert!(size_of::<Value>() == 24);
+const _: () = assert!(size_of::<Value>() == 16);
 
 /// A type of value, as seen by the keyspace.
 pub trait DataType: Sized + Clone {
@@ -126,7 +127,7 @@ impl Value {
                 bytes.get(LINE).into_iter().for_each(fetch);
             }
             Value::Str(Str::Buf(bytes)) => fetch(&**bytes),
-            Value::Str(Str::Int(_) | Str::Inline(..)) => {}
+            Value::Str(Str::Int(_) | Str::Inline(_)) => {}
             Value::List(list) => fetch(&**list),
             Value::Stream(stream) => fetch(&**stream),
             Value::Hash(Hash::Table(fields)) => fetch(&**fields),

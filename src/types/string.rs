@@ -3,29 +3,31 @@
 use std::ops::Range;
 
 use super::{DataType, Value};
+use crate::ds::bytes::Short;
+use crate::ds::slim::Slim;
 use crate::util::heap;
 use crate::util::num;
 
 /// Longest string kept inside the value itself.
-pub const INLINE_MAX: usize = 22;
+pub const INLINE_MAX: usize = 15;
 
 /// Redis calls strings of up to this many bytes `embstr`.
 const EMBSTR_MAX: usize = 44;
 
-/// A string value, 24 bytes.
+/// A string value, 16 bytes.
 #[derive(Debug, Clone)]
 pub enum Str {
     /// Stored as a number when the bytes are exactly its decimal form.
     Int(i64),
     /// Up to [`INLINE_MAX`] bytes.
-    Inline(u8, [u8; INLINE_MAX]),
+    Inline(Short<INLINE_MAX>),
     /// Bytes set as a whole: exactly as much heap as they need.
-    Heap(Box<[u8]>),
+    Heap(Slim),
     /// Bytes that were edited in place (APPEND, SETRANGE, ...), with room to grow.
     Buf(Box<Vec<u8>>),
 }
 
-const _: () = assert!(size_of::<Str>() == 24);
+const _: () = assert!(size_of::<Str>() == 16);
 
 /// The bytes of a [`Str`]; a number is printed into the small buffer inside.
 pub struct Text<'a>(Repr<'a>);
@@ -58,13 +60,9 @@ impl Str {
 
     /// A string that is not to be taken for a number.
     pub fn from_text(bytes: &[u8]) -> Str {
-        if bytes.len() <= INLINE_MAX {
-            let mut data = [0; INLINE_MAX];
-            data[..bytes.len()].copy_from_slice(bytes);
-            // INLINE_MAX fits a byte.
-            Str::Inline(bytes.len() as u8, data)
-        } else {
-            Str::Heap(bytes.into())
+        match Short::of(bytes) {
+            Some(short) => Str::Inline(short),
+            None => Str::Heap(bytes.into()),
         }
     }
 
@@ -77,7 +75,7 @@ impl Str {
     pub fn text(&self) -> Text<'_> {
         Text(match self {
             Str::Int(n) => Repr::Int(itoa::Buffer::new(), *n),
-            Str::Inline(len, data) => Repr::Bytes(&data[..usize::from(*len)]),
+            Str::Inline(b) => Repr::Bytes(b),
             Str::Heap(b) => Repr::Bytes(b),
             Str::Buf(b) => Repr::Bytes(b),
         })
@@ -92,7 +90,7 @@ impl Str {
     pub fn len(&self) -> usize {
         match self {
             Str::Int(n) => itoa::Buffer::new().format(*n).len(),
-            Str::Inline(len, _) => usize::from(*len),
+            Str::Inline(b) => b.len(),
             Str::Heap(b) => b.len(),
             Str::Buf(b) => b.len(),
         }
@@ -143,7 +141,7 @@ impl Str {
     pub fn make_buf(&mut self) -> &mut Vec<u8> {
         if !matches!(self, Str::Buf(_)) {
             let bytes = match std::mem::replace(self, Str::Int(0)) {
-                Str::Heap(b) => b.into_vec(),
+                Str::Heap(b) => b.into(),
                 other => other.with(<[u8]>::to_vec),
             };
             *self = Str::Buf(Box::new(bytes));
@@ -213,7 +211,7 @@ impl DataType for Str {
     fn encoding(&self) -> &'static str {
         match self {
             Str::Int(_) => "int",
-            Str::Inline(..) => "embstr",
+            Str::Inline(_) => "embstr",
             Str::Heap(b) if b.len() <= EMBSTR_MAX => "embstr",
             Str::Heap(_) | Str::Buf(_) => "raw",
         }
@@ -225,8 +223,8 @@ impl DataType for Str {
 
     fn heap_size(&self) -> usize {
         match self {
-            Str::Int(_) | Str::Inline(..) => 0,
-            Str::Heap(b) => heap::rounded(b.len()),
+            Str::Int(_) | Str::Inline(_) => 0,
+            Str::Heap(b) => b.heap_size(),
             Str::Buf(b) => heap::rounded(size_of::<Vec<u8>>()) + heap::rounded(b.capacity()),
         }
     }

@@ -7,7 +7,21 @@
 /// whatever comes behind.
 #[inline(always)]
 pub fn fetch<T: ?Sized>(value: &T) {
-    let _at = std::ptr::from_ref(value).cast::<i8>();
+    fetch_at(std::ptr::from_ref(value).cast());
+}
+
+/// As [`fetch`], all of a value that is no longer than a line of the cache, but may lie in two.
+#[inline(always)]
+pub fn fetch_whole<T>(value: &T) {
+    let first = std::ptr::from_ref(value).cast::<i8>();
+    fetch_at(first);
+    if size_of::<T>() > 1 {
+        fetch_at(first.wrapping_add(size_of::<T>() - 1));
+    }
+}
+
+#[inline(always)]
+fn fetch_at(_at: *const i8) {
     #[cfg(target_arch = "x86_64")]
     #[expect(unsafe_code, reason = "there is no safe name for the instruction")]
     // SAFETY: a hint that changes nothing a program can see, whatever the address is; all processors of this kind know it.

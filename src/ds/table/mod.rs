@@ -21,7 +21,7 @@ use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 
 use crate::util::heap;
-use crate::util::prefetch::fetch;
+use crate::util::prefetch::fetch_whole;
 use segment::{Probe, Segment};
 pub use stats::Stats;
 
@@ -278,7 +278,7 @@ impl<E> Table<E> {
             true => self
                 .find_by_hash(hash, |_| true)
                 .into_iter()
-                .for_each(fetch),
+                .for_each(fetch_whole),
         }
     }
 

@@ -75,7 +75,7 @@ fn compress(
 pub(super) fn read(r: &mut Reader<'_>) -> Result<Str, Corrupt> {
     Ok(match r.string()? {
         Blob::Int(n) => Str::Int(n.into()),
-        Blob::Unpacked(bytes) if bytes.len() > INLINE_MAX => Str::Heap(bytes.into_boxed_slice()),
+        Blob::Unpacked(bytes) if bytes.len() > INLINE_MAX => Str::Heap(bytes.into()),
         other => other.with(Str::from_bytes),
     })
 }

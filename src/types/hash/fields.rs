@@ -1,9 +1,10 @@
 //! Large hashes: fields in a hash table, and their deadlines in order.
 
 use super::Entry;
-use crate::ds::bytes::SmallBytes;
+use crate::ds::bytes::{Small, SmallBytes};
 use crate::ds::deadlines::Deadlines;
 use crate::ds::listpack::Value;
+use crate::ds::slim::SlimBox;
 use crate::ds::table::{Keyed, Seed, Slot, Stats, Table};
 use crate::util::heap;
 
@@ -27,14 +28,18 @@ struct Field {
     content: Content,
 }
 
+/// A value. As many bytes stand in place as the rest of a field of 40 has room for: an allocator has a size for a chunk of
+/// those, and none between that and 48.
+type Text = Small<15>;
+
 /// The value of a field. Those with a deadline pay for it with an allocation, the others with nothing.
 #[derive(Clone, Debug)]
 enum Content {
-    Plain(SmallBytes),
-    Timed(Box<(SmallBytes, i64)>),
+    Plain(Text),
+    Timed(SlimBox<(Text, i64)>),
 }
 
-const _: () = assert!(size_of::<Field>() == 48);
+const _: () = assert!(size_of::<Field>() == 40);
 
 impl Keyed for Field {
     fn key(&self) -> &[u8] {
@@ -43,21 +48,21 @@ impl Keyed for Field {
 }
 
 impl Content {
-    fn new(value: SmallBytes, deadline: Option<i64>) -> Self {
+    fn new(value: Text, deadline: Option<i64>) -> Self {
         match deadline {
             None => Self::Plain(value),
-            Some(at) => Self::Timed(Box::new((value, at))),
+            Some(at) => Self::Timed(SlimBox::new((value, at))),
         }
     }
 
-    fn value(&self) -> &SmallBytes {
+    fn value(&self) -> &Text {
         match self {
             Self::Plain(value) => value,
             Self::Timed(timed) => &timed.0,
         }
     }
 
-    fn value_mut(&mut self) -> &mut SmallBytes {
+    fn value_mut(&mut self) -> &mut Text {
         match self {
             Self::Plain(value) => value,
             Self::Timed(timed) => &mut timed.0,
@@ -67,9 +72,7 @@ impl Content {
     fn heap_size(&self) -> usize {
         match self {
             Self::Plain(value) => value.heap_size(),
-            Self::Timed(timed) => {
-                heap::rounded(size_of::<(SmallBytes, i64)>()) + timed.0.heap_size()
-            }
+            Self::Timed(timed) => heap::rounded(size_of::<(Text, i64)>()) + timed.0.heap_size(),
         }
     }
 }
@@ -155,7 +158,7 @@ impl Fields {
     /// Sets the value of a field, and with `keep` leaves its deadline; whether there was none of the name.
     pub(super) fn set(&mut self, name: &[u8], value: &[u8], keep: bool) -> bool {
         let hash = self.table.hash(name);
-        let value = SmallBytes::from(value);
+        let value = Text::from(value);
         match self.table.slot(hash, name) {
             Slot::Occupied(found) => {
                 let field = found.into_mut();

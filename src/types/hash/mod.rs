@@ -17,6 +17,7 @@ pub use packed::Packed;
 
 use super::DataType;
 use crate::ds::listpack::{Listpack, MAX_BYTES, Value};
+use crate::ds::slim::SlimBox;
 use crate::ds::table::Seed;
 
 /// A hash. Its fields have an order of no meaning.
@@ -25,10 +26,10 @@ pub enum Hash {
     /// `listpack` or, with room for deadlines, `listpackex`.
     Packed(Packed),
     /// `hashtable`.
-    Table(Box<Fields>),
+    Table(SlimBox<Fields>),
 }
 
-const _: () = assert!(size_of::<Hash>() == 16);
+const _: () = assert!(size_of::<Hash>() == 12 && align_of::<Hash>() == 4);
 
 /// When a hash becomes a table, and which.
 #[derive(Clone, Copy, Debug)]
@@ -90,7 +91,7 @@ impl Hash {
     /// A hash without fields that is a table from the start.
     #[must_use]
     pub fn new_table(limits: Limits) -> Self {
-        Self::Table(Box::new(Fields::new(limits.seed)))
+        Self::Table(SlimBox::new(Fields::new(limits.seed)))
     }
 
     /// A hash that is this listpack of names and values.
@@ -342,7 +343,7 @@ impl Hash {
                 fields.set_deadline(name, entry.deadline);
             }
         }
-        *self = Self::Table(Box::new(fields));
+        *self = Self::Table(SlimBox::new(fields));
     }
 }
 

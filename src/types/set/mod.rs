@@ -15,6 +15,7 @@ use super::{DataType, Value as AnyValue};
 use crate::ds::intset::Intset;
 use crate::ds::listpack::{Listpack, MAX_BYTES, Value};
 use crate::ds::pack::{Elements, Pack};
+use crate::ds::slim::SlimBox;
 use crate::ds::table::Seed;
 use crate::util::num::parse_i64;
 
@@ -34,10 +35,10 @@ pub enum Set {
     /// Integers only, or a few members of any kind.
     Small(Small),
     /// Many members, or long ones.
-    Table(Box<Members>),
+    Table(SlimBox<Members>),
 }
 
-const _: () = assert!(size_of::<Set>() == 16);
+const _: () = assert!(size_of::<Set>() == 12 && align_of::<Set>() == 4);
 
 /// What the members of a set are kept in.
 #[derive(Debug, Clone, Copy)]
@@ -82,7 +83,7 @@ impl Set {
         } else if count <= limits.max_packed {
             Set::packed()
         } else {
-            Set::Table(Box::new(Members::new(limits.seed)))
+            Set::Table(SlimBox::new(Members::new(limits.seed)))
         }
     }
 
@@ -115,7 +116,7 @@ impl Set {
             return Err(Corrupt);
         }
         Ok(if seen.len() > limits.max_packed {
-            Set::Table(Box::new(seen))
+            Set::Table(SlimBox::new(seen))
         } else {
             Set::Small(Small::of_pack(Pack::from_listpack(packed)))
         })
@@ -123,7 +124,7 @@ impl Set {
 
     /// A set of members in a table.
     pub fn from_members(members: Members) -> Set {
-        Set::Table(Box::new(members))
+        Set::Table(SlimBox::new(members))
     }
 
     /// What the members are kept in.
@@ -326,7 +327,7 @@ impl Set {
             self.iter().for_each(|v| {
                 members.add(v.bytes(&mut text));
             });
-            *self = Set::Table(Box::new(members));
+            *self = Set::Table(SlimBox::new(members));
         }
         match self {
             Set::Table(members) => members,

@@ -15,6 +15,7 @@ use std::ops::Range;
 
 use super::{DataType, Value};
 use crate::ds::listpack::{self, Listpack};
+use crate::ds::slim::SlimBox;
 use crate::ds::table::Seed;
 
 pub use big::Big;
@@ -27,8 +28,10 @@ pub enum ZSet {
     /// A listpack.
     Packed(Packed),
     /// A hash table and an ordered tree.
-    Big(Box<Big>),
+    Big(SlimBox<Big>),
 }
+
+const _: () = assert!(size_of::<ZSet>() == 12 && align_of::<ZSet>() == 4);
 
 /// Up to where a sorted set is a listpack, and what hashes are seeded with beyond.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +71,7 @@ impl ZSet {
         if count <= limits.entries && length <= limits.value {
             Self::Packed(Packed::default())
         } else {
-            Self::Big(Box::new(Big::new(limits.seed)))
+            Self::Big(SlimBox::new(Big::new(limits.seed)))
         }
     }
 
@@ -321,7 +324,7 @@ impl ZSet {
         for (member, score) in packed.iter(0, packed.len()) {
             big.push(member.bytes(&mut digits), score);
         }
-        *self = Self::Big(Box::new(big));
+        *self = Self::Big(SlimBox::new(big));
     }
 }
 
