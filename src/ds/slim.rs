@@ -203,6 +203,10 @@ impl<T> Deref for SlimBox<T> {
     type Target = T;
 
     #[inline]
+    #[expect(
+        clippy::explicit_auto_deref,
+        reason = "that would borrow what is not aligned"
+    )]
     fn deref(&self) -> &T {
         // The compiler copies the pointer out before it follows it.
         &*self.0
@@ -211,6 +215,10 @@ impl<T> Deref for SlimBox<T> {
 
 impl<T> DerefMut for SlimBox<T> {
     #[inline]
+    #[expect(
+        clippy::explicit_auto_deref,
+        reason = "that would borrow what is not aligned"
+    )]
     fn deref_mut(&mut self) -> &mut T {
         &mut *self.0
     }
@@ -311,7 +319,7 @@ mod tests {
             assert_eq!(Rc::strong_count(&shared), 9);
             drop(boxes);
             assert_eq!(Rc::strong_count(&shared), 5);
-            assert_eq!((*copies[3]).1, 1 + skew);
+            assert_eq!(copies[3].1, 1 + skew);
         }
         assert_eq!(Rc::strong_count(&shared), 1);
     }

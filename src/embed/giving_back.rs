@@ -6,11 +6,11 @@
 //! is such an occasion, and the only one that takes no knowledge of which allocator there is.
 
 use std::hint::black_box;
-use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
+use super::node::Node;
 use crate::keyspace::Garbage;
 
 /// Elements that are dropped at once: others wait for that no longer than a millisecond.
@@ -26,12 +26,12 @@ const LATER: Duration = Duration::from_millis(1200);
 const LOOKS: usize = 6;
 
 /// Drops what was deleted, here or on a thread of its own.
-pub(super) fn part_with(garbage: Vec<Garbage>) {
-    if garbage.iter().map(Garbage::elements).sum::<usize>() > AT_ONCE {
-        // Without a thread all of it is dropped here.
-        let _ = start("redkeep-drop", move || {
+pub(super) fn part_with(node: &Node, garbage: Vec<Garbage>) {
+    let many = garbage.iter().map(Garbage::elements).sum::<usize>() > AT_ONCE;
+    if many && !node.is_stopped() {
+        node.spawn("redkeep-drop", move |node| {
             drop(garbage);
-            give_back();
+            give_back(node);
         });
     }
 }
@@ -44,37 +44,31 @@ pub(super) struct Ebb {
 }
 
 impl Ebb {
-    /// So much is used. Called under the engine's lock.
-    pub(super) fn used(&self, now: usize) {
+    /// Whether so much is much less than before.
+    pub(super) fn is_low(&self, now: usize) -> bool {
         let most = self.most.load(Ordering::Relaxed);
         let is_low = most.saturating_sub(now) >= MUCH.max(most / 8);
         if is_low || now > most {
             self.most.store(now, Ordering::Relaxed);
         }
-        if is_low {
-            // The next time it is.
-            let _ = start("redkeep-free", give_back);
-        }
+        is_low
     }
 }
 
-/// Gives the allocator occasion to return what has become free until now.
-fn give_back() {
-    thread::sleep(LATER);
+/// Gives the allocator occasion to return what has become free until now, unless the server ends first.
+pub(super) fn give_back(node: &Node) {
+    node.stand_still(&AtomicBool::new(false), Some(Instant::now() + LATER));
     for _ in 0..LOOKS {
+        if node.is_stopped() {
+            return;
+        }
         // A thread that has never had memory of it is none that the allocator knows.
-        let look = start("redkeep-free", || {
-            drop(black_box(Vec::<u8>::with_capacity(64)))
-        });
-        let Ok(Ok(())) = look.map(JoinHandle::join) else {
+        let look = thread::Builder::new().name("redkeep-free".into());
+        let look = look.spawn(|| drop(black_box(Vec::<u8>::with_capacity(64))));
+        let Ok(Ok(())) = look.map(thread::JoinHandle::join) else {
             return;
         };
     }
-}
-
-/// Nobody waits for these threads: a server may end before they do.
-fn start(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
-    thread::Builder::new().name(name.into()).spawn(work)
 }
 
 #[cfg(test)]
@@ -87,7 +81,7 @@ mod tests {
     fn an_ebb_is_told_from_a_wave() {
         let ebb = Ebb::default();
         let most_after = |used: usize| {
-            ebb.used(used * MIB);
+            ebb.is_low(used * MIB);
             ebb.most.load(Ordering::Relaxed) / MIB
         };
         assert_eq!(most_after(100), 100);

@@ -438,7 +438,9 @@ impl Node {
     fn tick_held(&self, engine: &mut Held<'_>) -> Option<Duration> {
         self.inner.ticks.fetch_add(1, Ordering::Relaxed);
         engine.tick();
-        self.inner.ebb.used(engine.state().used_memory());
+        if self.inner.ebb.is_low(engine.state().used_memory()) {
+            self.spawn("redkeep-free", giving_back::give_back);
+        }
         let next = engine.next_deadline();
         // Set while the lock is held, so that no deadline slips between.
         self.inner
@@ -629,7 +631,7 @@ impl Held<'_> {
         {
             clock.stir_clients();
         }
-        giving_back::part_with(garbage);
+        giving_back::part_with(self.node, garbage);
         if !actions.is_empty() {
             self.node.act(actions);
         }

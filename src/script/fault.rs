@@ -305,7 +305,10 @@ pub(super) fn raised_at(thrown: &Thrown, line: usize, name: Name<'_>) -> CmdErro
         Thrown::Stop(stop, _) => (stop.text().to_owned(), false),
     };
     let Name { chunk, own, .. } = name;
-    error_reply(format!("{text} script: {own}, on @{chunk}:{line}."), counted)
+    error_reply(
+        format!("{text} script: {own}, on @{chunk}:{line}."),
+        counted,
+    )
 }
 
 /// An error that no handler saw.
