@@ -72,13 +72,13 @@ struct Manner {
 const OPERATED: Manner = Manner {
     test: "clusters_agree_and_keep_what_they_have_confirmed",
     plan: Plan::operated,
-    seeds: 1200,
+    seeds: 2000,
 };
 
 const WATCHED: Manner = Manner {
     test: "sentinels_agree_on_one_leader_who_has_what_was_confirmed",
     plan: Plan::watched,
-    seeds: 3000,
+    seeds: 5000,
 };
 
 fn run(plan: Plan, mutation: Option<Mutation>, keeps_journal: bool) -> Run {
