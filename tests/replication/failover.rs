@@ -10,6 +10,10 @@ fn filled(leader: Kind, replica: Kind) -> (Peer, Peer) {
     let mut leader = Peer::start(leader, QUIET);
     fill(&mut leader);
     let replica = Peer::following(replica, leader.port(), QUIET);
+    // A leader hands over to none of which it has not heard yet that it has everything.
+    until("the replica is online", || {
+        leader.info("slave0").contains("state=online")
+    });
     (leader, replica)
 }
 
