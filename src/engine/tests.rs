@@ -1,17 +1,22 @@
 use super::*;
 use crate::exec::RunningScript;
-use crate::util::clock::ManualClock;
+use crate::util::clock::{Clock, ManualClock};
 
 fn engine() -> (Engine, SessionId, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::at_ms(1_000_000));
+    let (engine, sid) = engine_by(clock.clone());
+    (engine, sid, clock)
+}
+
+fn engine_by(clock: Arc<dyn Clock>) -> (Engine, SessionId) {
     let options = Options {
-        clock: clock.clone(),
+        clock,
         seed: Some(1),
         ..Options::default()
     };
     let mut engine = Engine::new(options);
     let sid = engine.connect(Peer::default());
-    (engine, sid, clock)
+    (engine, sid)
 }
 
 fn run(engine: &mut Engine, sid: SessionId, line: &str) -> String {
@@ -840,7 +845,7 @@ impl Stopwatch {
     }
 }
 
-impl crate::util::clock::Clock for Stopwatch {
+impl Clock for Stopwatch {
     fn read(&self) -> Reading {
         let now_us = self.0.load(std::sync::atomic::Ordering::Relaxed);
         Reading {
@@ -857,13 +862,7 @@ impl crate::util::clock::Clock for Stopwatch {
 /// One engine, and commands of one batch for it, each with the microseconds that it takes.
 fn timed(config: &str, batch: &[(&str, i64)]) -> (Engine, SessionId, String) {
     let clock = Arc::new(Stopwatch::default());
-    let options = Options {
-        clock: clock.clone(),
-        seed: Some(1),
-        ..Options::default()
-    };
-    let mut engine = Engine::new(options);
-    let sid = engine.connect(Peer::default());
+    let (mut engine, sid) = engine_by(clock.clone());
     run(&mut engine, sid, config);
     run(&mut engine, sid, "SET warm 1");
     run(&mut engine, sid, "CONFIG RESETSTAT");

@@ -114,6 +114,16 @@ pub(super) struct Functions {
     room: Room,
 }
 
+/// A function, as messages of errors in it name it.
+fn name_of(state: &State, id: FunctionId) -> Name<'_> {
+    let function = state.sys.libraries.function(id);
+    Name {
+        chunk: CHUNK,
+        own: function.map_or("", |f| &f.name),
+        line: None,
+    }
+}
+
 impl Functions {
     /// An interpreter that shares the slot with that of scripts and may use `limit` bytes.
     pub(super) fn new(shared: Shared, limit: usize) -> Functions {
@@ -375,26 +385,12 @@ impl Functions {
             if let Some(words) = words {
                 self.shared.lock().command = words;
             }
-            let result = result.map_err(|failed| {
-                let function = state.sys.libraries.function(fcall.id);
-                failed.into_reply(Name {
-                    chunk: CHUNK,
-                    own: function.map_or("", |f| &f.name),
-                    line: None,
-                })
-            });
+            let result = result.map_err(|failed| failed.into_reply(name_of(&state, fcall.id)));
             return (state, result);
         }
         let work = || world.call(fcall);
         let (mut state, ended) = perform(&self.shared, run, &world.vm, work, reply);
-        let result = ended.map_err(|failed| {
-            let function = state.sys.libraries.function(fcall.id);
-            failed.into_reply(Name {
-                chunk: CHUNK,
-                own: function.map_or("", |f| &f.name),
-                line: None,
-            })
-        });
+        let result = ended.map_err(|failed| failed.into_reply(name_of(&state, fcall.id)));
         self.tidy(&mut state);
         (state, result)
     }
